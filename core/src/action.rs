@@ -1,0 +1,288 @@
+//! Everything that the core can ask for, and what it tells.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Address, Author, CollectionId, DeviceId, LinkId, Name, RequestId, SyncgroupId, Version};
+use crate::store::Commit;
+use crate::syncgroup::{Invitation, SyncgroupState};
+use crate::time::Hlc;
+
+/// What the core asks its driver to do. Actions are performed in order; a [`Action::Commit`] before the next
+/// call of `Core::handle`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Apply these writes now, make them durable soon, then say [`crate::Event::Durable`].
+    Commit(Commit),
+    /// Send a frame. It costs its length of the link's credit.
+    Send {
+        /// On which link.
+        link: LinkId,
+        /// The bytes.
+        frame: Bytes,
+    },
+    /// Try to open a link to a device, at any of these addresses, and accept nobody else there.
+    Connect {
+        /// Whom to reach.
+        device: DeviceId,
+        /// Where to try.
+        addresses: Vec<Address>,
+    },
+    /// Close a link, then say [`crate::Event::LinkDown`].
+    Disconnect {
+        /// Which link.
+        link: LinkId,
+        /// What to tell the other end.
+        reason: CloseReason,
+    },
+    /// Announce this device in the neighbourhood, or stop doing so (S-40).
+    Advertise {
+        /// Whether to be found.
+        on: bool,
+    },
+    /// A batch is written and visible to local readers. It is not yet safe: the reply follows when it is.
+    Written {
+        /// Which command.
+        request: RequestId,
+        /// What it wrote, a part for each syncgroup.
+        parts: Vec<Written>,
+    },
+    /// The answer to a command. A success is told only once what was done will survive a crash (S-9).
+    Reply {
+        /// Which command.
+        request: RequestId,
+        /// How it went.
+        result: Result<Outcome, Refusal>,
+    },
+    /// Rows changed, in one commit; local and remote changes alike (S-52).
+    Changed(Vec<RowChange>),
+    /// Something worth knowing happened.
+    Notice(Notice),
+    /// The shutdown is complete: everything accepted is durable, every link is closed.
+    Stopped,
+}
+
+/// The part of a batch that one syncgroup got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// The syncgroup.
+    pub syncgroup: SyncgroupId,
+    /// The version that its rows got.
+    pub version: Version,
+    /// The stamp of that version.
+    pub stamp: Hlc,
+}
+
+/// How a command succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The batch is safe on this device. Empty if there was nothing to change.
+    Written(Vec<Written>),
+    /// The syncgroup exists.
+    Created(SyncgroupId),
+    /// The collection exists.
+    CollectionCreated(CollectionId),
+    /// The invitation, to be handed on.
+    Invited(Invitation),
+    /// The request to join is kept, and will be tried until it is answered.
+    Joining(SyncgroupId),
+    /// This device has left.
+    Left(SyncgroupId),
+}
+
+/// Why a command was refused. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no such syncgroup here.
+    #[error("there is no syncgroup {0} on this device; join it, or create one")]
+    NoSyncgroup(SyncgroupId),
+    /// The syncgroup has no such collection.
+    #[error("the syncgroup has no collection \"{0}\"; an admin can add it")]
+    NoCollection(Name),
+    /// The syncgroup is not complete here yet (S-32).
+    #[error("the syncgroup is still arriving; write again when it is complete")]
+    Pending,
+    /// This device has left the syncgroup, or never became a member.
+    #[error("this device is not a member of the syncgroup; what it has can be read, not changed")]
+    NotMember,
+    /// The right is missing.
+    #[error("this device lacks the right to {0} in the syncgroup; an admin can grant it by an invitation")]
+    Forbidden(&'static str),
+    /// A precondition does not hold.
+    #[error("precondition {index} does not hold any more: read again and retry")]
+    Precondition {
+        /// Which, counted from 0.
+        index: usize,
+    },
+    /// A key is longer than allowed.
+    #[error("a key has at most {max} bytes, this one has {size}", max = crate::limits::MAX_KEY)]
+    KeyTooLong {
+        /// Its bytes.
+        size: usize,
+    },
+    /// A value is longer than allowed.
+    #[error("a value has at most {max} bytes, this one has {size}; split it", max = crate::limits::MAX_VALUE)]
+    ValueTooLong {
+        /// Its bytes.
+        size: usize,
+    },
+    /// The batch is larger than a generation may be.
+    #[error("a batch has at most {max} bytes once encoded, this one has {size}; split it", max = crate::limits::MAX_GENERATION)]
+    BatchTooLarge {
+        /// Its bytes.
+        size: usize,
+    },
+    /// The batch touches too many syncgroups.
+    #[error("a batch touches at most {max} syncgroups, this one touches {count}", max = crate::limits::MAX_BATCH_PARTS)]
+    TooManyParts {
+        /// How many.
+        count: usize,
+    },
+    /// The syncgroup is here already.
+    #[error("the syncgroup is on this device already, in database \"{0}\"")]
+    AlreadyHere(Name),
+    /// Whoever would leave is the last who can admit and appoint others.
+    #[error("this device is the only admin, and others are members; invite another admin first")]
+    LastAdmin,
+    /// The invitation is not valid.
+    #[error("the invitation is not valid: {0}")]
+    Invitation(&'static str),
+    /// A limit of this replica is reached.
+    #[error("the limit of {limit} {what} is reached")]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        limit: usize,
+    },
+    /// Too much waits to become durable.
+    #[error("too many requests are waiting for the disk; try again in a moment")]
+    Busy,
+    /// The replica is shutting down.
+    #[error("the replica is shutting down")]
+    ShuttingDown,
+}
+
+/// A change of what readers see of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowChange {
+    /// The syncgroup.
+    pub syncgroup: SyncgroupId,
+    /// The collection.
+    pub collection: CollectionId,
+    /// The key.
+    pub key: Bytes,
+    /// What is shown now; `None` if the row is not there.
+    pub value: Option<Bytes>,
+    /// Whether this device's application made the change.
+    pub local: bool,
+}
+
+/// News that nobody asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A syncgroup has come to another state on this device.
+    Syncgroup {
+        /// Which.
+        syncgroup: SyncgroupId,
+        /// Its state now.
+        state: SyncgroupState,
+    },
+    /// This device, as an admin, has admitted another.
+    Admitted {
+        /// To which syncgroup.
+        syncgroup: SyncgroupId,
+        /// Whom.
+        device: DeviceId,
+        /// By which generation.
+        version: Version,
+    },
+    /// A peer knows of generations of this device that this device does not: its store was set back. It
+    /// goes on as another author (S-2).
+    SetBack {
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+        /// The author whose log goes on elsewhere.
+        author: Author,
+        /// The author that this device writes as from now on.
+        successor: Author,
+    },
+    /// Two replicas with the same knowledge show different rows: a defect, or a damaged store (S-12).
+    Diverged {
+        /// The device that shows something else.
+        device: DeviceId,
+    },
+    /// A peer broke the protocol, and its link was closed.
+    PeerFault {
+        /// Which device.
+        device: DeviceId,
+        /// What it did.
+        reason: CloseReason,
+        /// In more words.
+        detail: String,
+    },
+    /// Generations are not applied yet, because they are stamped further ahead than the limit allows
+    /// (S-27).
+    FromTheFuture {
+        /// Whose.
+        author: Author,
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+    },
+}
+
+/// Why a link is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum CloseReason {
+    /// This replica is shutting down.
+    Shutdown = 1,
+    /// There is another link to the same device.
+    Duplicate = 2,
+    /// This replica has as many links as it wants.
+    TooManyLinks = 3,
+    /// A frame that cannot be decoded.
+    Garbled = 4,
+    /// Generations that do not verify (S-26).
+    BadRun = 5,
+    /// A message that makes no sense here.
+    Protocol = 6,
+    /// Another version of the protocol.
+    Version = 7,
+    /// The peer is this device itself.
+    Myself = 8,
+}
+
+/// Where the core puts its actions, in order. The driver takes them out and keeps the buffer.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox(VecDeque<Action>);
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next action.
+    pub fn pop(&mut self) -> Option<Action> {
+        self.0.pop_front()
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, action: Action) {
+        self.0.push_back(action);
+    }
+}

@@ -1,0 +1,89 @@
+//! What a driver gives the core at boot.
+
+use core::fmt;
+
+use crate::crypto::{Ed25519, SecretKey, SignatureScheme};
+use crate::id::Name;
+use crate::limits::Limits;
+use crate::time::Millis;
+
+/// Settings of a replica.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// What other members see as this device's name.
+    pub name: Name,
+    /// How much of everything.
+    pub limits: Limits,
+    /// How soon is soon.
+    pub timing: Timing,
+    /// How generations are signed. All replicas that talk to each other must use the same scheme.
+    pub signatures: &'static dyn SignatureScheme,
+}
+
+impl Config {
+    /// The usual settings, for a device of this name.
+    pub fn new(name: Name) -> Self {
+        Self { name, limits: Limits::default(), timing: Timing::default(), signatures: &Ed25519 }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Spans of time that a replica waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timing {
+    /// The longest wait before others are told of generations that came from elsewhere. The wait is random,
+    /// so that of many neighbours one speaks first and the others need not.
+    pub relay: Millis,
+    /// How long after the last change both ends of a link make sure that they agree.
+    pub confirm: Millis,
+    /// How long to wait for an answer, the first time; doubled each time up to `patience_max`.
+    pub patience: Millis,
+    /// The longest wait for an answer.
+    pub patience_max: Millis,
+    /// The first wait before a device that was not reached is tried again; doubled each time up to
+    /// `redial_max`.
+    pub redial: Millis,
+    /// The longest wait between two attempts to reach a device.
+    pub redial_max: Millis,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            relay: Millis(20),
+            confirm: Millis(500),
+            patience: Millis(2_000),
+            patience_max: Millis(300_000),
+            redial: Millis(500),
+            redial_max: Millis(60_000),
+        }
+    }
+}
+
+/// Who this replica is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The device's secret key, made from good randomness on its first start and kept (S-1).
+    pub secret: SecretKey,
+    /// Whether the driver can show that the store is the one that this device last wrote (S-2).
+    pub continuity: Continuity,
+}
+
+/// Whether a store continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Continuity {
+    /// A token kept outside the store, where backups do not copy it, says that nothing was set back.
+    Shown,
+    /// The store may be a copy or a backup: write as a new incarnation.
+    Unknown,
+}

@@ -1,0 +1,222 @@
+//! Everything that can happen to a replica.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::id::{Address, CommitSeq, DeviceId, LinkId, Name, PublicKey, RequestId, SyncgroupId, Version};
+use crate::syncgroup::{Invitation, Rights};
+use crate::time::Millis;
+
+/// What a driver tells the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The moment that `Core::next_deadline` named has come. An early or a needless tick does no harm.
+    Tick,
+    /// The application asks for something. Each command gets exactly one [`crate::Action::Reply`].
+    Command {
+        /// The driver's name for it.
+        request: RequestId,
+        /// What is asked.
+        command: Command,
+    },
+    /// A device may be reached at an address: from discovery, from configuration, from an invitation.
+    PeerFound {
+        /// Which device.
+        device: DeviceId,
+        /// Where.
+        address: Address,
+    },
+    /// An address is not advertised any more.
+    PeerLost {
+        /// Which device.
+        device: DeviceId,
+        /// Where it was.
+        address: Address,
+    },
+    /// A link is open, and both ends have proven to own their keys.
+    LinkUp {
+        /// The driver's name for the link, never used before.
+        link: LinkId,
+        /// The key that the other end proved to own.
+        peer: PublicKey,
+        /// Whether this end opened it.
+        initiated: bool,
+        /// Where the peer can be called back, if the driver knows.
+        address: Option<Address>,
+    },
+    /// A link is gone. The driver says so once for each link, also for those that the core closed.
+    LinkDown {
+        /// Which link.
+        link: LinkId,
+    },
+    /// The attempt that [`crate::Action::Connect`] asked for has failed.
+    ConnectFailed {
+        /// Which device was to be reached.
+        device: DeviceId,
+    },
+    /// A whole frame has arrived. It may be garbage.
+    Received {
+        /// On which link.
+        link: LinkId,
+        /// The bytes.
+        frame: Bytes,
+    },
+    /// The driver can take more bytes for a link. At first a link has no credit: the driver grants some when
+    /// it opens, and gives back what it has put on the wire.
+    Writable {
+        /// Which link.
+        link: LinkId,
+        /// Bytes in addition to the credit that is left.
+        credit: u64,
+    },
+    /// Everything up to this commit will survive a crash.
+    Durable {
+        /// The last such commit.
+        seq: CommitSeq,
+    },
+    /// Take on no more work, finish what was accepted, say good-bye (S-54).
+    Shutdown,
+}
+
+/// What an application can ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Write a batch.
+    Write(LocalWrite),
+    /// Make a syncgroup with this device as its admin.
+    CreateSyncgroup {
+        /// The database that it belongs to, on this device.
+        database: Name,
+        /// What its members call it.
+        name: Name,
+        /// Its first collections; more can be added.
+        collections: Vec<Name>,
+    },
+    /// Add a collection to a syncgroup. Adding one that is there is not an error.
+    CreateCollection {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// The collection.
+        collection: Name,
+    },
+    /// Make an invitation: whoever holds it may join.
+    Invite {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// What the newcomer may do.
+        rights: Rights,
+        /// How long the invitation is good, by this device's clock.
+        valid_for: Millis,
+        /// Whether several devices may use it.
+        reusable: bool,
+        /// Where this device can be reached.
+        addresses: Vec<Address>,
+    },
+    /// Join a syncgroup by an invitation. The reply comes when the request is kept and will be tried until it
+    /// is answered; [`crate::Notice::Syncgroup`] tells how it goes on.
+    Join {
+        /// The database in which it shall appear, on this device.
+        database: Name,
+        /// The invitation.
+        invitation: Invitation,
+    },
+    /// Leave a syncgroup. Its rows stay on this device and can be read.
+    Leave {
+        /// The syncgroup.
+        syncgroup: SyncgroupId,
+    },
+}
+
+/// An atomic batch (S-4).
+///
+/// ```
+/// use driftless::{LocalWrite, Name, RowRef, SyncgroupId};
+/// # let group = SyncgroupId([7; 32]);
+/// let row = |key: &str| RowRef {
+///     syncgroup: group,
+///     collection: Name::new("notes").unwrap(),
+///     key: key.as_bytes().to_vec().into(),
+/// };
+/// let batch = LocalWrite::new().put(row("a"), "first").put(row("b"), "second").delete(row("c"));
+/// assert_eq!(batch.changes.len(), 3);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalWrite {
+    /// The changes, in order; of several changes of one row the last counts.
+    pub changes: Vec<Change>,
+    /// What must still hold for the batch to be written.
+    pub preconditions: Vec<Precondition>,
+}
+
+impl LocalWrite {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds: set a row to a value.
+    #[must_use]
+    pub fn put(mut self, row: RowRef, value: impl Into<Bytes>) -> Self {
+        self.changes.push(Change { row, value: Some(value.into()) });
+        self
+    }
+
+    /// Adds: remove a row.
+    #[must_use]
+    pub fn delete(mut self, row: RowRef) -> Self {
+        self.changes.push(Change { row, value: None });
+        self
+    }
+
+    /// Adds a precondition.
+    #[must_use]
+    pub fn require(mut self, precondition: Precondition) -> Self {
+        self.preconditions.push(precondition);
+        self
+    }
+}
+
+/// Which row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowRef {
+    /// The syncgroup of its collection.
+    pub syncgroup: SyncgroupId,
+    /// Its collection.
+    pub collection: Name,
+    /// Its key: at most [`crate::limits::MAX_KEY`] bytes.
+    pub key: Bytes,
+}
+
+/// A change of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The row.
+    pub row: RowRef,
+    /// The new value, at most [`crate::limits::MAX_VALUE`] bytes; `None` deletes the row.
+    pub value: Option<Bytes>,
+}
+
+/// What must still hold at the moment of writing. If it does not, nothing is written (S-4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precondition {
+    /// The row has exactly these heads, in any order; none means that nobody ever wrote it.
+    Heads {
+        /// The row.
+        row: RowRef,
+        /// Its heads.
+        heads: Vec<Version>,
+    },
+    /// The range shows exactly these rows, each with this version.
+    Range {
+        /// The first row of the range, included.
+        from: RowRef,
+        /// The key at which the range ends, not included; `None` is the end of the collection.
+        to: Option<Bytes>,
+        /// Keys and shown versions, ordered by key.
+        rows: Vec<(Bytes, Version)>,
+    },
+}

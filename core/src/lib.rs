@@ -1,0 +1,39 @@
+//! Driftless: an embeddable peer-to-peer synchronisation engine, as a pure state machine.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod action;
+mod config;
+mod core;
+mod crypto;
+mod event;
+mod hash;
+mod id;
+pub mod limits;
+pub mod read;
+pub mod store;
+mod syncgroup;
+mod time;
+
+pub use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal, RowChange, Written};
+pub use crate::config::{Config, Continuity, Identity, Timing};
+pub use crate::core::{BootError, Core, Knowledge, LinkStatus, Status};
+pub use crate::crypto::{Ed25519, SecretKey, Signature, SignatureScheme};
+pub use crate::event::{Change, Command, Event, LocalWrite, Precondition, RowRef};
+pub use crate::hash::{Hash, SetDigest, Tag};
+pub use crate::id::{
+    Address, Author, CollectionId, CommitSeq, DeviceId, Generation, Incarnation, LinkId, Name, NameError,
+    ParseIdError, PublicKey, RequestId, SyncgroupId, Version,
+};
+pub use crate::limits::Limits;
+pub use crate::store::Fault;
+pub use crate::syncgroup::{
+    Invitation, InvitationError, JoinRefusal, Member, Rights, SyncgroupInfo, SyncgroupState,
+};
+pub use crate::time::{Hlc, Millis, Mono, Now, Wall};

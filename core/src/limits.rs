@@ -1,0 +1,63 @@
+//! Limits. The constants here belong to the protocol: they decide what is valid, so they are the same at
+//! every replica. What a replica may choose for itself is in [`Limits`]; reaching one of those delays or
+//! refuses a peer, and never decides what is valid (S-53).
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Millis;
+
+/// Bytes of a row's key.
+pub const MAX_KEY: usize = 1024;
+/// Bytes of a row's value: 1 MiB.
+pub const MAX_VALUE: usize = 1 << 20;
+/// Bytes of a generation as encoded, header and body: 4 MiB.
+pub const MAX_GENERATION: usize = 4 << 20;
+/// Dependencies that a generation names. An author that knows more concurrent authors than this joins them
+/// by several generations.
+pub const MAX_DEPENDENCIES: usize = 1024;
+/// Parents that a record names: heads of one row.
+pub const MAX_PARENTS: usize = 1024;
+/// Syncgroups that one batch touches.
+pub const MAX_BATCH_PARTS: usize = 64;
+/// Bytes of a name.
+pub const MAX_NAME: usize = 64;
+/// Bytes of an address.
+pub const MAX_ADDRESS: usize = 256;
+/// Addresses in an invitation, or kept of one device.
+pub const MAX_ADDRESSES: usize = 8;
+/// Bytes of a frame: one generation of the largest size fits, with its proofs.
+pub const MAX_FRAME: usize = MAX_GENERATION + (1 << 20);
+
+/// Limits that a replica chooses. The defaults suit a laptop or a phone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Syncgroups in all databases together. Each costs some kilobytes of memory.
+    pub syncgroups: usize,
+    /// Authors in the logs of one syncgroup. Each costs about 1 KiB of memory.
+    pub authors: usize,
+    /// Links at a time; more are closed at once, with a reason.
+    pub links: usize,
+    /// Devices of which addresses are kept.
+    pub peers: usize,
+    /// Commands that wait for durability; more are refused as busy.
+    pub pending_requests: usize,
+    /// Bytes of deltas put into one frame, unless a single generation is larger.
+    pub chunk_bytes: usize,
+    /// How far ahead of the local clock a generation may be stamped to be applied (S-27).
+    pub drift: Millis,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            syncgroups: 1_000,
+            authors: 10_000,
+            links: 64,
+            peers: 4_096,
+            pending_requests: 10_000,
+            chunk_bytes: 256 << 10,
+            drift: Millis(5 * 60 * 1_000),
+        }
+    }
+}

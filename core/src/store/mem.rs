@@ -1,0 +1,123 @@
+//! A store in memory: for tests, for the simulator, and as the shortest description of the contract.
+
+use alloc::collections::BTreeMap;
+use core::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+
+use super::{Commit, Each, Fault, Scan, Table, View};
+use crate::id::CommitSeq;
+
+/// An ordered map for each table. Cloning it copies the maps but shares keys and values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MemStore {
+    tables: [BTreeMap<Bytes, Bytes>; Table::ALL.len()],
+    seq: CommitSeq,
+}
+
+impl MemStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Applies a commit, and returns what undoes it: the values before, in a commit of the same number.
+    pub fn apply(&mut self, commit: &Commit) -> Commit {
+        let mut undo =
+            Commit { seq: commit.seq, writes: alloc::vec::Vec::with_capacity(commit.writes.len()) };
+        for write in &commit.writes {
+            let table = self.table_mut(write.table);
+            let before = match &write.value {
+                Some(value) => table.insert(write.key.clone(), value.clone()),
+                None => table.remove(&write.key),
+            };
+            undo.writes.push(super::Write { value: before, ..write.clone() });
+        }
+        self.seq = commit.seq;
+        undo
+    }
+
+    /// Takes back the last commit, given what [`MemStore::apply`] returned for it. The simulator loses
+    /// commits that were not durable this way.
+    pub fn undo(&mut self, undo: &Commit) {
+        for write in &undo.writes {
+            let table = self.table_mut(write.table);
+            match &write.value {
+                Some(value) => drop(table.insert(write.key.clone(), value.clone())),
+                None => drop(table.remove(&write.key)),
+            }
+        }
+        self.seq = CommitSeq(undo.seq.0.saturating_sub(1));
+    }
+
+    /// The number of the last commit applied.
+    pub fn seq(&self) -> CommitSeq {
+        self.seq
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.tables.iter().flatten().map(|(key, value)| key.len() + value.len()).sum()
+    }
+
+    #[allow(clippy::indexing_slicing, reason = "one map for each table, by construction")]
+    fn table(&self, table: Table) -> &BTreeMap<Bytes, Bytes> {
+        &self.tables[table as usize]
+    }
+
+    #[allow(clippy::indexing_slicing, reason = "one map for each table, by construction")]
+    fn table_mut(&mut self, table: Table) -> &mut BTreeMap<Bytes, Bytes> {
+        &mut self.tables[table as usize]
+    }
+}
+
+impl View for MemStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        Ok(self.table(table).get(key).cloned())
+    }
+
+    fn scan(&self, scan: &Scan<'_>, each: Each<'_>) -> Result<(), Fault> {
+        if scan.to.is_some_and(|to| to <= scan.from) {
+            return Ok(());
+        }
+        let to = scan.to.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut range = self.table(scan.table).range::<[u8], _>((Bound::Included(scan.from), to));
+        for _ in 0..scan.limit {
+            let entry = if scan.reverse { range.next_back() } else { range.next() };
+            let Some((key, value)) = entry else { break };
+            if let ControlFlow::Break(()) = each(key, value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Write, conformance};
+
+    #[test]
+    fn memory_keeps_the_contract_of_a_store() {
+        conformance::check(&mut MemStore::new()).unwrap();
+    }
+
+    #[test]
+    fn undoing_in_reverse_order_leads_back_to_the_start() {
+        let mut store = MemStore::new();
+        let first = store.apply(&Commit {
+            seq: CommitSeq(1),
+            writes: alloc::vec![Write::put(Table::Row, b"a", b"1"), Write::put(Table::Row, b"b", b"1")],
+        });
+        let after_first = store.clone();
+        let second = store.apply(&Commit {
+            seq: CommitSeq(2),
+            writes: alloc::vec![Write::put(Table::Row, b"a", b"2"), Write::remove(Table::Row, b"b")],
+        });
+        store.undo(&second);
+        assert_eq!(store, after_first);
+        store.undo(&first);
+        assert_eq!(store, MemStore::new());
+    }
+}

@@ -1,0 +1,193 @@
+//! Invitations: one string that can be pasted on another device.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Rights;
+use crate::crypto::{Keys, Signature};
+use crate::hash;
+use crate::id::{Address, Name, PublicKey, SyncgroupId};
+use crate::limits;
+use crate::time::Wall;
+
+/// What an invitation's text starts with.
+const PREFIX: &str = "driftless:";
+/// Bytes of the checksum at its end.
+const CHECKSUM: usize = 4;
+
+/// A right to join a syncgroup, for whoever holds it until it expires, signed by the admin who made it.
+///
+/// Its text form is one word of letters and digits with a checksum, so that a copy that was cut short is
+/// noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    pub(crate) terms: Terms,
+    /// The key of the admin who made it, and at whose device to join.
+    pub(crate) issuer: PublicKey,
+    pub(crate) signature: Signature,
+    /// What the syncgroup was called, for people to read. Not signed.
+    pub(crate) name: Name,
+    /// Where the issuer can be reached. Not signed: whoever answers there must own the issuer's key.
+    pub(crate) addresses: Vec<Address>,
+}
+
+/// What the issuer signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Terms {
+    pub(crate) syncgroup: SyncgroupId,
+    pub(crate) rights: Rights,
+    pub(crate) expires: Wall,
+    pub(crate) reusable: bool,
+    pub(crate) nonce: [u8; 16],
+}
+
+impl Invitation {
+    pub(crate) fn sign(terms: Terms, name: Name, addresses: Vec<Address>, keys: &Keys) -> Self {
+        let signature = keys.sign(hash::INVITATION, &[&terms.to_bytes()]);
+        Self { terms, issuer: keys.public, signature, name, addresses }
+    }
+
+    /// Whether the issuer signed the terms.
+    pub(crate) fn verify(&self, keys: &Keys) -> bool {
+        keys.verify(&self.issuer, hash::INVITATION, &[&self.terms.to_bytes()], &self.signature)
+    }
+
+    /// The syncgroup to join.
+    pub fn syncgroup(&self) -> SyncgroupId {
+        self.terms.syncgroup
+    }
+
+    /// What the syncgroup was called when the invitation was made.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What the newcomer will be allowed to do.
+    pub fn rights(&self) -> Rights {
+        self.terms.rights
+    }
+
+    /// The key of the admin who made it.
+    pub fn issuer(&self) -> PublicKey {
+        self.issuer
+    }
+
+    /// When it stops being good, by the issuer's clock.
+    pub fn expires(&self) -> Wall {
+        self.terms.expires
+    }
+
+    /// Where the issuer can be reached.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+}
+
+impl Terms {
+    fn to_bytes(&self) -> Vec<u8> {
+        // Serialising into memory cannot fail for a type without maps or unsized sequences.
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Invitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = postcard::to_allocvec(self).map_err(|_| fmt::Error)?;
+        let sum = hash::derive(hash::INVITATION_TEXT, &[&bytes]);
+        bytes.extend_from_slice(sum.prefix::<CHECKSUM>());
+        write!(f, "{PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&bytes))
+    }
+}
+
+impl FromStr for Invitation {
+    type Err = InvitationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // What was broken over lines on its way is put together again.
+        let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        let code = text.strip_prefix(PREFIX).ok_or(InvitationError::NotAnInvitation)?;
+        let bytes =
+            data_encoding::BASE64URL_NOPAD.decode(code.as_bytes()).map_err(|_| InvitationError::Damaged)?;
+        let (body, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(InvitationError::Damaged)?;
+        if hash::derive(hash::INVITATION_TEXT, &[body]).prefix::<CHECKSUM>() != sum {
+            return Err(InvitationError::Damaged);
+        }
+        let (invitation, rest) =
+            postcard::take_from_bytes::<Self>(body).map_err(|_| InvitationError::Unreadable)?;
+        if !rest.is_empty() || invitation.addresses.len() > limits::MAX_ADDRESSES {
+            return Err(InvitationError::Unreadable);
+        }
+        Ok(invitation)
+    }
+}
+
+/// Why a text is no invitation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvitationError {
+    /// It does not start like one.
+    #[error("this is no invitation: one starts with \"{PREFIX}\"")]
+    NotAnInvitation,
+    /// Its checksum is wrong.
+    #[error("the invitation is damaged: it was cut short or changed on its way; copy the whole of it again")]
+    Damaged,
+    /// Its checksum is right, but its content is not.
+    #[error("the invitation was made by another version of Driftless; make a new one with this version")]
+    Unreadable,
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::crypto::{Ed25519, SecretKey};
+
+    fn invitation() -> (Invitation, Keys) {
+        let keys = Keys::new(SecretKey([7; 32]), &Ed25519);
+        let terms = Terms {
+            syncgroup: SyncgroupId([1; 32]),
+            rights: Rights::Write,
+            expires: Wall(1_000),
+            reusable: false,
+            nonce: [2; 16],
+        };
+        let addresses = alloc::vec![Address::new("quic:127.0.0.1:4433").unwrap()];
+        (Invitation::sign(terms, Name::new("notes").unwrap(), addresses, &keys), keys)
+    }
+
+    #[test]
+    fn an_invitation_survives_being_pasted_over_several_lines() {
+        let (invitation, keys) = invitation();
+        let text = invitation.to_string();
+        let (one, two) = text.split_at(40);
+        let pasted: Invitation = alloc::format!("  {one}\n  {two}\n").parse().unwrap();
+        assert_eq!(pasted, invitation);
+        assert!(pasted.verify(&keys));
+    }
+
+    #[test]
+    fn every_shortened_or_changed_invitation_is_refused() {
+        let text = invitation().0.to_string();
+        for end in 0..text.len() {
+            assert!(text[..end].parse::<Invitation>().is_err(), "cut at {end}");
+        }
+        for at in PREFIX.len()..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(changed.parse::<Invitation>().is_err(), "changed at {at}");
+        }
+    }
+
+    #[test]
+    fn changed_terms_do_not_verify() {
+        let (mut invitation, keys) = invitation();
+        invitation.terms.rights = Rights::Admin;
+        assert!(!invitation.verify(&keys));
+    }
+}

@@ -1,0 +1,88 @@
+//! Syncgroups: who shares what with whom.
+
+mod invitation;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::invitation::{Invitation, InvitationError};
+use crate::id::{DeviceId, Name, SyncgroupId, Version};
+
+/// What a member may do (S-34). An admin may admit others and add collections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Rights {
+    /// Read everything.
+    #[default]
+    Read,
+    /// Read and write rows.
+    Write,
+    /// Read and write rows, and say who else may.
+    Admin,
+}
+
+/// How far this device is in a syncgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SyncgroupState {
+    /// The request to join has not been answered yet.
+    Joining,
+    /// Admitted; what the syncgroup held at that moment is still arriving (S-32).
+    Pending,
+    /// A full member.
+    Active,
+    /// Not a member any more; what is here can be read.
+    Left,
+    /// The request to join was refused.
+    Refused(JoinRefusal),
+}
+
+/// Why an admin refused a request to join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinRefusal {
+    /// The invitation is not known to be good there. Whether the syncgroup exists is not told.
+    #[error("the invitation is not valid there")]
+    NotValid,
+    /// It was good once.
+    #[error("the invitation has expired; ask for a new one")]
+    Expired,
+    /// It was good for one device, and another one has used it.
+    #[error("another device has used the invitation; ask for a new one")]
+    Used,
+    /// The syncgroup has as many members as that device takes.
+    #[error("the syncgroup is full")]
+    Full,
+}
+
+/// A syncgroup as this device sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SyncgroupInfo {
+    /// Its id.
+    pub id: SyncgroupId,
+    /// What its members call it; `None` while its first generation has not arrived.
+    pub name: Option<Name>,
+    /// The database that it belongs to on this device.
+    pub database: Name,
+    /// How far this device is.
+    pub state: SyncgroupState,
+    /// What this device may do in it; `None` if nothing.
+    pub rights: Option<Rights>,
+    /// Its collections, by name.
+    pub collections: alloc::vec::Vec<Name>,
+    /// How many devices are members.
+    pub members: usize,
+    /// Generations held, of all authors together.
+    pub generations: u64,
+}
+
+/// A device that is or was a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// The device.
+    pub device: DeviceId,
+    /// What it called itself when it was admitted.
+    pub name: Name,
+    /// What it may do; `None` once it has left.
+    pub rights: Option<Rights>,
+    /// The latest generation that admitted it.
+    pub admitted: Version,
+}
