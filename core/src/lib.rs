@@ -15,6 +15,8 @@ mod core;
 mod crypto;
 mod dice;
 mod event;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gate;
 mod hash;
 mod id;
