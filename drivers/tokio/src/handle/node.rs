@@ -16,9 +16,9 @@ use crate::address;
 use crate::error::{self, Closed, Error, OpenError};
 use crate::link::Wire;
 use crate::news::{News, Notices};
-use crate::node::{self, Request};
 use crate::options::{Backlog, Options};
 use crate::reading::Snapshot;
+use crate::replica::{self, Request};
 use crate::shared::Published;
 use crate::traffic::Traffic;
 
@@ -90,7 +90,7 @@ impl Node {
     where
         S: Store + Send + 'static,
     {
-        node::start(store, identity, options).map(|inner| Self { inner: Arc::new(inner) })
+        replica::start(store, identity, options).map(|inner| Self { inner: Arc::new(inner) })
     }
 
     /// This device.
