@@ -220,7 +220,7 @@ fn any_bytes_are_keys_and_values<S: Subject>(subject: &mut S) -> Result<(), Fail
 
 fn snapshots_do_not_move<S: Subject>(subject: &mut S) -> Result<(), Failure> {
     let mut run = Run::start(subject, "a snapshot, and a clone of it, shows one moment")?;
-    run.compare(&run.store.snapshot().clone(), &Model::default())?;
+    run.compare(&run.store.snapshot(), &Model::default())?;
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut held = vec![(run.store.snapshot(), run.now().clone())];
     for round in 0..60 {
@@ -312,8 +312,8 @@ impl<'s, S: Subject> Run<'s, S> {
         Ok(run)
     }
 
-    fn fail<T>(&self, expected: impl ToString, found: impl ToString) -> Result<T, Failure> {
-        Err(Failure { check: self.check, expected: expected.to_string(), found: found.to_string() })
+    fn fail<T>(&self, expected: impl Into<String>, found: impl Into<String>) -> Result<T, Failure> {
+        Err(Failure { check: self.check, expected: expected.into(), found: found.into() })
     }
 
     /// Turns a fault of the store into a failure.
@@ -346,7 +346,7 @@ impl<'s, S: Subject> Run<'s, S> {
     fn expect_synced(&mut self, answer: Result<CommitSeq, Fault>) -> Result<(), Failure> {
         let durable = self.ask("the commits to become durable", answer)?;
         if durable != self.now().seq {
-            return self.fail(format!("a sync of commit {}", self.now().seq.0), format!("{}", durable.0));
+            return self.fail(format!("a sync of commit {}", self.now().seq.0), durable.0.to_string());
         }
         self.states.drain(..self.states.len() - 1);
         Ok(())
@@ -368,7 +368,7 @@ impl<'s, S: Subject> Run<'s, S> {
         let shown = store.seq();
         states.retain(|state| state.seq == shown);
         if states.is_empty() {
-            return Err(Failure { check, expected: allowed, found: format!("{}", shown.0) });
+            return Err(Failure { check, expected: allowed, found: shown.0.to_string() });
         }
         let run = Self { subject, store, states, check };
         run.agree()?;
@@ -391,7 +391,7 @@ impl<'s, S: Subject> Run<'s, S> {
         if found == expected {
             return Ok(());
         }
-        self.fail(format!("the last commit to be {expected}"), found)
+        self.fail(format!("the last commit to be {expected}"), found.to_string())
     }
 
     /// A view shows the whole of a model.
@@ -442,7 +442,7 @@ impl<'s, S: Subject> Run<'s, S> {
             });
             self.ask("a scan that ends early", answer)?;
             if calls != end {
-                return self.fail(format!("{end} calls before a scan is ended"), calls);
+                return self.fail(format!("{end} calls before a scan is ended"), calls.to_string());
             }
         }
         Ok(())
