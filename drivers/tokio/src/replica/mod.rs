@@ -40,7 +40,7 @@ const IO_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) enum Request {
     /// Carry out a command. `written` hears when readers see a write, `reply` how it went.
     Command {
-        command: Command,
+        command: Box<Command>,
         written: Option<oneshot::Sender<Vec<Written>>>,
         reply: oneshot::Sender<Result<Outcome, Error>>,
     },
@@ -57,16 +57,22 @@ pub(crate) fn start<S>(store: S, identity: &Identity, options: Options) -> Resul
 where
     S: Store + Send + 'static,
 {
+    let Options { name, listen, discovery, peers, limits, timing, network, backlog, store: _ } = options;
+    let mut config = Config::new(name.unwrap_or_else(host_name));
+    config.limits = limits;
+    config.timing = timing;
+
     let mut outbox = Outbox::new();
     let view = store.snapshot();
-    let core = Core::boot(config(&options), identity, seed()?, &view, &mut outbox)?;
+    let core = Core::boot(config, identity, seed()?, &view, &mut outbox)?;
     let public_key = core.public_key();
     let key = DeviceKey::new(&identity.secret, &public_key)?;
 
     let io = Io::start()?;
     let (events, incoming) = mpsc::unbounded_channel();
+    let send_buffer = u64::from(network.send_buffer);
     let within = io.handle().enter();
-    let endpoint = Endpoint::bind(options.listen, key, options.network.clone(), events.clone())?;
+    let endpoint = Endpoint::bind(listen, key, network, events.clone())?;
     let bound = endpoint.wire().local_addr();
     let discovery = options.discovery.then(|| Discovery::start(public_key.device(), bound, events)).flatten();
     drop(within);
@@ -82,11 +88,10 @@ where
         wire: endpoint.wire().clone(),
         io: io.handle().clone(),
         news: news.downgrade(),
-        backlog: options.backlog,
+        backlog,
     };
-    let peers = options.peers.iter().map(|(device, addr)| (*device, address::of(*addr))).collect();
+    let peers = peers.into_iter().map(|(device, addr)| (device, address::of(addr))).collect();
     let disk = Disk::start(store.syncer()).map_err(thread_failed)?;
-    let send_buffer = u64::from(options.network.send_buffer);
     let replica = Replica::new(
         (core, outbox, Clock::start()),
         (store, view, disk),
@@ -114,13 +119,6 @@ impl Drop for CloseWhenDropped {
     fn drop(&mut self) {
         self.0.close(&Closed::new("its thread has ended unexpectedly, which is a defect; please report it"));
     }
-}
-
-fn config(options: &Options) -> Config {
-    let mut config = Config::new(options.name.clone().unwrap_or_else(host_name));
-    config.limits = options.limits.clone();
-    config.timing = options.timing;
-    config
 }
 
 /// The name of the host, as far as it is a name.

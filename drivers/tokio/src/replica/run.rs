@@ -218,7 +218,7 @@ impl<S: Store> Replica<S> {
                 let request = RequestId(self.next_request);
                 self.next_request += 1;
                 self.waiting.insert(request, Waiting { written, reply });
-                self.handle(Event::Command { request, command })
+                self.handle(Event::Command { request, command: *command })
             }
             Some(Request::Look(look)) => {
                 look(&self.core);
@@ -319,7 +319,7 @@ impl<S: Store> Replica<S> {
                 Action::Notice(notice) => self.notice(notice),
                 Action::Stopped => self.stopped = true,
                 other => {
-                    tracing::error!(?other, "the core asks for something that this driver does not know")
+                    tracing::error!(?other, "the core asks for something that this driver does not know");
                 }
             }
         }
