@@ -59,6 +59,23 @@ async fn a_device_that_comes_back_finds_the_others_by_itself() {
     shows(&database(&bob).collection("notes").unwrap(), "meanwhile", Some("x")).await;
 }
 
+#[tokio::test]
+async fn a_device_is_called_where_the_application_says_that_it_is() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (ann, bob) = (node_in(here.path(), options("ann")), node_in(there.path(), options("bob")));
+    let (syncgroup, _) = with_notes(&ann).await;
+    join(&syncgroup, &bob).await;
+    soon(ann.shutdown()).await;
+    soon(bob.shutdown()).await;
+
+    // Both come back somewhere else, so that what they remember of each other leads nowhere.
+    let ann = node_in(here.path(), options("ann"));
+    let bob = node_in(there.path(), options("bob"));
+    let mut notices = bob.notices();
+    soon(ann.add_peer(bob.device(), bob.local_addrs()[0])).await.unwrap();
+    linked(&mut notices, &ann).await;
+}
+
 /// Whether what is multicast on this machine comes back to it.
 async fn has_multicast() -> bool {
     const SERVICE: &str = "_driftlessprobe._udp.local.";
