@@ -66,7 +66,7 @@ where
 
     let mut outbox = Outbox::new();
     let view = store.snapshot();
-    let core = Core::boot(config, identity, seed()?, &view, &mut outbox)?;
+    let core = Core::boot(&config, identity, seed()?, &view, &mut outbox)?;
     let public_key = core.public_key();
     let key = DeviceKey::new(&identity.secret, &public_key)?;
 
