@@ -16,7 +16,7 @@ fn fill(store: &mut FjallStore) -> (Fault, u64) {
     loop {
         let n = store.seq().0 + 1;
         let step = store.apply(&history::commit(n)).and_then(|()| {
-            if n % 100 == 0 {
+            if n.is_multiple_of(100) {
                 durable = syncer()?.0;
             }
             Ok(())
