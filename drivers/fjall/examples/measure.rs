@@ -118,7 +118,7 @@ fn row(n: u64) -> Commit {
     let writes = vec![
         Write::put(Table::Log, &n.to_be_bytes(), &value),
         Write::put(Table::Row, &key(n), &value),
-        Write::put(Table::Digest, b"syncgroup", &value),
+        Write::put(Table::Tip, b"syncgroup", &value),
     ];
     Commit { seq: CommitSeq(n), writes }
 }
