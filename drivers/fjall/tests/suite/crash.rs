@@ -31,7 +31,7 @@ fn a_killed_process_leaves_a_prefix_that_holds_all_that_it_called_durable() {
             std::thread::sleep(Duration::from_micros(u64::from(rng.next_u32() % 20_000)));
             Vec::new()
         } else {
-            lines.by_ref().take(1 + rng.next_u32() as usize % 30).collect()
+            lines.by_ref().take(1 + rng.next_u32() as usize % 200).collect()
         };
         std::thread::sleep(Duration::from_micros(u64::from(rng.next_u32() % 10_000)));
         child.kill().unwrap();
