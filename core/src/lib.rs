@@ -9,17 +9,26 @@ extern crate alloc;
 extern crate std;
 
 mod action;
+mod batch;
 mod config;
 mod core;
 mod crypto;
+mod dice;
 mod event;
+mod gate;
 mod hash;
 mod id;
 pub mod limits;
+mod log;
+mod object;
+mod peer;
 pub mod read;
+mod replica;
 pub mod store;
+mod sync;
 mod syncgroup;
 mod time;
+mod wire;
 
 pub use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal, RowChange, Written};
 pub use crate::config::{Config, Continuity, Identity, Timing};
