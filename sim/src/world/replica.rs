@@ -135,7 +135,7 @@ impl Replica {
         let identity = Identity { secret: self.secret.clone(), continuity };
         let random = Dice::new(seed, Concern::Boot, &numbers).bytes();
         let config = config(self.index, setup);
-        self.core = Some(Core::boot(config, &identity, random, self.disk.store(), out)?);
+        self.core = Some(Core::boot(&config, &identity, random, self.disk.store(), out)?);
         Ok(())
     }
 
