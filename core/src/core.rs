@@ -4,7 +4,6 @@
 //! fail. Then the plan is *applied*: memory changes, and actions go out; nothing can fail any more. So a store
 //! that cannot be read leaves nothing half done.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -15,11 +14,9 @@ use crate::crypto::Keys;
 use crate::dice::Dice;
 use crate::event::{Command, Event};
 use crate::gate::Gate;
-use crate::id::{
-    Author, CommitSeq, DeviceId, Generation, Incarnation, LinkId, PublicKey, RequestId, SyncgroupId,
-};
-use crate::log::Log;
+use crate::id::{Address, Author, DeviceId, Generation, Incarnation, LinkId, Name, RequestId, SyncgroupId};
 use crate::peer::Peers;
+use crate::replica::load::BootError;
 use crate::replica::plan::{Effects, Plan};
 use crate::replica::{Replica, Stop};
 use crate::store::key::GroupIx;
@@ -28,16 +25,16 @@ use crate::sync::receive::{self, Received};
 use crate::sync::{Step, Sync};
 use crate::syncgroup::command::{self, Means};
 use crate::syncgroup::group::Stage;
-use crate::syncgroup::{Member, SyncgroupInfo};
+use crate::syncgroup::{Invitation, JoinRefusal};
 use crate::time::{Mono, Now};
 use crate::wire::{Deltas, Message, Offer};
 
 /// A replica: all its databases, all its links.
 #[derive(Debug, Clone)]
 pub struct Core {
-    replica: Replica,
-    sync: Sync,
-    peers: Peers,
+    pub(crate) replica: Replica,
+    pub(crate) sync: Sync,
+    pub(crate) peers: Peers,
     gate: Gate,
     dice: Dice,
     max_links: usize,
@@ -52,37 +49,6 @@ enum Stopping {
     Draining,
     Done,
 }
-
-/// Why a replica could not start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BootError {
-    /// The store failed, or is damaged.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// The store belongs to another key.
-    #[error("the store belongs to device {store}, the key to device {key}: give the key that made the store")]
-    OtherDevice {
-        /// Whose store it is.
-        store: DeviceId,
-        /// Whose key was given.
-        key: DeviceId,
-    },
-    /// The store was written by a newer version.
-    #[error("the store has format {found}, this version reads format {known}: use a newer version")]
-    NewerFormat {
-        /// The store's format.
-        found: u32,
-        /// The newest that this version reads.
-        known: u32,
-    },
-}
-
-/// What a replica holds of one syncgroup: for each author the last generation of its log (S-21).
-pub type Knowledge = BTreeMap<Author, Generation>;
-
-/// What a step wants to do besides what its effects say.
-type Follow<T> = Result<T, Fault>;
 
 impl Core {
     /// Builds the state from the store. The first actions wait in the outbox: perform them before the first
@@ -129,7 +95,7 @@ impl Core {
             Event::Tick => self.tick(now, view, out),
             Event::Command { request, command } => self.command(now, request, command, view, out),
             Event::Received { link, frame } => self.received(now, link, &frame, view, out),
-            Event::PeerFound { device, address } => self.found(now, device, address, view, out),
+            Event::PeerFound { device, address } => self.found(now, device, &address, view, out),
             event => {
                 self.note(now, event, view, out)?;
                 self.stop_if_drained(now, out);
@@ -149,7 +115,7 @@ impl Core {
 
     // ---- events that need no plan, or hardly any ----
 
-    fn note(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Follow<()> {
+    fn note(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
         match event {
             Event::LinkUp { link, peer, address, .. } => {
                 if self.stopping != Stopping::No {
@@ -159,7 +125,7 @@ impl Core {
                 self.peers.linked(&peer.device());
                 self.step(now.mono, out, |sync, step| sync.link_up(link, peer, step));
                 if let Some(address) = address {
-                    self.found(now, peer.device(), address, view, out)?;
+                    self.found(now, peer.device(), &address, view, out)?;
                 }
             }
             Event::LinkDown { link } => {
@@ -185,14 +151,14 @@ impl Core {
         &mut self,
         now: Now,
         device: DeviceId,
-        address: crate::id::Address,
+        address: &Address,
         view: &dyn View,
         out: &mut Outbox,
-    ) -> Follow<()> {
+    ) -> Result<(), Fault> {
         if device == self.replica.keys.device || self.stopping != Stopping::No {
             return Ok(());
         }
-        if let Some(addresses) = self.peers.found(device, &address, now.mono) {
+        if let Some(addresses) = self.peers.found(device, address, now.mono) {
             let mut plan = Plan::new(&self.replica, view);
             plan.put_peer(&device, &addresses);
             let effects = plan.finish();
@@ -203,7 +169,7 @@ impl Core {
 
     // ---- time ----
 
-    fn tick(&mut self, now: Now, view: &dyn View, out: &mut Outbox) -> Follow<()> {
+    fn tick(&mut self, now: Now, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
         if self.stopping != Stopping::No {
             return Ok(());
         }
@@ -225,7 +191,7 @@ impl Core {
         command: Command,
         view: &dyn View,
         out: &mut Outbox,
-    ) -> Follow<()> {
+    ) -> Result<(), Fault> {
         let limit = self.replica.limits.pending_requests;
         let refusal = if self.stopping != Stopping::No {
             Some(Refusal::ShuttingDown)
@@ -271,7 +237,7 @@ impl Core {
         frame: &Bytes,
         view: &dyn View,
         out: &mut Outbox,
-    ) -> Follow<()> {
+    ) -> Result<(), Fault> {
         if self.stopping != Stopping::No || self.sync.device(link).is_none() {
             return Ok(());
         }
@@ -317,7 +283,7 @@ impl Core {
         deltas: Deltas,
         view: &dyn View,
         out: &mut Outbox,
-    ) -> Follow<()> {
+    ) -> Result<(), Fault> {
         let Some(ix) = self.sync.shared(link, &deltas.name) else { return Ok(()) };
         let Some(group) = self.replica.groups.get(&ix) else { return Ok(()) };
         let name = deltas.name;
@@ -383,11 +349,11 @@ impl Core {
         &mut self,
         now: Now,
         link: LinkId,
-        invitation: &crate::syncgroup::Invitation,
-        name: crate::id::Name,
+        invitation: &Invitation,
+        name: Name,
         view: &dyn View,
         out: &mut Outbox,
-    ) -> Follow<()> {
+    ) -> Result<(), Fault> {
         let Some(key) = self.sync.key(link) else { return Ok(()) };
         let own_name = self.replica.name.clone();
         let means = Means { wall: now.wall, nonce: [0; 16], name: &own_name };
@@ -410,7 +376,7 @@ impl Core {
         now: Now,
         link: LinkId,
         id: &SyncgroupId,
-        answer: Result<Vec<(Author, Generation)>, crate::syncgroup::JoinRefusal>,
+        answer: Result<Vec<(Author, Generation)>, JoinRefusal>,
         view: &dyn View,
         out: &mut Outbox,
     ) {
@@ -495,60 +461,6 @@ impl Core {
             out.push(Action::Stopped);
         }
     }
-
-    // ---- questions ----
-
-    /// This device's public key.
-    pub fn public_key(&self) -> PublicKey {
-        self.replica.keys.public
-    }
-
-    /// Who this replica writes as.
-    pub fn author(&self) -> Author {
-        self.replica.author()
-    }
-
-    /// The number of the last commit handed out.
-    pub fn last_commit(&self) -> CommitSeq {
-        self.replica.seq
-    }
-
-    /// All syncgroups on this device, ordered by database and id.
-    pub fn syncgroups(&self) -> Vec<SyncgroupInfo> {
-        let device = self.replica.keys.device;
-        let mut all: Vec<_> = self.replica.groups.values().map(|group| group.info(&device)).collect();
-        all.sort_by(|a, b| (&a.database, a.id).cmp(&(&b.database, b.id)));
-        all
-    }
-
-    /// The members of a syncgroup and those that left, by device; `None` if it is not here.
-    pub fn members(&self, syncgroup: &SyncgroupId) -> Option<Vec<Member>> {
-        self.replica.group(syncgroup).map(|group| group.metadata.members())
-    }
-
-    /// What is held of a syncgroup, durable or not; `None` if it is not here.
-    pub fn knowledge(&self, syncgroup: &SyncgroupId) -> Option<Knowledge> {
-        let group = self.replica.group(syncgroup)?;
-        let named = |(ix, log): (&u32, &Log)| Some((self.replica.authors.get(*ix)?, log.held()));
-        Some(group.logs.iter().filter_map(named).collect())
-    }
-
-    /// The digest of what readers see of a syncgroup: equal at replicas that show the same rows (S-12).
-    pub fn visible_digest(&self, syncgroup: &SyncgroupId) -> Option<[u8; 32]> {
-        self.replica.group(syncgroup).map(|group| group.tip.visible.to_bytes())
-    }
-
-    /// A look at the whole replica.
-    pub fn status(&self) -> Status {
-        let linked = self.sync.linked();
-        Status {
-            device: self.replica.keys.device,
-            author: self.author(),
-            syncgroups: self.syncgroups(),
-            links: self.sync.status(),
-            wanted: self.peers.missing(&linked).copied().collect(),
-        }
-    }
 }
 
 /// What a change has brought.
@@ -556,30 +468,4 @@ struct Gained {
     groups: Vec<(GroupIx, Vec<u32>)>,
     /// Who shares what with whom may have changed.
     sharing: bool,
-}
-
-/// A look at a replica.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Status {
-    /// This device.
-    pub device: DeviceId,
-    /// Who it writes as.
-    pub author: Author,
-    /// Its syncgroups.
-    pub syncgroups: Vec<SyncgroupInfo>,
-    /// Its open links.
-    pub links: Vec<LinkStatus>,
-    /// Devices that it would like to reach and has no link to.
-    pub wanted: Vec<DeviceId>,
-}
-
-/// An open link.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct LinkStatus {
-    /// The device at the other end.
-    pub device: DeviceId,
-    /// How many syncgroups both ends share.
-    pub shared: usize,
-    /// Whether both ends are known to hold the same.
-    pub agreed: bool,
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::id::{Author, CollectionId, Name, SyncgroupId, Version};
 use crate::object::{RowHead, RowState};
 use crate::replica::load::entries;
-use crate::replica::plan::corrupt;
+use crate::replica::stored::corrupt;
 use crate::store::key::{self, AuthorIx};
 use crate::store::{Fault, Scan, Table, View};
 use crate::syncgroup::group::GroupRecord;

@@ -12,7 +12,8 @@ use crate::event::{Precondition, RowRef};
 use crate::id::Version;
 use crate::object::RowState;
 use crate::replica::Stop;
-use crate::replica::plan::{Plan, corrupt};
+use crate::replica::plan::Plan;
+use crate::replica::stored::corrupt;
 use crate::store::{Scan, Table, key};
 
 /// Whether a precondition holds.

@@ -199,3 +199,135 @@ impl BatchPart {
         Ok(Self { id, others })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::{CollectionId, DeviceId, Incarnation, Name, PublicKey};
+    use crate::log::record::{MetaRecord, RowRecord};
+    use crate::syncgroup::Rights;
+
+    fn author() -> impl Strategy<Value = Author> {
+        // Few enough that parents are sometimes the author itself, sometimes a dependency.
+        (0u8..4, 0u64..2).prop_map(|(device, incarnation)| Author {
+            device: DeviceId([device; 16]),
+            incarnation: Incarnation(incarnation),
+        })
+    }
+
+    fn version() -> impl Strategy<Value = Version> {
+        (author(), 1u64..u64::MAX).prop_map(|(author, generation)| Version { author, generation })
+    }
+
+    prop_compose! {
+        fn header()(
+            stamp: u64,
+            dependencies in btree_map(author(), (1u64..1 << 40, any::<[u8; 16]>()), 0..4),
+            batch in prop::option::of((any::<[u8; 16]>(), vec(any::<[u8; 16]>(), 0..4))),
+            acknowledged in prop::option::of(version()),
+        ) -> Header {
+            let dependency = |(author, (generation, tag))| Dependency { author, generation, tag: Tag(tag) };
+            let part = |(id, others): ([u8; 16], Vec<[u8; 16]>)| BatchPart {
+                id,
+                others: others.into_iter().map(Tag).collect(),
+            };
+            Header {
+                stamp: Hlc(stamp),
+                body: Hash::default(),
+                dependencies: dependencies.into_iter().map(dependency).collect(),
+                batch: batch.map(part),
+                acknowledged,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn content()(
+            parents in vec(version(), 0..3),
+            repeats in prop::option::of((version(), any::<u64>().prop_map(Hlc))),
+            pick: bool,
+            value in prop::option::of(vec(any::<u8>(), 0..100)),
+        ) -> RowRecord {
+            let (collection, key) = (CollectionId::default(), Bytes::new());
+            RowRecord { collection, key, parents, repeats, pick, value: value.map(Bytes::from) }
+        }
+    }
+
+    prop_compose! {
+        fn rows()(
+            rows in btree_map((any::<[u8; 8]>(), vec(any::<u8>(), 0..20)), content(), 0..5),
+        ) -> Vec<Record> {
+            let mut records = Vec::new();
+            for ((collection, key), content) in rows {
+                let collection = CollectionId(collection);
+                records.push(Record::Row(RowRecord { collection, key: key.into(), ..content }));
+            }
+            records
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_back(header in header(), by in author(), mut records in rows(), nonce: [u8; 16]) {
+            let name = Name::new("x").unwrap();
+            let admit = MetaRecord::Admit {
+                key: PublicKey([3; 32]),
+                name: name.clone(),
+                rights: Rights::Write,
+                invitation: Some(nonce),
+            };
+            records.extend([Record::Meta(admit), Record::Meta(MetaRecord::Collection { name })]);
+            let written = Encoded::write(header, &by, &records);
+            let read = Encoded::read(written.bytes.clone()).unwrap();
+            prop_assert_eq!(&read, &written);
+            prop_assert_eq!(read.records(&by).unwrap(), records);
+        }
+
+        #[test]
+        fn a_changed_byte_changes_the_leaf_or_is_refused(
+            header in header(),
+            by in author(),
+            records in rows(),
+            at: prop::sample::Index,
+            bit in 0u32..8,
+        ) {
+            let written = Encoded::write(header, &by, &records);
+            let mut bytes = written.bytes.to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            if let Ok(read) = Encoded::read(bytes.into()) {
+                prop_assert_ne!(read.leaf, written.leaf);
+            }
+        }
+    }
+
+    #[test]
+    fn rows_out_of_order_or_twice_are_refused() {
+        let author = Author { device: DeviceId([1; 16]), incarnation: Incarnation(1) };
+        let row = |key: &'static [u8]| {
+            Record::Row(RowRecord {
+                collection: CollectionId([1; 8]),
+                key: Bytes::from_static(key),
+                parents: Vec::new(),
+                repeats: None,
+                pick: false,
+                value: None,
+            })
+        };
+        let header = || Header {
+            stamp: Hlc(1),
+            body: Hash::default(),
+            dependencies: Vec::new(),
+            batch: None,
+            acknowledged: None,
+        };
+        for keys in [[b"b", b"a"], [b"a", b"a"]] {
+            let encoded = Encoded::write(header(), &author, &keys.map(|key| row(key)));
+            assert!(encoded.records(&author).is_err());
+        }
+        assert!(Encoded::write(header(), &author, &[row(b"a"), row(b"b")]).records(&author).is_ok());
+    }
+}

@@ -7,10 +7,9 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::plan::{LogNodes, StateRecord, Stored, corrupt};
+use super::stored::{LogNodes, StateRecord, Stored, corrupt};
 use super::{Authors, Replica};
 use crate::config::Config;
-use crate::core::BootError;
 use crate::crypto::Keys;
 use crate::id::{CommitSeq, DeviceId, Generation, Incarnation};
 use crate::log::record::Record;
@@ -78,7 +77,7 @@ impl Replica {
             replica.incarnation = incarnation;
         }
         replica.seq = CommitSeq(replica.seq.0 + 1);
-        let state = StateRecord { seq: replica.seq, incarnation: replica.incarnation }.write();
+        let state = StateRecord { seq: replica.seq, incarnation: replica.incarnation }.to_write();
         let writes = alloc::vec![Write::put(Table::Meta, meta::DEVICE, &device.0), state];
         let commit = Commit { seq: replica.seq, writes };
         Ok((replica, commit))
@@ -188,4 +187,29 @@ fn load_log(view: &dyn View, group: GroupIx, author: AuthorIx) -> Result<Log, Fa
     let get = |table, key: &Bytes| view.get(table, key);
     let tree = Tree::load(held, &LogNodes { get: &get, group, author })?;
     Ok(Log { tree, stamp: stored.encoded()?.header.stamp, past: stored.past, proof: None })
+}
+
+/// Why a replica could not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// The store failed, or is damaged.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The store belongs to another key.
+    #[error("the store belongs to device {store}, the key to device {key}: give the key that made the store")]
+    OtherDevice {
+        /// Whose store it is.
+        store: DeviceId,
+        /// Whose key was given.
+        key: DeviceId,
+    },
+    /// The store was written by a newer version.
+    #[error("the store has format {found}, this version reads format {known}: use a newer version")]
+    NewerFormat {
+        /// The store's format.
+        found: u32,
+        /// The newest that this version reads.
+        known: u32,
+    },
 }

@@ -3,9 +3,12 @@
 
 pub(crate) mod load;
 pub(crate) mod plan;
+pub(crate) mod stored;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+
+pub use self::load::BootError;
 
 use crate::action::Refusal;
 use crate::crypto::Keys;

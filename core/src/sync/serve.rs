@@ -15,7 +15,7 @@ use crate::log::generation::Encoded;
 use crate::log::tree::Known;
 use crate::log::{Checkpoint, Proof};
 use crate::replica::Replica;
-use crate::replica::plan::{LogNodes, Stored};
+use crate::replica::stored::{LogNodes, Stored};
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, Table, View};
 use crate::syncgroup::group::Group;

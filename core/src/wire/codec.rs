@@ -69,7 +69,8 @@ impl Reader {
         for shift in (0..64).step_by(7) {
             let byte = self.u8(what)?;
             let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits {
+            // One number, one encoding: so that nobody can change the bytes of what a hash does not cover.
+            if bits << shift >> shift != bits || (byte == 0 && shift > 0) {
                 break;
             }
             value |= bits << shift;
@@ -136,6 +137,8 @@ mod tests {
     fn a_varint_that_does_not_fit_is_refused() {
         let too_large = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
         assert!(Reader::new(Bytes::copy_from_slice(&too_large)).varint("test").is_err());
+        let longer_than_needed = [0x81, 0x00];
+        assert!(Reader::new(Bytes::copy_from_slice(&longer_than_needed)).varint("test").is_err());
         let endless = [0x80; 12];
         assert!(Reader::new(Bytes::copy_from_slice(&endless)).varint("test").is_err());
     }
