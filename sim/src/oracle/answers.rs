@@ -27,14 +27,17 @@ pub(crate) struct WriteExpected {
 
 impl Watch {
     /// Says what should become of a batch that is about to be handed to a replica.
-    pub(crate) fn expect(&self, core: &Core, batch: &LocalWrite) -> WriteExpected {
+    pub(crate) fn expect(&self, core: &Core, batch: &LocalWrite, stopping: bool) -> WriteExpected {
         let infos: BTreeMap<SyncgroupId, SyncgroupInfo> =
             core.syncgroups().into_iter().map(|info| (info.id, info)).collect();
         let mut changes: BTreeMap<SyncgroupId, Vec<(RowKey, Option<Bytes>)>> = BTreeMap::new();
         for change in &batch.changes {
             changes.entry(change.row.syncgroup).or_default().push((key(&change.row), change.value.clone()));
         }
-        let mut expected = WriteExpected { optional: true, ..WriteExpected::default() };
+        let mut expected = WriteExpected { optional: !stopping, ..WriteExpected::default() };
+        if stopping {
+            expected.reasons.push(Refusal::ShuttingDown);
+        }
         for (group, changes) in changes {
             let held = core.knowledge(&group).unwrap_or_default();
             let reasons = reasons(infos.get(&group), &group, &changes);

@@ -32,6 +32,21 @@ impl Watch {
                     return Err(disagreement("S-21", first, other, what));
                 }
             }
+            members(&group, &active)?;
+            self.arrived(&group, &active)?;
+        }
+        Ok(())
+    }
+
+    /// What was acknowledged as safe is held by every member, also if its author has left since.
+    fn arrived(&self, group: &SyncgroupId, active: &[Seen<'_>]) -> Checked {
+        for (_, version, author) in self.safe.iter().filter(|(of, ..)| of == group) {
+            if let Some(seen) = active.iter().find(|seen| !self.held_by(seen.replica, group, version)) {
+                let what = format!(
+                    "does not hold {version:?} of {group:?}, which replica {author} was told is safe"
+                );
+                return Err(Violation::new(Oracle::SilentLoss, "S-9", seen.replica, what));
+            }
         }
         Ok(())
     }
@@ -44,7 +59,6 @@ impl Watch {
         }
         for (group, active) in active(all) {
             same_view(&group, &active)?;
-            members(&group, &active)?;
             for (of, version, author) in &self.safe {
                 if *of == group {
                     let members = active.iter().map(|seen| seen.replica);

@@ -247,10 +247,12 @@ impl<'t> World<'t> {
             Happening::Look { replica } => {
                 self.queue.push(self.now + self.plan.setup.readers_ms.max(1), Happening::Look { replica });
                 self.looked = true;
-                match self.replicas[replica].seen() {
-                    Some(seen) => self.watch.look(seen),
-                    None => Ok(()),
+                let Some(seen) = self.replicas[replica].seen() else { return Ok(()) };
+                let databases = seen.core.syncgroups().into_iter().map(|group| group.database);
+                if databases.collect::<std::collections::BTreeSet<_>>().len() > 1 {
+                    self.coverage.hit(Point::TwoDatabases);
                 }
+                self.watch.look(seen)
             }
         }
     }

@@ -113,7 +113,7 @@ impl World<'_> {
         let had_precondition = !batch.preconditions.is_empty();
         let deletes = batch.changes.iter().any(|change| change.value.is_none());
         let Some(core) = self.replicas[replica].core.as_ref() else { return Ok(()) };
-        let expected = self.watch.expect(core, &batch);
+        let expected = self.watch.expect(core, &batch, self.replicas[replica].stopping);
         let request = self.replicas[replica].request();
         let asked = Asked { what: Question::Write(Vec::new()), seq: driftless::CommitSeq(0) };
         self.replicas[replica].asked.insert(request, asked);
