@@ -32,7 +32,7 @@ impl Watch {
                     return Err(disagreement("S-21", first, other, what));
                 }
             }
-            members(&group, &active)?;
+            members(&group, &active, all)?;
             self.arrived(&group, &active)?;
         }
         Ok(())
@@ -144,17 +144,27 @@ fn same_view(group: &SyncgroupId, active: &[Seen<'_>]) -> Checked {
 }
 
 /// Who is listed as a member is one, and who is one is listed (S-30).
-fn members(group: &SyncgroupId, active: &[Seen<'_>]) -> Checked {
+fn members(group: &SyncgroupId, active: &[Seen<'_>], all: &[Seen<'_>]) -> Checked {
     let Some(first) = active.first() else { return Ok(()) };
     let listed = first.core.members(group).unwrap_or_default();
     let listed: BTreeSet<_> =
         listed.into_iter().filter(|member| member.rights.is_some()).map(|member| member.device).collect();
     let real: BTreeSet<_> = active.iter().map(|seen| seen.core.author().device).collect();
-    if listed != real {
-        let what = format!("{group:?} lists the members {listed:?}, and these are active: {real:?}");
-        return Err(Violation::new(Oracle::Convergence, "S-30", first.replica, what));
-    }
-    Ok(())
+    let odd = |seen: &&Seen<'_>| {
+        let device = seen.core.author().device;
+        listed.contains(&device) != real.contains(&device)
+    };
+    let Some(odd) = all.iter().find(odd) else { return Ok(()) };
+    let state = odd.core.syncgroups().into_iter().find(|info| info.id == *group).map(|info| info.state);
+    let state = state.map_or("a stranger".to_owned(), |state| format!("{state:?}"));
+    let is = if listed.contains(&odd.core.author().device) { "a member" } else { "none" };
+    let what = format!("lists replica {} as {is} of {group:?}; that one says it is {state}", odd.replica);
+    Err(Violation {
+        oracle: Oracle::Convergence,
+        rule: "S-30",
+        replicas: vec![first.replica, odd.replica],
+        what,
+    })
 }
 
 fn disagreement(rule: &'static str, one: &Seen<'_>, two: &Seen<'_>, what: String) -> Violation {

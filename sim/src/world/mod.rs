@@ -248,8 +248,9 @@ impl<'t> World<'t> {
                 self.queue.push(self.now + self.plan.setup.readers_ms.max(1), Happening::Look { replica });
                 self.looked = true;
                 let Some(seen) = self.replicas[replica].seen() else { return Ok(()) };
+                let known = self.coverage.count(Point::TwoDatabases) > 0;
                 let databases = seen.core.syncgroups().into_iter().map(|group| group.database);
-                if databases.collect::<std::collections::BTreeSet<_>>().len() > 1 {
+                if databases.collect::<std::collections::BTreeSet<_>>().len() > 1 && !known {
                     self.coverage.hit(Point::TwoDatabases);
                 }
                 self.watch.look(seen)
