@@ -366,8 +366,7 @@ impl Core {
         let effects = plan.finish();
         self.apply(now, effects, out);
         let message = Message::Joined { syncgroup: invitation.syncgroup(), answer };
-        let frame = message.encode();
-        self.gate.pass(self.replica.seq, Action::Send { link, frame }, out);
+        self.step(now.mono, out, |sync, step| sync.send(link, &message, step));
         Ok(())
     }
 
