@@ -217,6 +217,7 @@ impl Drawing<'_> {
         let largest = u64::from(workload.value_bytes);
         // Bursts: several devices write at about the same moment, so that conflicts come about.
         let mut burst = 0;
+        let mut last: Option<(u64, Vec<Edit>)> = None;
         for number in 0..count {
             let mut dice = Dice::new(self.seed, Concern::Writes, &[number]);
             let at = if burst > 0 && dice.one_in(2) {
@@ -242,7 +243,14 @@ impl Drawing<'_> {
                 let to = dice.one_in(3).then(|| row.key.saturating_add(dice.between(0, 3) as u8));
                 require.push(Require { row, to, fresh: dice.one_in(2) });
             }
-            let text = if number > 0 && dice.one_in(12) { number - 1 } else { number };
+            let (at, text, changes) = match last.take() {
+                // Somebody else writes just the same at about the same time, which is no conflict.
+                Some((before, same)) if dice.one_in(12) => (before + dice.below(50), number - 1, same),
+                _ => (at, number, changes),
+            };
+            if text == number {
+                last = Some((at, changes.clone()));
+            }
             self.step(at, Act::Write { replica, text, changes, require });
         }
     }
