@@ -113,14 +113,13 @@ impl Peers {
         self.wanted = groups().flat_map(wanted).collect();
         self.wanted.remove(&replica.keys.device);
         for group in groups() {
-            if let Stage::Joining(invitation) = &group.record.stage {
+            if let Some((invitation, _)) = group.record.stage.request() {
                 for address in invitation.addresses() {
                     self.note(invitation.issuer().device(), address, now);
                 }
             }
         }
-        let on = groups()
-            .any(|group| matches!(group.record.stage, Stage::Joining(_) | Stage::Pending(_) | Stage::Active));
+        let on = groups().any(|group| !matches!(group.record.stage, Stage::Left | Stage::Refused(_)));
         if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {
             out.push(Action::Advertise { on });
         }
@@ -180,8 +179,12 @@ impl Peers {
 /// The devices that are worth reaching for a syncgroup.
 fn wanted(group: &Group) -> Vec<DeviceId> {
     match &group.record.stage {
-        Stage::Joining(invitation) => alloc::vec![invitation.issuer().device()],
-        Stage::Pending(_) | Stage::Active => group.metadata.joined().map(|(device, _)| *device).collect(),
+        Stage::Joining(invitation) | Stage::Withdrawing(invitation) => {
+            alloc::vec![invitation.issuer().device()]
+        }
+        Stage::Pending(_) | Stage::Leaving(_) | Stage::Active => {
+            group.metadata.joined().map(|(device, _)| *device).collect()
+        }
         Stage::Left | Stage::Refused(_) => Vec::new(),
     }
 }

@@ -27,7 +27,6 @@ use crate::replica::Replica;
 use crate::status::LinkStatus;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, View};
-use crate::syncgroup::group::Stage;
 use crate::time::{Millis, Mono};
 use crate::wire::{Entry, Holdings, Message};
 
@@ -299,11 +298,11 @@ impl Sync {
         if link.hello.is_none() {
             return;
         }
-        let requests = step.replica.groups.values().filter_map(|group| match &group.record.stage {
-            Stage::Joining(invitation) if invitation.issuer().device() == link.device => {
-                Some(Message::Join { invitation: invitation.clone(), name: step.replica.name.clone() })
-            }
-            _ => None,
+        let requests = step.replica.groups.values().filter_map(|group| {
+            let (invitation, withdraw) = group.record.stage.request()?;
+            let name = step.replica.name.clone();
+            let is_theirs = invitation.issuer().device() == link.device;
+            is_theirs.then(|| Message::Join { invitation: invitation.clone(), name, withdraw })
         });
         let requests: Vec<_> = requests.collect();
         link.join = (!requests.is_empty()).then_some(step.now + patience);

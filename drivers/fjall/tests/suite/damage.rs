@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::history::{Home, copy, extend, verify};
+use crate::process;
 
 /// The journal that is written to, with the number of bytes in use.
 fn journal(data: &Path) -> (PathBuf, u64) {
@@ -169,8 +170,8 @@ fn damage_anywhere_is_an_error_or_harmless_and_never_shows_anything_wrong() {
     copy(&home.data(), &home.path("kept"));
     let mut files = Vec::new();
     list(&home.path("kept"), &mut files);
-    let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let rounds: usize = std::env::var("DRIFTLESS_DAMAGES").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
+    let mut rng = ChaCha8Rng::seed_from_u64(process::number("DRIFTLESS_SEED", 7));
+    let rounds = process::number("DRIFTLESS_DAMAGES", 200);
     let (mut named, mut faults, mut harmless) = (0, 0, 0);
     for round in 0..rounds {
         fs::remove_dir_all(home.data()).unwrap();
