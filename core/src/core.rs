@@ -249,8 +249,8 @@ impl Core {
         let result = match message {
             Message::Deltas(deltas) => return self.deltas(now, link, deltas, view, out),
             Message::Offer(offer) => self.offer(now, link, &offer, view, out),
-            Message::Join { asking, name, withdraw } => {
-                let request = Request { asking: &asking, name, withdraw };
+            Message::Join { asking, name, withdraw, wrote } => {
+                let request = Request { asking: &asking, name, withdraw, wrote };
                 return self.join(now, link, request, view, out);
             }
             Message::Joined { syncgroup, nonce, answer } => {
@@ -371,9 +371,9 @@ impl Core {
         let means = Means { wall: now.wall, nonce: [0; 16], name: &own_name };
         let mut plan = Plan::new(&self.replica, view);
         let answer = match command::admit(&mut plan, &means, &key, request) {
-            Ok(answer) => answer,
+            Ok(Some(answer)) => answer,
             Err(Stop::Fault(fault)) => return Err(fault),
-            Err(Stop::Refused(_)) => return Ok(()),
+            Ok(None) | Err(Stop::Refused(_)) => return Ok(()),
         };
         let effects = plan.finish();
         self.apply(now, effects, out);

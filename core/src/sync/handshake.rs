@@ -105,11 +105,8 @@ impl Sync {
             return;
         }
         let yours = |ix: &GroupIx| {
-            let logs = step.replica.groups.get(ix).map(|group| &group.logs);
-            let logs = logs.into_iter().flatten();
-            let named = logs.filter_map(|(author, log)| Some((step.replica.authors.get(*author)?, log)));
-            let theirs = named.filter(|(author, _)| author.device == link.device);
-            theirs.map(|(author, log)| (author.incarnation, log.held())).collect()
+            let group = step.replica.groups.get(ix);
+            group.map(|group| group.written_by(&link.device, &step.replica.authors)).unwrap_or_default()
         };
         let one = |(name, ix): (&Tag, &GroupIx), ended| Offered { name: *name, yours: yours(ix), ended };
         let offered = link.offered.iter().map(|entry| one(entry, false));

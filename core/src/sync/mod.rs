@@ -316,7 +316,8 @@ impl Sync {
             let (asking, withdraw) = group.record.stage.request()?;
             let (asking, name) = (asking.clone(), step.replica.name.clone());
             let is_theirs = asking.invitation.issuer().device() == link.device;
-            is_theirs.then_some(Message::Join { asking, name, withdraw })
+            let wrote = group.written_by(&step.replica.keys.device, &step.replica.authors);
+            is_theirs.then_some(Message::Join { asking, name, withdraw, wrote })
         });
         let requests: Vec<_> = requests.collect();
         link.join = (!requests.is_empty()).then_some(step.now + patience);

@@ -8,7 +8,9 @@ use super::{Invitation, JoinRefusal, Rights, Terms};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::event::Command;
 use crate::hash;
-use crate::id::{Address, Author, CollectionId, DeviceId, Generation, Name, PublicKey, SyncgroupId};
+use crate::id::{
+    Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId,
+};
 use crate::limits;
 use crate::log::record::{MetaRecord, Record, Used};
 use crate::replica::plan::Plan;
@@ -223,28 +225,36 @@ pub(crate) struct Request<'r> {
     pub(crate) name: Name,
     /// It has given up, and only wants to know whether it is a member.
     pub(crate) withdraw: bool,
+    /// What it has written in the syncgroup before.
+    pub(crate) wrote: Vec<(Incarnation, Generation)>,
 }
 
 /// What a newcomer must hold to be complete, or why it is not admitted (S-32).
 pub(crate) type Answer = Result<Vec<(Author, Generation)>, JoinRefusal>;
 
 /// An admin's answer to a request. Whether the syncgroup is here is told only to those who show an invitation
-/// of one of its admins.
+/// of one of its admins. No answer while something is missing that the asker wrote: it may have left.
 pub(crate) fn admit(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
     key: &PublicKey,
     request: Request<'_>,
-) -> Result<Answer, Stop> {
+) -> Result<Option<Answer>, Stop> {
     let replica = plan.replica;
-    let Request { asking: Asking { invitation, nonce }, name, withdraw } = request;
+    let Request { asking: Asking { invitation, nonce }, name, withdraw, wrote } = request;
     let (terms, device) = (&invitation.terms, key.device());
-    let unknown = Ok(Err(JoinRefusal::NotValid));
+    let unknown = Ok(Some(Err(JoinRefusal::NotValid)));
     let Some(group) = replica.group(&terms.syncgroup).filter(|group| group.is_shared()) else {
         return unknown;
     };
     if !invitation.verify(&replica.keys) {
         return unknown;
+    }
+    let is_missing = |(incarnation, last): &(Incarnation, Generation)| {
+        plan.held(group.ix, &Author { device, incarnation: *incarnation }) < *last
+    };
+    if group.metadata.rights(&device).is_some() && wrote.iter().any(is_missing) {
+        return Ok(None);
     }
     let had = group.metadata.rights(&device);
     let is_admin = |device: &DeviceId| group.metadata.rights(device) == Some(Rights::Admin);
@@ -266,7 +276,7 @@ pub(crate) fn admit(
     };
     match refusal {
         // A member is one, whatever became of the invitation: the answer to an earlier request got lost.
-        Some(refusal) if had.is_none() => return Ok(Err(refusal)),
+        Some(refusal) if had.is_none() => return Ok(Some(Err(refusal))),
         Some(_) => {}
         None => {
             let request = Some(Used { invitation: terms.nonce, request: *nonce });
@@ -276,7 +286,7 @@ pub(crate) fn admit(
             plan.notice(Notice::Admitted { syncgroup: terms.syncgroup, device, version });
         }
     }
-    Ok(Ok(vector(plan, group)))
+    Ok(Some(Ok(vector(plan, group))))
 }
 
 /// What is held of a syncgroup, with what is being planned.

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::metadata::{Metadata, Pasts};
 use super::{Invitation, JoinRefusal, Rights, SyncgroupInfo, SyncgroupState};
 use crate::hash::{self, Hash, SetDigest};
-use crate::id::{Author, DeviceId, Generation, Name, SyncgroupId};
+use crate::id::{Author, DeviceId, Generation, Incarnation, Name, SyncgroupId};
 use crate::log::Log;
+use crate::replica::Authors;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_varint};
 
@@ -156,7 +157,10 @@ impl Group {
     pub(crate) fn is_shared(&self) -> bool {
         match self.record.stage {
             Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
-            Stage::Joining(_) | Stage::Withdrawing(_) | Stage::Refused(_) => false,
+            // Whoever was here before may have written something, its departure above all, that must arrive
+            // before it can be admitted again.
+            Stage::Joining(_) | Stage::Withdrawing(_) => !self.logs.is_empty(),
+            Stage::Refused(_) => false,
         }
     }
 
@@ -165,10 +169,24 @@ impl Group {
         self.is_shared() && self.metadata.is_former(device)
     }
 
-    /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). While
-    /// nothing of the syncgroup has arrived, whoever can name it may send it: what it sends proves itself.
+    /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). Before all
+    /// is here that there was at admission, little is known: whoever admitted this device counts as a member
+    /// until then, and while there is nothing at all, whoever can name the syncgroup may send it, for what it
+    /// sends proves itself.
     pub(crate) fn may_share_with(&self, device: &DeviceId) -> bool {
-        self.is_shared() && (self.metadata.name().is_none() || self.metadata.rights(device).is_some())
+        let has_admitted = match &self.record.stage {
+            Stage::Pending(admitted) | Stage::Leaving(admitted) => admitted.by == *device,
+            _ => false,
+        };
+        let is_empty = self.metadata.name().is_none();
+        self.is_shared() && (has_admitted || is_empty || self.metadata.rights(device).is_some())
+    }
+
+    /// What is held of a device's own logs.
+    pub(crate) fn written_by(&self, device: &DeviceId, authors: &Authors) -> Vec<(Incarnation, Generation)> {
+        let named = self.logs.iter().filter_map(|(ix, log)| Some((authors.get(*ix)?, log.held())));
+        let own = named.filter(|(author, _)| author.device == *device);
+        own.map(|(author, held)| (author.incarnation, held)).collect()
     }
 
     pub(crate) fn info(&self, device: &DeviceId) -> SyncgroupInfo {

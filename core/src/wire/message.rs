@@ -30,6 +30,8 @@ pub(crate) enum Message {
         asking: Asking,
         name: Name,
         withdraw: bool,
+        /// What the asker itself has written in the syncgroup: it must be known to whoever answers.
+        wrote: Vec<(Incarnation, Generation)>,
     },
     /// The answer: what the newcomer must hold to be complete.
     Joined {
