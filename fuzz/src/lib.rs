@@ -17,6 +17,7 @@
 mod mutate;
 mod text;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 pub use mutate::Inputs;
@@ -50,28 +51,46 @@ macro_rules! fuzz_main {
 
         #[cfg(not(fuzzing))]
         fn main() -> std::process::ExitCode {
-            $crate::replay($crate::$body)
+            $crate::replay(stringify!($body))
         }
     };
 }
 
-/// Runs a body on each file named on the command line.
+/// What a target's binary does outside libFuzzer: runs the body on the files it is given, or writes the valid
+/// inputs that fuzzing starts from.
 #[doc(hidden)]
-pub fn replay(body: fn(&[u8])) -> ExitCode {
-    let files: Vec<_> = std::env::args_os().skip(1).collect();
-    if files.is_empty() {
-        eprintln!("give the files to run this target on; to fuzz, use cargo +nightly fuzz run TARGET");
+pub fn replay(name: &str) -> ExitCode {
+    let Some(target) = TARGETS.iter().find(|target| target.name == name) else {
+        eprintln!("{name} is not among the targets");
         return ExitCode::from(2);
-    }
-    for file in files {
-        match std::fs::read(&file) {
-            Ok(data) => body(&data),
-            Err(error) => {
-                eprintln!("cannot read {}: {error}", file.display());
-                return ExitCode::from(2);
-            }
+    };
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let done = match arguments.as_slice() {
+        [] => Err(format!("usage: {name} FILE... | {name} --write-seeds DIRECTORY")),
+        [flag, directory] if flag == "--write-seeds" => write_seeds(target, Path::new(directory)),
+        files => files.iter().try_for_each(|file| replay_file(target, Path::new(file))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
         }
-        println!("{}: no defect", file.display());
     }
-    ExitCode::SUCCESS
+}
+
+fn replay_file(target: &Target, file: &Path) -> Result<(), String> {
+    let data = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    (target.body)(&data);
+    println!("{}: no defect", file.display());
+    Ok(())
+}
+
+fn write_seeds(target: &Target, directory: &Path) -> Result<(), String> {
+    let failed = |error| format!("cannot write seeds to {}: {error}", directory.display());
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    for (index, seed) in (target.seeds)().iter().enumerate() {
+        std::fs::write(directory.join(format!("seed-{index}")), seed).map_err(failed)?;
+    }
+    Ok(())
 }
