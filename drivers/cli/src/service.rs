@@ -1,6 +1,7 @@
 //! Answers requests on a node: the one place where commands meet the engine, whether they come over the control
 //! socket or from within the process.
 
+use driftless::read::prefix_end;
 use driftless::{Invitation, Member, Refusal, Rights, SyncgroupInfo, SyncgroupState};
 use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup, WatchItem};
 use tokio::sync::mpsc::Sender;
@@ -191,12 +192,10 @@ async fn find_syncgroup(node: &Node, of: &SyncgroupRef) -> Result<Syncgroup, Pro
 }
 
 fn to_range(range: protocol::Range) -> Range {
-    let mut out = Range::prefix(&range.prefix);
-    if let Some(from) = range.from {
-        out = out.from_key(from);
-    }
-    if let Some(to) = range.to {
-        out = out.ending(to);
+    let from = range.from.unwrap_or_default().max(range.prefix.clone());
+    let mut out = Range::starting(from);
+    for end in [range.to, prefix_end(&range.prefix)].into_iter().flatten() {
+        out = out.ending(end);
     }
     if range.reverse {
         out = out.reversed();

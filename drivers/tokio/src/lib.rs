@@ -1,1 +1,84 @@
-//! driftless-tokio
+//! Driftless on tokio: a replica with QUIC links, discovery in the neighbourhood, a store on disk, and the
+//! handle that applications use.
+//!
+//! ```
+//! use driftless_tokio::{Node, Options};
+//! use std::time::Duration;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+//! # let options = || Options {
+//! #     listen: Some("127.0.0.1:0".parse().unwrap()), discovery: false, ..Options::default()
+//! # };
+//! // One device makes a syncgroup, and invites.
+//! let laptop = Node::open(&here, options())?;
+//! let db = laptop.database("default")?;
+//! let family = db.create_syncgroup("family", &["notes"]).await?;
+//! db.collection("notes")?.put("milk", "2 l").await?;
+//! let invitation = family.invite(Default::default()).await?;
+//!
+//! // Another one joins, and has what the first one wrote.
+//! let phone = Node::open(&there, options())?;
+//! let db = phone.database("default")?;
+//! db.join(&invitation, Duration::from_secs(30)).await?;
+//! assert_eq!(db.collection("notes")?.get("milk")?.unwrap().value, "2 l");
+//! # laptop.shutdown().await;
+//! # phone.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! The replica itself is [`driftless::Core`], a state machine that knows no clock, socket or disk. This crate
+//! is the world around it:
+//!
+//! ```text
+//!   Node, Database,      requests   ┌──────────────────────┐  frames    ┌─ link ─┐
+//!   Collection, Batch ────────────► │  the replica's thread │ ─────────► │ link   │ QUIC
+//!        │    ▲          replies    │   core + store        │ ◄───────── │ link   │
+//!        │    └──────────────────── │                       │  credit    └────────┘
+//!        │                          └──┬────────────────▲───┘ ◄───────── discovery
+//!        │  snapshots, changes         │ sync           │ durable
+//!        └─────────────────────────────┼──────┐      ┌──┴────────┐
+//!                                      └──────┼─────►│ disk      │
+//!                                             ▼      └───────────┘
+//!                                     published moment
+//! ```
+//!
+//! - One thread owns the core and the store. Everything reaches it as an event, one at a time; what the core
+//!   asks for is done in order, a commit before the next event.
+//! - Another thread makes commits durable; all commits that come while it works share its next turn.
+//! - Reads and watches use a snapshot that the replica's thread publishes after each commit, and never wait.
+//! - Links are QUIC connections. Both ends prove to own their device keys before a byte of theirs counts; a
+//!   slow or a flooding peer fills its own buffers, which are bounded, and nobody else's.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a driver has clocks and threads on purpose; the core and the simulator have none"
+)]
+
+mod address;
+mod discovery;
+mod error;
+mod handle;
+mod link;
+mod news;
+mod node;
+mod options;
+mod reading;
+mod shared;
+mod stand_in;
+mod traffic;
+mod watch;
+
+pub use crate::error::{Closed, Error, OpenError};
+pub use crate::handle::{Batch, Collection, Database, Node, NodeStatus, Receipt, Submitted, Syncgroup};
+pub use crate::news::{News, Notices};
+pub use crate::options::{Backlog, InviteOptions, Network, Options};
+pub use crate::reading::{Head, Range, Row, Rows, Snapshot};
+pub use crate::traffic::Traffic;
+pub use crate::watch::{RowUpdate, Watch, WatchItem};

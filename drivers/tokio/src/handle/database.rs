@@ -1,0 +1,232 @@
+//! The handle of a database.
+
+use std::time::{Duration, Instant};
+
+use driftless::{
+    Command, Invitation, Name, Notice, Outcome, SyncgroupId, SyncgroupInfo, SyncgroupState, read,
+};
+
+use super::{Batch, Collection, Node, Syncgroup};
+use crate::error::{self, Error};
+use crate::news::News;
+use crate::reading::Snapshot;
+
+/// A database: a namespace of syncgroups on this device, independent of all others. Devices that share a
+/// syncgroup may have it in databases of different names.
+///
+/// ```
+/// use driftless_tokio::{Node, Options};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let options = Options { discovery: false, ..Options::default() };
+/// let node = Node::open(dir.path().join("data"), options)?;
+/// let db = node.database("default")?;
+/// let family = db.create_syncgroup("family", &["notes", "photos"]).await?;
+/// let invitation = family.invite(Default::default()).await?;
+/// println!("paste this on the other device: {invitation}");
+///
+/// let names: Vec<String> = db.collections()?.iter().map(|c| c.name().to_string()).collect();
+/// assert_eq!(names, ["notes", "photos"]);
+/// let problem = db.collection("note").unwrap_err();
+/// assert!(problem.to_string().contains("it has \"notes\", \"photos\""));
+/// # node.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Database {
+    node: Node,
+    name: Name,
+}
+
+impl Database {
+    pub(crate) fn new(node: Node, name: Name) -> Self {
+        Self { node, name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The node that it is on.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Makes a syncgroup with these collections. This device is its admin.
+    ///
+    /// # Errors
+    /// [`Error::Name`] if a text is no name; [`Error::Refused`] if the replica does not want to.
+    pub async fn create_syncgroup(&self, name: &str, collections: &[&str]) -> Result<Syncgroup, Error> {
+        let name = error::name(name)?;
+        let collections = collections.iter().map(|text| error::name(text)).collect::<Result<_, _>>()?;
+        let command = Command::CreateSyncgroup { database: self.name.clone(), name, collections };
+        match self.node.command(command).await? {
+            Outcome::Created(id) => Ok(Syncgroup::new(self.clone(), id)),
+            _ => Err(Error::Unexpected("create a syncgroup")),
+        }
+    }
+
+    /// Joins a syncgroup by an invitation, and waits until this device is admitted and has everything that the
+    /// syncgroup held at that moment. If that takes longer than `patience`, joining goes on in the background.
+    ///
+    /// # Errors
+    /// [`Error::JoinRefused`] if an admin does not admit this device; [`Error::JoinTimeout`];
+    /// [`Error::Refused`], for example if the syncgroup is here already.
+    pub async fn join(&self, invitation: &Invitation, patience: Duration) -> Result<Syncgroup, Error> {
+        let started = Instant::now();
+        // Listen before asking, so that no news is missed.
+        let mut notices = self.node.notices();
+        let syncgroup = self.join_later(invitation).await?;
+        loop {
+            let state = syncgroup.info().await?.state;
+            match state {
+                SyncgroupState::Active => return Ok(syncgroup),
+                SyncgroupState::Refused(refusal) => return Err(refusal.into()),
+                _ => {}
+            }
+            let news = async {
+                loop {
+                    match notices.next().await {
+                        Some(News::Notice(Notice::Syncgroup { syncgroup: id, .. }))
+                            if id == syncgroup.id() =>
+                        {
+                            return Ok(());
+                        }
+                        Some(News::Missed(_)) => return Ok(()),
+                        Some(_) => {}
+                        None => return Err(self.node.closed()),
+                    }
+                }
+            };
+            let waited = started.elapsed();
+            match self.node.timeout(patience.saturating_sub(waited), news).await {
+                Some(heard) => heard?,
+                None => return Err(Error::JoinTimeout { syncgroup: syncgroup.id(), state, waited }),
+            }
+        }
+    }
+
+    /// Asks to join a syncgroup by an invitation. The request is kept, across restarts, and tried until it is
+    /// answered; [`Syncgroup::info`] and [`Node::notices`] tell how it goes on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], for example if the syncgroup is here already.
+    pub async fn join_later(&self, invitation: &Invitation) -> Result<Syncgroup, Error> {
+        let command = Command::Join { database: self.name.clone(), invitation: invitation.clone() };
+        match self.node.command(command).await? {
+            Outcome::Joining(id) => Ok(Syncgroup::new(self.clone(), id)),
+            _ => Err(Error::Unexpected("join a syncgroup")),
+        }
+    }
+
+    /// The syncgroups of this database, ordered by id.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub async fn syncgroups(&self) -> Result<Vec<SyncgroupInfo>, Error> {
+        let name = self.name.clone();
+        self.node
+            .look(move |core| {
+                let mut all = core.syncgroups();
+                all.retain(|syncgroup| syncgroup.database == name);
+                all
+            })
+            .await
+    }
+
+    /// The syncgroup of this name, or of this id, or of an id that starts like this.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSyncgroup`] and [`Error::AmbiguousSyncgroup`] list the candidates.
+    pub async fn syncgroup(&self, name_or_id: &str) -> Result<Syncgroup, Error> {
+        let all = self.syncgroups().await?;
+        let named =
+            |info: &&SyncgroupInfo| info.name.as_ref().is_some_and(|name| name.as_str() == name_or_id);
+        let mut fitting: Vec<&SyncgroupInfo> = all.iter().filter(named).collect();
+        if fitting.is_empty() && !name_or_id.is_empty() {
+            let asked = name_or_id.to_ascii_lowercase();
+            fitting = all.iter().filter(|info| info.id.to_string().starts_with(&asked)).collect();
+        }
+        let (database, asked) = (self.name.clone(), name_or_id.to_owned());
+        match fitting.as_slice() {
+            [one] => Ok(Syncgroup::new(self.clone(), one.id)),
+            [] => {
+                let candidates = all.iter().map(describe).collect();
+                Err(Error::UnknownSyncgroup { database, asked, candidates })
+            }
+            several => {
+                let candidates = several.iter().copied().map(describe).collect();
+                Err(Error::AmbiguousSyncgroup { database, asked, candidates })
+            }
+        }
+    }
+
+    /// The collections of this database, ordered by name.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store fails; [`Error::Closed`] if the node is closed.
+    pub fn collections(&self) -> Result<Vec<Collection>, Error> {
+        let mut all = read::collections(&**self.snapshot()?.view())?;
+        all.retain(|collection| collection.database == self.name);
+        Ok(all.into_iter().map(|stored| Collection::new(self.clone(), stored)).collect())
+    }
+
+    /// The collection of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCollection`] lists the collections that are there; [`Error::AmbiguousCollection`] the
+    /// syncgroups that have one of this name: [`Syncgroup::collection`] tells them apart.
+    pub fn collection(&self, name: &str) -> Result<Collection, Error> {
+        self.collection_in(None, name)
+    }
+
+    pub(crate) fn collection_in(
+        &self,
+        syncgroup: Option<SyncgroupId>,
+        name: &str,
+    ) -> Result<Collection, Error> {
+        let name = error::name(name)?;
+        let mut all = self.collections()?;
+        all.retain(|collection| syncgroup.is_none_or(|id| id == collection.syncgroup()));
+        let (mut fitting, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|collection| *collection.name() == name);
+        let database = self.name.clone();
+        match (fitting.len(), fitting.pop()) {
+            (1, Some(one)) => Ok(one),
+            (_, None) => {
+                let candidates = others.iter().map(|collection| collection.name().clone()).collect();
+                Err(Error::UnknownCollection { database, name, candidates })
+            }
+            (_, Some(last)) => {
+                fitting.push(last);
+                let candidates = fitting.iter().map(Collection::syncgroup).collect();
+                Err(Error::AmbiguousCollection { database, name, candidates })
+            }
+        }
+    }
+
+    /// An empty batch: changes that are written together or not at all.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    /// A look at one moment.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        self.node.snapshot()
+    }
+}
+
+/// A syncgroup in a list of candidates.
+fn describe(info: &SyncgroupInfo) -> String {
+    match &info.name {
+        Some(name) => format!("{name} ({:?})", info.id),
+        None => info.id.to_string(),
+    }
+}

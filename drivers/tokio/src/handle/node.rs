@@ -1,0 +1,258 @@
+//! The handle of a node.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use driftless::store::Store;
+use driftless::{Command, Core, DeviceId, Identity, Outcome, PublicKey, Status, Written};
+use serde::Serialize;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::Database;
+use crate::address;
+use crate::error::{self, Closed, Error, OpenError};
+use crate::link::Wire;
+use crate::news::{News, Notices};
+use crate::node::{self, Request};
+use crate::options::{Backlog, Options};
+use crate::reading::Snapshot;
+use crate::shared::Published;
+use crate::traffic::Traffic;
+
+/// A running replica: its store, its links, its discovery. Clones are handles of the same node; when the last
+/// is dropped, the node shuts down by itself.
+///
+/// A node brings its own threads along: its futures can be awaited on any executor.
+///
+/// ```
+/// use driftless_tokio::{Node, Options};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("data");
+/// # let options = Options { discovery: false, ..Options::default() };
+/// let node = Node::open(&dir, options)?;
+/// println!("this is {}, reached at {:?}", node.device(), node.local_addrs());
+/// println!("{} links are open", node.status().await?.replica.links.len());
+/// node.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) public_key: PublicKey,
+    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) io: tokio::runtime::Handle,
+    pub(crate) news: broadcast::WeakSender<News>,
+    pub(crate) backlog: Backlog,
+}
+
+/// A look at a node.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// The replica: its syncgroups, its links, whom it would like to reach.
+    pub replica: Status,
+    /// Whether links are allowed, see [`Node::set_online`].
+    pub online: bool,
+    /// Where other devices can reach this one, as far as it can tell.
+    pub listening: Vec<SocketAddr>,
+    /// What went over the wire since the node was opened.
+    pub traffic: Traffic,
+}
+
+impl Node {
+    /// Opens the node of a data directory, and makes both if they are not there. It blocks for as long as it
+    /// takes to open the store.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the directory is in use, or damaged, or if the address to listen on cannot be had.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let opened = crate::stand_in::open(dir.as_ref(), options.store.clone())?;
+        Self::start(opened.store, &opened.identity, options)
+    }
+
+    /// Starts a node on any store.
+    ///
+    /// # Errors
+    /// As [`Node::open`].
+    pub fn start<S>(store: S, identity: &Identity, options: Options) -> Result<Self, OpenError>
+    where
+        S: Store + Send + 'static,
+    {
+        node::start(store, identity, options).map(|inner| Self { inner: Arc::new(inner) })
+    }
+
+    /// This device.
+    pub fn device(&self) -> DeviceId {
+        self.inner.public_key.device()
+    }
+
+    /// This device's public key.
+    pub fn public_key(&self) -> PublicKey {
+        self.inner.public_key
+    }
+
+    /// Where other devices can reach this one, as far as it can tell: the addresses of its network interfaces
+    /// with the port of the node, or the one that it was told to listen on.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        address::reachable(self.inner.wire.local_addr())
+    }
+
+    /// The database of this name. A database need not be made: it is there as soon as a syncgroup is in it.
+    ///
+    /// # Errors
+    /// [`Error::Name`] if the text is no name.
+    pub fn database(&self, name: &str) -> Result<Database, Error> {
+        Ok(Database::new(self.clone(), error::name(name)?))
+    }
+
+    /// A look at the node.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub async fn status(&self) -> Result<NodeStatus, Error> {
+        let replica = self.look(Core::status).await?;
+        Ok(NodeStatus {
+            replica,
+            online: self.is_online(),
+            listening: self.local_addrs(),
+            traffic: self.traffic(),
+        })
+    }
+
+    /// Says where a device can be reached.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub async fn add_peer(&self, device: DeviceId, addr: SocketAddr) -> Result<(), Error> {
+        self.request(Request::Peer { device, address: address::of(addr) }).await
+    }
+
+    /// Cuts the node off from all others, or lets it link again. While it is off all links are closed, none is
+    /// opened and none accepted; everything else works. It starts online.
+    pub fn set_online(&self, online: bool) {
+        self.inner.wire.set_online(online);
+    }
+
+    /// Whether links are allowed.
+    pub fn is_online(&self) -> bool {
+        self.inner.wire.is_online()
+    }
+
+    /// What went over the wire since the node was opened.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.wire.counters.read()
+    }
+
+    /// What happens from now on without being asked for.
+    pub fn notices(&self) -> Notices {
+        let receiver = match self.inner.news.upgrade() {
+            Some(sender) => sender.subscribe(),
+            // The node is closed: a receiver without a sender says so.
+            None => broadcast::channel(1).1,
+        };
+        Notices::new(receiver)
+    }
+
+    /// A look at one moment of all databases.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        Ok(Snapshot::new(self.inner.published.now()?.view))
+    }
+
+    /// Closes the node: what was accepted is finished and made durable, links are closed with a good-bye, the
+    /// data directory is free when this returns. All other handles get [`Error::Closed`] from now on.
+    pub async fn shutdown(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.inner.requests.send(Request::Shutdown(done)).await.is_ok() {
+            // An error means that the node has ended without answering: it is closed as well.
+            let _ = finished.await;
+        }
+        // A node that was closing already is waited for too.
+        self.inner.requests.closed().await;
+    }
+
+    pub(crate) fn published(&self) -> &Arc<Published> {
+        &self.inner.published
+    }
+
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.inner.backlog
+    }
+
+    /// Has the replica look something up.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let look = move |core: &Core| drop(reply.send(question(core)));
+        self.request(Request::Look(Box::new(look))).await?;
+        answer.await.map_err(|_| self.closed())
+    }
+
+    /// Has the replica carry out a command, and waits until what it did is safe.
+    pub(crate) async fn command(&self, command: Command) -> Result<Outcome, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Command { command, written: None, reply }).await?;
+        answer.await.map_err(|_| self.closed())?
+    }
+
+    /// As [`Node::command`], for a write: `written` hears of it as soon as readers see it.
+    pub(crate) async fn write(
+        &self,
+        command: Command,
+        written: oneshot::Sender<Vec<Written>>,
+    ) -> Result<oneshot::Receiver<Result<Outcome, Error>>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Command { command, written: Some(written), reply }).await?;
+        Ok(answer)
+    }
+
+    async fn request(&self, request: Request) -> Result<(), Error> {
+        self.inner.requests.send(request).await.map_err(|_| self.closed())
+    }
+
+    /// Waits for `work`, but not longer than `patience`, by the clock of the node's own threads.
+    pub(crate) async fn timeout<T>(&self, patience: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let (ring, alarm) = oneshot::channel::<()>();
+        let clock = self.inner.io.spawn(async move {
+            tokio::time::sleep(patience).await;
+            drop(ring);
+        });
+        let result = tokio::select! {
+            biased;
+            result = work => Some(result),
+            _ = alarm => None,
+        };
+        clock.abort();
+        result
+    }
+
+    /// Why nobody answers any more.
+    pub(crate) fn closed(&self) -> Error {
+        match self.inner.published.now() {
+            Err(closed) => closed.into(),
+            Ok(_) => Closed::by_request().into(),
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("device", &self.device()).finish_non_exhaustive()
+    }
+}

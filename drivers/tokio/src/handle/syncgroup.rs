@@ -1,0 +1,115 @@
+//! The handle of a syncgroup.
+
+use driftless::{Address, Command, Invitation, Member, Outcome, SyncgroupId, SyncgroupInfo, limits};
+
+use super::{Collection, Database};
+use crate::address;
+use crate::error::{self, Error};
+use crate::options::{InviteOptions, millis};
+
+/// A syncgroup: devices that share collections.
+#[derive(Debug, Clone)]
+pub struct Syncgroup {
+    database: Database,
+    id: SyncgroupId,
+}
+
+impl Syncgroup {
+    pub(crate) fn new(database: Database, id: SyncgroupId) -> Self {
+        Self { database, id }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> SyncgroupId {
+        self.id
+    }
+
+    /// The database that it belongs to on this device.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// How it stands: its name, its collections, how far this device is in it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSyncgroup`] if it is not on this device; [`Error::Closed`].
+    pub async fn info(&self) -> Result<SyncgroupInfo, Error> {
+        let all = self.database.syncgroups().await?;
+        all.into_iter().find(|info| info.id == self.id).ok_or_else(|| self.unknown())
+    }
+
+    /// Who is in it, and who has left.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSyncgroup`] if it is not on this device; [`Error::Closed`].
+    pub async fn members(&self) -> Result<Vec<Member>, Error> {
+        let id = self.id;
+        let members = self.database.node().look(move |core| core.members(&id)).await?;
+        members.ok_or_else(|| self.unknown())
+    }
+
+    /// Makes an invitation: whoever holds it can join. It is one string that can be pasted anywhere.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin of the syncgroup.
+    pub async fn invite(&self, options: InviteOptions) -> Result<Invitation, Error> {
+        let addresses: Vec<Address> = self
+            .database
+            .node()
+            .local_addrs()
+            .into_iter()
+            .take(limits::MAX_ADDRESSES)
+            .map(address::of)
+            .collect();
+        let command = Command::Invite {
+            syncgroup: self.id,
+            rights: options.rights,
+            valid_for: millis(options.valid_for),
+            reusable: options.reusable,
+            addresses,
+        };
+        match self.database.node().command(command).await? {
+            Outcome::Invited(invitation) => Ok(invitation),
+            _ => Err(Error::Unexpected("make an invitation")),
+        }
+    }
+
+    /// Leaves it. Its rows stay on this device and can be read.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], for example if others would be left without an admin.
+    pub async fn leave(&self) -> Result<(), Error> {
+        match self.database.node().command(Command::Leave { syncgroup: self.id }).await? {
+            Outcome::Left(_) => Ok(()),
+            _ => Err(Error::Unexpected("leave a syncgroup")),
+        }
+    }
+
+    /// Adds a collection. Adding one that is there is not an error.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin of the syncgroup.
+    pub async fn create_collection(&self, name: &str) -> Result<Collection, Error> {
+        let command = Command::CreateCollection { syncgroup: self.id, collection: error::name(name)? };
+        match self.database.node().command(command).await? {
+            Outcome::CollectionCreated(_) => self.collection(name),
+            _ => Err(Error::Unexpected("create a collection")),
+        }
+    }
+
+    /// Its collection of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCollection`] lists the collections that are there.
+    pub fn collection(&self, name: &str) -> Result<Collection, Error> {
+        self.database.collection_in(Some(self.id), name)
+    }
+
+    fn unknown(&self) -> Error {
+        Error::UnknownSyncgroup {
+            database: self.database.name().clone(),
+            asked: self.id.to_string(),
+            candidates: Vec::new(),
+        }
+    }
+}

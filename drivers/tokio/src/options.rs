@@ -1,0 +1,140 @@
+//! What can be chosen when a node opens.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use driftless::{DeviceId, Limits, Millis, Name, Rights, Timing};
+
+/// Settings of a node. The defaults suit an application on a laptop or a phone.
+///
+/// ```
+/// use driftless_tokio::Options;
+///
+/// // A node that is only reached at the address that it is told to listen on.
+/// let options = Options {
+///     listen: Some("127.0.0.1:0".parse().unwrap()),
+///     discovery: false,
+///     ..Options::default()
+/// };
+/// assert!(options.peers.is_empty());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What other members see as this device's name. By default the name of the host.
+    pub name: Option<Name>,
+    /// Where to listen for links. By default on a free port, on all interfaces.
+    pub listen: Option<SocketAddr>,
+    /// Whether to look for devices in the neighbourhood, and to be found there, by multicast DNS.
+    pub discovery: bool,
+    /// Devices whose addresses are known beforehand.
+    pub peers: Vec<(DeviceId, SocketAddr)>,
+    /// How much of everything the replica takes.
+    pub limits: Limits,
+    /// How long the replica waits.
+    pub timing: Timing,
+    /// How links behave.
+    pub network: Network,
+    /// How much a watch keeps for a slow reader.
+    pub backlog: Backlog,
+    /// How the store on disk behaves.
+    pub store: crate::stand_in::Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: None,
+            listen: None,
+            discovery: true,
+            peers: Vec::new(),
+            limits: Limits::default(),
+            timing: Timing::default(),
+            network: Network::default(),
+            backlog: Backlog::default(),
+            store: Default::default(),
+        }
+    }
+}
+
+/// How links behave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// How long an attempt to reach a device may take, over all its addresses.
+    pub connect_timeout: Duration,
+    /// How long a device that calls may take to prove who it is.
+    pub handshake_timeout: Duration,
+    /// After how much silence a link is tested.
+    pub keep_alive: Duration,
+    /// After how much silence a link is given up. Both ends count; the shorter time wins.
+    pub idle_timeout: Duration,
+    /// How many callers may be proving who they are at a time. More are refused.
+    pub handshakes: usize,
+    /// How many links that others opened are held at a time. More are refused.
+    pub inbound_links: usize,
+    /// Bytes that may wait to be sent on a link.
+    pub send_buffer: u32,
+    /// Bytes received on a link that may wait for the replica. A frame that is larger waits alone.
+    pub receive_buffer: u32,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(4),
+            idle_timeout: Duration::from_secs(12),
+            handshakes: 64,
+            inbound_links: 128,
+            send_buffer: 1 << 20,
+            receive_buffer: 1 << 20,
+        }
+    }
+}
+
+/// How much a watch keeps for a reader that does not come to take it. Beyond either bound the reader has
+/// lagged: it is told so, and starts again from the current state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Changes of rows.
+    pub rows: usize,
+    /// Bytes of keys and values.
+    pub bytes: usize,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self { rows: 16_384, bytes: 16 << 20 }
+    }
+}
+
+/// What an invitation allows.
+///
+/// ```
+/// use driftless_tokio::InviteOptions;
+/// use driftless::Rights;
+///
+/// let readers = InviteOptions { rights: Rights::Read, reusable: true, ..InviteOptions::default() };
+/// assert_eq!(InviteOptions::default().rights, Rights::Write);
+/// # let _ = readers;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InviteOptions {
+    /// What the newcomer may do. By default read and write.
+    pub rights: Rights,
+    /// How long the invitation is good. By default a day.
+    pub valid_for: Duration,
+    /// Whether several devices may use it. By default one.
+    pub reusable: bool,
+}
+
+impl Default for InviteOptions {
+    fn default() -> Self {
+        Self { rights: Rights::Write, valid_for: Duration::from_secs(24 * 60 * 60), reusable: false }
+    }
+}
+
+/// A span as the core counts it.
+pub(crate) fn millis(span: Duration) -> Millis {
+    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
