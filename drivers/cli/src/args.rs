@@ -49,7 +49,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "DRIFTLESS_DIR", help_heading = "Global options")]
     pub dir: Option<PathBuf>,
     /// The database in it.
-    #[arg(long, global = true, value_name = "NAME", default_value = "default", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "default",
+        help_heading = "Global options"
+    )]
     pub db: Name,
     /// Print JSON: one object, or one on each line.
     #[arg(long, global = true, help_heading = "Global options")]

@@ -340,11 +340,11 @@ pub struct LinkText {
 /// What crossed the wire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficText {
-    /// Bytes sent.
+    /// Bytes sent, with encryption and acknowledgements.
     pub sent: u64,
-    /// Bytes received.
+    /// Bytes received, likewise.
     pub received: u64,
-    /// Frames sent.
+    /// Frames of the engine sent.
     pub frames_sent: u64,
     /// Frames received.
     pub frames_received: u64,

@@ -34,7 +34,9 @@ struct Line<'a> {
 }
 
 /// What is there is there, even if it is `null`.
-fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -43,7 +45,9 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 #[non_exhaustive]
 pub enum LineError {
     /// It is not JSON, or not of the right form.
-    #[error("{0}; a row is {{\"key\": TEXT, \"value\": ANYTHING}}, or with \"key_base64\" or \"value_base64\"")]
+    #[error(
+        "{0}; a row is {{\"key\": TEXT, \"value\": ANYTHING}}, or with \"key_base64\" or \"value_base64\""
+    )]
     Form(#[from] serde_json::Error),
     /// A field is missing or there twice.
     #[error("exactly one of \"{0}\" and \"{0}_base64\" must be there")]
@@ -65,7 +69,9 @@ pub fn parse(line: &str) -> Result<Row, LineError> {
         _ => return Err(LineError::Either("key")),
     };
     let value = match (line.value, line.value_base64) {
-        (Some(raw), None) if raw.get().starts_with('"') => serde_json::from_str::<String>(raw.get())?.into_bytes(),
+        (Some(raw), None) if raw.get().starts_with('"') => {
+            serde_json::from_str::<String>(raw.get())?.into_bytes()
+        }
         (Some(raw), None) => raw.get().as_bytes().to_vec(),
         (None, Some(code)) => decode("value_base64", &code)?,
         _ => return Err(LineError::Either("value")),
@@ -105,8 +111,18 @@ mod tests {
     #[test]
     fn every_row_survives_being_printed_and_parsed() {
         let values: [&[u8]; 12] = [
-            b"", b"text", b"\"quoted\"", b"{\"a\": 1}", b"{\"a\":\n1}", b"null", b" 1", b"1.0", b"\xff\x00",
-            "Grüße\u{2028}".as_bytes(), b"[", b"\\",
+            b"",
+            b"text",
+            b"\"quoted\"",
+            b"{\"a\": 1}",
+            b"{\"a\":\n1}",
+            b"null",
+            b" 1",
+            b"1.0",
+            b"\xff\x00",
+            "Grüße\u{2028}".as_bytes(),
+            b"[",
+            b"\\",
         ];
         for key in [&b"key"[..], b"\xff", b"", b"a\nb"] {
             for value in values {

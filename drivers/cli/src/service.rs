@@ -38,7 +38,8 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         Request::Watch { of, prefix } => watch(node, &of, &prefix, out).await,
         Request::CreateSyncgroup { database, name, collections } => {
             let collections: Vec<&str> = collections.iter().map(driftless::Name::as_str).collect();
-            let made = node.database(database.as_str())?.create_syncgroup(name.as_str(), &collections).await?;
+            let made =
+                node.database(database.as_str())?.create_syncgroup(name.as_str(), &collections).await?;
             tell_syncgroup(&made, out).await
         }
         Request::AddCollection { of, collection } => {
@@ -117,7 +118,12 @@ async fn scan(
     reading.await.map_err(|error| problem(false, &error))?
 }
 
-async fn watch(node: &Node, of: &CollectionRef, prefix: &[u8], out: &Sender<Response>) -> Result<(), Problem> {
+async fn watch(
+    node: &Node,
+    of: &CollectionRef,
+    prefix: &[u8],
+    out: &Sender<Response>,
+) -> Result<(), Problem> {
     let mut watch = find(node, of).await?.watch(prefix)?;
     loop {
         let item = tokio::select! {
@@ -161,8 +167,8 @@ async fn status(node: &Node) -> Result<StatusText, Problem> {
         wanted: status.replica.wanted.iter().map(ToString::to_string).collect(),
         syncgroups: status.replica.syncgroups.into_iter().map(syncgroup_text).collect(),
         traffic: TrafficText {
-            sent: status.traffic.bytes_sent,
-            received: status.traffic.bytes_received,
+            sent: status.traffic.wire_bytes_sent,
+            received: status.traffic.wire_bytes_received,
             frames_sent: status.traffic.frames_sent,
             frames_received: status.traffic.frames_received,
         },
@@ -269,7 +275,9 @@ impl From<Error> for Problem {
             ),
             Error::AmbiguousCollection { .. } => format!("{error}. Choose with --syncgroup"),
             Error::UnknownSyncgroup { .. } => {
-                format!("{error}. Create one with: driftless syncgroup create NAME, or join one by an invitation")
+                format!(
+                    "{error}. Create one with: driftless syncgroup create NAME, or join one by an invitation"
+                )
             }
             _ => error.to_string(),
         };
