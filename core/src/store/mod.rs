@@ -37,6 +37,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::mem::MemStore;
+#[cfg(target_has_atomic = "64")]
+pub use self::mem::{SharedMemSnapshot, SharedMemStore};
 use crate::id::CommitSeq;
 
 /// The tables of a store. Each is an ordered map from bytes to bytes.

@@ -1,1 +1,65 @@
-//! driftless-fjall
+//! A data directory for a Driftless replica: its store on [fjall](https://docs.rs/fjall), its key, and the
+//! proof that it continues.
+//!
+//! [`open`] makes or opens the directory, and gives what a driver needs to boot a replica: a
+//! [`driftless::store::Store`] and an [`driftless::Identity`].
+//!
+//! ```
+//! use driftless::store::{Commit, Store, Table, View, Write};
+//! use driftless::{CommitSeq, Continuity};
+//! use driftless_fjall::{Options, open};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let home = tempfile::tempdir()?;
+//! # let (dir, state) = (home.path().join("data"), home.path().join("state"));
+//! let options = Options::new().state_dir(&state);
+//! let mut store = open(&dir, options.clone())?.store;
+//! store.apply(&Commit { seq: CommitSeq(1), writes: vec![Write::put(Table::Row, b"key", b"value")] })?;
+//! let mut syncer = store.syncer();
+//! assert_eq!(syncer()?, CommitSeq(1));
+//! drop((store, syncer));
+//!
+//! let opened = open(&dir, options)?;
+//! assert_eq!(opened.identity.continuity, Continuity::Shown);
+//! assert_eq!(opened.store.snapshot().get(Table::Row, b"key")?.as_deref(), Some(&b"value"[..]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! - A commit is one atomic batch of the engine. It is visible at once, and survives the end of the process
+//!   or of the machine from the moment a syncer returned its number, or a higher one (S-10).
+//! - After a crash the store shows a prefix of the commits. A batch that was being written is cut off
+//!   without a word, for nobody was told of it.
+//! - Where something that was durable is missing or damaged, [`open`] says so with an [`OpenError`] that
+//!   names what is there, what should be, and what can be done; it changes nothing unless
+//!   [`Options::accept_loss`] is given.
+//! - Damage in the sorted files is found when they are read, by their checksums, and is a
+//!   [`driftless::Fault::Corrupt`].
+//! - A directory that was copied, or restored from a backup, opens with [`driftless::Continuity::Unknown`],
+//!   as does one for which that cannot be ruled out; [`Opened::doubt`] says why. A backup that also restores
+//!   the mark outside (see [`Options::state_dir`]) is not noticed here, but by peers (S-2).
+//!
+//! After a failed write nothing more is written: every later call gives the first failure again. The
+//! directory can be opened again from what is durable.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a store reads the environment and the disk: that is what it is for"
+)]
+
+mod error;
+mod files;
+mod journal;
+mod key;
+mod mark;
+mod open;
+mod store;
+
+pub use crate::error::OpenError;
+pub use crate::open::{Doubt, Opened, Options, open};
+pub use crate::store::{FjallSnapshot, FjallStore};
+
+/// The directory of the engine's files in a data directory.
+pub(crate) const STORE: &str = "store";

@@ -14,7 +14,7 @@ use driftless::{BootError, Fault, JoinRefusal, Name, NameError, Refusal, Syncgro
 pub enum OpenError {
     /// The data directory cannot be used.
     #[error(transparent)]
-    Store(#[from] crate::stand_in::OpenError),
+    Store(#[from] driftless_fjall::OpenError),
     /// The replica in it cannot be started.
     #[error(transparent)]
     Boot(#[from] BootError),

@@ -3,6 +3,7 @@
 //!
 //! ```
 //! use driftless_tokio::{Node, Options};
+//! # use driftless_tokio::StoreOptions;
 //! use std::time::Duration;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -10,7 +11,10 @@
 //! # let dir = tempfile::tempdir()?;
 //! # let (here, there) = (dir.path().join("here"), dir.path().join("there"));
 //! # let options = || Options {
-//! #     listen: Some("127.0.0.1:0".parse().unwrap()), discovery: false, ..Options::default()
+//! #     listen: Some("127.0.0.1:0".parse().unwrap()),
+//! #     discovery: false,
+//! #     store: StoreOptions::new().state_dir(dir.path().join("state")),
+//! #     ..Options::default()
 //! # };
 //! // One device makes a syncgroup, and invites.
 //! let laptop = Node::open(&here, options())?;
@@ -67,13 +71,14 @@ mod error;
 mod handle;
 mod link;
 mod news;
-mod node;
 mod options;
 mod reading;
+mod replica;
 mod shared;
-mod stand_in;
 mod traffic;
 mod watch;
+
+pub use driftless_fjall::Options as StoreOptions;
 
 pub use crate::error::{Closed, Error, OpenError};
 pub use crate::handle::{Batch, Collection, Database, Node, NodeStatus, Receipt, Submitted, Syncgroup};

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use driftless::{DeviceId, Limits, Millis, Name, Rights, Timing};
+use driftless_fjall::Options as StoreOptions;
 
 /// Settings of a node. The defaults suit an application on a laptop or a phone.
 ///
@@ -37,7 +38,7 @@ pub struct Options {
     /// How much a watch keeps for a slow reader.
     pub backlog: Backlog,
     /// How the store on disk behaves.
-    pub store: crate::stand_in::Options,
+    pub store: StoreOptions,
 }
 
 impl Default for Options {
@@ -51,7 +52,7 @@ impl Default for Options {
             timing: Timing::default(),
             network: Network::default(),
             backlog: Backlog::default(),
-            store: Default::default(),
+            store: StoreOptions::default(),
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::watch::Watch;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
-/// # let options = Options { discovery: false, ..Options::default() };
+/// # let store = driftless_tokio::StoreOptions::new().state_dir(dir.path().join("state"));
+/// # let options = Options { discovery: false, store, ..Options::default() };
 /// let node = Node::open(dir.path().join("data"), options)?;
 /// let db = node.database("default")?;
 /// db.create_syncgroup("family", &["notes"]).await?;

@@ -16,9 +16,9 @@ use crate::address;
 use crate::error::{self, Closed, Error, OpenError};
 use crate::link::Wire;
 use crate::news::{News, Notices};
-use crate::node::{self, Request};
 use crate::options::{Backlog, Options};
 use crate::reading::Snapshot;
+use crate::replica::{self, Request};
 use crate::shared::Published;
 use crate::traffic::Traffic;
 
@@ -33,9 +33,9 @@ use crate::traffic::Traffic;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
-/// # let dir = dir.path().join("data");
-/// # let options = Options { discovery: false, ..Options::default() };
-/// let node = Node::open(&dir, options)?;
+/// # let store = driftless_tokio::StoreOptions::new().state_dir(dir.path().join("state"));
+/// # let options = Options { discovery: false, store, ..Options::default() };
+/// let node = Node::open(dir.path().join("data"), options)?;
 /// println!("this is {}, reached at {:?}", node.device(), node.local_addrs());
 /// println!("{} links are open", node.status().await?.replica.links.len());
 /// node.shutdown().await;
@@ -78,7 +78,10 @@ impl Node {
     /// # Errors
     /// [`OpenError`] if the directory is in use, or damaged, or if the address to listen on cannot be had.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        let opened = crate::stand_in::open(dir.as_ref(), options.store.clone())?;
+        let opened = driftless_fjall::open(dir.as_ref(), options.store.clone())?;
+        if let Some(doubt) = &opened.doubt {
+            tracing::info!(%doubt, "this device goes on as a new incarnation");
+        }
         Self::start(opened.store, &opened.identity, options)
     }
 
@@ -90,7 +93,7 @@ impl Node {
     where
         S: Store + Send + 'static,
     {
-        node::start(store, identity, options).map(|inner| Self { inner: Arc::new(inner) })
+        replica::start(store, identity, options).map(|inner| Self { inner: Arc::new(inner) })
     }
 
     /// This device.
@@ -207,6 +210,7 @@ impl Node {
     /// Has the replica carry out a command, and waits until what it did is safe.
     pub(crate) async fn command(&self, command: Command) -> Result<Outcome, Error> {
         let (reply, answer) = oneshot::channel();
+        let command = Box::new(command);
         self.request(Request::Command { command, written: None, reply }).await?;
         answer.await.map_err(|_| self.closed())?
     }
@@ -218,6 +222,7 @@ impl Node {
         written: oneshot::Sender<Vec<Written>>,
     ) -> Result<oneshot::Receiver<Result<Outcome, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
+        let command = Box::new(command);
         self.request(Request::Command { command, written: Some(written), reply }).await?;
         Ok(answer)
     }

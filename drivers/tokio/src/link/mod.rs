@@ -1,13 +1,190 @@
 //! Links: QUIC connections between devices that have proven who they are.
-pub(crate) struct Wire {
-    pub(crate) counters: crate::traffic::Counters,
+//!
+//! ```text
+//!            called: accept ──► handshake ──► greeting ─┐
+//!                                                       ├──► LinkUp ──► frames both ways ──► LinkDown
+//!   Connect: dial all addresses ► handshake ► greeting ─┘      │
+//!                └── none answers: ConnectFailed               └── one bidirectional stream
+//! ```
+//!
+//! Each link is a task of its own. It talks to the replica's thread by [`Incoming`] events, whose number is
+//! bounded by what links may have in flight:
+//!
+//! - *to the wire*: the core sends no more than its credit, and gets credit back as frames are handed to the
+//!   QUIC stream, which takes them as fast as the network and the other end do;
+//! - *from the wire*: a link reads on only while the frames that the replica has not looked at yet fit its
+//!   budget. A peer that floods fills its own budget, then QUIC's window, then waits.
+
+mod dial;
+mod endpoint;
+mod frame;
+mod session;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use driftless::{Address, CloseReason, DeviceId, LinkId, PublicKey};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+
+pub(crate) use self::endpoint::Endpoint;
+pub(crate) use self::tls::DeviceKey;
+use crate::traffic::Counters;
+
+/// What links and discovery tell the replica's thread.
+pub(crate) enum Incoming {
+    LinkUp {
+        link: LinkId,
+        peer: PublicKey,
+        initiated: bool,
+        remote: SocketAddr,
+        line: Line,
+    },
+    LinkDown {
+        link: LinkId,
+        reason: String,
+    },
+    ConnectFailed {
+        device: DeviceId,
+    },
+    /// The permit is the frame's part of its link's budget: it is given back when the frame was looked at.
+    Received {
+        link: LinkId,
+        frame: Bytes,
+        _budget: OwnedSemaphorePermit,
+    },
+    /// Frames were handed to QUIC: [`Line::take_credit`] says how many bytes.
+    Writable {
+        link: LinkId,
+    },
+    PeerFound {
+        device: DeviceId,
+        address: Address,
+    },
+    PeerLost {
+        device: DeviceId,
+        address: Address,
+    },
 }
-impl Wire {
-    pub(crate) fn local_addr(&self) -> std::net::SocketAddr {
-        std::net::SocketAddr::from(([127, 0, 0, 1], 0))
+
+/// The replica's end of a link. Dropping it closes the link.
+pub(crate) struct Line {
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    credit: Arc<Credit>,
+}
+
+/// What is to be put on the wire. The queue is bounded by the credit that the core has.
+enum Outgoing {
+    Frame(Bytes),
+    Close(CloseReason),
+}
+
+impl Line {
+    /// Sends a frame, as soon as the wire takes it.
+    pub(crate) fn send(&self, frame: Bytes) {
+        // A link that is gone says so by `LinkDown`.
+        let _ = self.outgoing.send(Outgoing::Frame(frame));
     }
-    pub(crate) fn set_online(&self, _online: bool) {}
+
+    /// Closes the link, after what was sent.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let _ = self.outgoing.send(Outgoing::Close(reason));
+    }
+
+    /// Bytes that were handed to QUIC since the last call.
+    pub(crate) fn take_credit(&self) -> u64 {
+        self.credit.take()
+    }
+}
+
+/// Bytes handed to QUIC that the core has not heard of.
+#[derive(Default)]
+struct Credit(AtomicU64);
+
+impl Credit {
+    /// Adds bytes, and says whether the core has to be told: it has not been since it last took some.
+    fn add(&self, bytes: u64) -> bool {
+        self.0.fetch_add(bytes, Ordering::AcqRel) == 0
+    }
+
+    fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::AcqRel)
+    }
+}
+
+/// What the endpoint and its links share with the handle.
+pub(crate) struct Wire {
+    pub(crate) counters: Counters,
+    local: SocketAddr,
+    online: watch::Sender<bool>,
+}
+
+impl Wire {
+    fn new(local: SocketAddr) -> Self {
+        Self { counters: Counters::default(), local, online: watch::Sender::new(true) }
+    }
+
+    /// Where the socket is bound.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(crate) fn set_online(&self, online: bool) {
+        self.online.send_replace(online);
+    }
+
     pub(crate) fn is_online(&self) -> bool {
-        true
+        *self.online.borrow()
+    }
+
+    /// Waits until links are allowed, or until they are not.
+    async fn wait_online(&self, online: bool) {
+        // The sender is `self`, so this cannot fail.
+        let _ = self.online.subscribe().wait_for(|now| *now == online).await;
+    }
+}
+
+/// Why a link was closed, as a QUIC application code: the core's reasons as they are, the driver's own above.
+mod code {
+    use driftless::CloseReason;
+    use quinn::VarInt;
+
+    /// Nothing more was to be said.
+    pub(super) const DONE: VarInt = VarInt::from_u32(0);
+    /// The application has cut this device off.
+    pub(super) const OFFLINE: VarInt = VarInt::from_u32(0x101);
+    /// What came is no frame.
+    pub(super) const BAD_FRAME: VarInt = VarInt::from_u32(0x102);
+    /// What came first is no greeting.
+    pub(super) const BAD_GREETING: VarInt = VarInt::from_u32(0x103);
+
+    pub(super) fn of(reason: CloseReason) -> VarInt {
+        VarInt::from_u32(u32::from(reason as u8))
+    }
+
+    /// A code in words.
+    pub(super) fn describe(code: VarInt) -> &'static str {
+        const REASONS: [(CloseReason, &str); 8] = [
+            (CloseReason::Shutdown, "the other device is shutting down"),
+            (CloseReason::Duplicate, "there is another link to the same device"),
+            (CloseReason::TooManyLinks, "the other device has as many links as it wants"),
+            (CloseReason::Garbled, "the other device could not decode a frame"),
+            (CloseReason::BadRun, "the other device found generations that do not verify"),
+            (CloseReason::Protocol, "the other device found a message that makes no sense"),
+            (CloseReason::Version, "the other device speaks another version of the protocol"),
+            (CloseReason::Myself, "the other device is this device itself"),
+        ];
+        let known = REASONS.iter().find(|(reason, _)| of(*reason) == code).map(|(_, words)| *words);
+        known.unwrap_or(match code {
+            DONE => "the other device closed it",
+            OFFLINE => "the other device went offline",
+            BAD_FRAME => "the other device received something that is no frame",
+            BAD_GREETING => "the other device received something that is no greeting",
+            _ => "the other device closed it for a reason that this version does not know",
+        })
     }
 }

@@ -1,0 +1,130 @@
+//! Why a data directory does not open.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use driftless::CommitSeq;
+
+/// Why a data directory does not open. The text says what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The operating system refused something.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directory holds something else.
+    #[error("{} is not empty and is no data directory: choose an empty or a new directory", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A process has the directory open.
+    #[error(
+        "the data directory {} is in use by {}: stop it, or choose another directory",
+        path.display(),
+        holder.map_or_else(|| "another process".into(), |id| format!("process {id}"))
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process that has it open, where it can be read.
+        holder: Option<u32>,
+    },
+    /// The directory was written by a newer version.
+    #[error("the data directory {} has format {found}, this version reads format {known}: use a newer version", path.display())]
+    NewerFormat {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that this version reads.
+        known: u32,
+    },
+    /// There is a store, but not the key of its device.
+    #[error(
+        "the device's key {} is missing, and its store cannot be used without it: restore the key file, \
+         or choose an empty directory and join again as a new device",
+        path.display()
+    )]
+    KeyMissing {
+        /// Where the key should be.
+        path: PathBuf,
+    },
+    /// The file of the device's key is not as it was written.
+    #[error(
+        "the device's key {} is damaged ({what}): restore the key file, or choose an empty directory and \
+         join again as a new device",
+        path.display()
+    )]
+    KeyDamaged {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The store shows less than what was durable: it was set back to an older state, or has lost its end.
+    #[error(
+        "the store in {} ends at commit {}, but commit {} was durable: it was set back or is damaged; \
+         restore a newer backup, or accept the loss when opening, to go on from commit {} as a new \
+         incarnation and receive again what other members hold",
+        path.display(), shown.0, durable.0, shown.0
+    )]
+    SetBack {
+        /// The data directory.
+        path: PathBuf,
+        /// The last commit that the store shows.
+        shown: CommitSeq,
+        /// The last commit that was durable.
+        durable: CommitSeq,
+    },
+    /// The end of the store can still be used up to a damaged place.
+    #[error(
+        "the store in {} is damaged: {what}; commits up to {} can be read, commit {} was durable; restore a \
+         backup, or accept the loss when opening, to go on from what can be read as a new incarnation and \
+         receive again what other members hold",
+        path.display(), shown.0, durable.0
+    )]
+    Damaged {
+        /// The data directory.
+        path: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+        /// The last commit before the damage, as far as it is known.
+        shown: CommitSeq,
+        /// The last commit that was durable, as far as it is known.
+        durable: CommitSeq,
+    },
+    /// The store cannot be used at all.
+    #[error(
+        "the store in {} cannot be read: {what}; restore a backup, or move {} away and accept the loss when \
+         opening, to start from nothing as a new incarnation and receive again what other members hold",
+        path.display(), path.join(crate::STORE).display()
+    )]
+    Unreadable {
+        /// The data directory.
+        path: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the system gives no randomness for a key: {0}; try again")]
+    Randomness(getrandom::Error),
+}
+
+/// Adds to an error of the system what was attempted, and on what.
+pub(crate) trait Attempt<T> {
+    fn attempt(self, what: &'static str, path: &Path) -> Result<T, OpenError>;
+}
+
+impl<T> Attempt<T> for io::Result<T> {
+    fn attempt(self, what: &'static str, path: &Path) -> Result<T, OpenError> {
+        self.map_err(|source| OpenError::Io { what, path: path.to_path_buf(), source })
+    }
+}

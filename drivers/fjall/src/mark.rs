@@ -1,0 +1,129 @@
+//! Marks: how far a store had got, noted beside it, and once more where backups of it do not reach.
+//!
+//! ```text
+//!   data directory/mark               token, last durable commit
+//!   $XDG_STATE_HOME/driftless/ID      token, last durable commit
+//! ```
+//!
+//! The token is drawn anew each time the directory opens, the number follows each sync. A directory whose
+//! token is not the one outside, or whose store ends before the commit noted outside, is a copy, or was
+//! restored from one: it does not continue what this device last wrote (S-2). The file outside is locked
+//! while it stands for an open directory, so that of two copies only one can continue.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use driftless::{CommitSeq, DeviceId};
+
+use crate::error::OpenError;
+use crate::files;
+
+const TITLE: &[u8; 8] = b"drift mk";
+/// Title, token, number and check: less than a sector, so that a disk writes it whole.
+const SIZE: usize = 8 + 16 + 8 + 16;
+
+/// What a mark says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) token: [u8; 16],
+    pub(crate) durable: CommitSeq,
+}
+
+impl Mark {
+    /// A mark with a new token.
+    pub(crate) fn draw(durable: CommitSeq) -> Result<Self, OpenError> {
+        let mut token = [0; 16];
+        getrandom::fill(&mut token).map_err(OpenError::Randomness)?;
+        Ok(Self { token, durable })
+    }
+
+    fn to_bytes(self) -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        bytes[..8].copy_from_slice(TITLE);
+        bytes[8..24].copy_from_slice(&self.token);
+        bytes[24..32].copy_from_slice(&self.durable.0.to_be_bytes());
+        let check = blake3::hash(&bytes[..32]);
+        bytes[32..].copy_from_slice(&check.as_bytes()[..16]);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let token = bytes.get(8..24)?.try_into().ok()?;
+        let durable = CommitSeq(u64::from_be_bytes(bytes.get(24..32)?.try_into().ok()?));
+        let mark = Self { token, durable };
+        (mark.to_bytes() == bytes).then_some(mark)
+    }
+}
+
+/// A file that holds a mark, kept open and locked.
+#[derive(Debug)]
+pub(crate) struct MarkFile {
+    path: PathBuf,
+    file: File,
+}
+
+/// Why a mark cannot be kept somewhere.
+#[derive(Debug)]
+pub(crate) enum NoMark {
+    /// Another process keeps it.
+    Locked,
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl MarkFile {
+    /// Opens the file, made empty if it is not there, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, NoMark> {
+        let file = files::open_private(path).map_err(NoMark::Io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_path_buf(), file }),
+            Err(TryLockError::WouldBlock) => Err(NoMark::Locked),
+            Err(TryLockError::Error(error)) => Err(NoMark::Io(error)),
+        }
+    }
+
+    /// What it says; `None` if it is new, or was not written by this code.
+    pub(crate) fn read(&mut self) -> io::Result<Option<Mark>> {
+        let mut bytes = Vec::with_capacity(SIZE);
+        self.file.seek(SeekFrom::Start(0))?;
+        (&self.file).take(SIZE as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(Mark::from_bytes(&bytes))
+    }
+
+    /// Writes it in place. It reaches the disk when the system likes, or at [`MarkFile::sync`].
+    pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&mark.to_bytes())
+    }
+
+    /// Makes it durable, its name too.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.path.parent().map_or(Ok(()), files::sync_dir)
+    }
+
+    /// Removes it: no mark is better than one that lags behind.
+    pub(crate) fn discard(self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Where the mark outside is: in `state`, or where the system keeps such things.
+pub(crate) fn outside(state: Option<&Path>, device: DeviceId) -> Option<PathBuf> {
+    let name = device.to_string();
+    if let Some(state) = state {
+        return Some(state.join(name));
+    }
+    let home = || {
+        if cfg!(windows) {
+            std::env::var_os("LOCALAPPDATA").map(PathBuf::from)
+        } else {
+            std::env::home_dir().map(|home| home.join(".local").join("state"))
+        }
+    };
+    let set = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    // Relative paths are to be ignored, says the specification of these directories.
+    let state = set.filter(|path| path.is_absolute()).or_else(home)?;
+    state.is_absolute().then(|| state.join("driftless").join(name))
+}

@@ -1,0 +1,403 @@
+//! Opening a data directory.
+//!
+//! ```text
+//!   lock         held while the directory is open
+//!   format       the version of this layout
+//!   device.key   the device's secret
+//!   mark         how far the store had got
+//!   store/       the engine's files; made as store.new/, so that a store is whole or not there
+//!   damaged/     what was cut off where the store was damaged
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use driftless::{CommitSeq, Continuity, Identity};
+
+use crate::error::{Attempt, OpenError};
+use crate::journal::{Journals, Trouble};
+use crate::key::DeviceKey;
+use crate::mark::{self, Mark, MarkFile, NoMark};
+use crate::store::{self, Engine, FjallStore};
+use crate::{STORE, files};
+
+const FORMAT_TITLE: &str = "driftless data directory ";
+const FORMAT: u32 = 1;
+
+/// How to open a data directory.
+#[derive(Debug, Clone)]
+pub struct Options {
+    state_dir: Option<PathBuf>,
+    accept_loss: bool,
+    cache_bytes: u64,
+    memtable_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { state_dir: None, accept_loss: false, cache_bytes: 64 << 20, memtable_bytes: 16 << 20 }
+    }
+}
+
+impl Options {
+    /// The usual settings.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where the mark is kept that shows that a store continues. It should be a place that backups of the
+    /// data directory do not reach. By default it is `driftless` in `$XDG_STATE_HOME`, or in
+    /// `~/.local/state` (`%LOCALAPPDATA%` on Windows).
+    #[must_use]
+    pub fn state_dir(self, path: impl Into<PathBuf>) -> Self {
+        Self { state_dir: Some(path.into()), ..self }
+    }
+
+    /// Whether to go on with what the store still shows although it was damaged or set back. What is cut
+    /// off is kept in `damaged/`, and the replica writes as a new incarnation (S-2).
+    #[must_use]
+    pub fn accept_loss(self, accept: bool) -> Self {
+        Self { accept_loss: accept, ..self }
+    }
+
+    /// Bytes of memory for what was read from disk; 64 MiB by default.
+    #[must_use]
+    pub fn cache_bytes(self, bytes: u64) -> Self {
+        Self { cache_bytes: bytes, ..self }
+    }
+
+    /// Bytes of commits that are collected in memory before they are sorted to disk; 16 MiB by default. A
+    /// store keeps the number that it was made with.
+    #[must_use]
+    pub fn memtable_bytes(self, bytes: u64) -> Self {
+        Self { memtable_bytes: bytes, ..self }
+    }
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: FjallStore,
+    /// Whose it is, and whether it continues: what the core wants at boot.
+    pub identity: Identity,
+    /// Why [`Continuity`] is unknown; `None` if it is shown.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why it cannot be shown that a store is the one that this device last wrote (S-2).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// It was just made.
+    #[error("the store is new")]
+    New,
+    /// Its own mark is missing or damaged.
+    #[error("the store has no mark of its own")]
+    NoMark,
+    /// There is no mark outside.
+    #[error("there is no mark outside the directory: it was moved to this machine, or the mark was removed")]
+    NoMarkOutside,
+    /// There is no place for a mark outside, or it cannot be used.
+    #[error("no mark can be kept outside the directory: {0}")]
+    NoPlaceOutside(String),
+    /// Another copy of this directory is open.
+    #[error("another copy of this directory is open")]
+    OtherCopyOpen,
+    /// The mark outside has another token: another copy was opened since.
+    #[error("another copy of this directory was opened since, or this one was restored from a backup")]
+    OtherToken,
+    /// The store ends before what was durable by the mark outside.
+    #[error("the store ends at commit {}, but got as far as {} before", shown.0, durable.0)]
+    Behind {
+        /// Its last commit.
+        shown: CommitSeq,
+        /// The last one that was durable.
+        durable: CommitSeq,
+    },
+    /// A loss was accepted.
+    #[error("a loss was accepted: commits after {} are gone, {} was durable", shown.0, durable.0)]
+    LossAccepted {
+        /// The last commit that is left.
+        shown: CommitSeq,
+        /// The last one that was durable.
+        durable: CommitSeq,
+    },
+}
+
+/// Opens the data directory of a replica; makes one where there is nothing, or an empty directory.
+///
+/// # Errors
+/// [`OpenError`] says what is wrong, and what can be done. Nothing is lost by trying: what the store held is
+/// still there, where it was or in `damaged/`.
+#[allow(clippy::needless_pass_by_value, reason = "options are made for one call")]
+pub fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
+    let dir = Dir { path, options: &options };
+    files::create_private_dir(path).attempt("create the data directory", path)?;
+    dir.refuse_foreign()?;
+    let lock = dir.lock()?;
+    dir.check_format()?;
+    let key = dir.key()?;
+    let mut inside = match MarkFile::open(&path.join("mark")) {
+        Ok(mark) => mark,
+        Err(NoMark::Io(error)) => return Err(error).attempt("open", &path.join("mark")),
+        Err(NoMark::Locked) => return Err(dir.in_use()),
+    };
+    let mark = inside.read().attempt("read", &path.join("mark"))?;
+    let durable = mark.map_or(CommitSeq(0), |mark| mark.durable);
+    let (engine, shown, made) = dir.engine(durable)?;
+
+    let (mut outside, doubt) = dir.outside(&key, mark, shown);
+    let doubt = if made {
+        Some(Doubt::New)
+    } else if shown < durable {
+        Some(Doubt::LossAccepted { shown, durable })
+    } else {
+        doubt
+    };
+    // Outside first: a crash in between leaves two tokens that differ, which is the safe side.
+    let mark = Mark::draw(shown)?;
+    if let Some(mut file) = outside.take() {
+        match file.write(mark).and_then(|()| file.sync()) {
+            Ok(()) => outside = Some(file),
+            Err(_) => file.discard(),
+        }
+    }
+    inside.write(mark).and_then(|()| inside.sync()).attempt("write", &path.join("mark"))?;
+
+    let continuity = if doubt.is_none() { Continuity::Shown } else { Continuity::Unknown };
+    let store = FjallStore::new(engine, mark, inside, outside, lock);
+    Ok(Opened { store, identity: Identity { secret: key.secret, continuity }, doubt })
+}
+
+/// A data directory that is being opened.
+struct Dir<'a> {
+    path: &'a Path,
+    options: &'a Options,
+}
+
+impl Dir<'_> {
+    /// Leaves directories alone that hold something else.
+    fn refuse_foreign(&self) -> Result<(), OpenError> {
+        if self.path.join("format").exists() || self.path.join(STORE).exists() {
+            return Ok(());
+        }
+        let ours = ["lock", "format.new", "device.key", "device.key.new"];
+        for entry in fs::read_dir(self.path).attempt("list", self.path)? {
+            let name = entry.attempt("list", self.path)?.file_name();
+            if !ours.iter().any(|known| name == *known) {
+                return Err(OpenError::Foreign { path: self.path.to_path_buf() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lock, and leaves the number of this process for others to read.
+    fn lock(&self) -> Result<File, OpenError> {
+        let path = self.path.join("lock");
+        let mut file = files::open_private(&path).attempt("open", &path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(self.in_use()),
+            Err(TryLockError::Error(error)) => return Err(error).attempt("lock", &path),
+        }
+        let note = |file: &mut File| {
+            file.set_len(0)?;
+            writeln!(file, "{}", std::process::id())
+        };
+        note(&mut file).attempt("write", &path)?;
+        Ok(file)
+    }
+
+    fn in_use(&self) -> OpenError {
+        let read = || {
+            let mut text = String::new();
+            File::open(self.path.join("lock")).ok()?.take(20).read_to_string(&mut text).ok()?;
+            text.trim().parse().ok()
+        };
+        OpenError::InUse { path: self.path.to_path_buf(), holder: read() }
+    }
+
+    fn check_format(&self) -> Result<(), OpenError> {
+        let path = self.path.join("format");
+        let Some(bytes) = files::read_if_there(&path).attempt("read", &path)? else {
+            if self.path.join(STORE).exists() {
+                return Err(self.unreadable("the file `format` is missing"));
+            }
+            let text = format!("{FORMAT_TITLE}{FORMAT}\n");
+            return files::write_private(&path, text.as_bytes()).attempt("write", &path);
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        match text.strip_prefix(FORMAT_TITLE).and_then(|number| number.trim_end().parse().ok()) {
+            Some(FORMAT) => Ok(()),
+            Some(found) if found > FORMAT => {
+                Err(OpenError::NewerFormat { path: self.path.to_path_buf(), found, known: FORMAT })
+            }
+            _ => Err(self.unreadable("the file `format` is damaged")),
+        }
+    }
+
+    /// Reads the device's key, or makes it if there is no store either.
+    fn key(&self) -> Result<DeviceKey, OpenError> {
+        let path = self.path.join("device.key");
+        match DeviceKey::read(&path)? {
+            Some(key) => Ok(key),
+            None if self.path.join(STORE).exists() => Err(OpenError::KeyMissing { path }),
+            None => DeviceKey::create(&path),
+        }
+    }
+
+    /// Opens the store; says what its last commit is, and whether it was made just now.
+    fn engine(&self, durable: CommitSeq) -> Result<(Engine, CommitSeq, bool), OpenError> {
+        let path = self.path.join(STORE);
+        let made = !path.exists();
+        if made {
+            if durable > CommitSeq(0) && !self.options.accept_loss {
+                return Err(self.set_back(CommitSeq(0), durable));
+            }
+            self.make_store(&path)?;
+        }
+        self.check_files(&path)?;
+        let journals = Journals::read(&path).attempt("read the journals of", &path)?;
+        let kept = match &journals.trouble {
+            Some(trouble) => self.settle(trouble, journals.last, durable)?,
+            None => None,
+        };
+        let engine = self.start(&path)?;
+        let shown = engine.last_commit().map_err(|error| self.unusable(&error))?;
+        let shown = shown.ok_or_else(|| self.unreadable("the number of the last commit is none"))?;
+        if shown < durable.0 && !self.options.accept_loss {
+            return Err(self.set_back(CommitSeq(shown), durable));
+        }
+        if let Some(kept) = kept.filter(|_| shown >= durable.0) {
+            fs::remove_file(&kept).attempt("remove", &kept)?;
+        }
+        if journals.last.is_some_and(|last| last != shown) {
+            engine.resume_at(shown).map_err(|error| self.unusable(&error))?;
+        }
+        Ok((engine, CommitSeq(shown), made))
+    }
+
+    /// Makes an empty store elsewhere and moves it into place: a crash leaves a whole store, or none.
+    fn make_store(&self, path: &Path) -> Result<(), OpenError> {
+        let draft = path.with_extension("new");
+        if draft.exists() {
+            fs::remove_dir_all(&draft).attempt("remove what a crash left in", &draft)?;
+        }
+        drop(self.start(&draft)?);
+        fs::rename(&draft, path).and_then(|()| files::sync_dir(self.path)).attempt("create", path)
+    }
+
+    /// Files that the engine would make anew if they were missing, over the data that belongs to them.
+    fn check_files(&self, store: &Path) -> Result<(), OpenError> {
+        if !store.join("version").exists() {
+            return Err(self.unreadable("the file `version` is missing"));
+        }
+        let keyspaces = store.join("keyspaces");
+        for name in ["0", "1"] {
+            if !keyspaces.join(name).join("current").exists() {
+                return Err(self.unreadable(&format!("the file `keyspaces/{name}/current` is missing")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about a journal that cannot be read to its end, and cuts it there. Gives the copy of what was
+    /// cut off, if one was kept.
+    fn settle(
+        &self,
+        trouble: &Trouble,
+        last: Option<u64>,
+        durable: CommitSeq,
+    ) -> Result<Option<PathBuf>, OpenError> {
+        // Every journal but the last was durable before the next was begun. In the last, what lies behind
+        // the last durable commit was being written when the process or the machine ended. With no commit
+        // before the place, the sorted files will tell which of the two it is; till then a copy is kept.
+        let in_last = trouble.later.is_empty();
+        let torn = in_last && last.is_some_and(|last| last >= durable.0);
+        let open_question = in_last && last.is_none();
+        if !torn && !open_question && !self.options.accept_loss {
+            let name = trouble.path.file_name().unwrap_or_default().to_string_lossy();
+            return Err(OpenError::Damaged {
+                path: self.path.to_path_buf(),
+                what: format!("{} at byte {} of the journal {name}", trouble.what, trouble.at),
+                shown: CommitSeq(last.unwrap_or(0)),
+                durable,
+            });
+        }
+        let aside = self.path.join("damaged");
+        let aside = (!torn).then_some(aside.as_path());
+        trouble.cut(aside).attempt("cut off the damaged end of", &trouble.path)
+    }
+
+    /// Starts the engine. It asserts what it believes of its files; a wrong belief is damage, not a panic.
+    fn start(&self, store: &Path) -> Result<Engine, OpenError> {
+        let Options { cache_bytes, memtable_bytes, .. } = *self.options;
+        let engine = catch_unwind(AssertUnwindSafe(|| Engine::open(store, cache_bytes, memtable_bytes)));
+        match engine {
+            Ok(engine) => engine.map_err(|error| self.unusable(&error)),
+            Err(panic) => {
+                let words = panic.downcast_ref::<String>().map(String::as_str);
+                let words =
+                    words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+                Err(self.unreadable(&format!("the engine stopped: {words}")))
+            }
+        }
+    }
+
+    /// Finds the mark outside and compares it; says why continuity is unknown, if it is.
+    fn outside(
+        &self,
+        key: &DeviceKey,
+        inside: Option<Mark>,
+        shown: CommitSeq,
+    ) -> (Option<MarkFile>, Option<Doubt>) {
+        let no_place = |words: String| (None, Some(Doubt::NoPlaceOutside(words)));
+        let Some(path) = mark::outside(self.options.state_dir.as_deref(), key.device) else {
+            return no_place("no home directory is known".into());
+        };
+        let refused = |error: io::Error| no_place(format!("{}: {error}", path.display()));
+        if let Some(Err(error)) = path.parent().map(files::create_private_dir) {
+            return refused(error);
+        }
+        let mut file = match MarkFile::open(&path) {
+            Ok(file) => file,
+            Err(NoMark::Locked) => return (None, Some(Doubt::OtherCopyOpen)),
+            Err(NoMark::Io(error)) => return refused(error),
+        };
+        let doubt = match (inside, file.read()) {
+            (_, Err(error)) => return refused(error),
+            (None, _) => Some(Doubt::NoMark),
+            (_, Ok(None)) => Some(Doubt::NoMarkOutside),
+            (Some(inside), Ok(Some(outside))) if inside.token != outside.token => Some(Doubt::OtherToken),
+            (_, Ok(Some(outside))) if shown < outside.durable => {
+                Some(Doubt::Behind { shown, durable: outside.durable })
+            }
+            _ => None,
+        };
+        (Some(file), doubt)
+    }
+
+    fn set_back(&self, shown: CommitSeq, durable: CommitSeq) -> OpenError {
+        OpenError::SetBack { path: self.path.to_path_buf(), shown, durable }
+    }
+
+    fn unreadable(&self, what: &str) -> OpenError {
+        OpenError::Unreadable { path: self.path.to_path_buf(), what: what.into() }
+    }
+
+    /// An error of the engine while it opens. A file that is not there, or ends too early, is damage.
+    fn unusable(&self, error: &fjall::Error) -> OpenError {
+        match error {
+            fjall::Error::Locked => self.in_use(),
+            error => match store::refused_by_system(error) {
+                Some(source) => {
+                    OpenError::Io { what: "open the store in", path: self.path.to_path_buf(), source }
+                }
+                None => self.unreadable(&store::describe(error)),
+            },
+        }
+    }
+}
