@@ -69,7 +69,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make the data directory and this device's key, and print the device.
-    Init,
+    Init(Init),
     /// Connect to peers, keep everything in sync, and serve the other commands, until interrupted.
     Serve(Serve),
     /// Set a row.
@@ -136,6 +136,22 @@ pub enum Command {
     Demo(Demo),
 }
 
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// What applies to a directory that is damaged.
+    #[command(flatten)]
+    pub repair: Repair,
+}
+
+/// What to do with a directory that is damaged.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Repair {
+    /// Go on though the data directory has lost something, and receive again what other members hold.
+    #[arg(long)]
+    pub accept_loss: bool,
+}
+
 /// On or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
@@ -154,6 +170,9 @@ pub struct Serve {
     /// Where a device can be reached; may be given several times.
     #[arg(long = "peer", value_name = "DEVICE@IP:PORT", value_parser = parse_peer)]
     pub peers: Vec<(DeviceId, SocketAddr)>,
+    /// What applies to a directory that is damaged.
+    #[command(flatten)]
+    pub repair: Repair,
     /// Neither look for devices in the neighbourhood nor be found there.
     #[arg(long)]
     pub no_discovery: bool,

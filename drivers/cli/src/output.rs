@@ -12,45 +12,45 @@ use crate::args::Global;
 /// Standard output could not be written to.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output: {0}")]
-pub struct Closed(pub io::Error);
+pub(crate) struct Closed(pub io::Error);
 
 /// Where a command's results go, and how much else it says.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     stdout: BufWriter<Stdout>,
     /// Whether results are JSON.
-    pub json: bool,
+    pub(crate) json: bool,
     quiet: bool,
 }
 
 impl Output {
     /// As the command line wants it.
-    pub fn new(global: &Global) -> Self {
+    pub(crate) fn new(global: &Global) -> Self {
         Self { stdout: BufWriter::new(io::stdout()), json: global.json, quiet: global.quiet }
     }
 
     /// Prints a line of the result.
-    pub fn line(&mut self, text: &str) -> Result<(), Closed> {
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), Closed> {
         writeln!(self.stdout, "{text}").map_err(Closed)
     }
 
     /// Prints an object of the result, on one line.
-    pub fn object(&mut self, object: &Value) -> Result<(), Closed> {
+    pub(crate) fn object(&mut self, object: &Value) -> Result<(), Closed> {
         self.line(&object.to_string())
     }
 
     /// Prints bytes as they are.
-    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Closed> {
         self.stdout.write_all(bytes).map_err(Closed)
     }
 
     /// Makes sure that what was printed has arrived.
-    pub fn flush(&mut self) -> Result<(), Closed> {
+    pub(crate) fn flush(&mut self) -> Result<(), Closed> {
         self.stdout.flush().map_err(Closed)
     }
 
     /// Prints a remark for people, on standard error.
-    pub fn remark(&self, text: &str) {
+    pub(crate) fn remark(&self, text: &str) {
         if !self.quiet {
             // Nobody may be listening, and that is no failure.
             let _ = writeln!(io::stderr(), "{text}");
@@ -58,7 +58,7 @@ impl Output {
     }
 
     /// A progress bar on standard error, if somebody is watching; of unknown length if `total` is `None`.
-    pub fn progress(&self, total: Option<u64>, unit: &str) -> ProgressBar {
+    pub(crate) fn progress(&self, total: Option<u64>, unit: &str) -> ProgressBar {
         if self.quiet || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
@@ -78,10 +78,10 @@ impl Output {
 }
 
 /// A table for people.
-pub fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(presets::NOTHING)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(header.iter().copied());
     table

@@ -67,7 +67,7 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         }
         Request::Members { of } => {
             for member in find_syncgroup(node, &of).await?.members().await? {
-                tell(out, Response::Member(member_text(node, member))).await?;
+                tell(out, Response::Member(member_text(node, &member))).await?;
             }
             Ok(())
         }
@@ -99,7 +99,7 @@ async fn scan(
     values: bool,
     out: &Sender<Response>,
 ) -> Result<(), Problem> {
-    let mut rows = find(node, of).await?.scan(to_range(range));
+    let mut rows = find(node, of).await?.scan(to_range(range))?;
     let out = out.clone();
     // Reading waits for the disk, and must not hold up the executor.
     let reading = tokio::task::spawn_blocking(move || -> Result<(), Problem> {
@@ -233,7 +233,7 @@ fn syncgroup_text(info: SyncgroupInfo) -> SyncgroupText {
     }
 }
 
-fn member_text(node: &Node, member: Member) -> MemberText {
+fn member_text(node: &Node, member: &Member) -> MemberText {
     MemberText {
         this: member.device == node.device(),
         device: member.device.to_string(),

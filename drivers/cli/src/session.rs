@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
+use driftless_fjall::OpenError as StoreError;
 use driftless_tokio::{Node, OpenError, Options};
 use tokio::sync::mpsc;
 
+use crate::args::Repair;
 use crate::control::{self, Connection};
 use crate::protocol::{Request, Response};
 use crate::{service, settings};
@@ -57,7 +59,7 @@ impl Session {
                 Ok(node) => return Ok(Self::Local(node)),
                 // Another command has it for a moment, or a server is just starting.
                 Err(error) if is_locked(&error) && started.elapsed() < PATIENCE => {
-                    tokio::time::sleep(RETRY).await
+                    tokio::time::sleep(RETRY).await;
                 }
                 Err(error) => {
                     return Err(error)
@@ -168,7 +170,28 @@ pub async fn open_node(dir: &Path, options: Options) -> Result<Node, OpenError> 
 
 /// Whether somebody else holds the data directory.
 pub fn is_locked(error: &OpenError) -> bool {
-    matches!(error, OpenError::Store(error) if format!("{error:?}").contains("Locked"))
+    matches!(error, OpenError::Store(StoreError::InUse { .. }))
+}
+
+/// Why a data directory cannot be opened, with the option that may help.
+pub fn explain(error: OpenError, dir: &Path) -> anyhow::Error {
+    let lost = matches!(
+        error,
+        OpenError::Store(
+            StoreError::SetBack { .. } | StoreError::Damaged { .. } | StoreError::Unreadable { .. }
+        )
+    );
+    let error =
+        anyhow::Error::from(error).context(format!("cannot open the data directory {}", dir.display()));
+    match lost {
+        true => anyhow::anyhow!("{error:#}. To accept the loss: driftless init --accept-loss"),
+        false => error,
+    }
+}
+
+/// Options of the store: what a user said about damage.
+pub fn store_options(repair: Repair) -> driftless_fjall::Options {
+    driftless_fjall::Options::new().accept_loss(repair.accept_loss)
 }
 
 /// Whether a data directory is there.

@@ -12,7 +12,7 @@ use crate::session::open_node;
 ///
 /// # Errors
 /// If this platform has no place for it.
-pub fn default_dir() -> Result<PathBuf> {
+pub(crate) fn default_dir() -> Result<PathBuf> {
     let base = dirs::data_dir().context("this user has no data directory; name one with --dir")?;
     Ok(base.join("driftless"))
 }
@@ -33,7 +33,7 @@ fn remembered(dir: &Path) -> Option<SocketAddr> {
 ///
 /// # Errors
 /// As [`Node::open`]: also if the address asked for cannot be had.
-pub async fn open_listening(
+pub(crate) async fn open_listening(
     dir: &Path,
     asked: Option<SocketAddr>,
     options: Options,

@@ -59,7 +59,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
 
 async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
     match command {
-        Command::Init => network::init(context).await,
+        Command::Init(args) => network::init(context, args).await,
         Command::Serve(args) => serve::serve(context, args).await,
         Command::Put(args) => rows::put(context, args).await,
         Command::Get(args) => rows::get(context, args).await,

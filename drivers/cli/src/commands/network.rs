@@ -5,17 +5,18 @@ use driftless_tokio::Options;
 use serde_json::json;
 
 use super::Context;
-use crate::args::Switch;
+use crate::args::{Init, Switch};
 use crate::output::table;
 use crate::protocol::{Request, Response, StatusText, SyncgroupText};
-use crate::session::{self, Reach, Session};
+use crate::session::{self, Reach, Session, explain, store_options};
 use crate::{settings, text};
 
-pub(super) async fn init(context: &mut Context) -> Result<()> {
+pub(super) async fn init(context: &mut Context, args: Init) -> Result<()> {
     let made = !session::is_initialised(&context.dir);
-    let device = if made {
-        let options = Options { discovery: false, ..Options::default() };
-        let node = settings::open_listening(&context.dir, None, options).await?;
+    let device = if made || args.repair.accept_loss {
+        let options = Options { discovery: false, store: store_options(args.repair), ..Options::default() };
+        let opened = settings::open_listening(&context.dir, None, options).await;
+        let node = opened.map_err(|error| explain(error, &context.dir))?;
         let device = node.device().to_string();
         node.shutdown().await;
         device

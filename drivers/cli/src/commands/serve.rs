@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write as _};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use driftless::{Notice, SyncgroupState};
 use driftless_tokio::{News, Node, Notices, Options};
 use tracing_subscriber::EnvFilter;
@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 use super::Context;
 use crate::args::Serve;
 use crate::control::{self, Server};
-use crate::{session, settings};
+use crate::session::{explain, store_options};
+use crate::settings;
 
 pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
     start_log(context.global.quiet);
@@ -21,10 +22,15 @@ pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
             context.dir.display()
         );
     }
-    let options = Options { discovery: !args.no_discovery, peers: args.peers, ..Options::default() };
+    let options = Options {
+        discovery: !args.no_discovery,
+        peers: args.peers,
+        store: store_options(args.repair),
+        ..Options::default()
+    };
     let node = settings::open_listening(&context.dir, args.listen, options)
         .await
-        .with_context(|| format!("cannot serve {}", context.dir.display()))?;
+        .map_err(|error| explain(error, &context.dir))?;
     let mut notices = node.notices();
     let server = match Server::bind(&context.dir).await {
         Ok(server) => server,
@@ -109,7 +115,7 @@ async fn log(notices: &mut Notices) {
             }
             News::Unlinked { device, reason } => tracing::info!("link to {device} ended: {reason}"),
             News::Missed(count) => {
-                tracing::warn!("too much happened at once: {count} lines are missing here")
+                tracing::warn!("too much happened at once: {count} lines are missing here");
             }
             News::Notice(notice) => log_notice(&notice),
             _ => {}
@@ -122,7 +128,7 @@ fn log_notice(notice: &Notice) {
         Notice::Syncgroup { syncgroup, state } => match state {
             SyncgroupState::Joining => tracing::info!("joining syncgroup {syncgroup}"),
             SyncgroupState::Pending => {
-                tracing::info!("admitted to syncgroup {syncgroup}, its rows are arriving")
+                tracing::info!("admitted to syncgroup {syncgroup}, its rows are arriving");
             }
             SyncgroupState::Active => tracing::info!("syncgroup {syncgroup} is complete"),
             SyncgroupState::Left => tracing::info!("left syncgroup {syncgroup}"),
@@ -166,7 +172,7 @@ pub(crate) async fn interrupted() {
         return;
     }
     // Signals cannot be had: then they end the process by themselves.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Completes when standard input ends: when the program at its other end is gone, however it went.

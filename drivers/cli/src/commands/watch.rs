@@ -46,7 +46,7 @@ async fn print(context: &mut Context, session: &mut Session, request: Request, a
                 }
             }
             Response::Lagged => {
-                print_event(context, "lagged", "changes were dropped, all rows follow again")?
+                print_event(context, "lagged", "changes were dropped, all rows follow again")?;
             }
             _ => {}
         }

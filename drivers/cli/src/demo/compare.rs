@@ -82,7 +82,8 @@ impl Reader<'_> {
 
     /// The next row, if it has this key.
     fn take(&mut self, key: &[u8]) -> Option<RowText> {
-        self.page.pop_front_if(|row| row.key == key)
+        self.page.front().filter(|row| row.key == key)?;
+        self.page.pop_front()
     }
 }
 

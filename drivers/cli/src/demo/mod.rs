@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use driftless::{Name, Rights};
+use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
 use self::compare::compare;
@@ -230,7 +231,8 @@ impl Stage<'_> {
             let changes = keys.iter().enumerate().map(change).collect();
             replica.write(of, changes)
         });
-        join_all(writing).await
+        try_join_all(writing).await?;
+        Ok(())
     }
 
     /// `b` writes row after row until it is killed in between. Says how many it has reported as safe.
@@ -277,7 +279,8 @@ impl Stage<'_> {
             let changes = (1..=MEANWHILE).map(|number| numbered(replica.name, number)).collect();
             replica.write(of, changes)
         });
-        join_all(writing).await
+        try_join_all(writing).await?;
+        Ok(())
     }
 
     /// How many of the writes that `b` had reported as safe a replica does not show.
@@ -405,24 +408,4 @@ fn thirds(changes: Vec<Change>) -> [Vec<Change>; 3] {
 fn numbered(name: &str, number: u64) -> Change {
     let value = format!("written by {name}").into_bytes();
     Change { key: format!("by-{name}/{number:05}").into_bytes(), value: Some(value) }
-}
-
-/// Waits for all of them, at the same time.
-async fn join_all<F: Future<Output = Result<()>>>(futures: impl Iterator<Item = F>) -> Result<()> {
-    let mut futures: Vec<_> = futures.map(Box::pin).collect();
-    let mut failed = Ok(());
-    std::future::poll_fn(|context| {
-        futures.retain_mut(|future| match future.as_mut().poll(context) {
-            std::task::Poll::Pending => true,
-            std::task::Poll::Ready(outcome) => {
-                if outcome.is_err() {
-                    failed = outcome;
-                }
-                false
-            }
-        });
-        if futures.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    failed
 }

@@ -114,7 +114,7 @@ impl Report {
                 }
             }
             None => {
-                lines.push("The data directories are removed; --keep keeps them to be looked at.".to_owned())
+                lines.push("The data directories are removed; --keep keeps them to be looked at.".to_owned());
             }
         }
         lines
@@ -145,7 +145,7 @@ impl Report {
         }
         match self.comparison.differing {
             0 => {
-                lines.push("Every row of every replica was read and compared: they are the same.".to_owned())
+                lines.push("Every row of every replica was read and compared: they are the same.".to_owned());
             }
             count => {
                 lines.push(format!("FAILED: {} differ between the replicas:", text::plural(count, "row")));
