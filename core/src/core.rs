@@ -1,142 +1,471 @@
 //! The core: boot, handle, next deadline. It routes, and decides nothing itself.
+//!
+//! Every event is taken in two steps. First a *plan*: it reads the store and decides, on `&self`, and may
+//! fail. Then the plan is *applied*: memory changes, and actions go out; nothing can fail any more. So a store
+//! that cannot be read leaves nothing half done.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::action::Outbox;
-use crate::config::{Config, Identity};
-use crate::event::Event;
-use crate::id::{Author, DeviceId, Generation, PublicKey, SyncgroupId};
+use bytes::Bytes;
+
+use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal};
+use crate::config::{Config, Continuity, Identity};
+use crate::crypto::Keys;
+use crate::dice::Dice;
+use crate::event::{Command, Event};
+use crate::gate::Gate;
+use crate::id::{Address, Author, DeviceId, Generation, Incarnation, LinkId, Name, RequestId, SyncgroupId};
+use crate::peer::Peers;
+use crate::replica::load::BootError;
+use crate::replica::plan::{Effects, Plan};
+use crate::replica::{Replica, Stop};
+use crate::store::key::GroupIx;
 use crate::store::{Fault, View};
-use crate::syncgroup::{Member, SyncgroupInfo};
+use crate::sync::receive::{self, Received};
+use crate::sync::{Step, Sync};
+use crate::syncgroup::command::{self, Means};
+use crate::syncgroup::group::Stage;
+use crate::syncgroup::{Invitation, JoinRefusal};
 use crate::time::{Mono, Now};
+use crate::wire::{Deltas, Message, Offer};
 
 /// A replica: all its databases, all its links.
 #[derive(Debug, Clone)]
-pub struct Core {}
-
-/// Why a replica could not start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BootError {
-    /// The store failed, or is damaged.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// The store belongs to another key.
-    #[error("the store belongs to device {store}, the key to device {key}: give the key that made the store")]
-    OtherDevice {
-        /// Whose store it is.
-        store: DeviceId,
-        /// Whose key was given.
-        key: DeviceId,
-    },
-    /// The store was written by a newer version.
-    #[error("the store has format {found}, this version reads format {known}: use a newer version")]
-    NewerFormat {
-        /// The store's format.
-        found: u32,
-        /// The newest that this version reads.
-        known: u32,
-    },
+pub struct Core {
+    pub(crate) replica: Replica,
+    pub(crate) sync: Sync,
+    pub(crate) peers: Peers,
+    gate: Gate,
+    dice: Dice,
+    max_links: usize,
+    stopping: Stopping,
 }
 
-/// What a replica holds of one syncgroup: for each author the last generation of its log (S-21).
-pub type Knowledge = BTreeMap<Author, Generation>;
+/// How far a shutdown is (S-54).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// Waiting for what was accepted to become durable.
+    Draining,
+    Done,
+}
 
 impl Core {
-    /// Builds the state from the store. The first actions wait in the outbox.
+    /// Builds the state from the store. The first actions wait in the outbox: perform them before the first
+    /// call of [`Core::handle`].
     ///
-    /// `seed` comes from good randomness at each boot: salts and waiting times are drawn from it.
+    /// `seed` comes from good randomness at each boot: incarnations, salts and waiting times are drawn from
+    /// it.
     ///
     /// # Errors
     /// [`BootError`] if the store cannot be used.
     pub fn boot(
-        _config: Config,
-        _identity: &Identity,
-        _seed: [u8; 32],
-        _view: &dyn View,
-        _out: &mut Outbox,
+        config: &Config,
+        identity: &Identity,
+        seed: [u8; 32],
+        view: &dyn View,
+        out: &mut Outbox,
     ) -> Result<Self, BootError> {
-        unimplemented!()
+        let dice = |concern| Dice::new(&seed, concern);
+        let keys = Keys::new(identity.secret.clone(), config.signatures);
+        let continues = identity.continuity == Continuity::Shown;
+        let incarnation = Incarnation(dice("incarnation").u64());
+        let (replica, commit) = Replica::load(keys, config, continues, incarnation, view)?;
+        let limits = &replica.limits;
+        let mut peers = Peers::load(view, limits.peers, config.timing, dice("peers"))?;
+        out.push(Action::Commit(commit));
+        peers.review(&replica, Mono(0), out);
+        Ok(Self {
+            sync: Sync::new(config.timing, dice("sync")),
+            peers,
+            gate: Gate::default(),
+            dice: dice("nonces"),
+            max_links: limits.links,
+            stopping: Stopping::No,
+            replica,
+        })
     }
 
     /// Takes in an event and puts what is to be done into the outbox. The only way in.
     ///
     /// # Errors
     /// [`Fault`] if the store could not be read; then nothing has changed.
-    pub fn handle(
-        &mut self,
-        _now: Now,
-        _event: Event,
-        _view: &dyn View,
-        _out: &mut Outbox,
-    ) -> Result<(), Fault> {
-        unimplemented!()
+    pub fn handle(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
+        match event {
+            Event::Tick => self.tick(now, view, out),
+            Event::Command { request, command } => self.command(now, request, command, view, out),
+            Event::Received { link, frame } => self.received(now, link, &frame, view, out),
+            Event::PeerFound { device, address } => self.found(now, device, &address, view, out),
+            event => {
+                self.note(now, event, view, out)?;
+                self.stop_if_drained(now, out);
+                Ok(())
+            }
+        }
     }
 
     /// When to send the next [`Event::Tick`]; a moment in the past means at once.
     pub fn next_deadline(&self) -> Option<Mono> {
-        unimplemented!()
+        if self.stopping != Stopping::No {
+            return None;
+        }
+        let dial = self.peers.deadline(&self.sync.linked(), self.max_links);
+        self.sync.deadline().into_iter().chain(dial).min()
     }
 
-    /// This device's public key.
-    pub fn public_key(&self) -> PublicKey {
-        unimplemented!()
+    // ---- events that need no plan, or hardly any ----
+
+    fn note(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
+        match event {
+            Event::LinkUp { link, peer, address, .. } => {
+                if self.stopping != Stopping::No {
+                    out.push(Action::Disconnect { link, reason: CloseReason::Shutdown });
+                    return Ok(());
+                }
+                self.peers.linked(&peer.device());
+                self.step(now.mono, out, |sync, step| sync.link_up(link, peer, step));
+                if let Some(address) = address {
+                    self.found(now, peer.device(), &address, view, out)?;
+                }
+            }
+            Event::LinkDown { link } => {
+                if let Some(device) = self.sync.device(link) {
+                    self.peers.failed(&device, now.mono);
+                }
+                self.step(now.mono, out, |sync, step| sync.link_down(link, step));
+            }
+            Event::ConnectFailed { device } => self.peers.failed(&device, now.mono),
+            Event::PeerLost { device, address } => self.peers.lost(&device, &address),
+            Event::Writable { link, credit } => self.sync.writable(link, credit),
+            Event::Durable { seq } => self.gate.open(seq, out),
+            Event::Shutdown if self.stopping == Stopping::No => {
+                self.stopping = Stopping::Draining;
+                self.peers.withdraw(out);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
-    /// Who this replica writes as.
-    pub fn author(&self) -> Author {
-        unimplemented!()
+    fn found(
+        &mut self,
+        now: Now,
+        device: DeviceId,
+        address: &Address,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        if device == self.replica.keys.device || self.stopping != Stopping::No {
+            return Ok(());
+        }
+        if let Some(addresses) = self.peers.found(device, address, now.mono) {
+            let mut plan = Plan::new(&self.replica, view);
+            plan.put_peer(&device, &addresses);
+            let effects = plan.finish();
+            self.apply(now, effects, out);
+        }
+        Ok(())
     }
 
-    /// All syncgroups on this device, ordered by database and id.
-    pub fn syncgroups(&self) -> Vec<SyncgroupInfo> {
-        unimplemented!()
+    // ---- time ----
+
+    fn tick(&mut self, now: Now, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
+        if self.stopping != Stopping::No {
+            return Ok(());
+        }
+        let chunks = self.sync.plan_chunks(&self.replica, view)?;
+        self.step(now.mono, out, |sync, step| {
+            sync.send_chunks(chunks, step);
+            sync.tick(step);
+        });
+        self.peers.dial(&self.sync.linked(), self.max_links, now.mono, out);
+        Ok(())
     }
 
-    /// The members of a syncgroup and those that left, by device; `None` if it is not here.
-    pub fn members(&self, _syncgroup: &SyncgroupId) -> Option<Vec<Member>> {
-        unimplemented!()
+    // ---- commands ----
+
+    fn command(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        command: Command,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let limit = self.replica.limits.pending_requests;
+        let refusal = if self.stopping != Stopping::No {
+            Some(Refusal::ShuttingDown)
+        } else if self.gate.replies() >= limit {
+            Some(Refusal::Busy)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            out.push(Action::Reply { request, result: Err(refusal) });
+            return Ok(());
+        }
+        // The stream of nonces moves on only if the plan is applied.
+        let mut dice = self.dice.clone();
+        let name = self.replica.name.clone();
+        let means = Means { wall: now.wall, nonce: dice.bytes(), name: &name };
+        let mut plan = Plan::new(&self.replica, view);
+        let outcome = match command::run(&mut plan, &means, command) {
+            Ok(outcome) => outcome,
+            Err(Stop::Fault(fault)) => return Err(fault),
+            Err(Stop::Refused(refusal)) => {
+                out.push(Action::Reply { request, result: Err(refusal) });
+                return Ok(());
+            }
+        };
+        let effects = plan.finish();
+        self.dice = dice;
+        self.apply(now, effects, out);
+        if let Outcome::Written(parts) = &outcome {
+            out.push(Action::Written { request, parts: parts.clone() });
+        }
+        let reply = Action::Reply { request, result: Ok(outcome) };
+        self.gate.pass(self.replica.seq, reply, out);
+        Ok(())
     }
 
-    /// What is held of a syncgroup, durable or not; `None` if it is not here.
-    pub fn knowledge(&self, _syncgroup: &SyncgroupId) -> Option<Knowledge> {
-        unimplemented!()
+    // ---- frames ----
+
+    fn received(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        frame: &Bytes,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        if self.stopping != Stopping::No || self.sync.device(link).is_none() {
+            return Ok(());
+        }
+        let message = match Message::decode(frame) {
+            Ok(message) => message,
+            Err(error) => {
+                self.peer_fault(now, link, CloseReason::Garbled, error.what, out);
+                return Ok(());
+            }
+        };
+        let result = match message {
+            Message::Deltas(deltas) => return self.deltas(now, link, deltas, view, out),
+            Message::Offer(offer) => self.offer(now, link, &offer, view, out),
+            Message::Join { invitation, name } => return self.join(now, link, &invitation, name, view, out),
+            Message::Joined { syncgroup, answer } => {
+                self.joined(now, link, &syncgroup, answer, view, out);
+                Ok(())
+            }
+            Message::Hello(hello) => self.step(now.mono, out, |sync, step| sync.hello(link, hello, step)),
+            Message::Announce(news) => {
+                self.step(now.mono, out, |sync, step| sync.announced(link, news, step))
+            }
+            Message::Pull(pull) => self.step(now.mono, out, |sync, step| sync.pulled(link, pull, step)),
+            Message::Summary(theirs) => {
+                self.step(now.mono, out, |sync, step| sync.summary(link, &theirs, step));
+                Ok(())
+            }
+            Message::Digests(digests) => {
+                self.step(now.mono, out, |sync, step| sync.digests(link, &digests, step));
+                Ok(())
+            }
+        };
+        if let Err((reason, detail)) = result {
+            self.peer_fault(now, link, reason, detail, out);
+        }
+        Ok(())
     }
 
-    /// The digest of what readers see of a syncgroup: equal at replicas that show the same rows (S-12).
-    pub fn visible_digest(&self, _syncgroup: &SyncgroupId) -> Option<[u8; 32]> {
-        unimplemented!()
+    fn deltas(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        deltas: Deltas,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let Some(ix) = self.sync.shared(link, &deltas.name) else { return Ok(()) };
+        let Some(group) = self.replica.groups.get(&ix) else { return Ok(()) };
+        let name = deltas.name;
+        let mut plan = Plan::new(&self.replica, view);
+        let received: Received = match receive::receive(&mut plan, ix, deltas, now.wall)? {
+            Ok(received) => received,
+            Err(wrong) => {
+                self.peer_fault(now, link, CloseReason::BadRun, wrong, out);
+                return Ok(());
+            }
+        };
+        command::complete(&mut plan, group);
+        let effects = plan.finish();
+        // What the sender has is noted first, so that it is not told of it.
+        self.apply_first(effects, out, |core, gained, out| {
+            core.step(now.mono, out, |sync, step| sync.received(link, &name, &received, step));
+            core.gained(now.mono, gained, out);
+        });
+        Ok(())
     }
 
-    /// A look at the whole replica.
-    pub fn status(&self) -> Status {
-        unimplemented!()
+    /// An offer tells what the peer holds of this device's own log. If that is more than is here, the store
+    /// was set back: nothing more is written under the old name (S-2).
+    fn offer(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        offer: &Offer,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), (CloseReason, &'static str)> {
+        let author = self.replica.author();
+        let names = self.sync.names(link, &self.replica);
+        let plan = Plan::new(&self.replica, view);
+        let set_back = offer.syncgroups.iter().find_map(|offered| {
+            let ix = *names.get(&offered.name)?;
+            let held = plan.held(ix, &author);
+            let more = |(incarnation, last): &(Incarnation, Generation)| {
+                *incarnation == author.incarnation && *last > held
+            };
+            offered.yours.iter().any(more).then_some(ix)
+        });
+        if let Some(ix) = set_back {
+            self.set_back(now, ix, view, out);
+        }
+        self.step(now.mono, out, |sync, step| sync.offered(link, offer, step))
+    }
+
+    fn set_back(&mut self, now: Now, ix: GroupIx, view: &dyn View, out: &mut Outbox) {
+        let author = self.replica.author();
+        let incarnation = Incarnation(self.dice.u64());
+        let mut plan = Plan::new(&self.replica, view);
+        plan.reincarnate(incarnation);
+        if let Some(syncgroup) = plan.record(ix).map(|record| record.id) {
+            let successor = Author { incarnation, ..author };
+            plan.notice(Notice::SetBack { syncgroup, author, successor });
+        }
+        let effects = plan.finish();
+        self.apply(now, effects, out);
+    }
+
+    fn join(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        invitation: &Invitation,
+        name: Name,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let Some(key) = self.sync.key(link) else { return Ok(()) };
+        let own_name = self.replica.name.clone();
+        let means = Means { wall: now.wall, nonce: [0; 16], name: &own_name };
+        let mut plan = Plan::new(&self.replica, view);
+        let answer = match command::admit(&mut plan, &means, &key, name, invitation) {
+            Ok(answer) => answer,
+            Err(Stop::Fault(fault)) => return Err(fault),
+            Err(Stop::Refused(_)) => return Ok(()),
+        };
+        let effects = plan.finish();
+        self.apply(now, effects, out);
+        let message = Message::Joined { syncgroup: invitation.syncgroup(), answer };
+        let frame = message.encode();
+        self.gate.pass(self.replica.seq, Action::Send { link, frame }, out);
+        Ok(())
+    }
+
+    fn joined(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: &SyncgroupId,
+        answer: Result<Vec<(Author, Generation)>, JoinRefusal>,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) {
+        let Some(group) = self.replica.group(id) else { return };
+        let Stage::Joining(invitation) = &group.record.stage else { return };
+        let is_issuer = Some(invitation.issuer().device()) == self.sync.device(link);
+        let is_too_long = answer.as_ref().is_ok_and(|vector| vector.len() > self.replica.limits.authors);
+        if !is_issuer || is_too_long {
+            return;
+        }
+        let mut plan = Plan::new(&self.replica, view);
+        command::answered(&mut plan, group, answer);
+        let effects = plan.finish();
+        self.apply(now, effects, out);
+    }
+
+    fn peer_fault(&mut self, now: Now, link: LinkId, reason: CloseReason, detail: &str, out: &mut Outbox) {
+        if let Some(device) = self.sync.device(link) {
+            self.peers.failed(&device, now.mono);
+        }
+        self.step(now.mono, out, |sync, step| sync.fault(link, reason, detail, step));
+    }
+
+    // ---- applying ----
+
+    /// Lets the exchange take a step.
+    fn step<T>(
+        &mut self,
+        now: Mono,
+        out: &mut Outbox,
+        take: impl FnOnce(&mut Sync, &mut Step<'_>) -> T,
+    ) -> T {
+        let mut step = Step { replica: &self.replica, now, gate: &mut self.gate, out };
+        take(&mut self.sync, &mut step)
+    }
+
+    /// Makes a planned change, and all that follows from it.
+    fn apply(&mut self, now: Now, effects: Effects, out: &mut Outbox) {
+        self.apply_first(effects, out, |core, gained, out| core.gained(now.mono, gained, out));
+    }
+
+    fn apply_first(
+        &mut self,
+        mut effects: Effects,
+        out: &mut Outbox,
+        follow: impl FnOnce(&mut Self, &Gained, &mut Outbox),
+    ) {
+        let gained = Gained {
+            groups: effects.gains().map(|(ix, authors)| (ix, authors.collect())).collect(),
+            sharing: effects.changes_sharing(),
+        };
+        let changes = core::mem::take(&mut effects.changes);
+        let notices = core::mem::take(&mut effects.notices);
+        if let Some(commit) = self.replica.apply(effects) {
+            out.push(Action::Commit(commit));
+        }
+        if !changes.is_empty() {
+            out.push(Action::Changed(changes));
+        }
+        notices.into_iter().for_each(|notice| out.push(Action::Notice(notice)));
+        follow(self, &gained, out);
+    }
+
+    fn gained(&mut self, now: Mono, gained: &Gained, out: &mut Outbox) {
+        self.step(now, out, |sync, step| {
+            for (ix, authors) in &gained.groups {
+                sync.gained(*ix, authors, step);
+            }
+            if gained.sharing {
+                sync.sharing_changed(step);
+            }
+        });
+        if gained.sharing {
+            self.peers.review(&self.replica, now, out);
+        }
+    }
+
+    fn stop_if_drained(&mut self, now: Now, out: &mut Outbox) {
+        if self.stopping == Stopping::Draining && self.gate.is_clear(self.replica.seq) {
+            self.stopping = Stopping::Done;
+            self.step(now.mono, out, |sync, step| sync.close_all(CloseReason::Shutdown, step));
+            out.push(Action::Stopped);
+        }
     }
 }
 
-/// A look at a replica.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Status {
-    /// This device.
-    pub device: DeviceId,
-    /// Who it writes as.
-    pub author: Author,
-    /// Its syncgroups.
-    pub syncgroups: Vec<SyncgroupInfo>,
-    /// Its open links.
-    pub links: Vec<LinkStatus>,
-    /// Devices that it would like to reach and has no link to.
-    pub wanted: Vec<DeviceId>,
-}
-
-/// An open link.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct LinkStatus {
-    /// The device at the other end.
-    pub device: DeviceId,
-    /// How many syncgroups both ends share.
-    pub shared: usize,
-    /// Whether both ends are known to hold the same.
-    pub agreed: bool,
+/// What a change has brought.
+struct Gained {
+    groups: Vec<(GroupIx, Vec<u32>)>,
+    /// Who shares what with whom may have changed.
+    sharing: bool,
 }

@@ -146,7 +146,7 @@ impl From<Hash> for SyncgroupId {
 
 /// A collection within its syncgroup: 8 bytes of a hash of its name, so that two admins who create the same
 /// name while apart mean the same collection.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CollectionId(pub [u8; 8]);
 hex_id!(CollectionId, 8);
 

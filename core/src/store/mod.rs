@@ -26,7 +26,9 @@
 //! ```
 
 pub mod conformance;
+pub(crate) mod key;
 mod mem;
+pub(crate) mod staged;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -57,14 +59,14 @@ pub enum Table {
     Checkpoint = 4,
     /// Which generations hold metadata.
     Metadata = 5,
-    /// Sets of metadata that generations have in their past.
+    /// Sets of metadata that generations have in their past, by syncgroup and local number.
     Past = 6,
     /// Collections by syncgroup and id, with their names.
     Collection = 7,
     /// Rows by syncgroup, collection and key, with their heads.
     Row = 8,
-    /// The digest of the visible state of each syncgroup.
-    Digest = 9,
+    /// What the next generation of each syncgroup builds on, and the digest of its visible state.
+    Tip = 9,
     /// Devices that were reached, with their addresses.
     Peer = 10,
 }
@@ -81,7 +83,7 @@ impl Table {
         Table::Past,
         Table::Collection,
         Table::Row,
-        Table::Digest,
+        Table::Tip,
         Table::Peer,
     ];
 
@@ -97,7 +99,7 @@ impl Table {
             Table::Past => "past",
             Table::Collection => "collection",
             Table::Row => "row",
-            Table::Digest => "digest",
+            Table::Tip => "tip",
             Table::Peer => "peer",
         }
     }

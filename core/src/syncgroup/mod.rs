@@ -1,10 +1,16 @@
 //! Syncgroups: who shares what with whom.
 
+pub(crate) mod command;
+pub(crate) mod group;
 mod invitation;
+pub(crate) mod judge;
+pub(crate) mod metadata;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::invitation::Terms;
 pub use self::invitation::{Invitation, InvitationError};
+pub(crate) use self::metadata::PastIx;
 use crate::id::{DeviceId, Name, SyncgroupId, Version};
 
 /// What a member may do (S-34). An admin may admit others and add collections.

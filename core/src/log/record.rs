@@ -1,0 +1,172 @@
+//! Records: one change of one row, or of one piece of a syncgroup's metadata (S-6, S-30).
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::generation::Dependency;
+use crate::id::{Author, CollectionId, Generation, Name, PublicKey, Version};
+use crate::limits;
+use crate::syncgroup::Rights;
+use crate::time::Hlc;
+use crate::wire::codec::{DecodeError, Decoded, Reader, put_author, put_bytes, put_varint};
+
+/// Kinds of records. 3 is kept for merge operations; a reader takes any number it does not know as newer.
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const META: u8 = 16;
+
+/// Marks of a row's record.
+const REPEATS: u8 = 1;
+const PICK: u8 = 2;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Record {
+    Row(RowRecord),
+    Meta(MetaRecord),
+    /// Of a kind that a newer version brought.
+    Unknown,
+}
+
+/// A change of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowRecord {
+    pub(crate) collection: CollectionId,
+    pub(crate) key: Bytes,
+    /// The heads of the row that the author knew.
+    pub(crate) parents: Vec<Version>,
+    /// The version that this one writes again, and its stamp (S-6). Nothing is re-issued yet.
+    pub(crate) repeats: Option<(Version, Hlc)>,
+    /// Whether this is the choice of a head by somebody who resolved a conflict (S-17).
+    pub(crate) pick: bool,
+    /// `None` deletes the row.
+    pub(crate) value: Option<Bytes>,
+}
+
+/// A change of a syncgroup's metadata. The names of variants are never reused: their order is the encoding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MetaRecord {
+    /// The start of a syncgroup: first record of generation 1 of its creator, whose hash is its id.
+    Genesis { name: Name, nonce: [u8; 16] },
+    /// A device becomes a member, or gets other rights.
+    Admit { key: PublicKey, name: Name, rights: Rights, invitation: Option<[u8; 16]> },
+    /// The author's device leaves: these grants to it end.
+    Leave { grants: Vec<Version> },
+    /// A collection exists.
+    Collection { name: Name },
+}
+
+impl Record {
+    /// Appends the record. Parents are written as the author itself, as one of the dependencies, or in full.
+    pub(crate) fn write(&self, author: &Author, dependencies: &[Dependency], out: &mut Vec<u8>) {
+        let mut content = Vec::new();
+        let kind = match self {
+            Record::Row(row) => {
+                row.write(author, dependencies, &mut content);
+                if row.value.is_some() { PUT } else { DELETE }
+            }
+            Record::Meta(meta) => {
+                // Serialising such a type into memory cannot fail; an empty record would be refused.
+                content = postcard::to_allocvec(meta).unwrap_or_default();
+                META
+            }
+            Record::Unknown => return,
+        };
+        out.push(kind);
+        put_varint(out, content.len() as u64);
+        out.extend_from_slice(&content);
+    }
+
+    pub(crate) fn read(reader: &mut Reader, author: &Author, dependencies: &[Dependency]) -> Decoded<Self> {
+        let kind = reader.u8("a record's kind")?;
+        let content = reader.bytes(limits::MAX_GENERATION, "a record")?;
+        match kind {
+            PUT | DELETE => {
+                let mut content = Reader::new(content);
+                let row = RowRecord::read(&mut content, author, dependencies, kind == PUT)?;
+                content.end("the end of a record")?;
+                Ok(Record::Row(row))
+            }
+            META => Ok(match postcard::take_from_bytes::<MetaRecord>(&content) {
+                Ok((meta, [])) => Record::Meta(meta),
+                _ => Record::Unknown,
+            }),
+            _ => Ok(Record::Unknown),
+        }
+    }
+}
+
+/// How a version's author is written: itself, in full, or by its place among the dependencies.
+const SELF: u64 = 0;
+const IN_FULL: u64 = 1;
+const FIRST_DEPENDENCY: u64 = 2;
+
+fn put_version(out: &mut Vec<u8>, version: &Version, author: &Author, dependencies: &[Dependency]) {
+    if version.author == *author {
+        put_varint(out, SELF);
+    } else if let Ok(at) = dependencies.binary_search_by_key(&version.author, |d| d.author) {
+        put_varint(out, FIRST_DEPENDENCY + at as u64);
+    } else {
+        put_varint(out, IN_FULL);
+        put_author(out, &version.author);
+    }
+    put_varint(out, version.generation);
+}
+
+fn read_version(reader: &mut Reader, author: &Author, dependencies: &[Dependency]) -> Decoded<Version> {
+    const WHAT: DecodeError = DecodeError { what: "a version" };
+    let author = match reader.varint(WHAT.what)? {
+        SELF => *author,
+        IN_FULL => reader.author(WHAT.what)?,
+        n => usize::try_from(n - FIRST_DEPENDENCY)
+            .ok()
+            .and_then(|at| dependencies.get(at))
+            .map(|dependency| dependency.author)
+            .ok_or(WHAT)?,
+    };
+    let generation: Generation = reader.varint(WHAT.what)?;
+    if generation == 0 { Err(WHAT) } else { Ok(Version { author, generation }) }
+}
+
+impl RowRecord {
+    fn write(&self, author: &Author, dependencies: &[Dependency], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.collection.0);
+        put_bytes(out, &self.key);
+        let repeats = if self.repeats.is_some() { REPEATS } else { 0 };
+        out.push(repeats | if self.pick { PICK } else { 0 });
+        put_varint(out, self.parents.len() as u64);
+        for parent in &self.parents {
+            put_version(out, parent, author, dependencies);
+        }
+        if let Some((version, stamp)) = &self.repeats {
+            put_version(out, version, author, dependencies);
+            out.extend_from_slice(&stamp.0.to_le_bytes());
+        }
+        out.extend_from_slice(self.value.as_deref().unwrap_or_default());
+    }
+
+    fn read(reader: &mut Reader, author: &Author, dependencies: &[Dependency], put: bool) -> Decoded<Self> {
+        let collection = CollectionId(reader.array("a collection")?);
+        let key = reader.bytes(limits::MAX_KEY, "a key")?;
+        let marks = reader.u8("a record's marks")?;
+        if marks & !(REPEATS | PICK) != 0 {
+            return Err(DecodeError { what: "a record's marks" });
+        }
+        let count = reader.count(limits::MAX_PARENTS, "parents")?;
+        let parents =
+            (0..count).map(|_| read_version(reader, author, dependencies)).collect::<Decoded<Vec<_>>>()?;
+        let repeats = if marks & REPEATS == 0 {
+            None
+        } else {
+            let version = read_version(reader, author, dependencies)?;
+            Some((version, Hlc(reader.u64("a repeated stamp")?)))
+        };
+        let rest = core::mem::replace(reader, Reader::new(Bytes::new())).rest();
+        if rest.len() > limits::MAX_VALUE || (!put && !rest.is_empty()) {
+            return Err(DecodeError { what: "a value" });
+        }
+        let pick = marks & PICK != 0;
+        Ok(Self { collection, key, parents, repeats, pick, value: put.then_some(rest) })
+    }
+}

@@ -1,0 +1,179 @@
+//! Whom to reach: devices that share a syncgroup or can admit to one, where they were seen, and when to try
+//! again (S-38, S-39).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use crate::action::{Action, Outbox};
+use crate::config::Timing;
+use crate::dice::Dice;
+use crate::id::{Address, DeviceId};
+use crate::limits;
+use crate::replica::Replica;
+use crate::store::{Fault, Scan, Table, View};
+use crate::syncgroup::group::{Group, Stage};
+use crate::time::{Millis, Mono};
+
+/// What is known of a device.
+#[derive(Debug, Clone, Default)]
+struct Peer {
+    addresses: BTreeSet<Address>,
+    /// Attempts that failed since one succeeded.
+    failures: u32,
+    /// When the next attempt may be made.
+    next: Mono,
+    /// An attempt is under way.
+    dialing: bool,
+}
+
+/// All devices of which an address is known, and those worth reaching.
+#[derive(Debug, Clone)]
+pub(crate) struct Peers {
+    known: BTreeMap<DeviceId, Peer>,
+    wanted: BTreeSet<DeviceId>,
+    /// Whether this device announces itself.
+    advertised: Option<bool>,
+    timing: Timing,
+    dice: Dice,
+    max: usize,
+}
+
+impl Peers {
+    /// The devices that were reached before.
+    pub(crate) fn load(view: &dyn View, max: usize, timing: Timing, dice: Dice) -> Result<Self, Fault> {
+        let mut peers =
+            Self { known: BTreeMap::new(), wanted: BTreeSet::new(), advertised: None, timing, dice, max };
+        view.scan(&Scan::all(Table::Peer).limit(max), &mut |key, value| {
+            // Addresses are hints: what cannot be read is forgotten.
+            if let (Ok(id), Ok(addresses)) = (key.try_into(), postcard::from_bytes(value)) {
+                peers.known.insert(DeviceId(id), Peer { addresses, ..Peer::default() });
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(peers)
+    }
+
+    /// Notes where a device may be reached. Returns the addresses if this one is new.
+    pub(crate) fn found(&mut self, device: DeviceId, address: &Address, now: Mono) -> Option<Vec<u8>> {
+        if !self.known.contains_key(&device) && self.known.len() >= self.max && !self.wanted.contains(&device)
+        {
+            return None;
+        }
+        let peer = self.known.entry(device).or_default();
+        let is_new = peer.addresses.insert(address.clone());
+        if is_new {
+            // A new place to look is a reason to look at once.
+            peer.failures = 0;
+            peer.next = now;
+        }
+        while peer.addresses.len() > limits::MAX_ADDRESSES {
+            let other = peer.addresses.iter().find(|other| *other != address).cloned();
+            other.map(|other| peer.addresses.remove(&other));
+        }
+        is_new.then(|| postcard::to_allocvec(&peer.addresses).unwrap_or_default())
+    }
+
+    /// A device has withdrawn an address.
+    pub(crate) fn lost(&mut self, device: &DeviceId, address: &Address) {
+        if let Some(peer) = self.known.get_mut(device) {
+            peer.addresses.remove(address);
+        }
+    }
+
+    /// A link to a device is open.
+    pub(crate) fn linked(&mut self, device: &DeviceId) {
+        if let Some(peer) = self.known.get_mut(device) {
+            peer.dialing = false;
+            peer.failures = 0;
+        }
+    }
+
+    /// An attempt failed, or a link is gone: waits, longer each time, and not as long as others.
+    pub(crate) fn failed(&mut self, device: &DeviceId, now: Mono) {
+        if let Some(peer) = self.known.get_mut(device) {
+            let wait = self.timing.redial.0.saturating_mul(1 << peer.failures.min(20));
+            peer.next = now + self.dice.about(Millis(wait.min(self.timing.redial_max.0)));
+            peer.failures = peer.failures.saturating_add(1);
+            peer.dialing = false;
+        }
+    }
+
+    /// Syncgroups or members have changed: who is worth reaching, and is there a reason to be found (S-40)?
+    pub(crate) fn review(&mut self, replica: &Replica, now: Mono, out: &mut Outbox) {
+        let groups = || replica.groups.values();
+        self.wanted = groups().flat_map(wanted).collect();
+        self.wanted.remove(&replica.keys.device);
+        for group in groups() {
+            if let Stage::Joining(invitation) = &group.record.stage {
+                for address in invitation.addresses() {
+                    self.found(invitation.issuer().device(), address, now);
+                }
+            }
+        }
+        let on = groups()
+            .any(|group| matches!(group.record.stage, Stage::Joining(_) | Stage::Pending(_) | Stage::Active));
+        if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {
+            out.push(Action::Advertise { on });
+        }
+    }
+
+    /// Stops announcing this device, and reaching others.
+    pub(crate) fn withdraw(&mut self, out: &mut Outbox) {
+        self.wanted.clear();
+        if self.advertised.replace(false) == Some(true) {
+            out.push(Action::Advertise { on: false });
+        }
+    }
+
+    /// The devices worth reaching to which there is no link.
+    pub(crate) fn missing<'p>(
+        &'p self,
+        linked: &'p BTreeSet<DeviceId>,
+    ) -> impl Iterator<Item = &'p DeviceId> {
+        self.wanted.difference(linked)
+    }
+
+    fn candidates<'p>(&'p self, linked: &'p BTreeSet<DeviceId>) -> impl Iterator<Item = (DeviceId, Mono)> {
+        self.missing(linked).filter_map(|device| {
+            let peer = self.known.get(device)?;
+            (!peer.dialing && !peer.addresses.is_empty()).then_some((*device, peer.next))
+        })
+    }
+
+    /// When the next attempt is to be made.
+    pub(crate) fn deadline(&self, linked: &BTreeSet<DeviceId>, max_links: usize) -> Option<Mono> {
+        let room = linked.len() + self.known.values().filter(|peer| peer.dialing).count() < max_links / 2;
+        room.then(|| self.candidates(linked).map(|(_, next)| next).min()).flatten()
+    }
+
+    /// Makes the attempts that are due. Half of the links are left to those who call.
+    pub(crate) fn dial(
+        &mut self,
+        linked: &BTreeSet<DeviceId>,
+        max_links: usize,
+        now: Mono,
+        out: &mut Outbox,
+    ) {
+        let due: Vec<_> = self.candidates(linked).filter(|(_, next)| *next <= now).collect();
+        for (device, _) in due {
+            if self.deadline(linked, max_links).is_none() {
+                break;
+            }
+            if let Some(peer) = self.known.get_mut(&device) {
+                peer.dialing = true;
+                let addresses = peer.addresses.iter().cloned().collect();
+                out.push(Action::Connect { device, addresses });
+            }
+        }
+    }
+}
+
+/// The devices that are worth reaching for a syncgroup.
+fn wanted(group: &Group) -> Vec<DeviceId> {
+    match &group.record.stage {
+        Stage::Joining(invitation) => alloc::vec![invitation.issuer().device()],
+        Stage::Pending(_) | Stage::Active => group.metadata.joined().map(|(device, _)| *device).collect(),
+        Stage::Left | Stage::Refused(_) => Vec::new(),
+    }
+}

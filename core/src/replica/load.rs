@@ -1,0 +1,215 @@
+//! Boot: the replica's memory from its store. What it costs grows with syncgroups, authors and metadata, not
+//! with rows or history.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::stored::{LogNodes, StateRecord, Stored, corrupt};
+use super::{Authors, Replica};
+use crate::config::Config;
+use crate::crypto::Keys;
+use crate::id::{CommitSeq, DeviceId, Generation, Incarnation};
+use crate::log::record::Record;
+use crate::log::tree::Tree;
+use crate::log::{Log, Proof};
+use crate::store::key::{self, AuthorIx, GroupIx, meta};
+use crate::store::{Commit, Fault, Scan, Table, View, Write};
+use crate::syncgroup::group::{Group, GroupRecord, Tip, known};
+use crate::syncgroup::metadata::Past;
+use crate::time::Hlc;
+use crate::wire::codec::{DecodeError, Decoded, Reader};
+
+/// An entry of a table.
+type Entry = (Bytes, Bytes);
+
+pub(crate) fn entries(view: &dyn View, scan: &Scan<'_>) -> Result<Vec<Entry>, Fault> {
+    let mut entries = Vec::new();
+    view.scan(scan, &mut |key, value| {
+        entries.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(entries)
+}
+
+/// All entries of a syncgroup.
+fn entries_of(view: &dyn View, table: Table, group: GroupIx) -> Result<Vec<Entry>, Fault> {
+    let end = group.checked_add(1).map(key::number);
+    entries(view, &Scan::range(table, &key::number(group), end.as_deref()))
+}
+
+impl Replica {
+    /// Loads the replica, and returns its first commit. Every boot makes one: once it is durable, so is all
+    /// that was found. `incarnation` is used where the store is new or may have been set back (S-2).
+    pub(crate) fn load(
+        keys: Keys,
+        config: &Config,
+        continues: bool,
+        incarnation: Incarnation,
+        view: &dyn View,
+    ) -> Result<(Self, Commit), BootError> {
+        let found = view.get(Table::Meta, meta::DEVICE)?;
+        let is_new = found.is_none();
+        if let Some(device) = found {
+            let wrong = DecodeError { what: "the device" };
+            let store = DeviceId(device.as_ref().try_into().map_err(|_| corrupt(Table::Meta, wrong))?);
+            if store != keys.device {
+                return Err(BootError::OtherDevice { store, key: keys.device });
+            }
+        }
+        let state = load_state(view)?;
+        let device = keys.device;
+        let mut replica = Self {
+            keys,
+            limits: config.limits.clone(),
+            name: config.name.clone(),
+            incarnation: state.as_ref().map_or(incarnation, |state| state.incarnation),
+            authors: load_authors(view)?,
+            groups: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            stamp: Hlc::default(),
+            seq: state.as_ref().map_or(CommitSeq(0), |state| state.seq),
+        };
+        replica.load_groups(view)?;
+        if is_new || !continues {
+            replica.incarnation = incarnation;
+        }
+        replica.seq = CommitSeq(replica.seq.0 + 1);
+        let state = StateRecord { seq: replica.seq, incarnation: replica.incarnation }.to_write();
+        let writes = alloc::vec![Write::put(Table::Meta, meta::DEVICE, &device.0), state];
+        let commit = Commit { seq: replica.seq, writes };
+        Ok((replica, commit))
+    }
+
+    fn load_groups(&mut self, view: &dyn View) -> Result<(), Fault> {
+        for (number, bytes) in entries(view, &Scan::all(Table::Syncgroup))? {
+            let wrong = || corrupt(Table::Syncgroup, DecodeError { what: "a syncgroup" });
+            let (ix, _) = key::split_number(&number).ok_or_else(wrong)?;
+            let (record, _) = postcard::take_from_bytes::<GroupRecord>(&bytes).map_err(|_| wrong())?;
+            let group = self.load_group(ix, record, view)?;
+            let stamps = group.logs.values().map(|log| log.stamp);
+            self.stamp = stamps.max().unwrap_or_default().max(self.stamp);
+            self.by_id.insert(group.record.id, ix);
+            self.groups.insert(ix, group);
+        }
+        Ok(())
+    }
+
+    fn load_group(&self, ix: GroupIx, record: GroupRecord, view: &dyn View) -> Result<Group, Fault> {
+        let mut group = Group::new(ix, record);
+        if let Some(bytes) = view.get(Table::Tip, &key::number(ix))? {
+            group.tip = Tip::from_bytes(bytes).map_err(|error| corrupt(Table::Tip, error))?;
+        }
+        for (_, bytes) in entries_of(view, Table::Past, ix)? {
+            group.pasts.push(read_past(bytes).map_err(|error| corrupt(Table::Past, error))?);
+        }
+        for (pair, proof) in entries_of(view, Table::Checkpoint, ix)? {
+            let wrong = || corrupt(Table::Checkpoint, DecodeError { what: "a checkpoint" });
+            let (_, rest) = key::split_number(&pair).ok_or_else(wrong)?;
+            let (author_ix, _) = key::split_number(rest).ok_or_else(wrong)?;
+            let author = self.authors.get(author_ix).ok_or_else(wrong)?;
+            let mut log = load_log(view, ix, author_ix)?;
+            if !proof.is_empty() {
+                log.proof = Some(postcard::from_bytes::<Proof>(&proof).map_err(|_| wrong())?);
+            }
+            group.knowledge.add(&known(&author, &log));
+            group.logs.insert(author_ix, log);
+        }
+        for (log_key, _) in entries_of(view, Table::Metadata, ix)? {
+            self.load_metadata(&mut group, &log_key, view)?;
+        }
+        Ok(group)
+    }
+
+    fn load_metadata(&self, group: &mut Group, log_key: &Bytes, view: &dyn View) -> Result<(), Fault> {
+        let wrong = || corrupt(Table::Metadata, DecodeError { what: "the place of metadata" });
+        let (_, rest) = key::split_number(log_key).ok_or_else(wrong)?;
+        let (ix, rest) = key::split_number(rest).ok_or_else(wrong)?;
+        let generation = Generation::from_be_bytes(rest.try_into().map_err(|_| wrong())?);
+        let author = self.authors.get(ix).ok_or_else(wrong)?;
+        let get = |table, key: &Bytes| view.get(table, key);
+        let encoded = Stored::get(&get, group.ix, ix, generation)?.encoded()?;
+        for record in encoded.records(&author).map_err(|error| corrupt(Table::Log, error))? {
+            if let Record::Meta(meta) = record {
+                group.metadata.apply((ix, author), generation, encoded.header.stamp, &meta);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn load_state(view: &dyn View) -> Result<Option<StateRecord>, BootError> {
+    let Some(bytes) = view.get(Table::Meta, meta::STATE)? else { return Ok(None) };
+    let wrong = |error| BootError::Fault(corrupt(Table::Meta, error));
+    let mut reader = Reader::new(bytes);
+    let format = u32::from_le_bytes(reader.array("the format").map_err(wrong)?);
+    if format > StateRecord::FORMAT {
+        return Err(BootError::NewerFormat { found: format, known: StateRecord::FORMAT });
+    }
+    let seq = CommitSeq(reader.u64("the last commit").map_err(wrong)?);
+    let incarnation = Incarnation(reader.u64("the incarnation").map_err(wrong)?);
+    Ok(Some(StateRecord { seq, incarnation }))
+}
+
+fn load_authors(view: &dyn View) -> Result<Authors, Fault> {
+    let mut authors = Authors::default();
+    for (number, bytes) in entries(view, &Scan::all(Table::Author))? {
+        let author = Reader::new(bytes).author("an author").map_err(|error| corrupt(Table::Author, error))?;
+        if key::split_number(&number).map(|(ix, _)| ix as usize) != Some(authors.len()) {
+            return Err(corrupt(Table::Author, DecodeError { what: "the numbers of authors" }));
+        }
+        authors.push(author);
+    }
+    Ok(authors)
+}
+
+fn read_past(bytes: Bytes) -> Decoded<Past> {
+    let mut past = Past::default();
+    let mut reader = Reader::new(bytes);
+    while !reader.is_empty() {
+        let author = reader.varint("a past")? as AuthorIx;
+        past.add(author, reader.varint("a past")?);
+    }
+    Ok(past)
+}
+
+/// An author's log from its last generation and the nodes of its tree.
+fn load_log(view: &dyn View, group: GroupIx, author: AuthorIx) -> Result<Log, Fault> {
+    let from = key::log(group, author, 0);
+    let to = key::log(group, author, Generation::MAX);
+    let scan = Scan::range(Table::Log, &from, Some(&to)).reversed().limit(1);
+    let wrong = || corrupt(Table::Log, DecodeError { what: "the end of a log" });
+    let (last, bytes) = entries(view, &scan)?.pop().ok_or_else(wrong)?;
+    let held = Generation::from_be_bytes(*last.last_chunk().ok_or_else(wrong)?);
+    let stored = Stored::from_bytes(bytes, held)?;
+    let get = |table, key: &Bytes| view.get(table, key);
+    let tree = Tree::load(held, &LogNodes { get: &get, group, author })?;
+    Ok(Log { tree, stamp: stored.encoded()?.header.stamp, past: stored.past, proof: None })
+}
+
+/// Why a replica could not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// The store failed, or is damaged.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The store belongs to another key.
+    #[error("the store belongs to device {store}, the key to device {key}: give the key that made the store")]
+    OtherDevice {
+        /// Whose store it is.
+        store: DeviceId,
+        /// Whose key was given.
+        key: DeviceId,
+    },
+    /// The store was written by a newer version.
+    #[error("the store has format {found}, this version reads format {known}: use a newer version")]
+    NewerFormat {
+        /// The store's format.
+        found: u32,
+        /// The newest that this version reads.
+        known: u32,
+    },
+}

@@ -1,0 +1,507 @@
+//! A change of the replica that is being planned: what it will write, and what memory will look like then.
+//!
+//! ```text
+//!   &Replica + &View ──► Plan ──(reads, decides, may be dropped)──► Effects ──► Replica::apply ──► Commit
+//! ```
+//!
+//! Whoever writes a generation, and whoever receives one, comes through [`Plan::append`].
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Replica;
+use super::stored::{LogNodes, StateRecord, Stored, corrupt};
+use crate::action::{Notice, RowChange};
+use crate::hash::{Hash, Tag};
+use crate::id::{Author, CommitSeq, Generation, Incarnation, Version};
+use crate::limits;
+use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
+use crate::log::record::{Record, RowRecord};
+use crate::log::tree::Tree;
+use crate::log::{Log, Proof};
+use crate::object::{RowHead, RowState, visible};
+use crate::store::key::{self, AuthorIx, GroupIx};
+use crate::store::staged::Staged;
+use crate::store::{Commit, Fault, Table, View};
+use crate::syncgroup::PastIx;
+use crate::syncgroup::group::{Group, GroupRecord, Tip, known};
+use crate::syncgroup::metadata::{Metadata, NO_PAST, Past};
+use crate::time::{Hlc, Wall};
+use crate::wire::codec::{put_author, put_varint};
+
+/// A change being planned.
+pub(crate) struct Plan<'a> {
+    pub(crate) replica: &'a Replica,
+    staged: Staged<'a>,
+    authors: Vec<Author>,
+    drafts: BTreeMap<GroupIx, Draft>,
+    changes: Vec<RowChange>,
+    stamp: Hlc,
+    incarnation: Option<Incarnation>,
+    notices: Vec<Notice>,
+}
+
+/// What one syncgroup will look like. What is absent stays as it is.
+#[derive(Debug, Default)]
+struct Draft {
+    created: Option<Group>,
+    record: Option<GroupRecord>,
+    logs: BTreeMap<AuthorIx, Log>,
+    tip: Option<Tip>,
+    metadata: Option<Metadata>,
+    pasts: Vec<Past>,
+}
+
+/// A planned change, free of what it was planned on.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    writes: Vec<crate::store::Write>,
+    authors: Vec<Author>,
+    drafts: BTreeMap<GroupIx, Draft>,
+    pub(crate) changes: Vec<RowChange>,
+    stamp: Hlc,
+    incarnation: Option<Incarnation>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+impl Effects {
+    /// The syncgroups that change, and of each the authors of which it gains generations.
+    pub(crate) fn gains(&self) -> impl Iterator<Item = (GroupIx, impl Iterator<Item = AuthorIx>)> {
+        self.drafts.iter().map(|(ix, draft)| (*ix, draft.logs.keys().copied()))
+    }
+
+    /// Whether it changes who shares what with whom.
+    pub(crate) fn changes_sharing(&self) -> bool {
+        let changes =
+            |draft: &Draft| draft.created.is_some() || draft.record.is_some() || draft.metadata.is_some();
+        self.drafts.values().any(changes)
+    }
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(replica: &'a Replica, view: &'a dyn View) -> Self {
+        Self {
+            replica,
+            staged: Staged::new(view),
+            authors: Vec::new(),
+            drafts: BTreeMap::new(),
+            changes: Vec::new(),
+            stamp: replica.stamp,
+            incarnation: None,
+            notices: Vec::new(),
+        }
+    }
+
+    // ---- what it looks like so far ----
+
+    pub(crate) fn view(&self) -> &'a dyn View {
+        self.staged.view()
+    }
+
+    pub(crate) fn author_ix(&self, author: &Author) -> Option<AuthorIx> {
+        self.replica.authors.find(author).or_else(|| {
+            let at = self.authors.iter().position(|known| known == author)?;
+            Some((self.replica.authors.len() + at) as AuthorIx)
+        })
+    }
+
+    pub(crate) fn author(&self, ix: AuthorIx) -> Author {
+        const NOBODY: Author = Author { device: crate::id::DeviceId([0; 16]), incarnation: Incarnation(0) };
+        let new = || self.authors.get((ix as usize).checked_sub(self.replica.authors.len())?).copied();
+        self.replica.authors.get(ix).or_else(new).unwrap_or(NOBODY)
+    }
+
+    /// The local number of an author, a new one if need be.
+    pub(crate) fn enter(&mut self, author: Author) -> AuthorIx {
+        self.author_ix(&author).unwrap_or_else(|| {
+            let ix = (self.replica.authors.len() + self.authors.len()) as AuthorIx;
+            let mut bytes = Vec::with_capacity(24);
+            put_author(&mut bytes, &author);
+            self.staged.put(Table::Author, key::number(ix), bytes.into());
+            self.authors.push(author);
+            ix
+        })
+    }
+
+    fn group(&self, ix: GroupIx) -> Option<&Group> {
+        let created = self.drafts.get(&ix).and_then(|draft| draft.created.as_ref());
+        created.or_else(|| self.replica.groups.get(&ix))
+    }
+
+    fn draft(&mut self, ix: GroupIx) -> &mut Draft {
+        self.drafts.entry(ix).or_default()
+    }
+
+    pub(crate) fn record(&self, ix: GroupIx) -> Option<&GroupRecord> {
+        let changed = self.drafts.get(&ix).and_then(|draft| draft.record.as_ref());
+        changed.or_else(|| Some(&self.group(ix)?.record))
+    }
+
+    pub(crate) fn log(&self, group: GroupIx, author: AuthorIx) -> Option<&Log> {
+        let changed = self.drafts.get(&group).and_then(|draft| draft.logs.get(&author));
+        changed.or_else(|| self.group(group)?.logs.get(&author))
+    }
+
+    /// The last generation held of an author.
+    pub(crate) fn held(&self, group: GroupIx, author: &Author) -> Generation {
+        self.author_ix(author).and_then(|ix| self.log(group, ix)).map_or(0, Log::held)
+    }
+
+    /// How many authors have a log in a syncgroup.
+    pub(crate) fn log_count(&self, ix: GroupIx) -> usize {
+        let known = self.group(ix).map(|group| &group.logs);
+        let is_new = |author: &&AuthorIx| !known.is_some_and(|logs| logs.contains_key(author));
+        let new = self.drafts.get(&ix).map_or(0, |draft| draft.logs.keys().filter(is_new).count());
+        known.map_or(0, BTreeMap::len) + new
+    }
+
+    pub(crate) fn metadata(&self, ix: GroupIx) -> Option<&Metadata> {
+        let changed = self.drafts.get(&ix).and_then(|draft| draft.metadata.as_ref());
+        changed.or_else(|| Some(&self.group(ix)?.metadata))
+    }
+
+    fn tip(&self, ix: GroupIx) -> Tip {
+        let changed = self.drafts.get(&ix).and_then(|draft| draft.tip.as_ref());
+        changed.or_else(|| Some(&self.group(ix)?.tip)).cloned().unwrap_or_default()
+    }
+
+    fn past(&self, group: GroupIx, ix: PastIx) -> Past {
+        let Some(base) = self.group(group) else { return Past::default() };
+        let new = || self.drafts.get(&group)?.pasts.get(ix.checked_sub(base.pasts.next())? as usize);
+        if ix < base.pasts.next() { base.pasts.get(ix).clone() } else { new().cloned().unwrap_or_default() }
+    }
+
+    /// The heads of a row.
+    pub(crate) fn row(&self, row_key: &Bytes) -> Result<RowState, Fault> {
+        match self.staged.get(Table::Row, row_key)? {
+            None => Ok(RowState::default()),
+            Some(bytes) => RowState::from_bytes(bytes).map_err(|error| corrupt(Table::Row, error)),
+        }
+    }
+
+    /// A generation that is held.
+    pub(crate) fn stored(
+        &self,
+        group: GroupIx,
+        author: AuthorIx,
+        generation: Generation,
+    ) -> Result<Stored, Fault> {
+        Stored::get(&|table, key| self.staged.get(table, key), group, author, generation)
+    }
+
+    // ---- what a generation builds on ----
+
+    /// The metadata in the past of a generation that follows the author's last one and depends on these.
+    pub(crate) fn past_of(
+        &self,
+        group: GroupIx,
+        author: AuthorIx,
+        dependencies: &[Dependency],
+    ) -> Result<Past, Fault> {
+        let mut numbers = Vec::with_capacity(dependencies.len() + 1);
+        numbers.push(self.log(group, author).map_or(NO_PAST, |log| log.past));
+        for dependency in dependencies {
+            let Some(ix) = self.author_ix(&dependency.author) else { continue };
+            let number = match self.log(group, ix) {
+                Some(log) if log.held() == dependency.generation => log.past,
+                _ => self.stored(group, ix, dependency.generation)?.past,
+            };
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        let mut numbers = numbers.into_iter();
+        let mut past = numbers.next().map(|ix| self.past(group, ix)).unwrap_or_default();
+        numbers.for_each(|ix| past.join(&self.past(group, ix)));
+        Ok(past)
+    }
+
+    /// The tag of an author's tree at a generation that is held.
+    pub(crate) fn tag(&self, group: GroupIx, author: AuthorIx, generation: Generation) -> Result<Tag, Fault> {
+        match self.log(group, author) {
+            Some(log) if log.held() == generation => Ok(log.tree.root().tag()),
+            _ => {
+                let get = |table, key: &Bytes| self.staged.get(table, key);
+                let nodes = LogNodes { get: &get, group, author };
+                Ok(Tree::load(generation, &nodes)?.root().tag())
+            }
+        }
+    }
+
+    // ---- what changes ----
+
+    /// Adds a syncgroup, or changes what is noted of it.
+    pub(crate) fn set_record(&mut self, ix: GroupIx, record: GroupRecord) {
+        let bytes = postcard::to_allocvec(&record).unwrap_or_default();
+        self.staged.put(Table::Syncgroup, key::number(ix), bytes.into());
+        if self.group(ix).is_none() {
+            self.draft(ix).created = Some(Group::new(ix, record));
+        } else {
+            self.draft(ix).record = Some(record);
+        }
+    }
+
+    /// Keeps what proves an author's log.
+    pub(crate) fn set_proof(&mut self, group: GroupIx, author: AuthorIx, proof: Proof) {
+        let bytes = postcard::to_allocvec(&proof).unwrap_or_default();
+        self.staged.put(Table::Checkpoint, key::pair(group, author), bytes.into());
+        if let Some(mut log) = self.log(group, author).cloned() {
+            log.proof = Some(proof);
+            self.draft(group).logs.insert(author, log);
+        }
+    }
+
+    /// Keeps where a device was reached.
+    pub(crate) fn put_peer(&mut self, device: &crate::id::DeviceId, addresses: &[u8]) {
+        let key = Bytes::copy_from_slice(&device.0);
+        self.staged.put(Table::Peer, key, Bytes::copy_from_slice(addresses));
+    }
+
+    /// Goes on as another author.
+    pub(crate) fn reincarnate(&mut self, incarnation: Incarnation) {
+        self.incarnation = Some(incarnation);
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        self.notices.push(notice);
+    }
+
+    /// Writes a generation of this device, and returns its version. `stamp` lies above everything held.
+    pub(crate) fn write(
+        &mut self,
+        group: GroupIx,
+        stamp: Hlc,
+        records: &[Record],
+        batch: Option<BatchPart>,
+    ) -> Result<Version, Fault> {
+        let encoded = self.encode(group, stamp, records, batch)?;
+        self.append_own(group, &encoded, records)
+    }
+
+    /// Encodes the next generation of this device. Where it would depend on too many, it is preceded by
+    /// generations that do nothing but join them.
+    pub(crate) fn encode(
+        &mut self,
+        group: GroupIx,
+        stamp: Hlc,
+        records: &[Record],
+        batch: Option<BatchPart>,
+    ) -> Result<Encoded, Fault> {
+        let author = self.replica.author();
+        let own = self.enter(author);
+        loop {
+            let frontier = self.tip(group).frontier;
+            let mut dependencies = Vec::with_capacity(frontier.len());
+            for (&ix, &generation) in frontier.iter().filter(|(ix, _)| **ix != own) {
+                let tag = self.tag(group, ix, generation)?;
+                dependencies.push(Dependency { author: self.author(ix), generation, tag });
+            }
+            dependencies.sort_by_key(|dependency| dependency.author);
+            let too_many = dependencies.len() > limits::MAX_DEPENDENCIES;
+            dependencies.truncate(limits::MAX_DEPENDENCIES);
+            let header = |stamp, dependencies, batch| Header {
+                stamp,
+                body: Hash::default(),
+                dependencies,
+                batch,
+                acknowledged: None,
+            };
+            if !too_many {
+                return Ok(Encoded::write(header(stamp, dependencies, batch), &author, records));
+            }
+            let joining =
+                Encoded::write(header(self.next_stamp(stamp.wall()), dependencies, None), &author, &[]);
+            self.append_own(group, &joining, &[])?;
+        }
+    }
+
+    /// Applies what [`Plan::encode`] made.
+    pub(crate) fn append_own(
+        &mut self,
+        group: GroupIx,
+        encoded: &Encoded,
+        records: &[Record],
+    ) -> Result<Version, Fault> {
+        let author = self.replica.author();
+        let own = self.enter(author);
+        let past = self.past_of(group, own, &encoded.header.dependencies)?;
+        let generation = self.append(group, own, encoded, records, past)?;
+        Ok(Version { author, generation })
+    }
+
+    /// The next stamp of this device (S-7).
+    pub(crate) fn next_stamp(&self, wall: Wall) -> Hlc {
+        Hlc::after(self.stamp, wall)
+    }
+
+    /// Applies the next generation of an author, which was judged valid, and everything that it builds on is
+    /// held.
+    pub(crate) fn append(
+        &mut self,
+        group: GroupIx,
+        author: AuthorIx,
+        encoded: &Encoded,
+        records: &[Record],
+        mut past: Past,
+    ) -> Result<Generation, Fault> {
+        let mut log = self.log(group, author).cloned().unwrap_or_default();
+        let nodes = log.tree.append(encoded.leaf);
+        let generation = log.held();
+        if generation == 1 {
+            self.staged.put(Table::Checkpoint, key::pair(group, author), Bytes::new());
+        }
+        let holds_metadata = records.iter().any(|record| matches!(record, Record::Meta(_)));
+        if holds_metadata {
+            past.add(author, generation);
+            self.staged.put(Table::Metadata, key::log(group, author, generation), Bytes::new());
+        }
+        log.past = self.number_past(group, past);
+        log.stamp = encoded.header.stamp;
+        self.stamp = self.stamp.max(log.stamp);
+        let stored = Stored { past: log.past, nodes, bytes: encoded.bytes.clone() };
+        self.staged.put(Table::Log, key::log(group, author, generation), stored.to_bytes());
+        self.draft(group).logs.insert(author, log);
+
+        let mut tip = self.tip(group);
+        for dependency in &encoded.header.dependencies {
+            if let Some(ix) = self.author_ix(&dependency.author)
+                && tip.frontier.get(&ix).is_some_and(|held| *held <= dependency.generation)
+            {
+                tip.frontier.remove(&ix);
+            }
+        }
+        tip.frontier.insert(author, generation);
+        let by = (author, self.author(author));
+        for record in records {
+            match record {
+                Record::Row(row) => {
+                    self.apply_row(group, by, generation, encoded.header.stamp, row, &mut tip)?;
+                }
+                Record::Meta(meta) => {
+                    let mut metadata = self.metadata(group).cloned().unwrap_or_default();
+                    metadata.apply(by, generation, encoded.header.stamp, meta);
+                    if let crate::log::record::MetaRecord::Collection { name } = meta {
+                        let id = crate::id::CollectionId::of(name);
+                        let name = Bytes::copy_from_slice(name.as_str().as_bytes());
+                        self.staged.put(Table::Collection, key::collection(group, &id), name);
+                    }
+                    self.draft(group).metadata = Some(metadata);
+                }
+                Record::Unknown => {}
+            }
+        }
+        self.draft(group).tip = Some(tip);
+        Ok(generation)
+    }
+
+    fn number_past(&mut self, group: GroupIx, past: Past) -> PastIx {
+        let Some(base) = self.group(group) else { return NO_PAST };
+        if let Some(number) = base.pasts.number(&past) {
+            return number;
+        }
+        let next = base.pasts.next();
+        let draft = self.draft(group);
+        if let Some(at) = draft.pasts.iter().position(|known| *known == past) {
+            return next + at as PastIx;
+        }
+        let number = next + draft.pasts.len() as PastIx;
+        let mut bytes = Vec::with_capacity(8 * past.0.len());
+        for (author, generation) in &past.0 {
+            put_varint(&mut bytes, u64::from(*author));
+            put_varint(&mut bytes, *generation);
+        }
+        draft.pasts.push(past);
+        self.staged.put(Table::Past, key::pair(group, number), bytes.into());
+        number
+    }
+
+    fn apply_row(
+        &mut self,
+        group: GroupIx,
+        (ix, author): (AuthorIx, Author),
+        generation: Generation,
+        stamp: Hlc,
+        row: &RowRecord,
+        tip: &mut Tip,
+    ) -> Result<(), Fault> {
+        let row_key = key::row(group, &row.collection, &row.key);
+        let mut state = self.row(&row_key)?;
+        let before = state.value().cloned();
+        let head = RowHead { author: ix, generation, stamp, value: row.value.clone() };
+        let superseded = |by, at| {
+            !row.parents.is_empty()
+                && row.parents.contains(&Version { author: self.author(by), generation: at })
+        };
+        state.supersede(head, superseded, |ix| self.author(ix));
+        let after = state.value();
+        if before.as_ref() != after {
+            if let Some(value) = &before {
+                tip.visible.remove(&visible(&row.collection, &row.key, value));
+            }
+            if let Some(value) = after {
+                tip.visible.add(&visible(&row.collection, &row.key, value));
+            }
+            if let Some(syncgroup) = self.record(group).map(|record| record.id) {
+                self.changes.push(RowChange {
+                    syncgroup,
+                    collection: row.collection,
+                    key: row.key.clone(),
+                    value: after.cloned(),
+                    local: author == self.replica.author(),
+                });
+            }
+        }
+        self.staged.put(Table::Row, row_key, state.to_bytes());
+        Ok(())
+    }
+
+    /// Ends planning.
+    pub(crate) fn finish(mut self) -> Effects {
+        for (ix, draft) in &self.drafts {
+            if let Some(tip) = &draft.tip {
+                self.staged.put(Table::Tip, key::number(*ix), tip.to_bytes());
+            }
+        }
+        let Self { staged, authors, drafts, changes, stamp, incarnation, notices, .. } = self;
+        let writes = staged.into_writes();
+        Effects { writes, authors, drafts, changes, stamp, incarnation, notices }
+    }
+}
+
+impl Replica {
+    /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
+    pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
+        let Effects { mut writes, authors, drafts, stamp, incarnation, .. } = effects;
+        authors.into_iter().for_each(|author| self.authors.push(author));
+        self.stamp = self.stamp.max(stamp);
+        let reincarnated = incarnation.is_some();
+        self.incarnation = incarnation.unwrap_or(self.incarnation);
+        for (ix, mut draft) in drafts {
+            if let Some(group) = draft.created.take() {
+                self.by_id.insert(group.record.id, ix);
+                self.groups.insert(ix, group);
+            }
+            let Some(group) = self.groups.get_mut(&ix) else { continue };
+            for (author_ix, log) in draft.logs {
+                let Some(author) = self.authors.get(author_ix) else { continue };
+                if let Some(before) = group.logs.get(&author_ix) {
+                    group.knowledge.remove(&known(&author, before));
+                }
+                group.knowledge.add(&known(&author, &log));
+                group.logs.insert(author_ix, log);
+            }
+            draft.pasts.into_iter().for_each(|past| group.pasts.push(past));
+            group.record = draft.record.unwrap_or_else(|| group.record.clone());
+            group.tip = draft.tip.unwrap_or_else(|| core::mem::take(&mut group.tip));
+            group.metadata = draft.metadata.unwrap_or_else(|| core::mem::take(&mut group.metadata));
+        }
+        if writes.is_empty() && !reincarnated {
+            return None;
+        }
+        self.seq = CommitSeq(self.seq.0 + 1);
+        writes.push(StateRecord { seq: self.seq, incarnation: self.incarnation }.to_write());
+        Some(Commit { seq: self.seq, writes })
+    }
+}

@@ -1,0 +1,92 @@
+//! Questions to a replica that is running: they read memory only, and change nothing.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::core::Core;
+use crate::id::{Author, CommitSeq, DeviceId, Generation, PublicKey, SyncgroupId};
+use crate::log::Log;
+use crate::syncgroup::{Member, SyncgroupInfo};
+
+/// What a replica holds of one syncgroup: for each author the last generation of its log (S-21).
+pub type Knowledge = BTreeMap<Author, Generation>;
+
+impl Core {
+    /// This device's public key.
+    pub fn public_key(&self) -> PublicKey {
+        self.replica.keys.public
+    }
+
+    /// Who this replica writes as.
+    pub fn author(&self) -> Author {
+        self.replica.author()
+    }
+
+    /// The number of the last commit handed out.
+    pub fn last_commit(&self) -> CommitSeq {
+        self.replica.seq
+    }
+
+    /// All syncgroups on this device, ordered by database and id.
+    pub fn syncgroups(&self) -> Vec<SyncgroupInfo> {
+        let device = self.replica.keys.device;
+        let mut all: Vec<_> = self.replica.groups.values().map(|group| group.info(&device)).collect();
+        all.sort_by(|a, b| (&a.database, a.id).cmp(&(&b.database, b.id)));
+        all
+    }
+
+    /// The members of a syncgroup and those that left, by device; `None` if it is not here.
+    pub fn members(&self, syncgroup: &SyncgroupId) -> Option<Vec<Member>> {
+        self.replica.group(syncgroup).map(|group| group.metadata.members())
+    }
+
+    /// What is held of a syncgroup, durable or not; `None` if it is not here.
+    pub fn knowledge(&self, syncgroup: &SyncgroupId) -> Option<Knowledge> {
+        let group = self.replica.group(syncgroup)?;
+        let named = |(ix, log): (&u32, &Log)| Some((self.replica.authors.get(*ix)?, log.held()));
+        Some(group.logs.iter().filter_map(named).collect())
+    }
+
+    /// The digest of what readers see of a syncgroup: equal at replicas that show the same rows (S-12).
+    pub fn visible_digest(&self, syncgroup: &SyncgroupId) -> Option<[u8; 32]> {
+        self.replica.group(syncgroup).map(|group| group.tip.visible.to_bytes())
+    }
+
+    /// A look at the whole replica.
+    pub fn status(&self) -> Status {
+        let linked = self.sync.linked();
+        Status {
+            device: self.replica.keys.device,
+            author: self.author(),
+            syncgroups: self.syncgroups(),
+            links: self.sync.status(),
+            wanted: self.peers.missing(&linked).copied().collect(),
+        }
+    }
+}
+
+/// A look at a replica.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Status {
+    /// This device.
+    pub device: DeviceId,
+    /// Who it writes as.
+    pub author: Author,
+    /// Its syncgroups.
+    pub syncgroups: Vec<SyncgroupInfo>,
+    /// Its open links.
+    pub links: Vec<LinkStatus>,
+    /// Devices that it would like to reach and has no link to.
+    pub wanted: Vec<DeviceId>,
+}
+
+/// An open link.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LinkStatus {
+    /// The device at the other end.
+    pub device: DeviceId,
+    /// How many syncgroups both ends share.
+    pub shared: usize,
+    /// Whether both ends are known to hold the same.
+    pub agreed: bool,
+}

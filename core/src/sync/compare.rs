@@ -1,0 +1,401 @@
+//! Finding out who lacks what: summaries, digests, announcements and pulls (S-21, S-22, S-25).
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::{Step, Sync, holdings};
+use crate::action::{Action, CloseReason, Notice};
+use crate::hash::{self, Hash, Tag};
+use crate::id::{Author, Generation, LinkId};
+use crate::replica::Replica;
+use crate::store::key::GroupIx;
+use crate::sync::link::{Link, Share};
+use crate::wire::{Announce, Entry, Holdings, Message, Pull, Summary};
+
+/// What this replica knows of a syncgroup, in a hash.
+fn digest(replica: &Replica, ix: GroupIx) -> Tag {
+    let knowledge = replica.groups.get(&ix).map(|group| group.knowledge).unwrap_or_default();
+    hash::derive(hash::SUMMARY, &[&knowledge.to_bytes()]).tag()
+}
+
+/// The same over all that is shared on a link, and over what readers see of it. Both ends go through the
+/// shared syncgroups in the order of their names on the link.
+fn summary(replica: &Replica, link: &Link) -> (Hash, Hash) {
+    let (mut knowledge, mut visible) = (Vec::new(), Vec::new());
+    for (name, ix) in link.offered.iter().filter(|(_, ix)| link.shares.contains_key(*ix)) {
+        let Some(group) = replica.groups.get(ix) else { continue };
+        knowledge.extend_from_slice(&name.0);
+        knowledge.extend_from_slice(&group.knowledge.to_bytes());
+        visible.extend_from_slice(&group.tip.visible.to_bytes());
+    }
+    (hash::derive(hash::SUMMARY, &[&knowledge]), hash::derive(hash::SUMMARY, &[&visible]))
+}
+
+fn held(replica: &Replica, ix: GroupIx, author: &Author) -> Generation {
+    let author = replica.authors.find(author);
+    author.and_then(|author| Some(replica.groups.get(&ix)?.held(author))).unwrap_or(0)
+}
+
+impl Sync {
+    /// Makes sure that both ends hold the same, unless generations are on their way: then later.
+    pub(super) fn confirm(&mut self, id: LinkId, step: &mut Step<'_>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.agreed || link.their_revision == 0 {
+            link.confirm = None;
+            return;
+        }
+        if link.is_busy() && link.tries == 0 {
+            // As long as chunks go to and fro they set `tries` back, and nothing needs to be compared.
+            link.confirm = Some(step.now + self.timing.patience);
+            link.tries = 1;
+            return;
+        }
+        let tries = link.tries;
+        link.tries = tries.saturating_add(1);
+        self.send_summary(id, false, step);
+        let patience = self.patience(tries);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.confirm = Some(step.now + patience);
+        }
+    }
+
+    fn send_summary(&mut self, id: LinkId, answer: bool, step: &mut Step<'_>) {
+        let Some(link) = self.links.get(&id) else { return };
+        let (knowledge, visible) = summary(step.replica, link);
+        let (offer, seen) = (link.revision, link.their_revision);
+        step.send(id, &Message::Summary(Summary { offer, seen, knowledge, visible, answer }));
+    }
+
+    /// Takes in what the other end knows, in one hash.
+    pub(crate) fn summary(&mut self, id: LinkId, theirs: &Summary, step: &mut Step<'_>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if theirs.seen != link.revision {
+            // An offer got lost.
+            self.offer(id, true, step);
+            return;
+        }
+        if theirs.offer != link.their_revision {
+            if !theirs.answer {
+                self.send_summary(id, true, step);
+            }
+            return;
+        }
+        let (knowledge, visible) = summary(step.replica, link);
+        if knowledge == theirs.knowledge {
+            if visible != theirs.visible && !link.alarmed {
+                link.alarmed = true;
+                step.out.push(Action::Notice(Notice::Diverged { device: link.device }));
+            }
+            self.agreed(id, step);
+            if !theirs.answer {
+                self.send_summary(id, true, step);
+            }
+        } else if !theirs.answer {
+            let shares = link.shares.iter();
+            let digests = shares.map(|(ix, share)| (share.name, digest(step.replica, *ix))).collect();
+            step.send(id, &Message::Digests(digests));
+            self.disagreed(id, step);
+        }
+    }
+
+    /// Both ends hold the same: the link falls silent.
+    fn agreed(&mut self, id: LinkId, step: &mut Step<'_>) {
+        let max = step.replica.limits.authors;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.agreed = true;
+        link.confirm = None;
+        link.announce = None;
+        link.tries = 0;
+        let mut done = Vec::new();
+        for (ix, share) in &mut link.shares {
+            same(step.replica, *ix, share, max);
+            done.push(*ix);
+        }
+        for ix in done {
+            self.pull_done(id, ix, step);
+        }
+    }
+
+    /// The ends differ: compare again before long.
+    fn disagreed(&mut self, id: LinkId, step: &Step<'_>) {
+        let tries = self.links.get(&id).map_or(0, |link| link.tries);
+        let patience = self.patience(tries);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.agreed = false;
+        link.confirm = Some(link.confirm.map_or(step.now + patience, |at| at.min(step.now + patience)));
+    }
+
+    /// Takes in one hash for each shared syncgroup.
+    pub(crate) fn digests(&mut self, id: LinkId, digests: &[(Tag, Tag)], step: &mut Step<'_>) {
+        let max = step.replica.limits.authors;
+        let mut differ = Vec::new();
+        for (name, theirs) in digests {
+            let Some(link) = self.links.get_mut(&id) else { return };
+            let Some((ix, share)) = link.share_mut(name) else { continue };
+            if digest(step.replica, ix) == *theirs {
+                same(step.replica, ix, share, max);
+            } else if share.pull.is_none() {
+                share.differs = true;
+                differ.push(ix);
+            }
+        }
+        if !differ.is_empty() {
+            self.disagreed(id, step);
+        }
+        for ix in differ {
+            if !self.pull(id, ix, step) {
+                // Another link is being pulled from; the other end shall pull from here meanwhile.
+                let Some(share) = self.links.get(&id).and_then(|link| link.shares.get(&ix)) else { continue };
+                let all = holdings(step.replica, ix, share.name, None);
+                step.send(id, &Message::Announce(Announce(all)));
+            }
+        }
+    }
+
+    // ---- announcements ----
+
+    /// Tells of generations that came from elsewhere.
+    pub(super) fn announce(&mut self, id: LinkId, step: &mut Step<'_>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.announce = None;
+        let mut news = Vec::new();
+        for (ix, share) in &mut link.shares {
+            let untold = core::mem::take(&mut share.untold);
+            if !untold.is_empty() {
+                news.push(holdings(step.replica, *ix, share.name, Some(&untold)));
+            }
+        }
+        for holdings in news {
+            step.send(id, &Message::Announce(Announce(holdings)));
+        }
+    }
+
+    /// Takes in what the other end holds.
+    pub(crate) fn announced(
+        &mut self,
+        id: LinkId,
+        Announce(theirs): Announce,
+        step: &mut Step<'_>,
+    ) -> Result<(), (CloseReason, &'static str)> {
+        let Some(ix) = self.note(id, &theirs, false, step)? else { return Ok(()) };
+        let own = step.replica.author();
+        let own_held = held(step.replica, ix, &own);
+        if let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix))
+            && share.known
+        {
+            share.believe(own, own_held, usize::MAX, |belief| belief.goal = own_held.max(belief.sent));
+        }
+        self.settle(id, ix, step);
+        Ok(())
+    }
+
+    // ---- pulls ----
+
+    /// Takes in a request for what goes beyond what the other end holds.
+    pub(crate) fn pulled(
+        &mut self,
+        id: LinkId,
+        Pull(theirs): Pull,
+        step: &mut Step<'_>,
+    ) -> Result<(), (CloseReason, &'static str)> {
+        let Some(ix) = self.note(id, &theirs, true, step)? else { return Ok(()) };
+        let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) else {
+            return Ok(());
+        };
+        let name = share.name;
+        if theirs.whole {
+            let all = holdings(step.replica, ix, name, None);
+            step.send(id, &Message::Announce(Announce(all)));
+        }
+        self.disagreed(id, step);
+        self.settle(id, ix, step);
+        Ok(())
+    }
+
+    /// Notes what the other end says that it holds. A pull also says what to send, and from where.
+    fn note(
+        &mut self,
+        id: LinkId,
+        theirs: &Holdings,
+        is_pull: bool,
+        step: &Step<'_>,
+    ) -> Result<Option<GroupIx>, (CloseReason, &'static str)> {
+        let max = step.replica.limits.authors;
+        // What is not shared is not answered: like what does not exist (S-34).
+        let Some((ix, share)) = self.links.get_mut(&id).and_then(|link| link.share_mut(&theirs.name)) else {
+            return Ok(None);
+        };
+        if theirs.entries.len() > max {
+            return Err((CloseReason::Protocol, "more authors than this replica takes"));
+        }
+        if theirs.whole {
+            share.known = true;
+            share.differs = false;
+            let listed: BTreeSet<_> = theirs.entries.iter().map(|entry| entry.author).collect();
+            let group = step.replica.groups.get(&ix);
+            let ours = group.into_iter().flat_map(|group| group.logs.keys());
+            let ours = ours.filter_map(|author| step.replica.authors.get(*author));
+            let unlisted: Vec<_> = ours.filter(|author| !listed.contains(author)).collect();
+            for author in unlisted {
+                let entry = Entry { author, generation: 0, tag: Tag::default() };
+                note_entry(step.replica, ix, share, &entry, true, is_pull, max);
+            }
+        }
+        for entry in &theirs.entries {
+            note_entry(step.replica, ix, share, entry, theirs.whole, is_pull, max);
+        }
+        Ok(Some(ix))
+    }
+
+    /// Starts to pull a syncgroup over a link. `false` if another link is being pulled from.
+    fn pull(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) -> bool {
+        match self.pulls.get(&ix) {
+            Some(by) if *by != id && self.links.contains_key(by) => return false,
+            _ => {}
+        }
+        let Some(tries) = self.links.get(&id).and_then(|link| link.shares.get(&ix)).map(|s| s.tries) else {
+            return true;
+        };
+        let patience = self.patience(tries);
+        let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) else {
+            return true;
+        };
+        if share.pull.is_some() {
+            return true; // One at a time.
+        }
+        share.pull = Some(step.now + patience);
+        let only = (share.known && !share.differs).then_some(&share.ahead);
+        let holdings = holdings(step.replica, ix, share.name, only);
+        self.pulls.insert(ix, id);
+        step.send(id, &Message::Pull(Pull(holdings)));
+        true
+    }
+
+    /// Pulls what the other end has and this one lacks; ends the pull if that is nothing.
+    pub(super) fn settle(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) {
+        let Some(share) = self.links.get(&id).and_then(|link| link.shares.get(&ix)) else { return };
+        if !share.ahead.is_empty() {
+            self.pull(id, ix, step);
+        } else if share.known && !share.differs {
+            self.pull_done(id, ix, step);
+        }
+    }
+
+    fn pull_done(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) {
+        if let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) {
+            share.pull = None;
+        }
+        if self.pulls.get(&ix) == Some(&id) {
+            self.pulls.remove(&ix);
+            self.pull_next(ix, step);
+        }
+    }
+
+    /// A pull did not bring all in time: another link may do better; if there is none, once more, and more
+    /// patiently.
+    pub(super) fn pull_failed(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) {
+        if let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) {
+            share.pull = None;
+            share.tries = share.tries.saturating_add(1);
+            // What was believed led to nothing.
+            share.differs = true;
+        }
+        if self.pulls.get(&ix) == Some(&id) {
+            self.pulls.remove(&ix);
+        }
+        self.pull_next(ix, step);
+    }
+
+    /// Pulls a syncgroup from the link that has most lately been of use, of those that hold more.
+    pub(super) fn pull_next(&mut self, ix: GroupIx, step: &mut Step<'_>) {
+        let share = |link: &Link| {
+            let share = link.shares.get(&ix)?;
+            (!share.ahead.is_empty() || share.differs).then_some(share.tries)
+        };
+        let best = self.links.iter().filter_map(|(id, link)| Some((share(link)?, *id))).min();
+        if let Some((_, id)) = best {
+            self.pull(id, ix, step);
+        }
+    }
+
+    /// Generations came over a link: notes what its other end has shown to hold, and goes on pulling if
+    /// something is still missing.
+    pub(crate) fn received(
+        &mut self,
+        id: LinkId,
+        name: &Tag,
+        received: &super::receive::Received,
+        step: &mut Step<'_>,
+    ) {
+        let max = step.replica.limits.authors;
+        let patience = self.patience(0);
+        let confirm = step.now + self.timing.confirm;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some((ix, share)) = link.share_mut(name) else { return };
+        for (author, last) in &received.shown {
+            let held = held(step.replica, ix, author);
+            share.believe(*author, held, max, |belief| {
+                belief.has = belief.has.max(*last);
+                belief.sent = belief.sent.max(*last);
+                belief.goal = belief.goal.max(belief.sent);
+            });
+        }
+        if received.applied > 0 {
+            share.tries = 0;
+        }
+        if share.pull.is_some() {
+            // More may be on its way; after a gap something is not.
+            let at = if received.gap { confirm } else { step.now + patience };
+            share.pull = Some(if received.gap { share.pull.map_or(at, |old| old.min(at)) } else { at });
+        }
+        let lacks = !share.ahead.is_empty();
+        link.agreed = false;
+        link.tries = 0;
+        link.confirm = Some(link.confirm.map_or(confirm, |at| at.min(confirm)));
+        // What was sent outright and did not fit shows that something before it is missing.
+        if !(lacks && received.applied == 0 && received.gap) {
+            self.settle(id, ix, step);
+        } else if !self.pulls.contains_key(&ix) {
+            self.pull(id, ix, step);
+        }
+    }
+}
+
+/// Both ends hold the same of a syncgroup.
+fn same(replica: &Replica, ix: GroupIx, share: &mut Share, max: usize) {
+    share.known = true;
+    share.differs = false;
+    share.tries = 0;
+    share.untold.clear();
+    let Some(group) = replica.groups.get(&ix) else { return };
+    share.beliefs.clear();
+    share.behind.clear();
+    share.ahead.clear();
+    for (author, log) in &group.logs {
+        if let Some(author) = replica.authors.get(*author) {
+            share.agree(author, log.held(), max);
+        }
+    }
+}
+
+fn note_entry(
+    replica: &Replica,
+    ix: GroupIx,
+    share: &mut Share,
+    entry: &Entry,
+    whole: bool,
+    is_pull: bool,
+    max: usize,
+) {
+    let held = held(replica, ix, &entry.author);
+    share.believe(entry.author, held, max, |belief| {
+        belief.has = if whole || is_pull { entry.generation } else { belief.has.max(entry.generation) };
+        if is_pull {
+            belief.sent = entry.generation;
+            belief.goal = held.max(belief.sent);
+        } else {
+            belief.sent = belief.sent.max(entry.generation);
+            belief.goal = belief.goal.max(belief.sent);
+        }
+    });
+}

@@ -1,0 +1,170 @@
+//! The start of a link: hello, of several links to one device the one to keep, and offers of what to share.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::link::{Link, Share};
+use super::{Step, Sync};
+use crate::action::CloseReason;
+use crate::hash::{self, Hash, Tag};
+use crate::id::{DeviceId, LinkId, SyncgroupId};
+use crate::replica::Replica;
+use crate::store::key::GroupIx;
+use crate::wire::{Hello, Message, Offer, Offered};
+
+/// The version of the protocol that this code speaks.
+const PROTOCOL: u32 = 1;
+
+/// The salt of a link, the same at both ends.
+fn salt(one: (&DeviceId, &[u8; 16]), other: (&DeviceId, &[u8; 16])) -> Hash {
+    let (low, high) = if one.0 < other.0 { (one, other) } else { (other, one) };
+    hash::derive(hash::LINK_SALT, &[&low.0.0, low.1, &high.0.0, high.1])
+}
+
+impl Sync {
+    pub(super) fn say_hello(&mut self, id: LinkId, wanted: bool, step: &mut Step<'_>) {
+        let boot = self.boot;
+        let Some(link) = self.links.get(&id) else { return };
+        let hello = Hello { protocol: PROTOCOL, nonce: link.nonce, boot, wanted };
+        let tries = link.tries;
+        step.send(id, &Message::Hello(hello));
+        let patience = self.patience(tries);
+        if let Some(link) = self.links.get_mut(&id) {
+            // Until the other end's offer is here, hello is said again.
+            link.handshake = (link.their_revision == 0).then(|| step.now + patience);
+            link.tries = link.tries.saturating_add(u32::from(wanted));
+        }
+    }
+
+    /// Takes in a hello. `Err` is the other end's fault.
+    pub(crate) fn hello(
+        &mut self,
+        id: LinkId,
+        hello: Hello,
+        step: &mut Step<'_>,
+    ) -> Result<(), (CloseReason, &'static str)> {
+        if hello.protocol != PROTOCOL {
+            return Err((CloseReason::Version, "another version of the protocol"));
+        }
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        let (device, wanted) = (link.device, hello.wanted);
+        let is_first = match &link.hello {
+            None => true,
+            Some((known, _)) if known.nonce == hello.nonce => false,
+            Some(_) => return Err((CloseReason::Protocol, "a second hello with another nonce")),
+        };
+        if is_first {
+            let salt = salt((&step.replica.keys.device, &link.nonce), (&device, &hello.nonce));
+            link.hello = Some((hello, salt));
+            link.tries = 0;
+            if let Some((other, reason)) = self.surplus(id) {
+                self.close(other, reason, step);
+                if other == id {
+                    return Ok(());
+                }
+            }
+        } else if wanted {
+            self.say_hello(id, false, step);
+        }
+        self.offer(id, true, step);
+        self.ask_to_join(id, step);
+        Ok(())
+    }
+
+    /// Of several links to one device, one to be closed: the one of an earlier boot, which is dead, or else the
+    /// one with the smaller salt, which both ends see alike.
+    fn surplus(&self, id: LinkId) -> Option<(LinkId, CloseReason)> {
+        let link = self.links.get(&id)?;
+        let (hello, salt) = link.hello.as_ref()?;
+        let same = |(other, l): &(&LinkId, &Link)| **other != id && l.device == link.device;
+        let (other, rival) = self.links.iter().filter(same).find(|(_, l)| l.hello.is_some())?;
+        let (their_hello, their_salt) = rival.hello.as_ref()?;
+        let drop_rival = their_hello.boot != hello.boot || their_salt < salt;
+        Some((if drop_rival { *other } else { id }, CloseReason::Duplicate))
+    }
+
+    /// Offers what this replica would share over a link: if that has changed, or `again`.
+    pub(super) fn offer(&mut self, id: LinkId, again: bool, step: &mut Step<'_>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some((_, salt)) = link.hello.as_ref() else { return };
+        let mut offered = BTreeMap::new();
+        for group in step.replica.groups.values().filter(|group| group.may_share_with(&link.device)) {
+            let name = hash::derive(hash::LINK_NAME, &[&salt.0, &group.record.id.0]).tag();
+            offered.insert(name, group.ix);
+        }
+        let is_new = link.revision == 0 || offered != link.offered;
+        if is_new {
+            link.revision += 1;
+            link.offered = offered;
+        } else if !again {
+            return;
+        }
+        let yours = |ix: &GroupIx| {
+            let logs = step.replica.groups.get(ix).map(|group| &group.logs);
+            let logs = logs.into_iter().flatten();
+            let named = logs.filter_map(|(author, log)| Some((step.replica.authors.get(*author)?, log)));
+            let theirs = named.filter(|(author, _)| author.device == link.device);
+            theirs.map(|(author, log)| (author.incarnation, log.held())).collect()
+        };
+        let syncgroups: Vec<_> =
+            link.offered.iter().map(|(name, ix)| Offered { name: *name, yours: yours(ix) }).collect();
+        let offer = Offer { revision: link.revision, syncgroups };
+        step.send(id, &Message::Offer(offer));
+        if is_new {
+            self.share(id, step);
+        }
+    }
+
+    /// Takes in an offer. `Err` is the other end's fault.
+    pub(crate) fn offered(
+        &mut self,
+        id: LinkId,
+        offer: &Offer,
+        step: &mut Step<'_>,
+    ) -> Result<(), (CloseReason, &'static str)> {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        if offer.syncgroups.len() > step.replica.limits.syncgroups {
+            return Err((CloseReason::Protocol, "more syncgroups than this replica takes"));
+        }
+        // An offer may overtake the hello that makes sense of it: it will come again.
+        if link.hello.is_none() || offer.revision <= link.their_revision {
+            return Ok(());
+        }
+        link.their_revision = offer.revision;
+        link.their_names = offer.syncgroups.iter().map(|offered| offered.name).collect();
+        link.handshake = None;
+        self.share(id, step);
+        Ok(())
+    }
+
+    /// What both ends offer is shared. What has been shared before keeps its state.
+    fn share(&mut self, id: LinkId, step: &mut Step<'_>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let mut before = core::mem::take(&mut link.shares);
+        for (name, ix) in link.offered.iter().filter(|(name, _)| link.their_names.contains(*name)) {
+            let share = before.remove(ix).unwrap_or_else(|| Share::new(*name));
+            link.shares.insert(*ix, share);
+        }
+        let ended: Vec<GroupIx> = before.into_keys().filter(|ix| self.pulls.get(ix) == Some(&id)).collect();
+        // Even where nothing is shared, both must know that they have each other's latest offer. One end
+        // compares at once; the other only if it does not hear of that.
+        link.agreed = false;
+        link.tries = 0;
+        let is_first = step.replica.keys.device < link.device;
+        let at = if is_first { step.now } else { step.now + self.timing.confirm };
+        link.confirm = (link.their_revision > 0).then_some(at);
+        for ix in ended {
+            self.pulls.remove(&ix);
+            self.pull_next(ix, step);
+        }
+    }
+
+    /// The syncgroups here by their names on a link: for comparing one's own logs, which comes before all
+    /// else (S-2).
+    pub(crate) fn names(&self, id: LinkId, replica: &Replica) -> BTreeMap<Tag, GroupIx> {
+        let salt = self.links.get(&id).and_then(|link| Some(link.hello.as_ref()?.1));
+        let Some(salt) = salt else { return BTreeMap::new() };
+        let name = |id: &SyncgroupId| hash::derive(hash::LINK_NAME, &[&salt.0, &id.0]).tag();
+        replica.groups.values().map(|group| (name(&group.record.id), group.ix)).collect()
+    }
+}

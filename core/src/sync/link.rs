@@ -1,0 +1,170 @@
+//! What is noted of a link: who is there, what both ends share, and what the other end is believed to hold.
+//! A wrong belief costs a retry, never correctness (S-25).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::hash::{Hash, Tag};
+use crate::id::{Author, DeviceId, Generation, PublicKey};
+use crate::store::key::GroupIx;
+use crate::time::Mono;
+use crate::wire::Hello;
+
+/// A link, from `LinkUp` until it is closed.
+///
+/// ```text
+///   LinkUp ──► hello each way ──► offer each way ──► summary ──► equal: agreed, silent
+///                                                        └─ not: digests ─► pull ─► deltas ─► summary
+/// ```
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) device: DeviceId,
+    pub(crate) key: PublicKey,
+    pub(crate) nonce: [u8; 16],
+    /// The other end's hello, and the salt that both make.
+    pub(crate) hello: Option<(Hello, Hash)>,
+    /// Bytes that the driver will still take. Small frames are sent without; deltas wait for it.
+    pub(crate) credit: i64,
+    /// The offer last sent: its number, and which name stands for which syncgroup.
+    pub(crate) revision: u32,
+    pub(crate) offered: BTreeMap<Tag, GroupIx>,
+    /// The offer last received.
+    pub(crate) their_revision: u32,
+    pub(crate) their_names: BTreeSet<Tag>,
+    pub(crate) shares: BTreeMap<GroupIx, Share>,
+    /// Both ends are known to hold the same.
+    pub(crate) agreed: bool,
+    /// When to make sure of it, and how often that was tried since something last happened.
+    pub(crate) confirm: Option<Mono>,
+    pub(crate) tries: u32,
+    /// When to tell of generations that came from elsewhere.
+    pub(crate) announce: Option<Mono>,
+    /// When to say hello again.
+    pub(crate) handshake: Option<Mono>,
+    /// When to ask again to be admitted.
+    pub(crate) join: Option<Mono>,
+    /// An alarm was raised already.
+    pub(crate) alarmed: bool,
+}
+
+/// A syncgroup that both ends share.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    pub(crate) name: Tag,
+    /// Whether the other end has told all that it holds.
+    pub(crate) known: bool,
+    pub(crate) beliefs: BTreeMap<Author, Belief>,
+    /// Authors of which something is to be sent.
+    pub(crate) behind: BTreeSet<Author>,
+    /// Authors of which the other end is to be told.
+    pub(crate) untold: BTreeSet<Author>,
+    /// Authors of which the other end holds more than this one.
+    pub(crate) ahead: BTreeSet<Author>,
+    /// A pull is under way; when to give up on it.
+    pub(crate) pull: Option<Mono>,
+    /// How often a pull brought nothing since one brought something.
+    pub(crate) tries: u32,
+    /// Both ends' digests differ, and what the other end holds is not known.
+    pub(crate) differs: bool,
+}
+
+/// What the other end is believed to hold of one author's log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Belief {
+    /// It said so, or sent it.
+    pub(crate) has: Generation,
+    /// It was sent this much.
+    pub(crate) sent: Generation,
+    /// It shall be sent this much.
+    pub(crate) goal: Generation,
+}
+
+impl Link {
+    pub(crate) fn new(key: PublicKey, nonce: [u8; 16]) -> Self {
+        Self {
+            device: key.device(),
+            key,
+            nonce,
+            hello: None,
+            credit: 0,
+            revision: 0,
+            offered: BTreeMap::new(),
+            their_revision: 0,
+            their_names: BTreeSet::new(),
+            shares: BTreeMap::new(),
+            agreed: false,
+            confirm: None,
+            tries: 0,
+            announce: None,
+            handshake: None,
+            join: None,
+            alarmed: false,
+        }
+    }
+
+    /// Whether there is something to send, and credit to send it.
+    pub(crate) fn can_serve(&self) -> bool {
+        self.credit > 0 && self.shares.values().any(|share| !share.behind.is_empty())
+    }
+
+    /// Whether generations are on their way, or shall be, in either direction.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.shares.values().any(|share| !share.behind.is_empty() || share.pull.is_some())
+    }
+
+    /// The share under a name that came over the link, if it is shared.
+    pub(crate) fn share_mut(&mut self, name: &Tag) -> Option<(GroupIx, &mut Share)> {
+        let ix = *self.offered.get(name)?;
+        self.shares.get_mut(&ix).map(|share| (ix, share))
+    }
+
+    /// The earliest moment at which something is to be done.
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        let pulls = self.shares.values().filter_map(|share| share.pull);
+        let own = [self.confirm, self.announce, self.handshake, self.join];
+        own.into_iter().flatten().chain(pulls).min()
+    }
+}
+
+impl Share {
+    pub(crate) fn new(name: Tag) -> Self {
+        Self {
+            name,
+            known: false,
+            beliefs: BTreeMap::new(),
+            behind: BTreeSet::new(),
+            untold: BTreeSet::new(),
+            ahead: BTreeSet::new(),
+            pull: None,
+            tries: 0,
+            differs: false,
+        }
+    }
+
+    /// Notes a belief, and what follows from it beside what is held here. Of more authors than `max` nothing
+    /// is noted.
+    pub(crate) fn believe(
+        &mut self,
+        author: Author,
+        held: Generation,
+        max: usize,
+        change: impl FnOnce(&mut Belief),
+    ) {
+        if !self.beliefs.contains_key(&author) && self.beliefs.len() >= max {
+            return;
+        }
+        let belief = self.beliefs.entry(author).or_default();
+        change(belief);
+        let Belief { has, sent, goal } = *belief;
+        let mark = |set: &mut BTreeSet<Author>, on| if on { set.insert(author) } else { set.remove(&author) };
+        mark(&mut self.behind, goal > sent);
+        mark(&mut self.ahead, has > held);
+        if has >= held {
+            self.untold.remove(&author);
+        }
+    }
+
+    /// Both ends hold the same of this author.
+    pub(crate) fn agree(&mut self, author: Author, held: Generation, max: usize) {
+        self.believe(author, held, max, |belief| *belief = Belief { has: held, sent: held, goal: held });
+    }
+}

@@ -1,0 +1,344 @@
+//! Exchange between replicas: one state machine for each link (S-21 … S-26).
+//!
+//! A link is silent while both ends agree. Whoever gains generations sends its own outright to peers that
+//! hold everything before, tells of others', and after a while makes sure, by comparing one hash, that both
+//! ends hold the same. Nothing depends on a frame arriving: whatever gets lost is noticed by that comparison.
+//!
+//! Frames leave through the durability barrier (see [`crate::gate`]).
+
+mod compare;
+mod handshake;
+mod link;
+pub(crate) mod receive;
+pub(crate) mod serve;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use self::link::Link;
+pub(crate) use self::serve::{Chunk, Signed};
+use crate::action::{Action, CloseReason, Notice, Outbox};
+use crate::config::Timing;
+use crate::dice::Dice;
+use crate::gate::Gate;
+use crate::id::{DeviceId, LinkId, PublicKey};
+use crate::replica::Replica;
+use crate::status::LinkStatus;
+use crate::store::key::{AuthorIx, GroupIx};
+use crate::store::{Fault, View};
+use crate::syncgroup::group::Stage;
+use crate::time::{Millis, Mono};
+use crate::wire::{Entry, Holdings, Message};
+
+/// All links.
+#[derive(Debug, Clone)]
+pub(crate) struct Sync {
+    links: BTreeMap<LinkId, Link>,
+    /// From which link each syncgroup is being pulled: from one at a time, so that nothing is sent twice.
+    pulls: BTreeMap<GroupIx, LinkId>,
+    signed: Signed,
+    timing: Timing,
+    dice: Dice,
+    /// Drawn at boot.
+    boot: u64,
+}
+
+/// What a step of the exchange may use: the replica, the time, and the ways out.
+pub(crate) struct Step<'s> {
+    pub(crate) replica: &'s Replica,
+    pub(crate) now: Mono,
+    pub(crate) gate: &'s mut Gate,
+    pub(crate) out: &'s mut Outbox,
+}
+
+impl Step<'_> {
+    /// Sends a message once everything that it may reveal is durable.
+    fn send(&mut self, link: LinkId, message: &Message) -> usize {
+        let frame = message.encode();
+        let size = frame.len();
+        self.gate.pass(self.replica.seq, Action::Send { link, frame }, self.out);
+        size
+    }
+}
+
+impl Sync {
+    pub(crate) fn new(timing: Timing, mut dice: Dice) -> Self {
+        let boot = dice.u64();
+        Self { links: BTreeMap::new(), pulls: BTreeMap::new(), signed: Signed::new(), timing, dice, boot }
+    }
+
+    // ---- links come and go ----
+
+    pub(crate) fn link_up(&mut self, link: LinkId, key: PublicKey, step: &mut Step<'_>) {
+        let reason = if key.device() == step.replica.keys.device {
+            Some(CloseReason::Myself)
+        } else if self.links.len() >= step.replica.limits.links {
+            Some(CloseReason::TooManyLinks)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            step.out.push(Action::Disconnect { link, reason });
+            return;
+        }
+        let nonce = self.dice.bytes();
+        self.links.insert(link, Link::new(key, nonce));
+        self.say_hello(link, true, step);
+    }
+
+    /// Grants credit to a link.
+    pub(crate) fn writable(&mut self, link: LinkId, credit: u64) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.credit = link.credit.saturating_add(i64::try_from(credit).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Forgets a link that is gone.
+    pub(crate) fn link_down(&mut self, link: LinkId, step: &mut Step<'_>) {
+        if self.links.remove(&link).is_some() {
+            step.gate.forget(link);
+            let pulled: Vec<_> =
+                self.pulls.iter().filter(|(_, by)| **by == link).map(|(ix, _)| *ix).collect();
+            for ix in pulled {
+                self.pulls.remove(&ix);
+                self.pull_next(ix, step);
+            }
+        }
+    }
+
+    /// Closes a link.
+    fn close(&mut self, link: LinkId, reason: CloseReason, step: &mut Step<'_>) {
+        self.link_down(link, step);
+        step.out.push(Action::Disconnect { link, reason });
+    }
+
+    /// Closes a link whose other end broke the protocol (S-26).
+    pub(crate) fn fault(&mut self, link: LinkId, reason: CloseReason, detail: &str, step: &mut Step<'_>) {
+        let Some(device) = self.device(link) else { return };
+        step.out.push(Action::Notice(Notice::PeerFault { device, reason, detail: detail.to_string() }));
+        self.close(link, reason, step);
+    }
+
+    /// Closes all links.
+    pub(crate) fn close_all(&mut self, reason: CloseReason, step: &mut Step<'_>) {
+        while let Some((&link, _)) = self.links.first_key_value() {
+            self.close(link, reason, step);
+        }
+    }
+
+    pub(crate) fn device(&self, link: LinkId) -> Option<DeviceId> {
+        self.links.get(&link).map(|link| link.device)
+    }
+
+    pub(crate) fn key(&self, link: LinkId) -> Option<PublicKey> {
+        self.links.get(&link).map(|link| link.key)
+    }
+
+    /// The syncgroup that a name stands for, if it is shared on a link.
+    pub(crate) fn shared(&self, link: LinkId, name: &crate::hash::Tag) -> Option<GroupIx> {
+        let link = self.links.get(&link)?;
+        link.offered.get(name).copied().filter(|ix| link.shares.contains_key(ix))
+    }
+
+    /// The devices that links lead to.
+    pub(crate) fn linked(&self) -> BTreeSet<DeviceId> {
+        self.links.values().map(|link| link.device).collect()
+    }
+
+    pub(crate) fn status(&self) -> Vec<LinkStatus> {
+        let status =
+            |link: &Link| LinkStatus { device: link.device, shared: link.shares.len(), agreed: link.agreed };
+        self.links.values().map(status).collect()
+    }
+
+    // ---- what is held has changed ----
+
+    /// Generations were applied: sends own ones to peers that are ready, prepares to tell of others, and to
+    /// compare.
+    pub(crate) fn gained(&mut self, ix: GroupIx, authors: &[AuthorIx], step: &mut Step<'_>) {
+        let Some(group) = step.replica.groups.get(&ix) else { return };
+        let own = step.replica.author();
+        let max = step.replica.limits.authors;
+        for link in self.links.values_mut() {
+            let Some(share) = link.shares.get_mut(&ix) else { continue };
+            for &author_ix in authors {
+                let Some(author) = step.replica.authors.get(author_ix) else { continue };
+                let held = group.held(author_ix);
+                let push = author == own && share.known;
+                share.believe(author, held, max, |belief| {
+                    if push {
+                        belief.goal = held;
+                    }
+                });
+                let lacks = share.beliefs.get(&author).is_none_or(|belief| belief.has < held);
+                if lacks && !push {
+                    share.untold.insert(author);
+                    let at = step.now + self.dice.about(self.timing.relay);
+                    link.announce = Some(link.announce.map_or(at, |soon| soon.min(at)));
+                }
+            }
+            link.agreed = false;
+            link.tries = 0;
+            let at = step.now + self.timing.confirm;
+            link.confirm = Some(link.confirm.map_or(at, |soon| soon.min(at)));
+        }
+        // What was being pulled over one link may have come over another.
+        if let Some(by) = self.pulls.get(&ix).copied() {
+            self.settle(by, ix, step);
+        }
+    }
+
+    /// Who shares what with whom may have changed: new offers, and requests to join.
+    pub(crate) fn sharing_changed(&mut self, step: &mut Step<'_>) {
+        let links: Vec<_> = self.links.keys().copied().collect();
+        for link in links {
+            self.offer(link, false, step);
+            self.ask_to_join(link, step);
+        }
+    }
+
+    // ---- time ----
+
+    /// When something is to be done; `Mono(0)` means at once.
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        if self.links.values().any(Link::can_serve) {
+            return Some(Mono(0));
+        }
+        self.links.values().filter_map(Link::deadline).min()
+    }
+
+    /// Plans the next chunk for each link that has credit.
+    pub(crate) fn plan_chunks(
+        &self,
+        replica: &Replica,
+        view: &dyn View,
+    ) -> Result<Vec<(LinkId, GroupIx, Option<Chunk>)>, Fault> {
+        let mut chunks = Vec::new();
+        for (id, link) in self.links.iter().filter(|(_, link)| link.can_serve()) {
+            let Some((&ix, share)) = link.shares.iter().find(|(_, share)| !share.behind.is_empty()) else {
+                continue;
+            };
+            let Some(group) = replica.groups.get(&ix) else { continue };
+            chunks.push((*id, ix, serve::chunk(replica, view, group, share, &self.signed)?));
+        }
+        Ok(chunks)
+    }
+
+    /// Sends what was planned.
+    pub(crate) fn send_chunks(&mut self, chunks: Vec<(LinkId, GroupIx, Option<Chunk>)>, step: &mut Step<'_>) {
+        let max = step.replica.limits.authors;
+        for (id, ix, chunk) in chunks {
+            let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) else {
+                continue;
+            };
+            let Some(chunk) = chunk else {
+                // Nothing can be sent: the comparison will find what is missing.
+                share.behind.clear();
+                continue;
+            };
+            for run in &chunk.deltas.runs {
+                let held = step.replica.authors.find(&run.author);
+                let held = held.and_then(|a| Some(step.replica.groups.get(&ix)?.held(a))).unwrap_or(0);
+                share.believe(run.author, held, max, |belief| belief.sent = belief.sent.max(run.last()));
+            }
+            for (author, checkpoint) in chunk.signed {
+                self.signed.insert((ix, author), checkpoint);
+            }
+            let size = step.send(id, &Message::Deltas(chunk.deltas));
+            if let Some(link) = self.links.get_mut(&id) {
+                link.credit -= i64::try_from(size).unwrap_or(i64::MAX);
+                link.tries = 0;
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, step: &mut Step<'_>) {
+        let now = step.now;
+        let due = |at: Option<Mono>| at.is_some_and(|at| at <= now);
+        let late: Vec<_> =
+            self.links.iter().filter(|(_, link)| due(link.deadline())).map(|(id, _)| *id).collect();
+        for id in late {
+            let Some(link) = self.links.get(&id) else { continue };
+            let (handshake, join) = (due(link.handshake), due(link.join));
+            let (announce, confirm) = (due(link.announce), due(link.confirm));
+            let shares = link.shares.iter().filter(|(_, share)| due(share.pull));
+            let pulls: Vec<_> = shares.map(|(ix, _)| *ix).collect();
+            if handshake {
+                self.say_hello(id, true, step);
+                self.offer(id, true, step);
+            }
+            if join {
+                self.ask_to_join(id, step);
+            }
+            pulls.into_iter().for_each(|ix| self.pull_failed(id, ix, step));
+            if announce {
+                self.announce(id, step);
+            }
+            if confirm {
+                self.confirm(id, step);
+            }
+        }
+    }
+
+    /// How long to wait for an answer after some tries.
+    fn patience(&mut self, tries: u32) -> Millis {
+        let span = self.timing.patience.0.saturating_mul(1 << tries.min(20));
+        self.dice.about(Millis(span.min(self.timing.patience_max.0)))
+    }
+
+    /// Asks the device at the other end to be admitted where it has issued an invitation.
+    fn ask_to_join(&mut self, id: LinkId, step: &mut Step<'_>) {
+        let patience = self.patience(0);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.join = None;
+        if link.hello.is_none() {
+            return;
+        }
+        for group in step.replica.groups.values() {
+            if let Stage::Joining(invitation) = &group.record.stage
+                && invitation.issuer().device() == link.device
+            {
+                let name = step.replica.name.clone();
+                let message = Message::Join { invitation: invitation.clone(), name };
+                step.gate.pass(
+                    step.replica.seq,
+                    Action::Send { link: id, frame: message.encode() },
+                    step.out,
+                );
+                link.join = Some(step.now + patience);
+            }
+        }
+    }
+}
+
+/// What is held of a syncgroup: all of it, or of some authors.
+fn holdings(
+    replica: &Replica,
+    ix: GroupIx,
+    name: crate::hash::Tag,
+    only: Option<&BTreeSet<crate::id::Author>>,
+) -> Holdings {
+    let entry = |author_ix: AuthorIx| {
+        let group = replica.groups.get(&ix)?;
+        let author = replica.authors.get(author_ix)?;
+        let log = group.logs.get(&author_ix);
+        let generation = log.map_or(0, crate::log::Log::held);
+        Some(Entry { author, generation, tag: log.map(|log| log.tree.root().tag()).unwrap_or_default() })
+    };
+    let entries = match only {
+        None => {
+            let logs = replica.groups.get(&ix).map(|group| &group.logs);
+            logs.into_iter().flat_map(BTreeMap::keys).filter_map(|author| entry(*author)).collect()
+        }
+        Some(only) => {
+            let unknown = |author| Entry { author, generation: 0, tag: crate::hash::Tag::default() };
+            let one = |author: &crate::id::Author| {
+                replica.authors.find(author).and_then(entry).unwrap_or_else(|| unknown(*author))
+            };
+            only.iter().map(one).collect()
+        }
+    };
+    Holdings { name, whole: only.is_none(), entries }
+}

@@ -1,0 +1,148 @@
+//! What a replica keeps in memory of one syncgroup: nothing that grows with its rows.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::metadata::{Metadata, Pasts};
+use super::{Invitation, JoinRefusal, Rights, SyncgroupInfo, SyncgroupState};
+use crate::hash::{self, Hash, SetDigest};
+use crate::id::{Author, DeviceId, Generation, Name, SyncgroupId};
+use crate::log::Log;
+use crate::store::key::{AuthorIx, GroupIx};
+use crate::wire::codec::{DecodeError, Decoded, Reader, put_varint};
+
+/// How far this device is in a syncgroup, with what it needs to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    /// Asking to be admitted.
+    Joining(Invitation),
+    /// Admitted; complete once this is held (S-32).
+    Pending(Vec<(Author, Generation)>),
+    Active,
+    Left,
+    Refused(JoinRefusal),
+}
+
+impl Stage {
+    pub(crate) fn state(&self) -> SyncgroupState {
+        match self {
+            Stage::Joining(_) => SyncgroupState::Joining,
+            Stage::Pending(_) => SyncgroupState::Pending,
+            Stage::Active => SyncgroupState::Active,
+            Stage::Left => SyncgroupState::Left,
+            Stage::Refused(refusal) => SyncgroupState::Refused(*refusal),
+        }
+    }
+}
+
+/// What is stored of a syncgroup under its local number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupRecord {
+    pub(crate) id: SyncgroupId,
+    pub(crate) database: Name,
+    pub(crate) stage: Stage,
+}
+
+/// A syncgroup.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) ix: GroupIx,
+    pub(crate) record: GroupRecord,
+    pub(crate) logs: BTreeMap<AuthorIx, Log>,
+    pub(crate) tip: Tip,
+    pub(crate) metadata: Metadata,
+    pub(crate) pasts: Pasts,
+    /// The sum over all authors of what is held of each, for comparing knowledge by one hash.
+    pub(crate) knowledge: SetDigest,
+}
+
+/// What changes with every generation that is applied, and is stored with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tip {
+    /// The digest of what readers see (S-12).
+    pub(crate) visible: SetDigest,
+    /// The generations that no other generation held has in its past: what the next one depends on.
+    pub(crate) frontier: BTreeMap<AuthorIx, Generation>,
+}
+
+impl Tip {
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        let mut out = Vec::with_capacity(40);
+        out.extend_from_slice(&self.visible.to_bytes());
+        put_varint(&mut out, self.frontier.len() as u64);
+        for (author, generation) in &self.frontier {
+            put_varint(&mut out, u64::from(*author));
+            put_varint(&mut out, *generation);
+        }
+        out.into()
+    }
+
+    pub(crate) fn from_bytes(bytes: Bytes) -> Decoded<Self> {
+        const WHAT: &str = "a syncgroup's tip";
+        let mut reader = Reader::new(bytes);
+        let visible = SetDigest::from_bytes(&reader.array(WHAT)?);
+        let mut frontier = BTreeMap::new();
+        for _ in 0..reader.count(usize::MAX, WHAT)? {
+            let author = AuthorIx::try_from(reader.varint(WHAT)?).map_err(|_| DecodeError { what: WHAT })?;
+            frontier.insert(author, reader.varint(WHAT)?);
+        }
+        reader.end(WHAT)?;
+        Ok(Self { visible, frontier })
+    }
+}
+
+/// What a log adds to the digest of knowledge: numbers *and* content.
+pub(crate) fn known(author: &Author, log: &Log) -> Hash {
+    let (device, incarnation) = (&author.device.0, author.incarnation.0.to_le_bytes());
+    let parts: [&[u8]; 4] = [device, &incarnation, &log.held().to_le_bytes(), &log.tree.root().0];
+    hash::derive(hash::KNOWLEDGE, &parts)
+}
+
+impl Group {
+    pub(crate) fn new(ix: GroupIx, record: GroupRecord) -> Self {
+        Self {
+            ix,
+            record,
+            logs: BTreeMap::new(),
+            tip: Tip::default(),
+            metadata: Metadata::default(),
+            pasts: Pasts::default(),
+            knowledge: SetDigest::default(),
+        }
+    }
+
+    /// The last generation held of an author.
+    pub(crate) fn held(&self, author: AuthorIx) -> Generation {
+        self.logs.get(&author).map_or(0, Log::held)
+    }
+
+    /// Whether this device gives and takes generations of this syncgroup.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.record.stage, Stage::Active | Stage::Pending(_) | Stage::Left)
+    }
+
+    /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). While
+    /// nothing of the syncgroup has arrived, whoever can name it may send it: what it sends proves itself.
+    pub(crate) fn may_share_with(&self, device: &DeviceId) -> bool {
+        self.is_shared() && (self.metadata.name().is_none() || self.metadata.rights(device).is_some())
+    }
+
+    pub(crate) fn info(&self, device: &DeviceId) -> SyncgroupInfo {
+        let mut collections: Vec<Name> = self.metadata.collections().values().cloned().collect();
+        collections.sort();
+        let rights: Option<Rights> = self.metadata.rights(device);
+        SyncgroupInfo {
+            id: self.record.id,
+            name: self.metadata.name().cloned(),
+            database: self.record.database.clone(),
+            state: self.record.stage.state(),
+            rights,
+            collections,
+            members: self.metadata.joined().count(),
+            generations: self.logs.values().map(Log::held).sum(),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Messages. A syncgroup is named by a hash salted with the link, so that whoever does not know its id
+//! learns nothing (S-22).
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::codec::{DecodeError, Decoded};
+use crate::hash::{Hash, Tag};
+use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
+use crate::limits;
+use crate::log::Proof;
+use crate::syncgroup::{Invitation, JoinRefusal};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Message {
+    Hello(Hello),
+    Offer(Offer),
+    Summary(Summary),
+    /// For each shared syncgroup what is known of it, by one hash.
+    Digests(Vec<(Tag, Tag)>),
+    Pull(Pull),
+    Announce(Announce),
+    Deltas(Deltas),
+    /// A request to be admitted, sent to the issuer of the invitation.
+    Join {
+        invitation: Invitation,
+        name: Name,
+    },
+    /// The answer: what the newcomer must hold to be complete.
+    Joined {
+        syncgroup: SyncgroupId,
+        answer: Result<Vec<(Author, Generation)>, JoinRefusal>,
+    },
+}
+
+/// The first message of each end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) protocol: u32,
+    /// Both nonces together salt the names on this link.
+    pub(crate) nonce: [u8; 16],
+    /// Drawn at boot: a link to an earlier boot is dead.
+    pub(crate) boot: u64,
+    /// Whether the sender has not heard the other end's hello yet.
+    pub(crate) wanted: bool,
+}
+
+/// What the sender would share with the receiver. What both offer is shared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Offer {
+    /// Grows with every offer on this link: the greatest counts.
+    pub(crate) revision: u32,
+    pub(crate) syncgroups: Vec<Offered>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Offered {
+    pub(crate) name: Tag,
+    /// What the sender holds of the receiver's own logs: the first thing compared on a link (S-2).
+    pub(crate) yours: Vec<(Incarnation, Generation)>,
+}
+
+/// Everything that the sender knows of what is shared, in one hash (S-22).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// The sender's latest offer, and the latest that it has of the receiver.
+    pub(crate) offer: u32,
+    pub(crate) seen: u32,
+    /// A hash of knowledge, and one of visible state: where the first are equal the second must be (S-12).
+    pub(crate) knowledge: Hash,
+    pub(crate) visible: Hash,
+    /// Whether this answers the receiver's own summary.
+    pub(crate) answer: bool,
+}
+
+/// How much of one author's log, and a tag of the tree's root there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) author: Author,
+    pub(crate) generation: Generation,
+    pub(crate) tag: Tag,
+}
+
+/// What the sender holds of one syncgroup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Holdings {
+    pub(crate) name: Tag,
+    /// Whether authors that are not listed are not held at all; otherwise nothing is said of them.
+    pub(crate) whole: bool,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A request for what goes beyond these holdings (S-21).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Pull(pub(crate) Holdings);
+
+/// News of what the sender holds (S-25).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Announce(pub(crate) Holdings);
+
+/// Generations of one syncgroup: of each author one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Deltas {
+    pub(crate) name: Tag,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// Consecutive generations of one author, and what proves them (S-26).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) author: Author,
+    pub(crate) first: Generation,
+    pub(crate) generations: Vec<Bytes>,
+    pub(crate) proof: Proof,
+}
+
+impl Run {
+    /// The last generation of the run.
+    pub(crate) fn last(&self) -> Generation {
+        self.first.saturating_add(self.generations.len() as u64).saturating_sub(1)
+    }
+}
+
+impl Message {
+    pub(crate) fn encode(&self) -> Bytes {
+        // Serialising into memory cannot fail for these types; an empty frame would be refused as garbled.
+        postcard::to_allocvec(self).unwrap_or_default().into()
+    }
+
+    /// Reads a frame. Whatever it allocates is bounded by the frame's length.
+    pub(crate) fn decode(frame: &[u8]) -> Decoded<Self> {
+        if frame.len() > limits::MAX_FRAME {
+            return Err(DecodeError { what: "a frame larger than allowed" });
+        }
+        match postcard::take_from_bytes(frame) {
+            Ok((message, [])) => Ok(message),
+            Ok(_) => Err(DecodeError { what: "the end of a message" }),
+            Err(_) => Err(DecodeError { what: "a message" }),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What goes over a link: frames, each a whole message.
+
+pub(crate) mod codec;
+mod message;
+
+pub(crate) use self::message::{
+    Announce, Deltas, Entry, Hello, Holdings, Message, Offer, Offered, Pull, Run, Summary,
+};

@@ -1,0 +1,234 @@
+//! What is written on one device appears on the others.
+
+use super::*;
+
+#[test]
+fn a_row_written_on_one_device_appears_on_the_other() {
+    let (mut world, id) = World::together(2);
+    world.put(0, id, "greeting", "hello");
+    world.deliver();
+    assert_eq!(
+        world.text(1, id, "greeting").as_deref(),
+        Some("hello"),
+        "within a round trip, without a timer"
+    );
+    world.put(1, id, "greeting", "hello yourself");
+    world.deliver();
+    assert_eq!(world.text(0, id, "greeting").as_deref(), Some("hello yourself"));
+    world.run(10_000);
+    world.assert_same(id);
+}
+
+#[test]
+fn a_newcomer_receives_what_was_there_and_then_may_write() {
+    let mut world = World::new(2);
+    let id = world.create(0, "notes");
+    for n in 0..500 {
+        world.put(0, id, &format!("row {n:03}"), "value");
+    }
+    let invitation = world.invite(0, id, Rights::Write);
+    assert_eq!(world.ask_to_join(1, invitation), Ok(Outcome::Joining(id)));
+    assert_eq!(world.state(1, id), SyncgroupState::Joining);
+    world.link(1, 0);
+    world.run(10_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+    assert_eq!(world.rows(1, id).len(), 500);
+    world.put(1, id, "mine", "too");
+    world.run(1_000);
+    world.assert_same(id);
+    let members = world.nodes[0].core.members(&id).unwrap();
+    assert_eq!(members.iter().filter(|member| member.rights == Some(Rights::Write)).count(), 1);
+}
+
+#[test]
+fn concurrent_writes_converge_on_the_same_winner_and_the_next_write_closes_the_conflict() {
+    let (mut world, id) = World::together(3);
+    for link in world.links.keys().copied().collect::<Vec<_>>() {
+        world.unlink(link);
+    }
+    for at in 0..3 {
+        world.put(at, id, "contested", &format!("by {at}"));
+        world.put(at, id, &format!("own {at}"), "kept");
+    }
+    world.link(0, 1);
+    world.link(1, 2);
+    world.run(60_000);
+    world.assert_same(id);
+    assert_eq!(world.heads(0, id, "contested").len(), 3);
+    assert!(world.get(0, id, "contested").unwrap().in_conflict);
+    assert_eq!(world.rows(0, id).len(), 4);
+    world.put(1, id, "contested", "settled");
+    world.run(60_000);
+    world.assert_same(id);
+    assert_eq!(world.heads(2, id, "contested").len(), 1);
+    assert_eq!(world.text(2, id, "contested").as_deref(), Some("settled"));
+}
+
+#[test]
+fn replicas_that_agree_fall_silent() {
+    let (mut world, id) = World::together(4);
+    world.put(0, id, "k", "v");
+    world.run(60_000);
+    world.assert_same(id);
+    let before = world.sent;
+    world.run(86_400_000);
+    assert_eq!(world.sent, before, "nothing to say for a day");
+}
+
+#[test]
+fn two_replicas_that_agree_find_out_with_frames_of_constant_size() {
+    let bytes = |rows: usize| {
+        let (mut world, id) = World::together(2);
+        for n in 0..rows {
+            world.put(n % 2, id, &format!("row {n}"), "value");
+        }
+        world.run(60_000);
+        for link in world.links.keys().copied().collect::<Vec<_>>() {
+            world.unlink(link);
+        }
+        let (frames, bytes) = (world.sent, world.bytes);
+        world.link(0, 1);
+        world.run(60_000);
+        (world.sent - frames, world.bytes - bytes)
+    };
+    let (few, many) = (bytes(2), bytes(400));
+    assert_eq!(few.0, many.0);
+    assert!(many.1 <= few.1 + 16, "{few:?} {many:?}");
+}
+
+#[test]
+fn what_is_not_durable_is_neither_shown_nor_called_safe() {
+    let (mut world, id) = World::together(2);
+    world.nodes[0].durable = false;
+    let write = LocalWrite::new().put(world.row(id, "k"), "v");
+    let request = world.ask(0, Command::Write(write));
+    world.run(60_000);
+    assert_eq!(world.text(0, id, "k").as_deref(), Some("v"), "visible to local readers at once");
+    assert_eq!(world.text(1, id, "k"), None);
+    assert_eq!(world.nodes[0].replies.get(&request), None);
+    let seq = world.nodes[0].core.last_commit();
+    world.event(0, Event::Durable { seq });
+    world.deliver();
+    assert!(world.nodes[0].replies.get(&request).is_some_and(Result::is_ok));
+    world.run(60_000);
+    assert_eq!(world.text(1, id, "k").as_deref(), Some("v"));
+}
+
+#[test]
+fn a_restart_continues_where_the_store_is() {
+    let (mut world, id) = World::together(3);
+    for n in 0..20 {
+        world.put(n % 3, id, &format!("row {n}"), "before");
+    }
+    world.run(60_000);
+    let author = world.nodes[1].core.author();
+    let (status, members) = (world.nodes[1].core.syncgroups(), world.nodes[1].core.members(&id));
+    let store = world.nodes[1].store.clone();
+    world.reboot(1, store, Continuity::Shown);
+    assert_eq!(world.nodes[1].core.author(), author);
+    assert_eq!(world.nodes[1].core.syncgroups(), status);
+    assert_eq!(world.nodes[1].core.members(&id), members);
+    world.link(1, 0);
+    world.link(1, 2);
+    world.put(1, id, "row 1", "after");
+    world.run(60_000);
+    world.assert_same(id);
+    assert_eq!(world.text(2, id, "row 1").as_deref(), Some("after"));
+}
+
+#[test]
+fn a_store_that_was_set_back_goes_on_as_another_author_and_gets_its_own_log_back() {
+    let (mut world, id) = World::together(2);
+    world.put(1, id, "old", "in the backup");
+    world.run(10_000);
+    let backup = world.nodes[1].store.clone();
+    world.put(1, id, "new", "not in the backup");
+    world.run(10_000);
+    let author = world.nodes[1].core.author();
+    // The driver believes that the store continues: the peer knows better.
+    world.reboot(1, backup, Continuity::Shown);
+    world.link(0, 1);
+    world.run(10_000);
+    assert_ne!(world.nodes[1].core.author(), author);
+    assert!(world.nodes[1].notices.iter().any(|notice| matches!(notice, Notice::SetBack { .. })));
+    assert_eq!(world.text(1, id, "new").as_deref(), Some("not in the backup"));
+    world.put(1, id, "newer", "by the successor");
+    world.run(10_000);
+    world.assert_same(id);
+}
+
+#[test]
+fn knowledge_travels_along_a_chain() {
+    let (mut world, id) = World::together(5);
+    for link in world.links.keys().copied().collect::<Vec<_>>() {
+        world.unlink(link);
+    }
+    for at in 0..4 {
+        world.link(at, at + 1);
+    }
+    world.run(60_000);
+    for round in 0..10 {
+        for at in 0..5 {
+            world.put(at, id, &format!("row {at}"), &format!("round {round}"));
+        }
+    }
+    world.run(60_000);
+    world.assert_same(id);
+}
+
+#[test]
+fn large_amounts_come_in_chunks_against_credit() {
+    let mut world = World::new(2);
+    let id = world.create(0, "notes");
+    let value = "x".repeat(100_000);
+    for n in 0..50 {
+        world.put(0, id, &format!("row {n:02}"), &value);
+    }
+    let invitation = world.invite(0, id, Rights::Read);
+    world.ask_to_join(1, invitation).unwrap();
+    let (near, far) = (LinkId(1_001), LinkId(1_002));
+    world.links.insert(near, (0, far, 1));
+    world.links.insert(far, (1, near, 0));
+    for (at, link, peer) in [(0, near, 1), (1, far, 0)] {
+        let peer = world.nodes[peer].core.public_key();
+        world.event(at, Event::LinkUp { link, peer, initiated: at == 0, address: None });
+    }
+    world.run(1_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Pending, "admitted, but nothing has come without credit");
+    assert_eq!(world.info(1, id).generations, 0);
+    for _ in 0..30 {
+        world.event(0, Event::Writable { link: near, credit: 200_000 });
+        let before = world.bytes;
+        world.run(100);
+        assert!(world.bytes - before < 700_000, "one chunk at a time");
+    }
+    assert_eq!(world.rows(1, id).len(), 50);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+}
+
+#[test]
+fn a_restart_in_the_middle_of_a_transfer_resumes_from_what_is_held() {
+    let mut world = World::new(2);
+    let id = world.create(0, "notes");
+    let value = "x".repeat(10_000);
+    for n in 0..200 {
+        world.put(0, id, &format!("row {n:03}"), &value);
+    }
+    let invitation = world.invite(0, id, Rights::Read);
+    world.ask_to_join(1, invitation).unwrap();
+    for _ in 0..100 {
+        let link = world.link(0, 1);
+        // A few frames, then the link breaks.
+        for _ in 0..12 {
+            if let Some((at, on, frame)) = world.frames.pop_front() {
+                world.event(at, Event::Received { link: on, frame });
+            } else {
+                world.event(0, Event::Tick);
+            }
+        }
+        world.unlink(link);
+    }
+    assert_eq!(world.rows(1, id).len(), 200);
+    let data = 200 * 10_000;
+    assert!(world.bytes < 3 * data, "{} bytes for {data}", world.bytes);
+}
