@@ -166,7 +166,7 @@ fn scans_keep_order_and_bounds<S: Subject>(subject: &mut S) -> Result<(), Failur
     let mut run = Run::start(subject, "a scan gives the entries of its range in order, up to its limit")?;
     let keys = awkward_keys();
     let mut writes = Vec::new();
-    for table in [Table::Log, Table::Collection, Table::Row, Table::Digest] {
+    for table in [Table::Log, Table::Collection, Table::Row, Table::Tip] {
         writes.extend(keys.iter().map(|key| Write {
             table,
             key: key.clone(),

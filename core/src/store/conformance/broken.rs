@@ -149,7 +149,7 @@ impl Store for Broken {
         for write in &mut written.writes {
             let size = write.value.as_ref().map(Bytes::len);
             match self.defect {
-                Defect::MixesTables if write.table == Table::Digest => write.table = Table::Row,
+                Defect::MixesTables if write.table == Table::Tip => write.table = Table::Row,
                 Defect::CutsLongKeys => write.key.truncate(1_024),
                 Defect::CutsLargeValues if size > Some(1 << 20) => {
                     write.value.as_mut().unwrap().truncate(1 << 20);

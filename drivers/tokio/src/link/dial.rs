@@ -30,7 +30,8 @@ pub(super) async fn dial(shared: Arc<Shared>, device: DeviceId, addresses: Vec<A
 }
 
 async fn first_to_answer(shared: &Arc<Shared>, device: DeviceId, addresses: &[Address]) -> Option<Session> {
-    shared.wire.wait_online(true).await;
+    shared.wire.online().await;
+    let cut = shared.wire.cut();
     let crypto = match shared.key.client(device) {
         Ok(crypto) => crypto,
         Err(error) => {
@@ -43,7 +44,7 @@ async fn first_to_answer(shared: &Arc<Shared>, device: DeviceId, addresses: &[Ad
     let attempts = race(shared, &config, addresses.iter().filter_map(address::parse));
     let reached = tokio::select! {
         reached = timeout(shared.options.connect_timeout, attempts) => reached.ok().flatten(),
-        () = shared.wire.wait_online(false) => None,
+        () = cut => None,
     };
     if reached.is_none() {
         tracing::debug!(%device, ?addresses, "cannot reach a device");

@@ -120,12 +120,21 @@ impl Credit {
 pub(crate) struct Wire {
     pub(crate) counters: Counters,
     local: SocketAddr,
-    online: watch::Sender<bool>,
+    online: watch::Sender<Online>,
+}
+
+/// Whether links are allowed.
+#[derive(Clone, Copy)]
+struct Online {
+    now: bool,
+    /// How many times they were cut, so that a short cut is noticed too.
+    cuts: u64,
 }
 
 impl Wire {
     fn new(local: SocketAddr) -> Self {
-        Self { counters: Counters::default(), local, online: watch::Sender::new(true) }
+        let online = watch::Sender::new(Online { now: true, cuts: 0 });
+        Self { counters: Counters::default(), local, online }
     }
 
     /// Where the socket is bound.
@@ -134,17 +143,30 @@ impl Wire {
     }
 
     pub(crate) fn set_online(&self, online: bool) {
-        self.online.send_replace(online);
+        self.online.send_modify(|state| {
+            state.cuts += u64::from(state.now && !online);
+            state.now = online;
+        });
     }
 
     pub(crate) fn is_online(&self) -> bool {
-        *self.online.borrow()
+        self.online.borrow().now
     }
 
-    /// Waits until links are allowed, or until they are not.
-    async fn wait_online(&self, online: bool) {
+    /// Waits until links are allowed.
+    async fn online(&self) {
         // The sender is `self`, so this cannot fail.
-        let _ = self.online.subscribe().wait_for(|now| *now == online).await;
+        let _ = self.online.subscribe().wait_for(|state| state.now).await;
+    }
+
+    /// Waits until links are cut, counted from the call of this function.
+    fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut states = self.online.subscribe();
+        let cuts = states.borrow().cuts;
+        async move {
+            // An error means that the endpoint is gone, and the link with it.
+            let _ = states.wait_for(|state| !state.now || state.cuts != cuts).await;
+        }
     }
 }
 

@@ -66,6 +66,7 @@ impl Session {
     /// Runs the link until it ends. `LinkUp` and `LinkDown` are told once each.
     pub(super) async fn run(self, shared: &Arc<Shared>, initiated: bool) {
         let Self { connection, peer, send, receive } = self;
+        let cut = shared.wire.cut();
         let link = shared.next_link();
         let (outgoing, queue) = mpsc::unbounded_channel();
         let credit = Arc::new(Credit::default());
@@ -77,7 +78,7 @@ impl Session {
         shared.wire.counters.link_opened(link, connection.clone());
         let ended = tokio::select! {
             ended = converse(shared, link, &connection, (send, receive), queue, &credit) => ended,
-            () = shared.wire.wait_online(false) => LinkError::Offline,
+            () = cut => LinkError::Offline,
         };
         connection.close(ended.code(), ended.to_string().as_bytes());
         shared.wire.counters.link_closed(link);

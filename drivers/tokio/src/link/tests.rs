@@ -364,6 +364,16 @@ async fn offline_all_links_end_and_calls_wait_until_it_is_over() {
 }
 
 #[tokio::test]
+async fn a_cut_however_short_ends_all_links() {
+    let (mut ann, mut bob) = (Device::new(1), Device::new(2));
+    let _up = linked(&mut ann, &mut bob).await;
+    ann.endpoint.wire().set_online(false);
+    ann.endpoint.wire().set_online(true);
+    assert!(ann.down().await.1.contains("went offline"));
+    assert!(bob.down().await.1.contains("went offline"));
+}
+
+#[tokio::test]
 async fn a_link_whose_other_end_vanishes_ends_by_itself() {
     let quick = Network {
         keep_alive: Duration::from_millis(100),

@@ -4,6 +4,8 @@
 mod clock;
 mod disk;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -64,7 +66,7 @@ where
 
     let mut outbox = Outbox::new();
     let view = store.snapshot();
-    let core = Core::boot(config, identity, seed()?, &view, &mut outbox)?;
+    let core = Core::boot(&config, identity, seed()?, &view, &mut outbox)?;
     let public_key = core.public_key();
     let key = DeviceKey::new(&identity.secret, &public_key)?;
 
@@ -74,7 +76,7 @@ where
     let within = io.handle().enter();
     let endpoint = Endpoint::bind(listen, key, network, events.clone())?;
     let bound = endpoint.wire().local_addr();
-    let discovery = options.discovery.then(|| Discovery::start(public_key.device(), bound, events)).flatten();
+    let discovery = discovery.then(|| Discovery::start(public_key.device(), bound, events)).flatten();
     drop(within);
 
     let (sender, requests) = mpsc::channel(REQUESTS);

@@ -1,0 +1,8 @@
+//! Whole nodes in one process, over loopback: what an application sees.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "these tests run real nodes")]
+
+mod disk;
+mod help;
+mod local;
+mod shared;
+mod watching;
