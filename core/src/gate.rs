@@ -14,6 +14,8 @@ use crate::id::{CommitSeq, LinkId};
 pub(crate) struct Gate {
     durable: CommitSeq,
     waiting: VecDeque<(CommitSeq, Action)>,
+    /// How many of those that wait are replies.
+    replies: usize,
 }
 
 impl Gate {
@@ -22,6 +24,7 @@ impl Gate {
         if seq <= self.durable && self.waiting.is_empty() {
             out.push(action);
         } else {
+            self.replies += usize::from(matches!(action, Action::Reply { .. }));
             self.waiting.push_back((seq, action));
         }
     }
@@ -31,6 +34,7 @@ impl Gate {
         self.durable = self.durable.max(seq);
         while self.waiting.front().is_some_and(|(seq, _)| *seq <= self.durable) {
             if let Some((_, action)) = self.waiting.pop_front() {
+                self.replies -= usize::from(matches!(action, Action::Reply { .. }));
                 out.push(action);
             }
         }
@@ -43,7 +47,7 @@ impl Gate {
 
     /// How many replies wait.
     pub(crate) fn replies(&self) -> usize {
-        self.waiting.iter().filter(|(_, action)| matches!(action, Action::Reply { .. })).count()
+        self.replies
     }
 
     /// Whether nothing waits, and all up to `seq` is durable.

@@ -1,4 +1,90 @@
 //! Driftless: an embeddable peer-to-peer synchronisation engine, as a pure state machine.
+//!
+//! Devices that share data keep a full copy each, work offline, find each other, and converge. This crate is
+//! what decides: it has no clock, no socket, no disk, no thread, no randomness of its own. A *driver* tells it
+//! what happens ([`Event`]) and does what it asks for ([`Action`]); ready ones exist for tokio with QUIC and an
+//! embedded store. The same inputs give the same outputs, bit for bit, everywhere: that is what lets a
+//! simulator run thousands of replicas from a seed.
+//!
+//! # The words
+//!
+//! A **row** has a key and a value, and belongs to a **collection**. Collections belong to a **syncgroup**:
+//! the unit of sharing, with members and their rights. All that happens in a syncgroup, rows and membership
+//! alike, is one replicated **log**: each device appends **generations**, atomic batches numbered 1, 2, 3 …,
+//! and names in each what it knew. A **database** is a device's own name space for syncgroups.
+//!
+//! Writes on different devices that did not know of each other are **concurrent**; every device then shows the
+//! same one of them, the last by a hybrid clock, and keeps the others as further **heads** of the row until
+//! the next write closes the conflict.
+//!
+//! # Running it
+//!
+//! One call takes in an event; actions are performed in order; a commit is applied before the next call. This
+//! is a whole driver, for a replica with nobody to talk to:
+//!
+//! ```
+//! use driftless::store::{MemStore, View};
+//! use driftless::{read, *};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new(Name::new("my laptop")?);
+//! let identity = Identity { secret: SecretKey([7; 32]), continuity: Continuity::Unknown };
+//! let (mut store, mut out) = (MemStore::new(), Outbox::new());
+//! let mut core = Core::boot(&config, &identity, [42; 32], &store, &mut out)?;
+//!
+//! /// Performs what the core asks for; returns the answer to a command, once it is safe.
+//! fn perform(core: &mut Core, store: &mut MemStore, out: &mut Outbox) -> Option<Result<Outcome, Refusal>> {
+//!     let (now, mut answer) = (Now { mono: Mono(0), wall: Wall(1_767_225_600_000) }, None);
+//!     while let Some(action) = out.pop() {
+//!         match action {
+//!             Action::Commit(commit) => {
+//!                 store.apply(&commit); // A disk would sync here, or soon; this is as durable as it gets.
+//!                 core.handle(now, Event::Durable { seq: commit.seq }, store, out).ok()?;
+//!             }
+//!             Action::Reply { result, .. } => answer = Some(result),
+//!             _ => {} // Send, Connect, Advertise …: for a driver with a network.
+//!         }
+//!     }
+//!     answer
+//! }
+//! # let now = Now { mono: Mono(0), wall: Wall(1_767_225_600_000) };
+//! perform(&mut core, &mut store, &mut out);
+//! let notes = Name::new("notes")?;
+//! let command = Command::CreateSyncgroup {
+//!     database: Name::new("default")?, name: notes.clone(), collections: vec![notes.clone()],
+//! };
+//! core.handle(now, Event::Command { request: RequestId(1), command }, &store, &mut out)?;
+//! let Some(Ok(Outcome::Created(syncgroup))) = perform(&mut core, &mut store, &mut out) else { panic!() };
+//!
+//! let row = RowRef { syncgroup, collection: notes, key: "monday".into() };
+//! let command = Command::Write(LocalWrite::new().put(row, "water the plants"));
+//! core.handle(now, Event::Command { request: RequestId(2), command }, &store, &mut out)?;
+//! assert!(matches!(perform(&mut core, &mut store, &mut out), Some(Ok(Outcome::Written(_)))));
+//!
+//! let collection = &read::collections(&store)?[0];
+//! assert_eq!(read::get(&store, collection, b"monday")?.unwrap().value, "water the plants");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Besides commits a real driver performs [`Action::Send`] and [`Action::Connect`], tells of
+//! [`Event::LinkUp`] once both ends have proven their keys, grants credit ([`Event::Writable`]), and sends
+//! [`Event::Tick`] when [`Core::next_deadline`] has come.
+//!
+//! # What is kept
+//!
+//! Comments and tests cite rules by number:
+//!
+//! - **S-2** a store that was set back goes on as another author, and gets its log back from others;
+//! - **S-7** stamps lie above all stamps in their causal past; causality is never derived from them;
+//! - **S-9, S-10** nothing is shown to a peer, or called safe, before it is durable; after a crash there is a
+//!   prefix of what was committed;
+//! - **S-11 … S-14** heads and shown rows depend on the *set* of generations held, not on their order;
+//! - **S-21 … S-26** exchange is pull with push as a hint; every run of generations is proven to be its
+//!   author's; whatever breaks off continues from what is held;
+//! - **S-29** no effect without its causes;
+//! - **S-34** a generation is judged by the grants in its own causal past, so alike everywhere;
+//! - **S-53** everything that a peer can cause to grow has a bound.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
