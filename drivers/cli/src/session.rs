@@ -61,10 +61,7 @@ impl Session {
                 Err(error) if is_locked(&error) && started.elapsed() < PATIENCE => {
                     tokio::time::sleep(RETRY).await;
                 }
-                Err(error) => {
-                    return Err(error)
-                        .with_context(|| format!("cannot open the data directory {}", dir.display()));
-                }
+                Err(error) => return Err(explain(error, dir)),
             }
         }
     }
