@@ -14,12 +14,17 @@
 // The fuzz crate runs what is given to it on the command line.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod exchange;
 mod mutate;
 mod text;
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use driftless::store::Table;
+
+pub use driftless::fuzzing::{frame, generation, generation_body, row, stored_generation, syncgroup};
+pub use exchange::replica;
 pub use mutate::Inputs;
 pub use text::{invitation, invitation_text, names};
 
@@ -36,6 +41,13 @@ pub struct Target {
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    Target { name: "frame", body: frame, seeds: exchange::frames },
+    Target { name: "generation", body: generation, seeds: || exchange::stored(Table::Log) },
+    Target { name: "generation_body", body: generation_body, seeds: || exchange::stored(Table::Log) },
+    Target { name: "replica", body: replica, seeds: exchange::conversations },
+    Target { name: "row", body: row, seeds: || exchange::stored(Table::Row) },
+    Target { name: "stored_generation", body: stored_generation, seeds: || exchange::stored(Table::Log) },
+    Target { name: "syncgroup", body: syncgroup, seeds: || exchange::stored(Table::Syncgroup) },
     Target { name: "invitation", body: invitation, seeds: text::invitation_seeds },
     Target { name: "invitation_text", body: invitation_text, seeds: text::invitation_text_seeds },
     Target { name: "names", body: names, seeds: text::name_seeds },
