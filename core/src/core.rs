@@ -14,7 +14,7 @@ use crate::crypto::Keys;
 use crate::dice::Dice;
 use crate::event::{Command, Event};
 use crate::gate::Gate;
-use crate::id::{Address, Author, DeviceId, Generation, Incarnation, LinkId, Name, RequestId, SyncgroupId};
+use crate::id::{Address, Author, DeviceId, Generation, Incarnation, LinkId, RequestId, SyncgroupId};
 use crate::peer::Peers;
 use crate::replica::load::BootError;
 use crate::replica::plan::{Effects, Plan};
@@ -23,9 +23,7 @@ use crate::store::key::GroupIx;
 use crate::store::{Fault, View};
 use crate::sync::receive::{self, Received};
 use crate::sync::{Step, Sync};
-use crate::syncgroup::command::{self, Means};
-use crate::syncgroup::group::Stage;
-use crate::syncgroup::{Invitation, JoinRefusal};
+use crate::syncgroup::command::{self, Answer, Means, Request};
 use crate::time::{Mono, Now};
 use crate::wire::{Deltas, Message, Offer};
 
@@ -251,10 +249,12 @@ impl Core {
         let result = match message {
             Message::Deltas(deltas) => return self.deltas(now, link, deltas, view, out),
             Message::Offer(offer) => self.offer(now, link, &offer, view, out),
-            Message::Join { invitation, name } => return self.join(now, link, &invitation, name, view, out),
+            Message::Join { invitation, name, withdraw } => {
+                let request = Request { invitation: &invitation, name, withdraw };
+                return self.join(now, link, request, view, out);
+            }
             Message::Joined { syncgroup, answer } => {
-                self.joined(now, link, &syncgroup, answer, view, out);
-                Ok(())
+                return self.joined(now, link, &syncgroup, answer, view, out);
             }
             Message::Hello(hello) => self.step(now.mono, out, |sync, step| sync.hello(link, hello, step)),
             Message::Announce(news) => {
@@ -295,7 +295,7 @@ impl Core {
                 return Ok(());
             }
         };
-        command::complete(&mut plan, group);
+        command::complete(&mut plan, group, now.wall)?;
         let effects = plan.finish();
         // What the sender has is noted first, so that it is not told of it.
         self.apply_first(effects, out, |core, gained, out| {
@@ -349,25 +349,24 @@ impl Core {
         &mut self,
         now: Now,
         link: LinkId,
-        invitation: &Invitation,
-        name: Name,
+        request: Request<'_>,
         view: &dyn View,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
+        let syncgroup = request.invitation.syncgroup();
         let Some(key) = self.sync.key(link) else { return Ok(()) };
         let own_name = self.replica.name.clone();
         let means = Means { wall: now.wall, nonce: [0; 16], name: &own_name };
         let mut plan = Plan::new(&self.replica, view);
-        let answer = match command::admit(&mut plan, &means, &key, name, invitation) {
+        let answer = match command::admit(&mut plan, &means, &key, request) {
             Ok(answer) => answer,
             Err(Stop::Fault(fault)) => return Err(fault),
             Err(Stop::Refused(_)) => return Ok(()),
         };
         let effects = plan.finish();
         self.apply(now, effects, out);
-        let message = Message::Joined { syncgroup: invitation.syncgroup(), answer };
-        let frame = message.encode();
-        self.gate.pass(self.replica.seq, Action::Send { link, frame }, out);
+        let message = Message::Joined { syncgroup, answer };
+        self.step(now.mono, out, |sync, step| sync.send(link, &message, step));
         Ok(())
     }
 
@@ -376,21 +375,22 @@ impl Core {
         now: Now,
         link: LinkId,
         id: &SyncgroupId,
-        answer: Result<Vec<(Author, Generation)>, JoinRefusal>,
+        answer: Answer,
         view: &dyn View,
         out: &mut Outbox,
-    ) {
-        let Some(group) = self.replica.group(id) else { return };
-        let Stage::Joining(invitation) = &group.record.stage else { return };
+    ) -> Result<(), Fault> {
+        let Some(group) = self.replica.group(id) else { return Ok(()) };
+        let Some((invitation, _)) = group.record.stage.request() else { return Ok(()) };
         let is_issuer = Some(invitation.issuer().device()) == self.sync.device(link);
         let is_too_long = answer.as_ref().is_ok_and(|vector| vector.len() > self.replica.limits.authors);
         if !is_issuer || is_too_long {
-            return;
+            return Ok(());
         }
         let mut plan = Plan::new(&self.replica, view);
-        command::answered(&mut plan, group, answer);
+        command::answered(&mut plan, group, answer, now.wall)?;
         let effects = plan.finish();
         self.apply(now, effects, out);
+        Ok(())
     }
 
     fn peer_fault(&mut self, now: Now, link: LinkId, reason: CloseReason, detail: &str, out: &mut Outbox) {

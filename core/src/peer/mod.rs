@@ -19,6 +19,8 @@ use crate::time::{Millis, Mono};
 #[derive(Debug, Clone, Default)]
 struct Peer {
     addresses: BTreeSet<Address>,
+    /// The store has just these.
+    stored: bool,
     /// Attempts that failed since one succeeded.
     failures: u32,
     /// When the next attempt may be made.
@@ -47,37 +49,43 @@ impl Peers {
         view.scan(&Scan::all(Table::Peer).limit(max), &mut |key, value| {
             // Addresses are hints: what cannot be read is forgotten.
             if let (Ok(id), Ok(addresses)) = (key.try_into(), postcard::from_bytes(value)) {
-                peers.known.insert(DeviceId(id), Peer { addresses, ..Peer::default() });
+                peers.known.insert(DeviceId(id), Peer { addresses, stored: true, ..Peer::default() });
             }
             ControlFlow::Continue(())
         })?;
         Ok(peers)
     }
 
-    /// Notes where a device may be reached. Returns the addresses if this one is new.
+    /// Notes where a device may be reached. Returns what to store of it, if that has changed.
     pub(crate) fn found(&mut self, device: DeviceId, address: &Address, now: Mono) -> Option<Vec<u8>> {
-        if !self.known.contains_key(&device) && self.known.len() >= self.max && !self.wanted.contains(&device)
-        {
-            return None;
+        self.note(device, address, now);
+        let peer = self.known.get_mut(&device).filter(|peer| !peer.stored)?;
+        peer.stored = true;
+        Some(postcard::to_allocvec(&peer.addresses).unwrap_or_default())
+    }
+
+    fn note(&mut self, device: DeviceId, address: &Address, now: Mono) {
+        let is_known = self.known.contains_key(&device);
+        if !is_known && self.known.len() >= self.max && !self.wanted.contains(&device) {
+            return;
         }
+        let soon = now + self.dice.about(self.timing.redial);
         let peer = self.known.entry(device).or_default();
         let is_new = peer.addresses.insert(address.clone());
-        if is_new {
-            // A new place to look is a reason to look at once.
-            peer.failures = 0;
-            peer.next = now;
-        }
+        peer.stored &= !is_new;
+        // Whoever is seen is there: at a new place at once, at a known one soon, however often it failed.
+        peer.failures = 0;
+        peer.next = if is_new { now } else { peer.next.min(soon) };
         while peer.addresses.len() > limits::MAX_ADDRESSES {
             let other = peer.addresses.iter().find(|other| *other != address).cloned();
             other.map(|other| peer.addresses.remove(&other));
         }
-        is_new.then(|| postcard::to_allocvec(&peer.addresses).unwrap_or_default())
     }
 
     /// A device has withdrawn an address.
     pub(crate) fn lost(&mut self, device: &DeviceId, address: &Address) {
         if let Some(peer) = self.known.get_mut(device) {
-            peer.addresses.remove(address);
+            peer.stored &= !peer.addresses.remove(address);
         }
     }
 
@@ -105,14 +113,13 @@ impl Peers {
         self.wanted = groups().flat_map(wanted).collect();
         self.wanted.remove(&replica.keys.device);
         for group in groups() {
-            if let Stage::Joining(invitation) = &group.record.stage {
+            if let Some((invitation, _)) = group.record.stage.request() {
                 for address in invitation.addresses() {
-                    self.found(invitation.issuer().device(), address, now);
+                    self.note(invitation.issuer().device(), address, now);
                 }
             }
         }
-        let on = groups()
-            .any(|group| matches!(group.record.stage, Stage::Joining(_) | Stage::Pending(_) | Stage::Active));
+        let on = groups().any(|group| !matches!(group.record.stage, Stage::Left | Stage::Refused(_)));
         if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {
             out.push(Action::Advertise { on });
         }
@@ -172,8 +179,12 @@ impl Peers {
 /// The devices that are worth reaching for a syncgroup.
 fn wanted(group: &Group) -> Vec<DeviceId> {
     match &group.record.stage {
-        Stage::Joining(invitation) => alloc::vec![invitation.issuer().device()],
-        Stage::Pending(_) | Stage::Active => group.metadata.joined().map(|(device, _)| *device).collect(),
+        Stage::Joining(invitation) | Stage::Withdrawing(invitation) => {
+            alloc::vec![invitation.issuer().device()]
+        }
+        Stage::Pending(_) | Stage::Leaving(_) | Stage::Active => {
+            group.metadata.joined().map(|(device, _)| *device).collect()
+        }
         Stage::Left | Stage::Refused(_) => Vec::new(),
     }
 }

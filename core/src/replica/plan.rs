@@ -197,11 +197,12 @@ impl<'a> Plan<'a> {
     pub(crate) fn past_of(
         &self,
         group: GroupIx,
-        author: AuthorIx,
+        author: &Author,
         dependencies: &[Dependency],
     ) -> Result<Past, Fault> {
         let mut numbers = Vec::with_capacity(dependencies.len() + 1);
-        numbers.push(self.log(group, author).map_or(NO_PAST, |log| log.past));
+        let log = self.author_ix(author).and_then(|ix| self.log(group, ix));
+        numbers.push(log.map_or(NO_PAST, |log| log.past));
         for dependency in dependencies {
             let Some(ix) = self.author_ix(&dependency.author) else { continue };
             let number = match self.log(group, ix) {
@@ -326,7 +327,7 @@ impl<'a> Plan<'a> {
     ) -> Result<Version, Fault> {
         let author = self.replica.author();
         let own = self.enter(author);
-        let past = self.past_of(group, own, &encoded.header.dependencies)?;
+        let past = self.past_of(group, &author, &encoded.header.dependencies)?;
         let generation = self.append(group, own, encoded, records, past)?;
         Ok(Version { author, generation })
     }

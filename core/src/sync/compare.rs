@@ -63,7 +63,7 @@ impl Sync {
         let Some(link) = self.links.get(&id) else { return };
         let (knowledge, visible) = summary(step.replica, link);
         let (offer, seen) = (link.revision, link.their_revision);
-        step.send(id, &Message::Summary(Summary { offer, seen, knowledge, visible, answer }));
+        self.send(id, &Message::Summary(Summary { offer, seen, knowledge, visible, answer }), step);
     }
 
     /// Takes in what the other end knows, in one hash.
@@ -93,7 +93,7 @@ impl Sync {
         } else if !theirs.answer {
             let shares = link.shares.iter();
             let digests = shares.map(|(ix, share)| (share.name, digest(step.replica, *ix))).collect();
-            step.send(id, &Message::Digests(digests));
+            self.send(id, &Message::Digests(digests), step);
             self.disagreed(id, step);
         }
     }
@@ -147,7 +147,7 @@ impl Sync {
                 // Another link is being pulled from; the other end shall pull from here meanwhile.
                 let Some(share) = self.links.get(&id).and_then(|link| link.shares.get(&ix)) else { continue };
                 let all = holdings(step.replica, ix, share.name, None);
-                step.send(id, &Message::Announce(Announce(all)));
+                self.send(id, &Message::Announce(Announce(all)), step);
             }
         }
     }
@@ -166,7 +166,7 @@ impl Sync {
             }
         }
         for holdings in news {
-            step.send(id, &Message::Announce(Announce(holdings)));
+            self.send(id, &Message::Announce(Announce(holdings)), step);
         }
     }
 
@@ -205,7 +205,7 @@ impl Sync {
         let name = share.name;
         if theirs.whole {
             let all = holdings(step.replica, ix, name, None);
-            step.send(id, &Message::Announce(Announce(all)));
+            self.send(id, &Message::Announce(Announce(all)), step);
         }
         self.disagreed(id, step);
         self.settle(id, ix, step);
@@ -267,7 +267,7 @@ impl Sync {
         let only = (share.known && !share.differs).then_some(&share.ahead);
         let holdings = holdings(step.replica, ix, share.name, only);
         self.pulls.insert(ix, id);
-        step.send(id, &Message::Pull(Pull(holdings)));
+        self.send(id, &Message::Pull(Pull(holdings)), step);
         true
     }
 

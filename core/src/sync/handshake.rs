@@ -27,7 +27,7 @@ impl Sync {
         let Some(link) = self.links.get(&id) else { return };
         let hello = Hello { protocol: PROTOCOL, nonce: link.nonce, boot, wanted };
         let tries = link.tries;
-        step.send(id, &Message::Hello(hello));
+        self.send(id, &Message::Hello(hello), step);
         let patience = self.patience(tries);
         if let Some(link) = self.links.get_mut(&id) {
             // Until the other end's offer is here, hello is said again.
@@ -109,7 +109,7 @@ impl Sync {
         let syncgroups: Vec<_> =
             link.offered.iter().map(|(name, ix)| Offered { name: *name, yours: yours(ix) }).collect();
         let offer = Offer { revision: link.revision, syncgroups };
-        step.send(id, &Message::Offer(offer));
+        self.send(id, &Message::Offer(offer), step);
         if is_new {
             self.share(id, step);
         }

@@ -27,9 +27,11 @@ use crate::replica::Replica;
 use crate::status::LinkStatus;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, View};
-use crate::syncgroup::group::Stage;
 use crate::time::{Millis, Mono};
 use crate::wire::{Entry, Holdings, Message};
+
+/// Bytes that small frames may take beyond a link's credit.
+const RESERVE: i64 = 4 << 20;
 
 /// All links.
 #[derive(Debug, Clone)]
@@ -52,20 +54,21 @@ pub(crate) struct Step<'s> {
     pub(crate) out: &'s mut Outbox,
 }
 
-impl Step<'_> {
-    /// Sends a message once everything that it may reveal is durable.
-    fn send(&mut self, link: LinkId, message: &Message) -> usize {
-        let frame = message.encode();
-        let size = frame.len();
-        self.gate.pass(self.replica.seq, Action::Send { link, frame }, self.out);
-        size
-    }
-}
-
 impl Sync {
     pub(crate) fn new(timing: Timing, mut dice: Dice) -> Self {
         let boot = dice.u64();
         Self { links: BTreeMap::new(), pulls: BTreeMap::new(), signed: Signed::new(), timing, dice, boot }
+    }
+
+    /// Sends a message once everything that it may reveal is durable. To a peer that asks more than it takes
+    /// answers nothing more is sent: for the exchange a lost frame, for this replica a bound (S-53).
+    pub(crate) fn send(&mut self, id: LinkId, message: &Message, step: &mut Step<'_>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.credit > -RESERVE {
+            let frame = message.encode();
+            link.credit -= i64::try_from(frame.len()).unwrap_or(i64::MAX);
+            step.gate.pass(step.replica.seq, Action::Send { link: id, frame }, step.out);
+        }
     }
 
     // ---- links come and go ----
@@ -245,9 +248,8 @@ impl Sync {
             for (author, checkpoint) in chunk.signed {
                 self.signed.insert((ix, author), checkpoint);
             }
-            let size = step.send(id, &Message::Deltas(chunk.deltas));
+            self.send(id, &Message::Deltas(chunk.deltas), step);
             if let Some(link) = self.links.get_mut(&id) {
-                link.credit -= i64::try_from(size).unwrap_or(i64::MAX);
                 link.tries = 0;
             }
         }
@@ -296,20 +298,15 @@ impl Sync {
         if link.hello.is_none() {
             return;
         }
-        for group in step.replica.groups.values() {
-            if let Stage::Joining(invitation) = &group.record.stage
-                && invitation.issuer().device() == link.device
-            {
-                let name = step.replica.name.clone();
-                let message = Message::Join { invitation: invitation.clone(), name };
-                step.gate.pass(
-                    step.replica.seq,
-                    Action::Send { link: id, frame: message.encode() },
-                    step.out,
-                );
-                link.join = Some(step.now + patience);
-            }
-        }
+        let requests = step.replica.groups.values().filter_map(|group| {
+            let (invitation, withdraw) = group.record.stage.request()?;
+            let name = step.replica.name.clone();
+            let is_theirs = invitation.issuer().device() == link.device;
+            is_theirs.then(|| Message::Join { invitation: invitation.clone(), name, withdraw })
+        });
+        let requests: Vec<_> = requests.collect();
+        link.join = (!requests.is_empty()).then_some(step.now + patience);
+        requests.iter().for_each(|request| self.send(id, request, step));
     }
 }
 

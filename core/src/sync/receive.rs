@@ -11,7 +11,7 @@ use crate::log::tree::{Known, Nodes, Tree};
 use crate::log::{Log, Proof};
 use crate::replica::plan::Plan;
 use crate::store::Fault;
-use crate::store::key::{AuthorIx, GroupIx};
+use crate::store::key::GroupIx;
 use crate::syncgroup::judge;
 use crate::time::{Hlc, Wall};
 use crate::wire::{Deltas, Run};
@@ -33,7 +33,6 @@ pub(crate) type Wrong = &'static str;
 /// A run that continues what is held, and is proven to be its author's.
 struct Verified {
     author: Author,
-    ix: AuthorIx,
     /// What was held before.
     base: Generation,
     generations: Vec<Encoded>,
@@ -72,7 +71,9 @@ pub(crate) fn receive(
         for run in &mut runs {
             while let Some(encoded) = run.generations.get(run.applied) {
                 let Some((records, past)) = ready(plan, group, run, encoded, wall)? else { break };
-                plan.append(group, run.ix, encoded, &records, past)?;
+                // Only now does the author get a number: who is not allowed anything leaves no trace.
+                let ix = plan.enter(run.author);
+                plan.append(group, ix, encoded, &records, past)?;
                 run.applied += 1;
                 received.applied += 1;
             }
@@ -82,7 +83,7 @@ pub(crate) fn receive(
         }
     }
     for run in runs.into_iter().filter(|run| run.applied > 0) {
-        let ix = run.ix;
+        let ix = plan.enter(run.author);
         plan.set_proof(group, ix, run.proof_of_applied()?);
     }
     Ok(Ok(received))
@@ -90,12 +91,7 @@ pub(crate) fn receive(
 
 /// Checks that a run continues the author's log and leads to what its author signed. `None` if there are
 /// more authors than this replica takes.
-fn verify(
-    plan: &mut Plan<'_>,
-    group: GroupIx,
-    run: Run,
-    held: Generation,
-) -> Result<Option<Verified>, Wrong> {
+fn verify(plan: &Plan<'_>, group: GroupIx, run: Run, held: Generation) -> Result<Option<Verified>, Wrong> {
     let Run { author, first, generations, proof } = run;
     let log = plan.author_ix(&author).and_then(|ix| plan.log(group, ix));
     let Log { mut tree, stamp, proof: known, .. } = log.cloned().unwrap_or_default();
@@ -124,8 +120,7 @@ fn verify(
     if !is_known && !id.is_some_and(|id| checkpoint.verify(&id, &author, keys)) {
         return Err("a checkpoint that its author did not sign");
     }
-    let ix = plan.enter(author);
-    Ok(Some(Verified { author, ix, base: held, generations: encoded, applied: 0, proof }))
+    Ok(Some(Verified { author, base: held, generations: encoded, applied: 0, proof }))
 }
 
 /// A generation's records and the metadata in its past, if all that it builds on is held, its time has come
@@ -170,7 +165,7 @@ fn ready(
     if parents.flatten().any(|parent| held(parent.author) < parent.generation) {
         return Ok(None);
     }
-    let past = plan.past_of(group, run.ix, &encoded.header.dependencies)?;
+    let past = plan.past_of(group, &run.author, &encoded.header.dependencies)?;
     let allowed = judge::is_allowed(plan, group, &run.author, generation, encoded, &records, &past);
     Ok(allowed.then_some((records, past)))
 }
@@ -207,5 +202,203 @@ impl Nodes for RunNodes<'_> {
             tree.append(*leaf);
         }
         Ok(tree.root())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::crypto::{Ed25519, Keys, SecretKey};
+    use crate::event::Command;
+    use crate::id::{CollectionId, Incarnation, Name, SyncgroupId};
+    use crate::log::Checkpoint;
+    use crate::log::generation::Header;
+    use crate::log::record::RowRecord;
+    use crate::replica::Replica;
+    use crate::store::{MemStore, Table, View};
+    use crate::syncgroup::command::{self, Means};
+
+    const WALL: Wall = Wall(1_000_000);
+
+    /// A replica with a syncgroup that has a collection.
+    struct Here {
+        replica: Replica,
+        store: MemStore,
+        id: SyncgroupId,
+        collection: CollectionId,
+    }
+
+    fn here() -> Here {
+        let name = Name::new("notes").unwrap();
+        let (keys, mut store) = (Keys::new(SecretKey([1; 32]), &Ed25519), MemStore::new());
+        let config = Config::new(name.clone());
+        let (mut replica, boot) = Replica::load(keys, &config, false, Incarnation(1), &store).unwrap();
+        store.apply(&boot);
+        let mut plan = Plan::new(&replica, &store);
+        let means = Means { wall: WALL, nonce: [1; 16], name: &name };
+        let (database, collections) = (name.clone(), alloc::vec![name.clone()]);
+        let create = Command::CreateSyncgroup { database, name: name.clone(), collections };
+        command::run(&mut plan, &means, create).unwrap();
+        let effects = plan.finish();
+        store.apply(&replica.apply(effects).unwrap());
+        let id = replica.groups.values().next().unwrap().record.id;
+        Here { replica, store, id, collection: CollectionId::of(&name) }
+    }
+
+    /// A log of single puts, as somebody with these keys would write and sign it.
+    fn run(here: &Here, keys: &Keys, count: u64, change: impl Fn(u64, &mut Header)) -> Run {
+        let author = Author { device: keys.device, incarnation: Incarnation(9) };
+        let mut tree = Tree::default();
+        let mut generations = Vec::new();
+        for n in 1..=count {
+            let mut header = Header {
+                stamp: Hlc((WALL.0 + n) << 16),
+                body: Hash::default(),
+                dependencies: Vec::new(),
+                batch: None,
+                acknowledged: None,
+            };
+            change(n, &mut header);
+            let record = Record::Row(RowRecord {
+                collection: here.collection,
+                key: alloc::vec![n as u8].into(),
+                parents: Vec::new(),
+                repeats: None,
+                pick: false,
+                value: Some(alloc::vec![1].into()),
+            });
+            let encoded = Encoded::write(header, &author, &[record]);
+            tree.append(encoded.leaf);
+            generations.push(encoded.bytes);
+        }
+        let checkpoint = Checkpoint::sign(&here.id, &author, &tree, keys);
+        Run { author, first: 1, generations, proof: Proof { checkpoint, completion: Vec::new() } }
+    }
+
+    fn take(here: &Here, runs: Vec<Run>) -> (Result<usize, Wrong>, bool) {
+        let mut plan = Plan::new(&here.replica, &here.store);
+        let deltas = Deltas { name: crate::hash::Tag::default(), runs };
+        let result = receive(&mut plan, 0, deltas, WALL).unwrap();
+        let is_trace = here.replica.clone().apply(plan.finish()).is_some();
+        (result.map(|received| received.applied), is_trace)
+    }
+
+    fn stranger() -> Keys {
+        Keys::new(SecretKey([2; 32]), &Ed25519)
+    }
+
+    /// Another incarnation of this device has its rights, once the genesis is in its past (S-2).
+    fn myself(here: &Here, count: u64, change: impl Fn(u64, &mut Header)) -> Run {
+        let genesis = here.replica.groups[&0].logs[&0].tree.root().tag();
+        let author = here.replica.author();
+        run(here, &here.replica.keys, count, |n, header| {
+            if n == 1 {
+                let dependency = crate::log::generation::Dependency { author, generation: 1, tag: genesis };
+                header.dependencies.push(dependency);
+            }
+            change(n, header);
+        })
+    }
+
+    #[test]
+    fn a_run_of_a_member_is_applied() {
+        let here = here();
+        let run = myself(&here, 3, |_, _| {});
+        assert_eq!(take(&here, alloc::vec![run]), (Ok(3), true));
+    }
+
+    #[test]
+    fn a_stranger_is_not_at_fault_and_leaves_no_trace() {
+        let here = here();
+        let run = run(&here, &stranger(), 3, |_, _| {});
+        assert_eq!(take(&here, alloc::vec![run]), (Ok(0), false));
+        assert_eq!(here.store.get(Table::Author, &[0, 0, 0, 1]).unwrap(), None);
+    }
+
+    #[test]
+    fn rights_that_are_not_in_the_past_do_not_count() {
+        let here = here();
+        // The same device, but what it wrote does not build on what admitted it.
+        let run = run(&here, &here.replica.keys, 1, |_, _| {});
+        assert_eq!(take(&here, alloc::vec![run]), (Ok(0), false));
+    }
+
+    #[test]
+    fn the_same_run_twice_in_a_chunk_counts_once() {
+        let here = here();
+        let run = myself(&here, 3, |_, _| {});
+        assert_eq!(take(&here, alloc::vec![run.clone(), run]), (Ok(3), true));
+    }
+
+    #[test]
+    fn what_a_sender_is_to_blame_for_is_told_by_name() {
+        let here = here();
+        let good = || myself(&here, 4, |_, _| {});
+        let mut cases: Vec<(Run, Wrong)> = Vec::new();
+        let mut add = |wrong, change: &dyn Fn(&mut Run)| {
+            let mut run = good();
+            change(&mut run);
+            cases.push((run, wrong));
+        };
+        let leads = "a run that does not lead to its checkpoint";
+        let signed = "a checkpoint that its author did not sign";
+        add(leads, &|run| drop(run.generations.pop()));
+        add(leads, &|run| run.generations.swap(0, 1));
+        add(leads, &|run| run.proof.completion.push(Hash::default()));
+        add(leads, &|run| run.proof.checkpoint.size += 1);
+        add(signed, &|run| run.author.incarnation = Incarnation(8));
+        add(signed, &|run| run.proof.checkpoint.key = stranger().public);
+        add("a run without generations", &|run| run.generations.clear());
+        add("a run without generations", &|run| run.first = 0);
+        cases.push((myself(&here, 2, |_, header| header.stamp = Hlc(7)), "a stamp not above the one before"));
+        for (run, wrong) in cases {
+            let swapped = run.generations.first() != good().generations.first();
+            let (result, is_trace) = take(&here, alloc::vec![run]);
+            assert!(!is_trace);
+            assert!(result == Err(wrong) || swapped && result.is_err(), "{result:?}, not {wrong}");
+        }
+    }
+
+    #[test]
+    fn a_gap_and_a_missing_cause_wait() {
+        let here = here();
+        let mut late = myself(&here, 4, |_, _| {});
+        late.generations.remove(0);
+        late.first = 2;
+        assert_eq!(take(&here, alloc::vec![late]), (Ok(0), false));
+        let other = Author { device: stranger().device, incarnation: Incarnation(3) };
+        let missing = myself(&here, 4, |n, header| {
+            if n == 3 {
+                let tag = crate::hash::Tag::default();
+                header.dependencies =
+                    alloc::vec![crate::log::generation::Dependency { author: other, generation: 1, tag }];
+            }
+        });
+        // The part before it is applied, and can be proven to others as far as it goes.
+        assert_eq!(take(&here, alloc::vec![missing]), (Ok(2), true));
+    }
+
+    #[test]
+    fn a_part_of_a_run_keeps_a_proof_of_just_that_part() {
+        let here = here();
+        for size in 1..12u64 {
+            let whole = myself(&here, size, |_, _| {});
+            let leaves: Vec<_> =
+                whole.generations.iter().map(|bytes| Encoded::read(bytes.clone()).unwrap()).collect();
+            for applied in 1..=size {
+                let mut tree = Tree::default();
+                leaves.iter().take(applied as usize).for_each(|g| drop(tree.append(g.leaf)));
+                let verified = Verified {
+                    author: whole.author,
+                    base: 0,
+                    generations: leaves.clone(),
+                    applied: applied as usize,
+                    proof: whole.proof.clone(),
+                };
+                let proof = verified.proof_of_applied().unwrap();
+                assert_eq!(tree.root_at(size, &proof.completion), Some(proof.checkpoint.root));
+            }
+        }
     }
 }

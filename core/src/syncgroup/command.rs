@@ -8,11 +8,12 @@ use super::{Invitation, JoinRefusal, Rights, Terms};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::event::Command;
 use crate::hash;
-use crate::id::{Address, Author, CollectionId, Generation, Name, PublicKey, SyncgroupId};
+use crate::id::{Address, Author, CollectionId, DeviceId, Generation, Name, PublicKey, SyncgroupId};
 use crate::limits;
 use crate::log::record::{MetaRecord, Record};
 use crate::replica::plan::Plan;
 use crate::replica::{Replica, Stop};
+use crate::store::Fault;
 use crate::time::Wall;
 
 /// What a command may use besides the replica.
@@ -92,7 +93,7 @@ fn active<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Refus
     match group.record.stage {
         Stage::Active => Ok(group),
         Stage::Joining(_) | Stage::Pending(_) => Err(Refusal::Pending),
-        Stage::Left | Stage::Refused(_) => Err(Refusal::NotMember),
+        _ => Err(Refusal::NotMember),
     }
 }
 
@@ -149,19 +150,20 @@ fn join(
         return Err(Refusal::Invitation("it has expired; ask for a new one").into());
     }
     let known = replica.group(&id);
-    let ix = match known {
-        None => new_group(replica)?,
-        Some(group) => match group.record.stage {
-            Stage::Active | Stage::Pending(_) => {
-                return Err(Refusal::AlreadyHere(group.record.database.clone()).into());
-            }
-            // A new invitation takes the place of the old one; what is here already stays.
-            Stage::Joining(_) | Stage::Left | Stage::Refused(_) => group.ix,
-        },
+    let (ix, stage) = match known.map(|group| (group, &group.record.stage)) {
+        None => (new_group(replica)?, Stage::Joining(invitation)),
+        Some((group, Stage::Active | Stage::Pending(_))) => {
+            return Err(Refusal::AlreadyHere(group.record.database.clone()).into());
+        }
+        // It is still a member: it only need not leave.
+        Some((group, Stage::Leaving(vector))) => (group.ix, Stage::Pending(vector.clone())),
+        // A new invitation takes the place of an old one; what is here already stays.
+        Some((group, _)) => (group.ix, Stage::Joining(invitation)),
     };
     let database = known.map_or(database, |group| group.record.database.clone());
-    plan.set_record(ix, GroupRecord { id, database, stage: Stage::Joining(invitation) });
-    plan.notice(Notice::Syncgroup { syncgroup: id, state: super::SyncgroupState::Joining });
+    let state = stage.state();
+    plan.set_record(ix, GroupRecord { id, database, stage });
+    plan.notice(Notice::Syncgroup { syncgroup: id, state });
     Ok(Outcome::Joining(id))
 }
 
@@ -169,64 +171,92 @@ fn leave(plan: &mut Plan<'_>, means: &Means<'_>, syncgroup: &SyncgroupId) -> Res
     let replica = plan.replica;
     let group = replica.group(syncgroup).ok_or(Refusal::NoSyncgroup(*syncgroup))?;
     let device = replica.keys.device;
-    match group.record.stage {
-        Stage::Left => return Ok(Outcome::Left(*syncgroup)),
-        Stage::Pending(_) => return Err(Refusal::Pending.into()),
-        Stage::Joining(_) | Stage::Refused(_) => {}
+    match &group.record.stage {
+        Stage::Left | Stage::Leaving(_) | Stage::Withdrawing(_) => {}
+        Stage::Refused(_) => move_to(plan, group, Stage::Left),
+        Stage::Joining(invitation) => move_to(plan, group, Stage::Withdrawing(invitation.clone())),
+        Stage::Pending(vector) => move_to(plan, group, Stage::Leaving(vector.clone())),
         Stage::Active => {
             let others = || group.metadata.joined().filter(|(member, _)| **member != device);
             let is_admin = group.metadata.rights(&device) == Some(Rights::Admin);
             if is_admin && others().count() > 0 && !others().any(|(_, rights)| rights == Rights::Admin) {
                 return Err(Refusal::LastAdmin.into());
             }
-            let stamp = plan.next_stamp(means.wall);
-            let grants = group.metadata.grants(&device);
-            plan.write(group.ix, stamp, &[Record::Meta(MetaRecord::Leave { grants })], None)?;
+            write_leave(plan, group, means.wall)?;
         }
     }
-    plan.set_record(group.ix, GroupRecord { stage: Stage::Left, ..group.record.clone() });
-    plan.notice(Notice::Syncgroup { syncgroup: *syncgroup, state: super::SyncgroupState::Left });
     Ok(Outcome::Left(*syncgroup))
 }
 
-/// An admin's answer to a request to join: what the newcomer must hold to be complete, or why not (S-32).
-/// Whether the syncgroup is here is told only to those who show an invitation of one of its admins.
+fn move_to(plan: &mut Plan<'_>, group: &Group, stage: Stage) {
+    let state = stage.state();
+    plan.set_record(group.ix, GroupRecord { stage, ..group.record.clone() });
+    plan.notice(Notice::Syncgroup { syncgroup: group.record.id, state });
+}
+
+fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
+    let device = plan.replica.keys.device;
+    let grants = plan.metadata(group.ix).map(|metadata| metadata.grants(&device)).unwrap_or_default();
+    let stamp = plan.next_stamp(wall);
+    plan.write(group.ix, stamp, &[Record::Meta(MetaRecord::Leave { grants })], None)?;
+    move_to(plan, group, Stage::Left);
+    Ok(())
+}
+
+/// What a device asks of the issuer of an invitation.
+pub(crate) struct Request<'r> {
+    pub(crate) invitation: &'r Invitation,
+    /// What it calls itself.
+    pub(crate) name: Name,
+    /// It has given up, and only wants to know whether it is a member.
+    pub(crate) withdraw: bool,
+}
+
+/// What a newcomer must hold to be complete, or why it is not admitted (S-32).
+pub(crate) type Answer = Result<Vec<(Author, Generation)>, JoinRefusal>;
+
+/// An admin's answer to a request. Whether the syncgroup is here is told only to those who show an invitation
+/// of one of its admins.
 pub(crate) fn admit(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
     key: &PublicKey,
-    name: Name,
-    invitation: &Invitation,
-) -> Result<Result<Vec<(Author, Generation)>, JoinRefusal>, Stop> {
+    request: Request<'_>,
+) -> Result<Answer, Stop> {
     let replica = plan.replica;
+    let Request { invitation, name, withdraw } = request;
     let (terms, device) = (&invitation.terms, key.device());
     let Ok(group) = active(replica, &terms.syncgroup) else { return Ok(Err(JoinRefusal::NotValid)) };
-    let is_admin = |device: &crate::id::DeviceId| group.metadata.rights(device) == Some(Rights::Admin);
+    let is_admin = |device: &DeviceId| group.metadata.rights(device) == Some(Rights::Admin);
     if !invitation.verify(&replica.keys)
         || !is_admin(&invitation.issuer.device())
         || !is_admin(&replica.keys.device)
     {
         return Ok(Err(JoinRefusal::NotValid));
     }
-    let used_by = group.metadata.used_by(&terms.nonce);
     let had = group.metadata.rights(&device);
-    // Asked again by whom it already served: the answer got lost.
-    let is_repeat = used_by == Some(&device) && had >= Some(terms.rights);
-    if !is_repeat {
-        if terms.expires <= means.wall {
-            return Ok(Err(JoinRefusal::Expired));
+    let refusal = if withdraw || had >= Some(terms.rights) {
+        Some(JoinRefusal::NotValid)
+    } else if terms.expires <= means.wall {
+        Some(JoinRefusal::Expired)
+    } else if !terms.reusable && group.metadata.is_used(&terms.nonce) {
+        Some(JoinRefusal::Used)
+    } else if group.logs.len() >= replica.limits.authors {
+        Some(JoinRefusal::Full)
+    } else {
+        None
+    };
+    match refusal {
+        // A member is one, whatever became of the invitation: the answer to an earlier request got lost.
+        Some(refusal) if had.is_none() => return Ok(Err(refusal)),
+        Some(_) => {}
+        None => {
+            let invitation = Some(terms.nonce);
+            let record = MetaRecord::Admit { key: *key, name, rights: terms.rights, invitation };
+            let stamp = plan.next_stamp(means.wall);
+            let version = plan.write(group.ix, stamp, &[Record::Meta(record)], None)?;
+            plan.notice(Notice::Admitted { syncgroup: terms.syncgroup, device, version });
         }
-        if !terms.reusable && used_by.is_some() {
-            return Ok(Err(JoinRefusal::Used));
-        }
-        if group.logs.len() >= replica.limits.authors {
-            return Ok(Err(JoinRefusal::Full));
-        }
-        let invitation = Some(terms.nonce);
-        let record = MetaRecord::Admit { key: *key, name, rights: terms.rights, invitation };
-        let stamp = plan.next_stamp(means.wall);
-        let version = plan.write(group.ix, stamp, &[Record::Meta(record)], None)?;
-        plan.notice(Notice::Admitted { syncgroup: terms.syncgroup, device, version });
     }
     Ok(Ok(vector(plan, group)))
 }
@@ -234,42 +264,41 @@ pub(crate) fn admit(
 /// What is held of a syncgroup, with what is being planned.
 fn vector(plan: &Plan<'_>, group: &Group) -> Vec<(Author, Generation)> {
     let own = plan.replica.author();
-    let mut vector: Vec<_> = group
-        .logs
-        .keys()
-        .map(|ix| plan.author(*ix))
-        .filter(|author| *author != own)
-        .map(|author| (author, plan.held(group.ix, &author)))
-        .collect();
-    vector.push((own, plan.held(group.ix, &own)));
+    let others = group.logs.keys().map(|ix| plan.author(*ix)).filter(|author| *author != own);
+    let authors = others.chain([own]);
+    let mut vector: Vec<_> = authors.map(|author| (author, plan.held(group.ix, &author))).collect();
     vector.sort();
     vector
 }
 
-/// A request to join was answered.
-pub(crate) fn answered(
-    plan: &mut Plan<'_>,
-    group: &Group,
-    answer: Result<Vec<(Author, Generation)>, JoinRefusal>,
-) {
-    let stage = match answer {
-        Ok(vector) => {
-            let complete = vector.iter().all(|(author, last)| plan.held(group.ix, author) >= *last);
-            if complete { Stage::Active } else { Stage::Pending(vector) }
+/// A request was answered.
+pub(crate) fn answered(plan: &mut Plan<'_>, group: &Group, answer: Answer, wall: Wall) -> Result<(), Fault> {
+    let leaving = matches!(group.record.stage, Stage::Withdrawing(_));
+    match answer {
+        Ok(vector) if leaving => arrive(plan, group, Stage::Leaving(vector), wall),
+        Ok(vector) => arrive(plan, group, Stage::Pending(vector), wall),
+        Err(refusal) => {
+            move_to(plan, group, if leaving { Stage::Left } else { Stage::Refused(refusal) });
+            Ok(())
         }
-        Err(refusal) => Stage::Refused(refusal),
-    };
-    let state = stage.state();
-    plan.set_record(group.ix, GroupRecord { stage, ..group.record.clone() });
-    plan.notice(Notice::Syncgroup { syncgroup: group.record.id, state });
+    }
 }
 
-/// Ends the pending state of a syncgroup that has become complete (S-32).
-pub(crate) fn complete(plan: &mut Plan<'_>, group: &Group) {
-    let Stage::Pending(vector) = &group.record.stage else { return };
-    if vector.iter().all(|(author, last)| plan.held(group.ix, author) >= *last) {
-        plan.set_record(group.ix, GroupRecord { stage: Stage::Active, ..group.record.clone() });
-        let state = super::SyncgroupState::Active;
-        plan.notice(Notice::Syncgroup { syncgroup: group.record.id, state });
+/// A syncgroup may have become complete here (S-32).
+pub(crate) fn complete(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
+    arrive(plan, group, group.record.stage.clone(), wall)
+}
+
+/// Moves to a stage, or past it if what it waits for is held.
+fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Result<(), Fault> {
+    let is_held = |vector: &[(Author, Generation)]| {
+        vector.iter().all(|(author, last)| plan.held(group.ix, author) >= *last)
+    };
+    match &stage {
+        Stage::Pending(vector) if is_held(vector) => move_to(plan, group, Stage::Active),
+        Stage::Leaving(vector) if is_held(vector) => write_leave(plan, group, wall)?,
+        _ if stage != group.record.stage => move_to(plan, group, stage),
+        _ => {}
     }
+    Ok(())
 }

@@ -22,16 +22,30 @@ pub(crate) enum Stage {
     /// Admitted; complete once this is held (S-32).
     Pending(Vec<(Author, Generation)>),
     Active,
+    /// Has given up on joining, but may have been admitted already: asks.
+    Withdrawing(Invitation),
+    /// Was admitted, and leaves as soon as this is held.
+    Leaving(Vec<(Author, Generation)>),
     Left,
     Refused(JoinRefusal),
 }
 
 impl Stage {
+    /// The invitation whose issuer is to be asked, and whether only to withdraw.
+    pub(crate) fn request(&self) -> Option<(&Invitation, bool)> {
+        match self {
+            Stage::Joining(invitation) => Some((invitation, false)),
+            Stage::Withdrawing(invitation) => Some((invitation, true)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn state(&self) -> SyncgroupState {
         match self {
             Stage::Joining(_) => SyncgroupState::Joining,
             Stage::Pending(_) => SyncgroupState::Pending,
             Stage::Active => SyncgroupState::Active,
+            Stage::Withdrawing(_) | Stage::Leaving(_) => SyncgroupState::Leaving,
             Stage::Left => SyncgroupState::Left,
             Stage::Refused(refusal) => SyncgroupState::Refused(*refusal),
         }
@@ -121,7 +135,7 @@ impl Group {
 
     /// Whether this device gives and takes generations of this syncgroup.
     pub(crate) fn is_shared(&self) -> bool {
-        matches!(self.record.stage, Stage::Active | Stage::Pending(_) | Stage::Left)
+        matches!(self.record.stage, Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Left)
     }
 
     /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). While

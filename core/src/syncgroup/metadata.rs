@@ -128,8 +128,8 @@ pub(crate) struct Metadata {
     name: Option<Name>,
     collections: BTreeMap<CollectionId, Name>,
     standings: BTreeMap<DeviceId, Standing>,
-    /// Invitations that were used, and by whom.
-    used: BTreeMap<[u8; 16], DeviceId>,
+    /// Invitations that were used.
+    used: BTreeSet<[u8; 16]>,
 }
 
 impl Metadata {
@@ -149,9 +149,7 @@ impl Metadata {
                 let device = key.device();
                 let grant = Grant { author: ix, version, stamp, rights: *rights, name: name.clone() };
                 self.standings.entry(device).or_default().grants.push(grant);
-                if let Some(nonce) = invitation {
-                    self.used.insert(*nonce, device);
-                }
+                self.used.extend(invitation);
             }
             MetaRecord::Leave { grants } => {
                 let end = End { author: ix, generation, grants: grants.iter().copied().collect() };
@@ -194,9 +192,9 @@ impl Metadata {
         self.standings.iter().filter_map(|(device, standing)| Some((device, standing.rights(|_, _| true)?)))
     }
 
-    /// Who used an invitation.
-    pub(crate) fn used_by(&self, nonce: &[u8; 16]) -> Option<&DeviceId> {
-        self.used.get(nonce)
+    /// Whether somebody has used an invitation.
+    pub(crate) fn is_used(&self, nonce: &[u8; 16]) -> bool {
+        self.used.contains(nonce)
     }
 
     /// Everybody who was ever admitted, by device.

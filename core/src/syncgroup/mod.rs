@@ -35,6 +35,9 @@ pub enum SyncgroupState {
     Pending,
     /// A full member.
     Active,
+    /// Not a member any more as far as this device goes, but others may still count it as one: that ends
+    /// when an admin can be asked, or what they know has arrived.
+    Leaving,
     /// Not a member any more; what is here can be read.
     Left,
     /// The request to join was refused.

@@ -23,10 +23,12 @@ pub(crate) enum Message {
     Pull(Pull),
     Announce(Announce),
     Deltas(Deltas),
-    /// A request to be admitted, sent to the issuer of the invitation.
+    /// A request to be admitted, sent to the issuer of the invitation; or, by whoever has given up on it, the
+    /// question whether it was admitted.
     Join {
         invitation: Invitation,
         name: Name,
+        withdraw: bool,
     },
     /// The answer: what the newcomer must hold to be complete.
     Joined {

@@ -336,3 +336,62 @@ fn stamps_from_too_far_ahead_wait_for_the_clock() {
     assert_eq!(world.text(1, id, "k").as_deref(), Some("from the future"));
     world.assert_same(id);
 }
+
+#[test]
+fn whoever_gives_up_on_joining_is_no_member_in_the_end() {
+    let mut world = World::new(2);
+    let id = world.create(0, "notes");
+    // Admitted, but the answer does not arrive.
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    let link = world.link(1, 0);
+    while world.info(0, id).members == 1 {
+        let (at, on, frame) = world.frames.pop_front().expect("a request to join");
+        world.event(at, Event::Received { link: on, frame });
+    }
+    world.unlink(link);
+    assert_eq!(world.state(1, id), SyncgroupState::Joining);
+    world.command(1, Command::Leave { syncgroup: id }).unwrap();
+    assert_eq!(world.state(1, id), SyncgroupState::Leaving);
+    world.link(0, 1);
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Left);
+    assert_eq!(world.info(0, id).members, 1);
+    // Never admitted: asking whether it was does not make it so, and does not use the invitation up.
+    let invitation = world.invite(0, id, Rights::Write);
+    for link in world.links_of(0) {
+        world.unlink(link);
+    }
+    world.ask_to_join(1, invitation.clone()).unwrap();
+    world.command(1, Command::Leave { syncgroup: id }).unwrap();
+    world.link(0, 1);
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Left);
+    assert_eq!(world.info(0, id).members, 1);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+}
+
+#[test]
+fn a_member_that_asks_again_with_a_used_invitation_stays_one() {
+    let mut world = World::new(3);
+    let id = world.create(0, "notes");
+    let used = world.invite(0, id, Rights::Write);
+    world.ask_to_join(2, used.clone()).unwrap();
+    world.link(0, 2);
+    world.run(10_000);
+    // Admitted, but the answer does not arrive; then another invitation, which is used up.
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    let link = world.link(1, 0);
+    while world.info(0, id).members == 2 {
+        let (at, on, frame) = world.frames.pop_front().expect("a request to join");
+        world.event(at, Event::Received { link: on, frame });
+    }
+    world.unlink(link);
+    world.ask_to_join(1, used).unwrap();
+    world.link(0, 1);
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+}

@@ -1,6 +1,6 @@
-//! Files that only their owner may read, written whole or not at all.
+//! Files that only their owner may read, written whole or not at all, and locks.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -45,5 +45,27 @@ pub(crate) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// A file that no other process, and nobody else in this one, may lock meanwhile.
+#[derive(Debug)]
+pub(crate) struct Locked(pub(crate) File);
+
+impl Locked {
+    /// Locks a file; `None` if it is locked already.
+    pub(crate) fn new(file: File) -> io::Result<Option<Self>> {
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Drop for Locked {
+    /// Closing the file is not enough: a process that is being started at this moment has a copy of it.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
     }
 }

@@ -10,14 +10,13 @@
 //! restored from one: it does not continue what this device last wrote (S-2). The file outside is locked
 //! while it stands for an open directory, so that of two copies only one can continue.
 
-use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use driftless::{CommitSeq, DeviceId};
 
 use crate::error::OpenError;
-use crate::files;
+use crate::files::{self, Locked};
 
 const TITLE: &[u8; 8] = b"drift mk";
 /// Title, token, number and check: less than a sector, so that a disk writes it whole.
@@ -60,7 +59,7 @@ impl Mark {
 #[derive(Debug)]
 pub(crate) struct MarkFile {
     path: PathBuf,
-    file: File,
+    file: Locked,
 }
 
 /// Why a mark cannot be kept somewhere.
@@ -76,30 +75,27 @@ impl MarkFile {
     /// Opens the file, made empty if it is not there, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, NoMark> {
         let file = files::open_private(path).map_err(NoMark::Io)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_path_buf(), file }),
-            Err(TryLockError::WouldBlock) => Err(NoMark::Locked),
-            Err(TryLockError::Error(error)) => Err(NoMark::Io(error)),
-        }
+        let file = Locked::new(file).map_err(NoMark::Io)?.ok_or(NoMark::Locked)?;
+        Ok(Self { path: path.to_path_buf(), file })
     }
 
     /// What it says; `None` if it is new, or was not written by this code.
     pub(crate) fn read(&mut self) -> io::Result<Option<Mark>> {
         let mut bytes = Vec::with_capacity(SIZE);
-        self.file.seek(SeekFrom::Start(0))?;
-        (&self.file).take(SIZE as u64 + 1).read_to_end(&mut bytes)?;
+        self.file.0.seek(SeekFrom::Start(0))?;
+        (&self.file.0).take(SIZE as u64 + 1).read_to_end(&mut bytes)?;
         Ok(Mark::from_bytes(&bytes))
     }
 
     /// Writes it in place. It reaches the disk when the system likes, or at [`MarkFile::sync`].
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(&mark.to_bytes())
+        self.file.0.seek(SeekFrom::Start(0))?;
+        self.file.0.write_all(&mark.to_bytes())
     }
 
     /// Makes it durable, its name too.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.file.0.sync_all()?;
         self.path.parent().map_or(Ok(()), files::sync_dir)
     }
 

@@ -9,7 +9,7 @@
 //!   damaged/     what was cut off where the store was damaged
 //! ```
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use driftless::{CommitSeq, Continuity, Identity};
 
 use crate::error::{Attempt, OpenError};
+use crate::files::Locked;
 use crate::journal::{Journals, Trouble};
 use crate::key::DeviceKey;
 use crate::mark::{self, Mark, MarkFile, NoMark};
@@ -195,20 +196,16 @@ impl Dir<'_> {
     }
 
     /// Takes the lock, and leaves the number of this process for others to read.
-    fn lock(&self) -> Result<File, OpenError> {
+    fn lock(&self) -> Result<Locked, OpenError> {
         let path = self.path.join("lock");
-        let mut file = files::open_private(&path).attempt("open", &path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(self.in_use()),
-            Err(TryLockError::Error(error)) => return Err(error).attempt("lock", &path),
-        }
+        let file = files::open_private(&path).attempt("open", &path)?;
+        let Some(mut lock) = Locked::new(file).attempt("lock", &path)? else { return Err(self.in_use()) };
         let note = |file: &mut File| {
             file.set_len(0)?;
             writeln!(file, "{}", std::process::id())
         };
-        note(&mut file).attempt("write", &path)?;
-        Ok(file)
+        note(&mut lock.0).attempt("write", &path)?;
+        Ok(lock)
     }
 
     fn in_use(&self) -> OpenError {
@@ -286,7 +283,11 @@ impl Dir<'_> {
         if draft.exists() {
             fs::remove_dir_all(&draft).attempt("remove what a crash left in", &draft)?;
         }
-        drop(self.start(&draft)?);
+        // The engine numbers its batches from 0, and forgets other snapshots while it holds one of number 0.
+        // With a batch at the start there is none.
+        let engine = self.start(&draft)?;
+        engine.resume_at(0).map_err(|error| self.unusable(&error))?;
+        drop(engine);
         fs::rename(&draft, path).and_then(|()| files::sync_dir(self.path)).attempt("create", path)
     }
 

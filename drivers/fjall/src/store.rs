@@ -21,6 +21,7 @@ use fjall::{
     AbstractTree, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable,
 };
 
+use crate::files::Locked;
 use crate::journal;
 use crate::mark::{Mark, MarkFile};
 
@@ -74,7 +75,7 @@ impl Engine {
         Ok((*value).try_into().ok().map(u64::from_be_bytes))
     }
 
-    /// Notes that the journals do not hold every commit before this one.
+    /// Begins, or begins anew: the journals need not hold the commits up to this one.
     pub(crate) fn resume_at(&self, last: u64) -> fjall::Result<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
         batch.insert(&self.keyspace, LAST_COMMIT, last.to_be_bytes());
@@ -123,7 +124,7 @@ struct Shared {
     /// The first failure. The system may have dropped what it could not write, so nothing is written after.
     failure: Mutex<Option<String>>,
     durable: Mutex<Durable>,
-    _lock: File,
+    _lock: Locked,
 }
 
 impl fmt::Debug for Shared {
@@ -147,7 +148,7 @@ impl FjallStore {
         mark: Mark,
         inside: MarkFile,
         outside: Option<MarkFile>,
-        lock: File,
+        lock: Locked,
     ) -> Self {
         let seq = mark.durable;
         let durable = Mutex::new(Durable { journal: None, mark, inside, outside });

@@ -196,7 +196,7 @@ impl Subject for Subjected {
     fn crash(&mut self, store: Broken) -> Result<Broken, String> {
         let left = store.left();
         *store.disk.lock().unwrap() = left;
-        let again = Broken::open(self.0, store.disk.clone());
+        let again = Broken::open(self.0, store.disk);
         if self.0 == Defect::ForgetsTheNumber {
             again.applied.store(0, Ordering::Relaxed);
         }

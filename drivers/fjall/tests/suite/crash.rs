@@ -13,17 +13,13 @@ use crate::process;
 /// Kills of the normal test; `DRIFTLESS_CRASHES` asks for more, `DRIFTLESS_SEED` for other moments.
 const CRASHES: u64 = 40;
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 #[test]
 fn a_killed_process_leaves_a_prefix_that_holds_all_that_it_called_durable() {
-    let seed = number("DRIFTLESS_SEED", 1);
+    let seed = process::number("DRIFTLESS_SEED", 1);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let home = Home::new();
     let (mut last, mut continued) = (0, 0);
-    for crash in 0..number("DRIFTLESS_CRASHES", CRASHES) {
+    for crash in 0..process::number("DRIFTLESS_CRASHES", CRASHES) {
         let mut child = process::start("crash::writer", &home.path(""));
         let mut lines = process::hear(child.stdout.take().unwrap());
         // Most are killed at work, some while they open the directory.
@@ -31,7 +27,7 @@ fn a_killed_process_leaves_a_prefix_that_holds_all_that_it_called_durable() {
             std::thread::sleep(Duration::from_micros(u64::from(rng.next_u32() % 20_000)));
             Vec::new()
         } else {
-            lines.by_ref().take(1 + rng.next_u32() as usize % 30).collect()
+            lines.by_ref().take(1 + rng.next_u32() as usize % 200).collect()
         };
         std::thread::sleep(Duration::from_micros(u64::from(rng.next_u32() % 10_000)));
         child.kill().unwrap();

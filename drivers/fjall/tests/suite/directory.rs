@@ -1,1 +1,258 @@
+//! Opening, locking, keys, and what shows that a store continues (S-1, S-2).
 
+use std::fs;
+use std::path::Path;
+
+use driftless::store::Store;
+use driftless::{CommitSeq, Continuity};
+use driftless_fjall::{Doubt, OpenError, Options, open};
+
+use crate::history::{Home, copy, extend, verify};
+use crate::process;
+
+#[test]
+fn a_new_directory_is_private_and_its_store_is_empty_and_unknown() {
+    let home = Home::new();
+    let opened = home.open().unwrap();
+    assert_eq!(opened.store.seq(), CommitSeq(0));
+    assert_eq!(opened.identity.continuity, Continuity::Unknown);
+    assert_eq!(opened.doubt, Some(Doubt::New));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&home.data()), 0o700);
+        assert_eq!(mode(&home.data().join("device.key")), 0o600);
+    }
+}
+
+#[test]
+fn a_directory_that_opens_again_continues_with_the_same_key() {
+    let home = Home::new();
+    let first = home.open().unwrap();
+    let secret = first.identity.secret;
+    drop(first.store);
+    for n in 1..4 {
+        let mut opened = home.open().unwrap();
+        assert_eq!((opened.identity.continuity, opened.doubt), (Continuity::Shown, None));
+        assert_eq!(opened.identity.secret, secret);
+        assert_eq!(opened.store.seq(), CommitSeq(10 * (n - 1)));
+        extend(&mut opened.store, 10);
+        verify(&opened.store).unwrap();
+        opened.store.syncer()().unwrap();
+    }
+}
+
+#[test]
+fn a_directory_set_back_to_an_earlier_copy_does_not_continue() {
+    let home = Home::with_commits(10);
+    copy(&home.data(), &home.path("backup"));
+    let mut opened = home.open().unwrap();
+    assert_eq!(opened.doubt, None);
+    extend(&mut opened.store, 10);
+    opened.store.syncer()().unwrap();
+    drop(opened);
+
+    fs::remove_dir_all(home.data()).unwrap();
+    copy(&home.path("backup"), &home.data());
+    let opened = home.open().unwrap();
+    assert_eq!(opened.identity.continuity, Continuity::Unknown);
+    assert_eq!(opened.doubt, Some(Doubt::OtherToken));
+    verify(&opened.store).unwrap();
+    drop(opened);
+    assert_eq!(home.open().unwrap().doubt, None, "from then on it is the one that continues");
+}
+
+#[test]
+fn a_copy_made_while_the_directory_was_open_does_not_continue_either() {
+    let home = Home::new();
+    let mut store = home.open().unwrap().store;
+    extend(&mut store, 10);
+    store.syncer()().unwrap();
+    copy(&home.data(), &home.path("backup"));
+    extend(&mut store, 10);
+    store.syncer()().unwrap();
+    drop(store);
+
+    fs::remove_dir_all(home.data()).unwrap();
+    copy(&home.path("backup"), &home.data());
+    let doubt = Doubt::Behind { shown: CommitSeq(10), durable: CommitSeq(20) };
+    assert_eq!(home.open().unwrap().doubt, Some(doubt));
+}
+
+#[test]
+fn of_two_copies_only_one_continues() {
+    let home = Home::with_commits(10);
+    copy(&home.data(), &home.path("copy"));
+    let first = open(&home.path("copy"), home.options()).unwrap();
+    assert_eq!(first.doubt, None);
+    let second = home.open().unwrap();
+    assert_eq!(second.doubt, Some(Doubt::OtherCopyOpen));
+    drop((first, second));
+    assert_eq!(open(&home.path("copy"), home.options()).unwrap().doubt, None);
+    assert_eq!(home.open().unwrap().doubt, Some(Doubt::OtherToken));
+}
+
+#[test]
+fn without_a_place_for_the_mark_the_directory_opens_in_doubt() {
+    let home = Home::with_commits(10);
+    fs::remove_dir_all(home.state()).unwrap();
+    assert_eq!(home.open().unwrap().doubt, Some(Doubt::NoMarkOutside));
+
+    fs::remove_dir_all(home.state()).unwrap();
+    fs::write(home.state(), "a file where a directory should be").unwrap();
+    let opened = home.open().unwrap();
+    assert!(matches!(opened.doubt, Some(Doubt::NoPlaceOutside(_))), "{:?}", opened.doubt);
+    assert_eq!(opened.identity.continuity, Continuity::Unknown);
+    verify(&opened.store).unwrap();
+}
+
+#[test]
+fn a_store_without_its_own_mark_opens_in_doubt() {
+    let home = Home::with_commits(10);
+    fs::write(home.data().join("mark"), "no mark").unwrap();
+    assert_eq!(home.open().unwrap().doubt, Some(Doubt::NoMark));
+    assert_eq!(home.open().unwrap().doubt, None);
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_directory() {
+    let home = Home::new();
+    let mut child = process::start("directory::holder", &home.path(""));
+    let mut lines = process::hear(child.stdout.take().unwrap());
+    assert_eq!(lines.next().as_deref(), Some("open"));
+    let error = home.open().unwrap_err();
+    assert!(matches!(error, OpenError::InUse { holder: Some(id), .. } if id == child.id()), "{error}");
+    assert!(error.to_string().contains(&format!("in use by process {}: stop it", child.id())), "{error}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    home.open().unwrap();
+}
+
+#[test]
+#[ignore = "a role that another test starts as a process"]
+fn holder() {
+    let Some(home) = process::dir() else { return };
+    let _opened = open(&home.join("data"), Options::new().state_dir(home.join("state"))).unwrap();
+    process::say("open");
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+#[test]
+fn snapshots_and_syncers_keep_the_directory_locked() {
+    let home = Home::with_commits(10);
+    let store = home.open().unwrap().store;
+    let (snapshot, syncer) = (store.snapshot(), store.syncer());
+    drop(store);
+    assert!(matches!(home.open(), Err(OpenError::InUse { .. })));
+    drop(snapshot);
+    assert!(matches!(home.open(), Err(OpenError::InUse { .. })));
+    drop(syncer);
+    home.open().unwrap();
+}
+
+#[test]
+fn a_directory_with_other_things_in_it_is_left_alone() {
+    let home = Home::new();
+    fs::create_dir_all(home.data()).unwrap();
+    fs::write(home.data().join("thesis.txt"), "years of work").unwrap();
+    let error = home.open().unwrap_err();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    assert_eq!(fs::read_dir(home.data()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_damaged_or_missing_key_is_named_and_never_replaced() {
+    let home = Home::with_commits(10);
+    let path = home.data().join("device.key");
+    let key = fs::read_to_string(&path).unwrap();
+    let other = |text: String| {
+        fs::write(&path, &text).unwrap();
+        let error = home.open().unwrap_err();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text, "the file is left as it is");
+        error
+    };
+    let secret = key.rfind("secret ").unwrap() + 7;
+    let digit = if key.as_bytes()[secret] == b'0' { "1" } else { "0" };
+    for text in [
+        String::new(),
+        key[..key.len() - 10].into(),
+        key[..20].into(),
+        format!("{}{digit}{}", &key[..secret], &key[secret + 1..]),
+        key.replace("driftless", "something"),
+        "\u{fffd}".repeat(50),
+    ] {
+        let error = other(text);
+        assert!(matches!(error, OpenError::KeyDamaged { .. }), "{error}");
+        assert!(error.to_string().contains("restore the key file"), "{error}");
+    }
+    fs::remove_file(&path).unwrap();
+    let error = home.open().unwrap_err();
+    assert!(matches!(error, OpenError::KeyMissing { .. }), "{error}");
+    assert!(!path.exists());
+    fs::write(&path, key).unwrap();
+    verify(&home.open().unwrap().store).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_named() {
+    let home = Home::with_commits(1);
+    fs::write(home.data().join("format"), "driftless data directory 2\n").unwrap();
+    let error = home.open().unwrap_err();
+    assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_store_that_shows_less_than_was_durable_is_named_with_both_numbers() {
+    let home = Home::with_commits(10);
+    copy(&home.data().join("store"), &home.path("store"));
+    let mut store = home.open().unwrap().store;
+    extend(&mut store, 20);
+    store.syncer()().unwrap();
+    drop(store);
+    fs::remove_dir_all(home.data().join("store")).unwrap();
+    copy(&home.path("store"), &home.data().join("store"));
+
+    for _ in 0..2 {
+        let error = home.open().unwrap_err();
+        let (shown, durable) = (CommitSeq(10), CommitSeq(30));
+        let expected =
+            matches!(error, OpenError::SetBack { shown: s, durable: d, .. } if (s, d) == (shown, durable));
+        assert!(expected, "{error}");
+        let words = error.to_string();
+        assert!(
+            words.contains("commit 10") && words.contains("commit 30") && words.contains("restore"),
+            "{words}"
+        );
+    }
+    let opened = open(&home.data(), home.options().accept_loss(true)).unwrap();
+    let doubt = Doubt::LossAccepted { shown: CommitSeq(10), durable: CommitSeq(30) };
+    assert_eq!((opened.identity.continuity, opened.doubt), (Continuity::Unknown, Some(doubt)));
+    verify(&opened.store).unwrap();
+    drop(opened.store);
+    assert_eq!(home.open().unwrap().doubt, None);
+}
+
+#[test]
+fn a_store_that_is_gone_is_not_silently_made_anew() {
+    let home = Home::with_commits(10);
+    fs::remove_dir_all(home.data().join("store")).unwrap();
+    let error = home.open().unwrap_err();
+    assert!(
+        matches!(error, OpenError::SetBack { shown: CommitSeq(0), durable: CommitSeq(10), .. }),
+        "{error}"
+    );
+    let opened = open(&home.data(), home.options().accept_loss(true)).unwrap();
+    assert_eq!(opened.store.seq(), CommitSeq(0));
+    assert_eq!(opened.identity.continuity, Continuity::Unknown);
+}
+
+#[test]
+fn what_a_crash_left_of_making_a_store_is_swept_away() {
+    let home = Home::with_commits(0);
+    fs::rename(home.data().join("store"), home.data().join("store.new")).unwrap();
+    fs::remove_file(home.data().join("store.new/version")).unwrap();
+    let opened = home.open().unwrap();
+    assert_eq!(opened.doubt, Some(Doubt::New));
+    assert!(!home.data().join("store.new").exists());
+}

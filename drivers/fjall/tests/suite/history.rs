@@ -27,7 +27,7 @@ pub(crate) fn commit(n: u64) -> Commit {
 
 /// Most are small, a few are larger than a page, and now and then one is kept apart from its key.
 fn size(n: u64) -> usize {
-    match n % 97 {
+    match n % 41 {
         0 => 300_000,
         1..6 => 9_000,
         _ => 150,

@@ -41,3 +41,8 @@ pub(crate) fn hear(out: ChildStdout) -> impl Iterator<Item = String> {
         .map_while(Result::ok)
         .filter_map(|line| line.strip_prefix("> ").map(Into::into))
 }
+
+/// A number that the environment may set, for longer or other runs.
+pub(crate) fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}

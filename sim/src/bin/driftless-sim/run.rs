@@ -1,0 +1,146 @@
+//! `driftless-sim run`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args as ClapArgs;
+use driftless_sim::suite::{Seeds, Shard, Suite, Summary};
+use driftless_sim::{Outcome, Plan, Profile, report};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::Trouble;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Which seeds, from A up to and without B.
+    #[arg(long, value_name = "A..B", default_value = "0..200", conflicts_with = "minutes")]
+    seeds: Seeds,
+    /// For how long, instead: seeds from 0 on until the time is over.
+    #[arg(long, value_name = "M")]
+    minutes: Option<f64>,
+    /// How many runs at a time.
+    #[arg(long, value_name = "N", default_value_t = jobs())]
+    jobs: usize,
+    /// What plans are drawn from: default, calm, harsh, crashes, network or large.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    profile: String,
+    /// Only one of several equal parts of the seeds.
+    #[arg(long, value_name = "i/n", default_value = "0/1")]
+    shard: Shard,
+    /// Run each seed twice, and compare.
+    #[arg(long)]
+    check_determinism: bool,
+    /// Print a line of JSON for each run, and one for the suite.
+    #[arg(long)]
+    json: bool,
+    /// Where plans of failed runs are written.
+    #[arg(long, value_name = "DIR", default_value = "driftless-failures")]
+    failures: PathBuf,
+}
+
+fn jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many failures are printed in full: the first say what is wrong, the rest say how often.
+const PRINTED: usize = 10;
+
+pub(crate) fn run(args: &Args) -> Result<bool, Trouble> {
+    let profile: Profile = args.profile.parse()?;
+    let limit = args.minutes.map(|minutes| Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0));
+    let suite = Suite {
+        profile,
+        seeds: if limit.is_some() { 0..u64::MAX } else { args.seeds.0.clone() },
+        shard: args.shard,
+        jobs: args.jobs,
+        check_determinism: args.check_determinism,
+    };
+    let start = Instant::now();
+    let bar = bar(args, &suite, limit);
+    let (mut runs, mut failures, mut trouble) = (0_u64, 0, None);
+    let more = || limit.is_none_or(|limit| start.elapsed() < limit);
+    let summary = suite.run(&more, &mut |outcome| {
+        if let Err(error) = finished(args, &suite, outcome, &bar, &mut failures) {
+            trouble.get_or_insert(error);
+        }
+        match limit {
+            Some(limit) => bar.set_position(start.elapsed().min(limit).as_millis() as u64),
+            None => bar.inc(1),
+        }
+        runs += 1;
+        let rate = runs as f64 / start.elapsed().as_secs_f64().max(0.001);
+        bar.set_message(format!("{rate:.1} seeds/s, {failures} failed"));
+    });
+    bar.finish_and_clear();
+    if let Some(error) = trouble {
+        return Err(error);
+    }
+    conclude(args, &summary, start.elapsed());
+    Ok(summary.passed())
+}
+
+fn conclude(args: &Args, summary: &Summary, took: Duration) {
+    if args.json {
+        println!("{}", serde_json::json!({ "summary": summary, "passed": summary.passed() }));
+        return;
+    }
+    println!("{}", report::table(summary));
+    println!("{}", report::verdict(summary));
+    let seconds = took.as_secs_f64().max(0.001);
+    println!("took {seconds:.1} s, {:.0} seeds per minute", summary.runs as f64 * 60.0 / seconds);
+    if summary.failed.len() > PRINTED {
+        println!("failed: {:?}", summary.failed);
+    }
+}
+
+/// A run has ended: its line, and if it failed, its plan and its story.
+fn finished(
+    args: &Args,
+    suite: &Suite,
+    outcome: &Outcome,
+    bar: &ProgressBar,
+    failures: &mut usize,
+) -> Result<(), Trouble> {
+    if args.json {
+        let line = serde_json::to_string(outcome)?;
+        // Whoever reads may have gone: then there is nobody to tell.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+    if outcome.failure.is_none() {
+        return Ok(());
+    }
+    *failures += 1;
+    let path = keep(args, &Plan::draw(outcome.seed, &suite.profile))?;
+    let story = report::failed(outcome, &format!("driftless-sim replay {}", path.display()));
+    if let Some(story) = story.filter(|_| *failures <= PRINTED) {
+        bar.suspend(|| eprintln!("{story}\n"));
+    }
+    Ok(())
+}
+
+/// Writes the plan of a failed run to a file.
+fn keep(args: &Args, plan: &Plan) -> Result<PathBuf, Trouble> {
+    let path = args.failures.join(format!("{}-{}.plan", args.profile, plan.seed));
+    let trouble =
+        |cause| Trouble::File { what: "write the plan to", path: path.display().to_string(), cause };
+    std::fs::create_dir_all(&args.failures).map_err(trouble)?;
+    std::fs::write(&path, plan.to_string()).map_err(trouble)?;
+    Ok(path)
+}
+
+fn bar(args: &Args, suite: &Suite, limit: Option<Duration>) -> ProgressBar {
+    if args.json || !std::io::stderr().is_terminal() {
+        return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    }
+    let length = match limit {
+        Some(limit) => limit.as_millis() as u64,
+        None => suite.len(),
+    };
+    let bar = ProgressBar::new(length);
+    // The template is a constant of this function; if it were wrong the bar would merely be plain.
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,178 @@
+//! What a run exercised. A suite in which something interesting never happened has proven little, so the
+//! places where it happens are counted, and a suite that is large enough fails if one stays at zero.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+macro_rules! points {
+    ($($(#[doc = $doc:literal])+ $point:ident = $name:literal $(, from $least:literal)?;)+) => {
+        /// Something worth seeing in some run.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+        #[non_exhaustive]
+        pub enum Point { $($(#[doc = $doc])+ #[serde(rename = $name)] $point,)+ }
+
+        impl Point {
+            /// All of them, in the order of the report.
+            pub const ALL: &'static [Point] = &[$(Point::$point,)+];
+
+            /// A short name.
+            pub fn name(self) -> &'static str {
+                match self { $(Point::$point => $name,)+ }
+            }
+
+            /// How many seeds a suite of the default profile has at least when it must have seen this;
+            /// `None` if it is counted only.
+            pub fn required_from(self) -> Option<u64> {
+                match self { $(Point::$point => { #[allow(unused_mut, unused_assignments)] let mut least = None; $(least = Some($least);)? least })+ }
+            }
+        }
+    };
+}
+
+points! {
+    /// A batch was written.
+    Write = "write", from 10;
+    /// A batch over rows of several collections.
+    BatchOverCollections = "batch over two collections", from 50;
+    /// A batch that became generations in several syncgroups.
+    BatchOverSyncgroups = "batch over two syncgroups", from 100;
+    /// A row was deleted.
+    Delete = "delete", from 50;
+    /// A row that was not there was deleted, which wrote nothing.
+    DeleteOfNothing = "delete of nothing", from 100;
+    /// A batch with a precondition that held.
+    PreconditionHeld = "precondition held", from 100;
+    /// A batch with a precondition that did not hold.
+    PreconditionFailed = "precondition failed", from 100;
+    /// A write was refused because the syncgroup had not arrived.
+    RefusedPending = "write refused: pending", from 300;
+    /// A write was refused for lack of rights.
+    RefusedForbidden = "write refused: rights", from 300;
+    /// A write was refused because the device had left.
+    RefusedNotMember = "write refused: not a member", from 300;
+    /// Readers saw a row with two heads.
+    TwoHeads = "conflict, two heads", from 50;
+    /// Readers saw a row with three heads or more.
+    ThreeHeads = "conflict, three heads", from 300;
+    /// Concurrent heads that say the same, which is no conflict.
+    SameContent = "same content, no conflict";
+    /// A conflict in which a deletion takes part.
+    DeletionInConflict = "conflict with a deletion", from 300;
+    /// A write closed a conflict.
+    ConflictClosed = "conflict closed by a write", from 300;
+    /// A device was admitted.
+    Admitted = "admitted", from 10;
+    /// A device asked to join while the network was cut.
+    JoinInPartition = "join in a partition", from 300;
+    /// A request to join was refused.
+    JoinRefused = "join refused", from 300;
+    /// A device left a syncgroup.
+    Left = "left", from 100;
+    /// A collection was added later.
+    CollectionAdded = "collection added", from 100;
+    /// One device had syncgroups in two databases.
+    TwoDatabases = "two databases", from 100;
+    /// A replica got generations of an author to whom it had no link.
+    Relayed = "relayed by a third", from 50;
+    /// The process died.
+    Crash = "crash", from 50;
+    /// It died with commits that were not durable, and all of them survived.
+    CrashKeptAll = "crash that kept all commits", from 300;
+    /// It died with commits that were not durable, and some were lost.
+    CrashLostCommits = "crash that lost commits", from 100;
+    /// A crash took generations of the device itself.
+    CrashLostOwn = "crash that lost own writes", from 100;
+    /// It died after a commit, before the rest of what the core asked for was done.
+    CrashMidway = "crash midway through actions", from 100;
+    /// A restart with proof that the store continues.
+    RestartShown = "restart, continuity shown", from 50;
+    /// A restart without.
+    RestartUnknown = "restart, new incarnation", from 100;
+    /// A clean shutdown came to its end.
+    Shutdown = "clean shutdown", from 100;
+    /// A batch was written while the network was cut.
+    PartitionDuringWrite = "write in a partition", from 50;
+    /// The network was cut in one direction only.
+    OneWayPartition = "one-way partition", from 100;
+    /// A link broke.
+    LinkBroken = "link broken", from 50;
+    /// A link broke with frames on the way.
+    LinkBrokenMidway = "link broken with frames in flight", from 100;
+    /// An attempt to connect failed.
+    ConnectFailed = "connect failed", from 50;
+    /// A frame was lost.
+    FrameLost = "frame lost", from 50;
+    /// A frame arrived a second time.
+    FrameTwice = "frame delivered twice", from 50;
+    /// A frame arrived before one that was sent earlier.
+    FrameOvertook = "frame overtook another", from 50;
+    /// A frame was larger than the credit that the link had.
+    CreditOverdrawn = "credit overdrawn";
+    /// A run with Ed25519 signatures.
+    RealSignatures = "real signatures", from 300;
+}
+
+impl Serialize for Point {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// How often each [`Point`] came up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Coverage(BTreeMap<Point, u64>);
+
+impl Coverage {
+    /// Counts one more.
+    pub(crate) fn hit(&mut self, point: Point) {
+        *self.0.entry(point).or_default() += 1;
+    }
+
+    /// How often it came up.
+    pub fn count(&self, point: Point) -> u64 {
+        self.0.get(&point).copied().unwrap_or(0)
+    }
+
+    /// Adds what another run saw.
+    pub fn merge(&mut self, other: &Coverage) {
+        for (point, count) in &other.0 {
+            *self.0.entry(*point).or_default() += count;
+        }
+    }
+
+    /// What a suite of so many seeds should have seen and did not.
+    pub fn missing(&self, seeds: u64) -> Vec<Point> {
+        let due = |point: &&Point| point.required_from().is_some_and(|least| seeds >= least);
+        Point::ALL.iter().filter(due).copied().filter(|point| self.count(*point) == 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_suite_misses_what_never_happened_and_a_small_one_does_not() {
+        let mut coverage = Coverage::default();
+        for point in Point::ALL.iter().filter(|point| **point != Point::ThreeHeads) {
+            coverage.hit(*point);
+        }
+        assert_eq!(coverage.missing(1_000), [Point::ThreeHeads]);
+        assert_eq!(coverage.missing(20), []);
+        let mut sum = Coverage::default();
+        sum.merge(&coverage);
+        sum.merge(&coverage);
+        assert_eq!(sum.count(Point::Crash), 2);
+    }
+
+    #[test]
+    fn coverage_is_read_back_as_it_was_written() {
+        let mut coverage = Coverage::default();
+        coverage.hit(Point::TwoHeads);
+        let text = serde_json::to_string(&coverage).unwrap();
+        assert_eq!(text, r#"{"conflict, two heads":1}"#);
+        assert_eq!(serde_json::from_str::<Coverage>(&text).unwrap(), coverage);
+    }
+}

@@ -1,0 +1,308 @@
+//! The reference model: what replicas should show, said as plainly as possible.
+//!
+//! It keeps every generation that was ever written, each with what its author knew at that moment, and
+//! computes from a set of generations what readers of that set must see, by the definitions and without any
+//! cleverness. It shares no code with the core: of `driftless` it uses names (versions, stamps, vectors) and
+//! nothing that decides.
+//!
+//! The definitions:
+//!
+//! * The *past* of a generation is what its author held just before writing it (S-6).
+//! * A version of a row *supersedes* another if the other is in its past: an author names all heads that it
+//!   knows as parents, so that is the same as being a descendant (S-11).
+//! * The *heads* of a row in a set of generations are its versions in the set that no version in the set
+//!   supersedes (S-11).
+//! * The head with the greatest (stamp, version) is *shown*; if it is a deletion, the row is not there
+//!   (S-13, S-14).
+//! * A row is *in conflict* if another head says something else (S-11, S-19).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use driftless::{Hlc, Knowledge, Name, SyncgroupId, Version};
+
+/// A row within its syncgroup.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowKey {
+    /// Its collection.
+    pub collection: Name,
+    /// Its key.
+    pub key: Bytes,
+}
+
+/// The rows of a batch in one syncgroup: what each is set to, `None` where it is deleted.
+pub type Rows = BTreeMap<RowKey, Option<Bytes>>;
+
+/// A generation, as it was when it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// What its author held just before.
+    pub past: Knowledge,
+    /// Its stamp; generations of metadata do not tell theirs.
+    pub stamp: Option<Hlc>,
+    /// The rows that it changed; none if it holds metadata.
+    pub rows: Rows,
+}
+
+/// A version that nothing supersedes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Which.
+    pub version: Version,
+    /// Its stamp.
+    pub stamp: Hlc,
+    /// What it says; `None` if it deleted the row.
+    pub value: Option<Bytes>,
+}
+
+/// A row as readers should see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its value.
+    pub value: Bytes,
+    /// The version that is shown.
+    pub version: Version,
+    /// Its stamp.
+    pub stamp: Hlc,
+    /// Whether another head says something else.
+    pub in_conflict: bool,
+}
+
+/// Why a set of generations cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Impossible {
+    /// It holds something that nobody wrote, or that was lost before it was durable.
+    Unwritten(Version),
+    /// It holds a generation and not all of its past.
+    WithoutCause {
+        /// The generation.
+        effect: Version,
+        /// The latest of what its author knew of another author.
+        cause: Version,
+    },
+}
+
+/// Everything ever written.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    groups: BTreeMap<SyncgroupId, Group>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Group {
+    generations: BTreeMap<Version, Generation>,
+    /// All versions of each row.
+    rows: BTreeMap<RowKey, BTreeSet<Version>>,
+}
+
+/// Whether a set of generations, described by its vector, has this one.
+pub fn holds(knowledge: &Knowledge, version: &Version) -> bool {
+    knowledge.get(&version.author).is_some_and(|last| *last >= version.generation)
+}
+
+impl Model {
+    /// Takes note of a generation.
+    pub fn record(&mut self, group: SyncgroupId, version: Version, generation: Generation) {
+        let group = self.groups.entry(group).or_default();
+        for row in generation.rows.keys() {
+            group.rows.entry(row.clone()).or_default().insert(version);
+        }
+        group.generations.insert(version, generation);
+    }
+
+    /// Takes back a generation that was lost with its author before it was durable: it never was.
+    pub fn withdraw(&mut self, group: &SyncgroupId, version: &Version) -> Option<Generation> {
+        let group = self.groups.get_mut(group)?;
+        let generation = group.generations.remove(version)?;
+        for row in generation.rows.keys() {
+            if let Some(versions) = group.rows.get_mut(row) {
+                versions.remove(version);
+            }
+        }
+        Some(generation)
+    }
+
+    /// A generation.
+    pub fn generation(&self, group: &SyncgroupId, version: &Version) -> Option<&Generation> {
+        self.groups.get(group)?.generations.get(version)
+    }
+
+    /// All generations of a syncgroup.
+    pub fn generations(&self, group: &SyncgroupId) -> impl Iterator<Item = (&Version, &Generation)> {
+        self.groups.get(group).into_iter().flat_map(|group| &group.generations)
+    }
+
+    /// All rows of a syncgroup that were ever written.
+    pub fn rows(&self, group: &SyncgroupId) -> impl Iterator<Item = &RowKey> {
+        self.groups.get(group).into_iter().flat_map(|group| group.rows.keys())
+    }
+
+    /// The heads of a row in a set of generations, the one that is shown first.
+    pub fn heads(&self, group: &SyncgroupId, row: &RowKey, held: &Knowledge) -> Vec<Head> {
+        let Some(group) = self.groups.get(group) else { return Vec::new() };
+        let Some(versions) = group.rows.get(row) else { return Vec::new() };
+        let here: Vec<(&Version, &Generation)> = versions
+            .iter()
+            .filter(|version| holds(held, version))
+            .filter_map(|version| Some((version, group.generations.get(version)?)))
+            .collect();
+        let superseded =
+            |version: &Version| here.iter().any(|(_, generation)| holds(&generation.past, version));
+        let mut heads: Vec<Head> = here
+            .iter()
+            .filter(|(version, _)| !superseded(version))
+            .map(|(version, generation)| Head {
+                version: **version,
+                stamp: generation.stamp.unwrap_or_default(),
+                value: generation.rows.get(row).cloned().flatten(),
+            })
+            .collect();
+        heads.sort_by_key(|head| std::cmp::Reverse((head.stamp, head.version)));
+        heads
+    }
+
+    /// What readers see of a row in a set of generations; `None` if it is not there.
+    pub fn shown(&self, group: &SyncgroupId, row: &RowKey, held: &Knowledge) -> Option<Shown> {
+        shown(&self.heads(group, row, held))
+    }
+
+    /// What a batch comes to, for an author with this knowledge of the syncgroup: of several changes of one
+    /// row the last counts, and deleting what is not there is nothing (S-4).
+    pub fn net_effect(
+        &self,
+        group: &SyncgroupId,
+        held: &Knowledge,
+        changes: impl IntoIterator<Item = (RowKey, Option<Bytes>)>,
+    ) -> Rows {
+        let mut rows: Rows = changes.into_iter().collect();
+        rows.retain(|row, value| value.is_some() || self.shown(group, row, held).is_some());
+        rows
+    }
+
+    /// The greatest stamp in a set of generations.
+    pub fn latest_stamp(&self, group: &SyncgroupId, held: &Knowledge) -> Option<Hlc> {
+        let held = self.generations(group).filter(|(version, _)| holds(held, version));
+        held.filter_map(|(_, generation)| generation.stamp).max()
+    }
+
+    /// Whether a set of generations can be: everything in it was written, and is there with its past (S-29).
+    ///
+    /// # Errors
+    /// [`Impossible`] names the first generation that cannot be there.
+    pub fn check(&self, group: &SyncgroupId, held: &Knowledge) -> Result<(), Impossible> {
+        let mut wanted = held.iter().filter(|(_, last)| **last > 0);
+        wanted.try_for_each(|(author, last)| {
+            // An author's pasts only grow, so the past of the last is the past of all.
+            let effect = Version { author: *author, generation: *last };
+            let generation = self.generation(group, &effect).ok_or(Impossible::Unwritten(effect))?;
+            let mut past = generation.past.iter();
+            match past.find(|(author, last)| held.get(author).copied().unwrap_or(0) < **last) {
+                Some((author, last)) => {
+                    let cause = Version { author: *author, generation: *last };
+                    Err(Impossible::WithoutCause { effect, cause })
+                }
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+/// What readers see of these heads, the greatest first.
+pub fn shown(heads: &[Head]) -> Option<Shown> {
+    let first = heads.first()?;
+    let value = first.value.clone()?;
+    let in_conflict = heads.iter().any(|head| head.value != first.value);
+    Some(Shown { value, version: first.version, stamp: first.stamp, in_conflict })
+}
+
+#[cfg(test)]
+mod tests {
+    use driftless::{Author, DeviceId, Incarnation};
+
+    use super::*;
+
+    const GROUP: SyncgroupId = SyncgroupId([1; 32]);
+
+    fn author(number: u8) -> Author {
+        Author { device: DeviceId([number; 16]), incarnation: Incarnation(0) }
+    }
+
+    fn version(number: u8, generation: u64) -> Version {
+        Version { author: author(number), generation }
+    }
+
+    fn row(key: &str) -> RowKey {
+        RowKey { collection: Name::new("c").unwrap(), key: Bytes::copy_from_slice(key.as_bytes()) }
+    }
+
+    fn vector(held: &[(u8, u64)]) -> Knowledge {
+        held.iter().map(|(number, last)| (author(*number), *last)).collect()
+    }
+
+    /// Author, its generation, its past, its stamp, what it says of row "x".
+    type Entry = (u8, u64, &'static [(u8, u64)], u64, Option<&'static str>);
+
+    fn history(entries: &[Entry]) -> Model {
+        let mut model = Model::default();
+        for (number, generation, past, stamp, value) in entries {
+            let value = value.map(|text| Bytes::from_static(text.as_bytes()));
+            let rows = Rows::from([(row("x"), value)]);
+            let generation_ = Generation { past: vector(past), stamp: Some(Hlc(*stamp)), rows };
+            model.record(GROUP, version(*number, *generation), generation_);
+        }
+        model
+    }
+
+    #[test]
+    fn a_version_that_knew_another_supersedes_it_and_one_that_did_not_stands_beside_it() {
+        let model = history(&[
+            (1, 1, &[], 10, Some("a")),
+            (2, 1, &[(1, 1)], 20, Some("b")),
+            (3, 1, &[(1, 1)], 30, Some("c")),
+        ]);
+        let heads = |held: &[(u8, u64)]| {
+            let heads = model.heads(&GROUP, &row("x"), &vector(held));
+            heads.iter().map(|head| head.version).collect::<Vec<_>>()
+        };
+        assert_eq!(heads(&[(1, 1)]), [version(1, 1)]);
+        assert_eq!(heads(&[(1, 1), (2, 1)]), [version(2, 1)]);
+        assert_eq!(heads(&[(1, 1), (2, 1), (3, 1)]), [version(3, 1), version(2, 1)]);
+        let all = vector(&[(1, 1), (2, 1), (3, 1)]);
+        let shown = model.shown(&GROUP, &row("x"), &all).unwrap();
+        assert_eq!((&shown.value[..], shown.in_conflict), (&b"c"[..], true));
+    }
+
+    #[test]
+    fn a_deletion_that_is_shown_hides_the_row_and_the_same_content_is_no_conflict() {
+        let deleted = history(&[(1, 1, &[], 10, Some("a")), (2, 1, &[], 20, None)]);
+        assert_eq!(deleted.shown(&GROUP, &row("x"), &vector(&[(1, 1), (2, 1)])), None);
+        let same = history(&[(1, 1, &[], 10, Some("a")), (2, 1, &[], 20, Some("a"))]);
+        let shown = same.shown(&GROUP, &row("x"), &vector(&[(1, 1), (2, 1)])).unwrap();
+        assert!(!shown.in_conflict);
+    }
+
+    #[test]
+    fn deleting_what_is_not_there_comes_to_nothing_and_of_several_changes_the_last_counts() {
+        let model = history(&[(1, 1, &[], 10, Some("a"))]);
+        let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        let changes = [(row("x"), value("1")), (row("y"), None), (row("x"), None), (row("z"), value("2"))];
+        let rows = model.net_effect(&GROUP, &vector(&[(1, 1)]), changes);
+        assert_eq!(rows, Rows::from([(row("x"), None), (row("z"), value("2"))]));
+    }
+
+    #[test]
+    fn a_set_must_be_closed_under_causes_and_hold_only_what_was_written() {
+        let mut model = history(&[(1, 1, &[], 10, Some("a")), (2, 1, &[(1, 1)], 20, Some("b"))]);
+        assert_eq!(model.check(&GROUP, &vector(&[(1, 1), (2, 1)])), Ok(()));
+        assert_eq!(
+            model.check(&GROUP, &vector(&[(2, 1)])),
+            Err(Impossible::WithoutCause { effect: version(2, 1), cause: version(1, 1) })
+        );
+        assert!(model.withdraw(&GROUP, &version(2, 1)).is_some());
+        assert_eq!(
+            model.check(&GROUP, &vector(&[(1, 1), (2, 1)])),
+            Err(Impossible::Unwritten(version(2, 1)))
+        );
+        assert_eq!(model.shown(&GROUP, &row("x"), &vector(&[(1, 1)])).unwrap().version, version(1, 1));
+    }
+}

@@ -1,0 +1,240 @@
+//! Oracles of conduct: what a replica answers to whom, and what an honest run never sees.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use driftless::{
+    Action, CommitSeq, Core, LocalWrite, Notice, Precondition, Refusal, Rights, RowRef, SyncgroupId,
+    SyncgroupInfo, SyncgroupState, Version, Written,
+};
+
+use super::{Checked, Oracle, Seen, Violation, Watch};
+use crate::coverage::{Coverage, Point};
+use crate::model::{RowKey, Rows};
+
+/// What should become of a batch.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WriteExpected {
+    /// What it comes to in each syncgroup where it comes to anything.
+    pub(crate) rows: BTreeMap<SyncgroupId, Rows>,
+    /// The generation that it should become there.
+    versions: BTreeMap<SyncgroupId, Version>,
+    /// The reasons for which it may be refused; if there is none, it must be written.
+    reasons: Vec<Refusal>,
+    /// Whether the reasons are all about syncgroups in which it comes to nothing.
+    optional: bool,
+}
+
+impl Watch {
+    /// Says what should become of a batch that is about to be handed to a replica.
+    pub(crate) fn expect(&self, core: &Core, batch: &LocalWrite, stopping: bool) -> WriteExpected {
+        let infos: BTreeMap<SyncgroupId, SyncgroupInfo> =
+            core.syncgroups().into_iter().map(|info| (info.id, info)).collect();
+        let mut changes: BTreeMap<SyncgroupId, Vec<(RowKey, Option<Bytes>)>> = BTreeMap::new();
+        for change in &batch.changes {
+            changes.entry(change.row.syncgroup).or_default().push((key(&change.row), change.value.clone()));
+        }
+        let mut expected = WriteExpected { optional: !stopping, ..WriteExpected::default() };
+        if stopping {
+            expected.reasons.push(Refusal::ShuttingDown);
+        }
+        for (group, changes) in changes {
+            let held = core.knowledge(&group).unwrap_or_default();
+            let reasons = reasons(infos.get(&group), &group, &changes);
+            let rows = self.model.net_effect(&group, &held, changes);
+            expected.optional &= reasons.is_empty() || rows.is_empty();
+            expected.reasons.extend(reasons);
+            if !rows.is_empty() {
+                let author = core.author();
+                let generation = held.get(&author).copied().unwrap_or(0) + 1;
+                expected.versions.insert(group, Version { author, generation });
+                expected.rows.insert(group, rows);
+            }
+        }
+        for (index, precondition) in batch.preconditions.iter().enumerate() {
+            if !self.holds(core, precondition) {
+                expected.reasons.push(Refusal::Precondition { index });
+                expected.optional = false;
+            }
+        }
+        expected
+    }
+
+    fn holds(&self, core: &Core, precondition: &Precondition) -> bool {
+        match precondition {
+            Precondition::Heads { row, heads } => {
+                let held = core.knowledge(&row.syncgroup).unwrap_or_default();
+                let mut real: Vec<Version> = self
+                    .model
+                    .heads(&row.syncgroup, &key(row), &held)
+                    .iter()
+                    .map(|head| head.version)
+                    .collect();
+                let mut heads = heads.clone();
+                real.sort();
+                heads.sort();
+                real == heads
+            }
+            Precondition::Range { from, to, rows } => self.range(core, from, to.as_ref()) == *rows,
+            _ => true,
+        }
+    }
+
+    /// What a range shows, for a precondition.
+    pub(crate) fn range(&self, core: &Core, from: &RowRef, to: Option<&Bytes>) -> Vec<(Bytes, Version)> {
+        let held = core.knowledge(&from.syncgroup).unwrap_or_default();
+        let within = |row: &&RowKey| {
+            row.collection == from.collection && row.key >= from.key && to.is_none_or(|to| row.key < *to)
+        };
+        let rows = self.model.rows(&from.syncgroup).filter(within);
+        rows.filter_map(|row| {
+            let shown = self.model.shown(&from.syncgroup, row, &held)?;
+            Some((row.key.clone(), shown.version))
+        })
+        .collect()
+    }
+
+    /// The heads of a row, for a precondition.
+    pub(crate) fn heads(&self, core: &Core, row: &RowRef) -> Vec<Version> {
+        let held = core.knowledge(&row.syncgroup).unwrap_or_default();
+        self.model.heads(&row.syncgroup, &key(row), &held).iter().map(|head| head.version).collect()
+    }
+
+    /// Checks what a replica said at once, and returns what it said it wrote.
+    pub(super) fn answers(
+        &mut self,
+        seen: Seen<'_>,
+        actions: &[Action],
+        expected: Option<&WriteExpected>,
+        coverage: &mut Coverage,
+    ) -> Result<Vec<Written>, Violation> {
+        let replica = seen.replica;
+        let wrong = |rule, what| Violation::new(Oracle::Conduct, rule, replica, what);
+        let mut parts = None;
+        for action in actions {
+            match action {
+                Action::Written { parts: written, .. } => {
+                    if expected.is_none() || parts.is_some() {
+                        return Err(wrong(
+                            "S-4",
+                            "says that a batch is written, and none was asked for".into(),
+                        ));
+                    }
+                    parts = Some(written.clone());
+                }
+                Action::Notice(notice) => honest(replica, notice, coverage)?,
+                _ => {}
+            }
+        }
+        let parts = parts.unwrap_or_default();
+        if let Some(expected) = expected {
+            let refused = actions.iter().find_map(|action| match action {
+                Action::Reply { result: Err(refusal), .. } => Some(refusal),
+                _ => None,
+            });
+            match refused {
+                Some(refusal) => expected.refused(refusal, coverage).map_err(|what| wrong("S-4", what))?,
+                None => expected.written(&parts).map_err(|what| wrong("S-4", what))?,
+            }
+        }
+        Ok(parts)
+    }
+
+    /// A batch was acknowledged as safe; `seq` is the commit that wrote it (S-9).
+    pub(crate) fn acknowledged(&mut self, replica: usize, parts: &[Written], seq: CommitSeq) -> Checked {
+        let reported = self.notes[replica].reported;
+        if !parts.is_empty() && reported < seq {
+            let what = format!("acknowledged commit {} when {} was the last durable one", seq.0, reported.0);
+            return Err(Violation::new(Oracle::Durability, "S-9", replica, what));
+        }
+        self.safe.extend(parts.iter().map(|part| (part.syncgroup, part.version, replica)));
+        Ok(())
+    }
+}
+
+impl WriteExpected {
+    /// Whether a refusal has a reason (S-4, S-32, S-34).
+    fn refused(&self, refusal: &Refusal, coverage: &mut Coverage) -> Result<(), String> {
+        let same = |reason: &&Refusal| match (reason, refusal) {
+            (Refusal::Forbidden(_), Refusal::Forbidden(_)) => true,
+            (reason, refusal) => *reason == refusal,
+        };
+        if !self.reasons.iter().any(|reason| same(&reason)) {
+            return Err(format!("refused a batch: {refusal}; the reasons there are: {:?}", self.reasons));
+        }
+        match refusal {
+            Refusal::Pending => coverage.hit(Point::RefusedPending),
+            Refusal::NotMember => coverage.hit(Point::RefusedNotMember),
+            Refusal::Forbidden(_) => coverage.hit(Point::RefusedForbidden),
+            Refusal::Precondition { .. } => coverage.hit(Point::PreconditionFailed),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a batch became what it should.
+    fn written(&self, parts: &[Written]) -> Result<(), String> {
+        if !self.reasons.is_empty() && !self.optional {
+            return Err(format!("accepted a batch that should be refused: {:?}", self.reasons));
+        }
+        let real: BTreeMap<SyncgroupId, Version> =
+            parts.iter().map(|part| (part.syncgroup, part.version)).collect();
+        if real != self.versions || parts.len() != real.len() {
+            return Err(format!("a batch became {real:?}; it should have become {:?}", self.versions));
+        }
+        Ok(())
+    }
+}
+
+/// Why a batch may be refused in one syncgroup.
+fn reasons(
+    info: Option<&SyncgroupInfo>,
+    group: &SyncgroupId,
+    changes: &[(RowKey, Option<Bytes>)],
+) -> Vec<Refusal> {
+    let Some(info) = info else { return vec![Refusal::NoSyncgroup(*group)] };
+    let mut reasons = match info.state {
+        SyncgroupState::Active if info.rights.is_none_or(|rights| rights < Rights::Write) => {
+            vec![Refusal::Forbidden("write")]
+        }
+        SyncgroupState::Active => Vec::new(),
+        SyncgroupState::Joining | SyncgroupState::Pending => vec![Refusal::Pending],
+        _ => vec![Refusal::NotMember],
+    };
+    let missing =
+        changes.iter().map(|(row, _)| &row.collection).filter(|name| !info.collections.contains(name));
+    reasons.extend(missing.map(|name| Refusal::NoCollection(name.clone())));
+    reasons
+}
+
+/// What an honest run never hears (S-2, S-12, S-26).
+fn honest(replica: usize, notice: &Notice, coverage: &mut Coverage) -> Checked {
+    let (rule, what) = match notice {
+        Notice::Diverged { device } => {
+            ("S-12", format!("found that {device:?} shows something else with the same knowledge"))
+        }
+        Notice::PeerFault { device, reason, detail } => {
+            ("S-26", format!("blames {device:?}, which is honest: {reason:?}, {detail}"))
+        }
+        Notice::SetBack { author, .. } => {
+            ("S-2", format!("believes that {author:?} was set back, and no store was"))
+        }
+        Notice::FromTheFuture { author, .. } => {
+            ("S-27", format!("holds back what {author:?} wrote, and no clock is that wrong"))
+        }
+        Notice::Admitted { .. } => {
+            coverage.hit(Point::Admitted);
+            return Ok(());
+        }
+        Notice::Syncgroup { state: SyncgroupState::Refused(_), .. } => {
+            coverage.hit(Point::JoinRefused);
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
+    Err(Violation::new(Oracle::Conduct, rule, replica, what))
+}
+
+fn key(row: &RowRef) -> RowKey {
+    RowKey { collection: row.collection.clone(), key: row.key.clone() }
+}

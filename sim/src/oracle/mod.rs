@@ -1,0 +1,231 @@
+//! The oracles: what must be true, checked while a run goes on.
+//!
+//! A [`Watch`] stands beside the replicas. It sees what each one is asked, what it answers and what its store
+//! holds; it keeps the [reference model](crate::model); and it stops the run at the first [`Violation`].
+//!
+//! | oracle | checked | in |
+//! |---|---|---|
+//! | model | touched rows after each commit, all rows when readers look | `rows` |
+//! | causality | after each commit | `knowledge` |
+//! | durability | at each restart | `process` |
+//! | no silent loss | at each restart, and in the end | `process`, `settled` |
+//! | convergence | in the end | `settled` |
+//! | conduct | always: replies, notices, refusals, deadlines, panics | `answers` |
+
+mod answers;
+mod knowledge;
+mod process;
+mod rows;
+mod settled;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+
+use driftless::store::MemStore;
+use driftless::{Action, CommitSeq, Core, Knowledge, SyncgroupId, Version, Wall, Written};
+use serde::Serialize;
+
+pub(crate) use self::answers::WriteExpected;
+use crate::coverage::Coverage;
+use crate::model::Model;
+
+/// Who noticed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Oracle {
+    /// Readers see something else than the reference model.
+    Model,
+    /// Replicas do not come to agree, or do not come to rest.
+    Convergence,
+    /// Something that was acknowledged is gone.
+    SilentLoss,
+    /// An effect without its causes, or a batch in part.
+    Causality,
+    /// A crash took what it must not take.
+    Durability,
+    /// A replica does something that an honest one does not do.
+    Conduct,
+    /// An invariant of the embedder's.
+    Invariant(String),
+}
+
+impl fmt::Display for Oracle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Oracle::Model => "model",
+            Oracle::Convergence => "convergence",
+            Oracle::SilentLoss => "no silent loss",
+            Oracle::Causality => "causality",
+            Oracle::Durability => "durability",
+            Oracle::Conduct => "conduct",
+            Oracle::Invariant(name) => return write!(f, "invariant \"{name}\""),
+        })
+    }
+}
+
+/// A rule that was broken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{oracle} ({rule}): {what}")]
+pub struct Violation {
+    /// Who noticed.
+    pub oracle: Oracle,
+    /// Which rule of the semantics.
+    pub rule: &'static str,
+    /// At which replicas.
+    pub replicas: Vec<usize>,
+    /// What was seen, and what should have been.
+    pub what: String,
+}
+
+impl Violation {
+    pub(crate) fn new(oracle: Oracle, rule: &'static str, replica: usize, what: impl Into<String>) -> Self {
+        Self { oracle, rule, replicas: vec![replica], what: what.into() }
+    }
+}
+
+/// The result of a check.
+pub(crate) type Checked = Result<(), Violation>;
+
+/// What is held of each syncgroup.
+pub(crate) type Held = BTreeMap<SyncgroupId, Knowledge>;
+
+/// A replica as an oracle sees it after it has handled an event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) replica: usize,
+    pub(crate) core: &'a Core,
+    pub(crate) store: &'a MemStore,
+}
+
+/// What the oracles remember of a replica.
+#[derive(Debug, Clone, Default)]
+struct Notes {
+    /// What it held when it was last seen.
+    held: Held,
+    /// The last commit that it asked for.
+    seq: CommitSeq,
+    /// The last commit that was reported to it as durable.
+    reported: CommitSeq,
+    /// What it held after each commit from the last durable one on.
+    after: VecDeque<(CommitSeq, Held)>,
+}
+
+/// The oracles of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    model: Model,
+    notes: Vec<Notes>,
+    /// Batches that were acknowledged as safe, with the replica that wrote them.
+    safe: BTreeSet<(SyncgroupId, Version, usize)>,
+    /// The fastest clock of all replicas.
+    fastest: Wall,
+    /// A defect for tests of the oracles: the model does not hear of this many-th batch.
+    pub(crate) withhold: Option<u64>,
+    batches: u64,
+}
+
+impl Watch {
+    pub(crate) fn new(replicas: usize) -> Self {
+        Self {
+            model: Model::default(),
+            notes: vec![Notes::default(); replicas],
+            safe: BTreeSet::new(),
+            fastest: Wall::default(),
+            withhold: None,
+            batches: 0,
+        }
+    }
+
+    /// What a replica held when it was last seen.
+    pub(crate) fn held(&self, replica: usize) -> &Held {
+        &self.notes[replica].held
+    }
+
+    /// How many batches were acknowledged as safe.
+    pub(crate) fn safe_batches(&self) -> usize {
+        self.safe.len()
+    }
+
+    /// A replica has handled an event, and its commit, if there was one, is applied.
+    pub(crate) fn handled(
+        &mut self,
+        seen: Seen<'_>,
+        wall: Wall,
+        actions: &[Action],
+        expected: Option<&WriteExpected>,
+        coverage: &mut Coverage,
+    ) -> Checked {
+        self.fastest = self.fastest.max(wall);
+        let committed = self.commits(seen.replica, actions)?;
+        let parts = self.answers(seen, actions, expected, coverage)?;
+        if !committed {
+            return match parts.first() {
+                Some(part) => Err(Violation::new(
+                    Oracle::Conduct,
+                    "S-4",
+                    seen.replica,
+                    format!("{:?} is said to be written, but nothing was committed", part.version),
+                )),
+                None => Ok(()),
+            };
+        }
+        let held = held(seen.core);
+        let before = std::mem::replace(&mut self.notes[seen.replica].held, held.clone());
+        self.take_note(seen, &before, &held, &parts, expected)?;
+        self.causality(seen.replica, &held, coverage)?;
+        self.changed_rows(seen, &before, &held, actions, coverage)?;
+        let notes = &mut self.notes[seen.replica];
+        notes.after.push_back((notes.seq, held));
+        Ok(())
+    }
+
+    /// Whether there was a commit: at most one for each event, numbered without gaps.
+    fn commits(&mut self, replica: usize, actions: &[Action]) -> Result<bool, Violation> {
+        let notes = &mut self.notes[replica];
+        let mut committed = false;
+        for action in actions {
+            let Action::Commit(commit) = action else { continue };
+            let wrong = |what: String| Violation::new(Oracle::Conduct, "S-10", replica, what);
+            if committed {
+                return Err(wrong(format!("two commits for one event, the second is {:?}", commit.seq)));
+            }
+            if commit.seq.0 != notes.seq.0 + 1 {
+                return Err(wrong(format!("commit {} follows commit {}", commit.seq.0, notes.seq.0)));
+            }
+            let mut keys = BTreeSet::new();
+            if let Some(twice) = commit.writes.iter().find(|write| !keys.insert((write.table, &write.key))) {
+                let (table, key) = (twice.table.name(), &twice.key);
+                return Err(wrong(format!("commit {} writes {table} {key:?} twice", commit.seq.0)));
+            }
+            notes.seq = commit.seq;
+            committed = true;
+        }
+        Ok(committed)
+    }
+
+    /// A commit was reported to a replica as durable.
+    pub(crate) fn reported(&mut self, replica: usize, seq: CommitSeq) {
+        let notes = &mut self.notes[replica];
+        notes.reported = notes.reported.max(seq);
+        while notes.after.get(1).is_some_and(|(next, _)| *next <= seq) {
+            notes.after.pop_front();
+        }
+    }
+
+    /// Whether a replica held something when it was last seen.
+    fn held_by(&self, replica: usize, group: &SyncgroupId, version: &Version) -> bool {
+        self.notes[replica].held.get(group).is_some_and(|held| crate::model::holds(held, version))
+    }
+}
+
+/// What a core says that it holds.
+pub(crate) fn held(core: &Core) -> Held {
+    let groups = core.syncgroups();
+    groups.iter().filter_map(|group| Some((group.id, core.knowledge(&group.id)?))).collect()
+}
+
+/// The part of a batch that a syncgroup got.
+fn part<'a>(parts: &'a [Written], group: &SyncgroupId, version: &Version) -> Option<&'a Written> {
+    parts.iter().find(|part| part.syncgroup == *group && part.version == *version)
+}

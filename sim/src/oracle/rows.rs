@@ -1,0 +1,311 @@
+//! Oracles of rows: what readers see is what the model computes from what the replica says it holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use driftless::read::{self, Collection};
+use driftless::{Action, Fault, SyncgroupId, Version};
+
+use super::{Checked, Held, Oracle, Seen, Violation, Watch};
+use crate::coverage::{Coverage, Point};
+use crate::model::{Head, RowKey, Shown, holds, shown};
+
+impl Watch {
+    /// Checks the rows that a commit touched (S-11 … S-14), and that readers were told of each that changed
+    /// (S-52).
+    pub(super) fn changed_rows(
+        &self,
+        seen: Seen<'_>,
+        before: &Held,
+        held: &Held,
+        actions: &[Action],
+        coverage: &mut Coverage,
+    ) -> Checked {
+        let touched = self.touched(before, held);
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let collections = collections(seen)?;
+        let mut told = told(seen, actions, &collections)?;
+        for (group, row) in touched {
+            let heads = self.model.heads(&group, &row, &held[&group]);
+            let collection = collections.get(&(group, row.collection.clone()));
+            let real = match collection {
+                Some(collection) => read::heads(seen.store, collection, &row.key).map_err(fault(seen))?,
+                None => Vec::new(),
+            };
+            compare_heads(seen.replica, &group, &row, &heads, &real)?;
+            count_conflicts(&heads, coverage);
+            let now = shown(&heads);
+            if let Some(collection) = collection {
+                let real = read::get(seen.store, collection, &row.key).map_err(fault(seen))?;
+                compare_row(seen.replica, &group, &row, now.as_ref(), real.as_ref())?;
+            }
+            let old = before.get(&group).and_then(|old| self.model.shown(&group, &row, old));
+            if old.as_ref().is_some_and(|old| old.in_conflict)
+                && now.as_ref().is_none_or(|now| !now.in_conflict)
+            {
+                coverage.hit(Point::ConflictClosed);
+            }
+            let now = now.map(|now| now.value);
+            let reported = told.remove(&(group, row.clone()));
+            let differs = old.map(|old| old.value) != now;
+            match reported {
+                None if differs => {
+                    let what = format!("{} changed, and readers were not told", name(&group, &row));
+                    return Err(Violation::new(Oracle::Model, "S-52", seen.replica, what));
+                }
+                Some(value) if value != now => {
+                    let what = format!("readers were told something else of {}", name(&group, &row));
+                    return Err(Violation::new(Oracle::Model, "S-52", seen.replica, what));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of the generations that came in.
+    fn touched(&self, before: &Held, held: &Held) -> BTreeSet<(SyncgroupId, RowKey)> {
+        let mut touched = BTreeSet::new();
+        for (group, held) in held {
+            let old = before.get(group);
+            for (author, last) in held {
+                let known = old.and_then(|old| old.get(author)).copied().unwrap_or(0);
+                for generation in known + 1..=*last {
+                    let version = Version { author: *author, generation };
+                    let rows =
+                        self.model.generation(group, &version).into_iter().flat_map(|it| it.rows.keys());
+                    touched.extend(rows.map(|row| (*group, row.clone())));
+                }
+            }
+        }
+        touched
+    }
+
+    /// A reader looks at everything that a replica shows, at a moment of no significance.
+    pub(crate) fn look(&self, seen: Seen<'_>) -> Checked {
+        let held = super::held(seen.core);
+        if held != self.notes[seen.replica].held {
+            let what = "what it says it holds has changed without a commit";
+            return Err(Violation::new(Oracle::Durability, "S-10", seen.replica, what));
+        }
+        let collections = collections(seen)?;
+        for (group, held) in &held {
+            let rows: BTreeSet<&RowKey> = self.model.rows(group).collect();
+            let mut shown: BTreeSet<Version> = BTreeSet::new();
+            let mut seen_rows: BTreeSet<RowKey> = BTreeSet::new();
+            for ((_, name), collection) in collections.iter().filter(|((of, _), _)| of == group) {
+                for row in scan(seen, collection)? {
+                    let key = RowKey { collection: name.clone(), key: row.key.clone() };
+                    let expected = self.model.shown(group, &key, held);
+                    compare_row(seen.replica, group, &key, expected.as_ref(), Some(&row))?;
+                    shown.insert(row.version);
+                    seen_rows.insert(key);
+                }
+            }
+            for row in rows {
+                if !seen_rows.contains(row)
+                    && let Some(expected) = self.model.shown(group, row, held)
+                {
+                    compare_row(seen.replica, group, row, Some(&expected), None)?;
+                }
+            }
+            for version in shown {
+                self.whole(seen, group, &version, &collections)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A reader who sees one row of a batch sees all of it: each row of it, or what superseded it (S-28); and
+    /// the row is there with its past (S-29).
+    fn whole(
+        &self,
+        seen: Seen<'_>,
+        group: &SyncgroupId,
+        version: &Version,
+        collections: &Collections,
+    ) -> Checked {
+        let held = &self.notes[seen.replica].held[group];
+        let Some(generation) = self.model.generation(group, version) else { return Ok(()) };
+        let wrong = |rule, what| Err(Violation::new(Oracle::Causality, rule, seen.replica, what));
+        if !holds(held, version)
+            || generation.past.iter().any(|(author, last)| {
+                *last > 0 && !holds(held, &Version { author: *author, generation: *last })
+            })
+        {
+            return wrong("S-29", format!("shows {version:?} of {group:?} without its past"));
+        }
+        for row in generation.rows.keys() {
+            let Some(collection) = collections.get(&(*group, row.collection.clone())) else {
+                return wrong("S-28", format!("shows {version:?} without its collection {}", row.collection));
+            };
+            let heads = read::heads(seen.store, collection, &row.key).map_err(fault(seen))?;
+            if !heads.iter().any(|head| self.covers(group, &head.version, version)) {
+                let row = name(group, row);
+                return wrong("S-28", format!("shows {version:?} in other rows and not in {row}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a version is another, or has it in its past.
+    pub(super) fn covers(&self, group: &SyncgroupId, version: &Version, other: &Version) -> bool {
+        version == other
+            || self.model.generation(group, version).is_some_and(|known| holds(&known.past, other))
+    }
+
+    /// Checks the heads of every row (S-11).
+    pub(super) fn all_heads(&self, seen: Seen<'_>) -> Checked {
+        let collections = collections(seen)?;
+        for (group, held) in &self.notes[seen.replica].held {
+            for row in self.model.rows(group) {
+                let Some(collection) = collections.get(&(*group, row.collection.clone())) else { continue };
+                let real = read::heads(seen.store, collection, &row.key).map_err(fault(seen))?;
+                compare_heads(seen.replica, group, row, &self.model.heads(group, row, held), &real)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The collections of a store, by syncgroup and name.
+pub(super) type Collections = BTreeMap<(SyncgroupId, driftless::Name), Collection>;
+
+pub(super) fn collections(seen: Seen<'_>) -> Result<Collections, Violation> {
+    let all = read::collections(seen.store).map_err(fault(seen))?;
+    Ok(all
+        .into_iter()
+        .map(|collection| ((collection.syncgroup, collection.name.clone()), collection))
+        .collect())
+}
+
+fn scan(seen: Seen<'_>, collection: &Collection) -> Result<Vec<read::Row>, Violation> {
+    let mut rows: Vec<read::Row> = Vec::new();
+    read::scan(seen.store, collection, &[], None, false, &mut |row| {
+        rows.push(row);
+        ControlFlow::Continue(())
+    })
+    .map_err(fault(seen))?;
+    if !rows.is_sorted_by(|one, two| one.key < two.key) {
+        let what = format!("a scan of {} is out of order", collection.name);
+        return Err(Violation::new(Oracle::Model, "S-12", seen.replica, what));
+    }
+    Ok(rows)
+}
+
+/// What readers were told: the last word on each row.
+fn told(
+    seen: Seen<'_>,
+    actions: &[Action],
+    collections: &Collections,
+) -> Result<BTreeMap<(SyncgroupId, RowKey), Option<bytes::Bytes>>, Violation> {
+    let mut told = BTreeMap::new();
+    let changes = actions.iter().filter_map(|action| match action {
+        Action::Changed(changes) => Some(changes),
+        _ => None,
+    });
+    for change in changes.flatten() {
+        let of = |it: &&Collection| it.syncgroup == change.syncgroup && it.id == change.collection;
+        let Some(collection) = collections.values().find(of) else {
+            let what = format!("readers were told of a row in {:?}, which is not there", change.collection);
+            return Err(Violation::new(Oracle::Model, "S-52", seen.replica, what));
+        };
+        let row = RowKey { collection: collection.name.clone(), key: change.key.clone() };
+        told.insert((change.syncgroup, row), change.value.clone());
+    }
+    Ok(told)
+}
+
+/// Compares heads: the same set, the shown one first.
+fn compare_heads(
+    replica: usize,
+    group: &SyncgroupId,
+    row: &RowKey,
+    expected: &[Head],
+    real: &[read::Head],
+) -> Checked {
+    let real: Vec<Head> = real
+        .iter()
+        .map(|head| Head { version: head.version, stamp: head.stamp, value: head.value.clone() })
+        .collect();
+    let mut sorted = real.clone();
+    sorted.sort_by_key(|head| std::cmp::Reverse((head.stamp, head.version)));
+    if sorted == expected && real.first() == expected.first() {
+        return Ok(());
+    }
+    let list = |heads: &[Head]| -> Vec<String> {
+        heads
+            .iter()
+            .map(|head| format!("{:?}@{:?}={}", head.version, head.stamp, brief(&head.value)))
+            .collect()
+    };
+    let row = name(group, row);
+    let what = format!("{row} has heads {:?}; the model has {:?}", list(&real), list(expected));
+    Err(Violation::new(Oracle::Model, "S-11", replica, what))
+}
+
+fn compare_row(
+    replica: usize,
+    group: &SyncgroupId,
+    key: &RowKey,
+    expected: Option<&Shown>,
+    real: Option<&read::Row>,
+) -> Checked {
+    let real = real.map(|row| Shown {
+        value: row.value.clone(),
+        version: row.version,
+        stamp: row.stamp,
+        in_conflict: row.in_conflict,
+    });
+    if real.as_ref() == expected {
+        return Ok(());
+    }
+    let text = |shown: Option<&Shown>| match shown {
+        Some(row) => {
+            let conflict = if row.in_conflict { ", in conflict" } else { "" };
+            format!("{} by {:?}@{:?}{conflict}", brief(&Some(row.value.clone())), row.version, row.stamp)
+        }
+        None => "nothing".to_owned(),
+    };
+    let row = name(group, key);
+    let what = format!("{row} shows {}; the model shows {}", text(real.as_ref()), text(expected));
+    Err(Violation::new(Oracle::Model, "S-13", replica, what))
+}
+
+fn count_conflicts(heads: &[Head], coverage: &mut Coverage) {
+    let Some(first) = heads.first() else { return };
+    let differs = heads.iter().any(|head| head.value != first.value);
+    match heads.len() {
+        1 => return,
+        _ if !differs => coverage.hit(Point::SameContent),
+        2 => coverage.hit(Point::TwoHeads),
+        _ => coverage.hit(Point::ThreeHeads),
+    }
+    if differs && heads.iter().any(|head| head.value.is_none()) {
+        coverage.hit(Point::DeletionInConflict);
+    }
+}
+
+/// A row, for people.
+pub(super) fn name(group: &SyncgroupId, row: &RowKey) -> String {
+    format!("{group:?}/{}/{}", row.collection, String::from_utf8_lossy(&row.key))
+}
+
+/// A value, for people: its start and its length.
+fn brief(value: &Option<bytes::Bytes>) -> String {
+    match value {
+        None => "deleted".to_owned(),
+        Some(value) => {
+            let start: String = String::from_utf8_lossy(value).chars().take(12).collect();
+            format!("\"{start}\" of {} bytes", value.len())
+        }
+    }
+}
+
+/// A store that cannot be read is a violation of its own: no store of an honest run fails.
+pub(super) fn fault(seen: Seen<'_>) -> impl Fn(Fault) -> Violation {
+    let replica = seen.replica;
+    move |fault| Violation::new(Oracle::Model, "S-12", replica, format!("reading rows: {fault}"))
+}

@@ -1,0 +1,326 @@
+//! A plan: everything that is decided about a run before it starts.
+//!
+//! A seed is good for one version of the code; a plan states decisions in the terms of the system, so a kept
+//! plan still means the same when the code around it has changed. It is a list of [`Step`]s with their times,
+//! and a [`Setup`] for everything that lasts. Steps that make no sense when their time comes (a write on a
+//! device that is down) are passed over, so that any step can be taken out of a plan and the rest still runs.
+//!
+//! Replicas are named by number, syncgroups, collections and keys by small labels: `g0/c1/k3` is key 3 of
+//! collection 1 of syncgroup 0. Times are milliseconds of virtual time since the start of the run.
+
+mod draw;
+mod swarm;
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::swarm::{Faults, Profile, UnknownProfile, Workload};
+pub use self::text::{ParsePlanError, RowLabel};
+
+/// What happens in a run, and in what surroundings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// From which the choices of the run are drawn that the plan does not state.
+    pub seed: u64,
+    /// What lasts.
+    pub setup: Setup,
+    /// What happens, in order of time.
+    pub steps: Vec<Step>,
+}
+
+/// The surroundings of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// How many replicas there are.
+    pub replicas: usize,
+    /// When the safety phase ends: then every fault is healed.
+    pub safety_ms: u64,
+    /// How long the replicas have from then on to agree.
+    pub liveness_ms: u64,
+    /// How generations are signed.
+    pub signatures: Signatures,
+    /// How long replicas wait for what.
+    pub timing: Waits,
+    /// Bytes of deltas in one frame.
+    pub chunk_bytes: usize,
+    /// The links.
+    pub network: NetworkSetup,
+    /// The disks.
+    pub disk: DiskSetup,
+    /// By how much each replica's wall clock is wrong.
+    pub skew_ms: Vec<i64>,
+    /// Readers look at a replica about this often.
+    pub readers_ms: u64,
+}
+
+/// How generations are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signatures {
+    /// By [`crate::KeyedHash`].
+    Keyed,
+    /// By Ed25519, as in the world.
+    Ed25519,
+}
+
+/// The waits of `driftless::Timing`, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// Before others are told of what came from elsewhere.
+    pub relay: u64,
+    /// Until both ends of a link make sure that they agree.
+    pub confirm: u64,
+    /// For an answer, the first time.
+    pub patience: u64,
+    /// For an answer, at most.
+    pub patience_max: u64,
+    /// Until a device that was not reached is tried again, the first time.
+    pub redial: u64,
+    /// The same, at most.
+    pub redial_max: u64,
+}
+
+impl From<driftless::Timing> for Waits {
+    fn from(timing: driftless::Timing) -> Self {
+        Self {
+            relay: timing.relay.0,
+            confirm: timing.confirm.0,
+            patience: timing.patience.0,
+            patience_max: timing.patience_max.0,
+            redial: timing.redial.0,
+            redial_max: timing.redial_max.0,
+        }
+    }
+}
+
+/// What the links are like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSetup {
+    /// The shortest and the longest time on the way; each direction of each link draws its own within.
+    pub latency_ms: (u64, u64),
+    /// Up to so much more for each frame.
+    pub jitter_ms: u64,
+    /// Frames lost, in a million.
+    pub loss_ppm: u32,
+    /// Frames that arrive twice, in a million.
+    pub duplicate_ppm: u32,
+    /// Frames that are overtaken, in a million.
+    pub reorder_ppm: u32,
+    /// What a link carries; `None` is without limit.
+    pub bytes_per_ms: Option<u64>,
+    /// How many bytes a driver takes before it has put them on the wire.
+    pub credit: u64,
+    /// How long a link lasts, on average; `None` is for ever.
+    pub link_life_ms: Option<u64>,
+    /// Whether who is called learns how to call back.
+    pub callback: bool,
+    /// Whether devices in reach of each other find each other by themselves.
+    pub neighbourhood: bool,
+}
+
+/// What the disks are like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskSetup {
+    /// The shortest and the longest time that a sync takes.
+    pub sync_ms: (u64, u64),
+}
+
+/// Something that happens at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// When.
+    pub at: u64,
+    /// What.
+    #[serde(flatten)]
+    pub act: Act,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Act {
+    /// Somebody makes a syncgroup.
+    Create {
+        /// On which replica.
+        replica: usize,
+        /// Its label from now on.
+        group: u8,
+        /// In which database of the device.
+        database: u8,
+        /// With the collections 0, 1, … up to this many.
+        collections: u8,
+    },
+    /// Somebody adds a collection.
+    AddCollection {
+        /// On which replica.
+        replica: usize,
+        /// To which syncgroup.
+        group: u8,
+        /// Its label.
+        collection: u8,
+    },
+    /// Somebody makes an invitation.
+    Invite {
+        /// On which replica.
+        replica: usize,
+        /// To which syncgroup.
+        group: u8,
+        /// Its label from now on.
+        ticket: u32,
+        /// What the newcomer may do.
+        rights: driftless::Rights,
+        /// Whether several devices may use it.
+        reusable: bool,
+        /// How long it is good.
+        valid_ms: u64,
+    },
+    /// Somebody takes an invitation, as soon as it is made.
+    Join {
+        /// On which replica.
+        replica: usize,
+        /// Which invitation.
+        ticket: u32,
+        /// Into which database of the device.
+        database: u8,
+    },
+    /// Somebody leaves a syncgroup.
+    Leave {
+        /// On which replica.
+        replica: usize,
+        /// Which syncgroup.
+        group: u8,
+    },
+    /// Somebody writes a batch.
+    Write {
+        /// On which replica.
+        replica: usize,
+        /// What its values say. Equal texts of equal length are equal values.
+        text: u64,
+        /// What it changes.
+        changes: Vec<Edit>,
+        /// What must still hold for it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        require: Vec<Require>,
+    },
+    /// The process dies at once.
+    Crash {
+        /// Which.
+        replica: usize,
+        /// How many of the commits that are not durable survive; `None` is for chance to say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<usize>,
+    },
+    /// The process dies right after one of its next commits, before anything else is done.
+    CrashAtCommit {
+        /// Which.
+        replica: usize,
+        /// How many commits go well before.
+        after: u32,
+        /// How many of the commits that are not durable survive; `None` is for chance to say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<usize>,
+    },
+    /// The process is asked to stop, and finishes in good order.
+    Shutdown {
+        /// Which.
+        replica: usize,
+    },
+    /// A process that is not running starts.
+    Restart {
+        /// Which.
+        replica: usize,
+        /// Whether the driver can show that its store continues.
+        shown: bool,
+    },
+    /// Frames from some replicas to others are lost, and no link comes about between them.
+    Cut {
+        /// From these.
+        from: Vec<usize>,
+        /// To those.
+        to: Vec<usize>,
+        /// Also in the other direction.
+        both: bool,
+    },
+    /// Every cut is undone.
+    Heal,
+    /// Every link between two replicas breaks.
+    Break {
+        /// The one.
+        a: usize,
+        /// The other.
+        b: usize,
+    },
+    /// A device finds out where another is.
+    Find {
+        /// Who finds.
+        replica: usize,
+        /// Whom.
+        peer: usize,
+    },
+    /// What was found is not there any more.
+    LoseSight {
+        /// Who had found.
+        replica: usize,
+        /// Whom.
+        peer: usize,
+    },
+    /// Decides the fate of one frame, instead of chance.
+    Frame {
+        /// Who sends it.
+        from: usize,
+        /// To whom.
+        to: usize,
+        /// The how-manyeth of all frames between the two in this direction, counted from 0.
+        nth: u64,
+        /// What becomes of it.
+        fate: Fate,
+    },
+}
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It arrives.
+    Arrive,
+    /// It does not.
+    Lose,
+    /// It arrives, and once more this many milliseconds later.
+    Twice(u64),
+    /// It arrives this many milliseconds late, and later ones overtake it.
+    Late(u64),
+}
+
+/// A change of one row: `g0/c1/k3=40` puts a value of 40 bytes, `g0/c1/k3-` deletes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Which row.
+    pub row: RowLabel,
+    /// How long the value is; `None` deletes the row.
+    pub bytes: Option<u32>,
+}
+
+/// What must hold for a batch, as somebody saw it who looked before writing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Require {
+    /// The row; of a range, the first.
+    pub row: RowLabel,
+    /// The key at which a range ends; `None` means the heads of the one row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u8>,
+    /// Whether it was looked at just now, or when something was last required of it on that device.
+    pub fresh: bool,
+}
+
+impl Plan {
+    /// Draws the plan of a seed.
+    pub fn draw(seed: u64, profile: &Profile) -> Self {
+        draw::plan(seed, profile)
+    }
+
+    /// When the safety phase ends.
+    pub fn safety_ends(&self) -> u64 {
+        self.setup.safety_ms
+    }
+}

@@ -1,0 +1,236 @@
+//! A plan as text: a header line with the version and the setup, then one step per line, each a JSON object.
+//! Empty lines and lines that start with `#` are for people.
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{Edit, Plan, Setup, Step};
+
+/// The version of the format that this code writes, and the only one that it reads.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    plan: u32,
+    seed: u64,
+    setup: Setup,
+}
+
+/// A text that is no plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParsePlanError {
+    /// There is nothing in it.
+    #[error(
+        "the plan is empty: its first line must be a header like {{\"plan\":{VERSION},\"seed\":…,\"setup\":…}}"
+    )]
+    Empty,
+    /// A line does not say what it should.
+    #[error("line {line} of the plan cannot be read: {cause}")]
+    Line {
+        /// Which, counted from 1.
+        line: usize,
+        /// Why.
+        cause: serde_json::Error,
+    },
+    /// It was written by another version.
+    #[error("the plan has format {0}, this version reads format {VERSION}")]
+    Version(u32),
+    /// It names a replica that is not in its setup.
+    #[error("line {line} of the plan names replica {replica}, but the setup has {replicas}, counted from 0")]
+    NoReplica {
+        /// Which line, counted from 1.
+        line: usize,
+        /// The replica.
+        replica: usize,
+        /// How many there are.
+        replicas: usize,
+    },
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = Header { plan: VERSION, seed: self.seed, setup: self.setup.clone() };
+        let mut line = |line: serde_json::Result<String>| {
+            f.write_str(&line.map_err(|_| fmt::Error)?)?;
+            f.write_char('\n')
+        };
+        line(serde_json::to_string(&header))?;
+        self.steps.iter().try_for_each(|step| line(serde_json::to_string(step)))
+    }
+}
+
+impl FromStr for Plan {
+    type Err = ParsePlanError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut lines = text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line.trim()))
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let (line, header) = lines.next().ok_or(ParsePlanError::Empty)?;
+        let header: Header =
+            serde_json::from_str(header).map_err(|cause| ParsePlanError::Line { line, cause })?;
+        if header.plan != VERSION {
+            return Err(ParsePlanError::Version(header.plan));
+        }
+        let mut steps = Vec::new();
+        for (line, text) in lines {
+            let step: Step =
+                serde_json::from_str(text).map_err(|cause| ParsePlanError::Line { line, cause })?;
+            let replicas = header.setup.replicas;
+            if let Some(replica) = step.act.replicas().into_iter().find(|replica| *replica >= replicas) {
+                return Err(ParsePlanError::NoReplica { line, replica, replicas });
+            }
+            steps.push(step);
+        }
+        // Stable: steps of the same time stay in the order in which they were written.
+        steps.sort_by_key(|step| step.at);
+        let mut setup = header.setup;
+        setup.skew_ms.resize(setup.replicas, 0);
+        Ok(Plan { seed: header.seed, setup, steps })
+    }
+}
+
+impl super::Act {
+    /// The replicas that it names.
+    pub(crate) fn replicas(&self) -> Vec<usize> {
+        use super::Act::*;
+        match self {
+            Create { replica, .. }
+            | AddCollection { replica, .. }
+            | Invite { replica, .. }
+            | Join { replica, .. }
+            | Leave { replica, .. }
+            | Write { replica, .. }
+            | Crash { replica, .. }
+            | CrashAtCommit { replica, .. }
+            | Shutdown { replica }
+            | Restart { replica, .. } => vec![*replica],
+            Cut { from, to, .. } => from.iter().chain(to).copied().collect(),
+            Heal => Vec::new(),
+            Break { a, b } => vec![*a, *b],
+            Find { replica, peer } | LoseSight { replica, peer } => vec![*replica, *peer],
+            Frame { from, to, .. } => vec![*from, *to],
+        }
+    }
+}
+
+/// A row as a plan names it: `g0/c1/k3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowLabel {
+    /// The syncgroup.
+    pub group: u8,
+    /// The collection.
+    pub collection: u8,
+    /// The key.
+    pub key: u8,
+}
+
+impl fmt::Display for RowLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g{}/c{}/k{}", self.group, self.collection, self.key)
+    }
+}
+
+impl FromStr for RowLabel {
+    type Err = NotALabel;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.split('/');
+        let mut part = |letter: char| parts.next()?.strip_prefix(letter)?.parse().ok();
+        let label = (|| Some(Self { group: part('g')?, collection: part('c')?, key: part('k')? }))();
+        label.filter(|_| parts.next().is_none()).ok_or_else(|| NotALabel(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bytes {
+            Some(bytes) => write!(f, "{}={bytes}", self.row),
+            None => write!(f, "{}-", self.row),
+        }
+    }
+}
+
+impl FromStr for Edit {
+    type Err = NotALabel;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(row) = text.strip_suffix('-') {
+            return Ok(Self { row: row.parse()?, bytes: None });
+        }
+        let wrong = || NotALabel(text.to_owned());
+        let (row, bytes) = text.split_once('=').ok_or_else(wrong)?;
+        Ok(Self { row: row.parse()?, bytes: Some(bytes.parse().map_err(|_| wrong())?) })
+    }
+}
+
+/// A text that names no row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no row and no change: write g0/c1/k3, g0/c1/k3=40 or g0/c1/k3-")]
+pub struct NotALabel(String);
+
+macro_rules! as_text {
+    ($type:ty) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+as_text!(RowLabel);
+as_text!(Edit);
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Act, Profile};
+    use super::*;
+
+    #[test]
+    fn every_drawn_plan_is_read_back_as_it_was_written() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, &Profile::default());
+            assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_plan_may_have_comments_and_is_put_in_order_of_time() {
+        let plan = Plan::draw(1, &Profile::default());
+        let header = plan.to_string().lines().next().unwrap().to_owned();
+        let text = format!(
+            "# a story\n{header}\n\n{}\n# and before that\n{}\n",
+            r#"{"at":200,"do":"write","replica":0,"text":1,"changes":["g0/c0/k1=9","g0/c1/k2-"]}"#,
+            r#"{"at":100,"do":"crash","replica":1}"#,
+        );
+        let plan: Plan = text.parse().unwrap();
+        assert_eq!(plan.steps[0].act, Act::Crash { replica: 1, keep: None });
+        assert_eq!(plan.steps.len(), 2);
+    }
+
+    #[test]
+    fn a_wrong_plan_is_refused_with_its_line() {
+        let plan = Plan::draw(1, &Profile::default());
+        let header = plan.to_string().lines().next().unwrap().to_owned();
+        let error = |text: String| text.parse::<Plan>().unwrap_err().to_string();
+        assert!(error(String::new()).contains("empty"));
+        assert!(error(format!("{header}\nnonsense")).contains("line 2"));
+        assert!(
+            error(format!(r#"{header}{}{{"at":1,"do":"crash","replica":99}}"#, "\n")).contains("replica 99")
+        );
+        assert!(error(header.replacen("\"plan\":1", "\"plan\":7", 1)).contains("format 7"));
+        for wrong in ["g0/c0/k0", "g0/c0=1", "g0/c0/k0/k0-", "g0/c0/k300=1", "x"] {
+            assert!(wrong.parse::<Edit>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! One run: a plan is executed, in two phases, until it is done or a rule is broken.
+//!
+//! 1. *Safety*: the steps of the plan, with all its faults. What must always be true is checked all the time.
+//! 2. *Liveness*: the faults end, everybody runs and is within reach. Now all must come to agree within
+//!    [`Setup::liveness_ms`](crate::plan::Setup::liveness_ms), and then be quiet.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::coverage::{Coverage, Point};
+use crate::oracle::{Checked, Oracle, Violation};
+use crate::plan::{Plan, Setup, Step};
+use crate::trace::{Trace, TraceLine};
+use crate::world::{Sabotage, World};
+
+/// How often it is asked in the liveness phase whether all agree, in milliseconds.
+const ASK_EVERY: u64 = 1_000;
+/// How long nothing may be sent once all agree.
+const QUIET: u64 = 600_000;
+
+/// Something of the embedder's that must be true at any time: `Err` says what is wrong.
+pub type Invariant<'i> = dyn Fn(&World<'_>) -> Result<(), String> + 'i;
+
+/// How to execute a plan.
+#[derive(Default)]
+pub struct Options<'o> {
+    /// Takes the trace.
+    pub trace: Option<&'o mut TraceLine<'o>>,
+    /// Stop at this moment of virtual time.
+    pub until: Option<u64>,
+    /// What else must be true, by name.
+    pub invariants: &'o [(String, Box<Invariant<'o>>)],
+    /// What is broken on purpose.
+    pub sabotage: Option<Sabotage>,
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("until", &self.until)
+            .field("sabotage", &self.sabotage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came out of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// The seed of its plan.
+    pub seed: u64,
+    /// The rule that was broken, if one was.
+    pub failure: Option<Failure>,
+    /// Why the run means little even if nothing failed.
+    pub vacuous: Option<&'static str>,
+    /// Equal for equal runs, and for no others.
+    pub digest: Digest,
+    /// How much happened.
+    pub figures: Figures,
+    /// What was exercised.
+    pub coverage: Coverage,
+}
+
+/// How much happened in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Replicas.
+    pub replicas: u64,
+    /// Events that were given to cores.
+    pub events: u64,
+    /// Frames that were sent.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Batches acknowledged as safe.
+    pub batches: u64,
+    /// Virtual time in milliseconds.
+    pub virtual_ms: u64,
+    /// How long after the end of the faults all agreed, in milliseconds of virtual time.
+    pub agreed_after_ms: u64,
+}
+
+/// A digest of everything that went into the cores and came out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A rule that was broken, and where in the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The rule.
+    pub violation: Violation,
+    /// The moment of virtual time, in milliseconds.
+    pub at: u64,
+    /// Whether the faults had ended.
+    pub healed: bool,
+    /// The step of the plan that had been taken last, counted from 0.
+    pub step: Option<(usize, Step)>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violation { oracle, rule, replicas, what } = &self.violation;
+        let phase = if self.healed { "liveness" } else { "safety" };
+        writeln!(f, "  rule      {rule}, by the oracle of {oracle}")?;
+        writeln!(f, "  replicas  {replicas:?}")?;
+        writeln!(f, "  time      {} ms, in the {phase} phase", self.at)?;
+        if let Some((index, step)) = &self.step {
+            writeln!(f, "  after     step {index}: {:?}", step.act)?;
+        }
+        write!(f, "  seen      {what}")
+    }
+}
+
+/// Executes a plan.
+pub fn execute<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
+    let Options { trace, until, invariants, sabotage } = options;
+    let mut world = World::new(plan, Trace::new(trace), sabotage);
+    let mut agreed_after = 0;
+    let result = phases(&mut world, plan, until, invariants, &mut agreed_after);
+    let (frames, bytes) = world.traffic();
+    let failure = result.err().map(|violation| Failure {
+        violation,
+        at: world.now_ms(),
+        healed: world.healed(),
+        step: plan.steps.get(world.step()).map(|step| (world.step(), step.clone())),
+    });
+    let figures = Figures {
+        replicas: plan.setup.replicas as u64,
+        events: world.events(),
+        frames,
+        bytes,
+        batches: world.safe_batches(),
+        virtual_ms: world.now_ms(),
+        agreed_after_ms: agreed_after,
+    };
+    let vacuous = vacuous(world.coverage(), &figures);
+    let coverage = world.coverage().clone();
+    Outcome { seed: plan.seed, failure, vacuous, digest: Digest(world.digest()), figures, coverage }
+}
+
+fn phases(
+    world: &mut World<'_>,
+    plan: &Plan,
+    until: Option<u64>,
+    invariants: &[(String, Box<Invariant<'_>>)],
+    agreed_after: &mut u64,
+) -> Checked {
+    let end = until.unwrap_or(u64::MAX);
+    let setup = &plan.setup;
+    let mut invariant = |world: &World<'_>| check(invariants, world);
+    world.start()?;
+    world.run_until(setup.safety_ms.min(end), &mut invariant)?;
+    if end <= setup.safety_ms {
+        return Ok(());
+    }
+    world.people_go_home();
+    world.heal()?;
+    let deadline = setup.safety_ms + setup.liveness_ms;
+    loop {
+        let next = world.now_ms() + ASK_EVERY;
+        world.run_until(next.min(end), &mut invariant)?;
+        if end <= next {
+            return Ok(());
+        }
+        match world.agreed() {
+            Ok(()) => break,
+            Err(violation) if next >= deadline => return Err(violation),
+            Err(_) => {}
+        }
+    }
+    *agreed_after = world.now_ms() - setup.safety_ms;
+    world.settled()?;
+    invariant(world)?;
+    rest(world, setup, end, &mut invariant)?;
+    world.agreed()?;
+    world.settled()?;
+    invariant(world)
+}
+
+/// All agree: after what is on its way has arrived and every wait is over, nobody sends anything (S-22).
+fn rest(
+    world: &mut World<'_>,
+    setup: &Setup,
+    end: u64,
+    invariant: &mut dyn FnMut(&World<'_>) -> Checked,
+) -> Checked {
+    let waits = &setup.timing;
+    let settle = 60_000 + 2 * (waits.patience_max + waits.redial_max + waits.confirm + waits.relay);
+    world.run_until((world.now_ms() + settle).min(end), invariant)?;
+    let (before, _) = world.traffic();
+    world.run_until((world.now_ms() + QUIET).min(end), invariant)?;
+    let (after, _) = world.traffic();
+    if after > before {
+        let what = format!("{} frames were sent in {QUIET} ms although all agree", after - before);
+        let replicas = (0..setup.replicas).collect();
+        return Err(Violation { oracle: Oracle::Convergence, rule: "S-22", replicas, what });
+    }
+    Ok(())
+}
+
+fn check(invariants: &[(String, Box<Invariant<'_>>)], world: &World<'_>) -> Checked {
+    for (name, invariant) in invariants {
+        invariant(world).map_err(|what| Violation {
+            oracle: Oracle::Invariant(name.clone()),
+            rule: "the embedder's",
+            replicas: Vec::new(),
+            what,
+        })?;
+    }
+    Ok(())
+}
+
+/// Why a run in which nothing failed means little.
+fn vacuous(coverage: &Coverage, figures: &Figures) -> Option<&'static str> {
+    if coverage.count(Point::Admitted) == 0 {
+        Some("nobody was admitted to any syncgroup")
+    } else if figures.batches < 3 {
+        Some("fewer than three batches were written")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,118 @@
+//! The entry for embedders: a simulation in a few lines.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::plan::{Faults, Plan, Profile};
+use crate::run::{Invariant, Options, Outcome, execute};
+use crate::world::World;
+
+/// A simulation that is being set up. What is not said is drawn from the seed, as in [`Profile::default`].
+pub struct Sim<'s> {
+    seed: u64,
+    profile: Profile,
+    invariants: Vec<(String, Box<Invariant<'s>>)>,
+}
+
+impl fmt::Debug for Sim<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim")
+            .field("seed", &self.seed)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'s> Sim<'s> {
+    /// A simulation of this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, profile: Profile::default(), invariants: Vec::new() }
+    }
+
+    /// How many replicas there are; at least two.
+    #[must_use]
+    pub fn replicas(mut self, replicas: usize) -> Self {
+        let replicas = replicas.max(2);
+        self.profile.replicas = (replicas, replicas);
+        self
+    }
+
+    /// How many batches are written.
+    #[must_use]
+    pub fn writes(mut self, writes: u64) -> Self {
+        self.profile.workload.writes = (writes, writes);
+        self
+    }
+
+    /// What may go wrong.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.profile.faults = faults;
+        self
+    }
+
+    /// Everything else at once: see [`Profile`].
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Something else that must be true at any time. It is asked whenever readers look at a replica, and in
+    /// the end; `Err` says what is wrong.
+    #[must_use]
+    pub fn invariant(
+        mut self,
+        name: &str,
+        invariant: impl Fn(&World<'_>) -> Result<(), String> + 's,
+    ) -> Self {
+        self.invariants.push((name.to_owned(), Box::new(invariant)));
+        self
+    }
+
+    /// The plan that will be executed.
+    pub fn plan(&self) -> Plan {
+        Plan::draw(self.seed, &self.profile)
+    }
+
+    /// Runs it.
+    pub fn run(&self) -> Outcome {
+        execute(&self.plan(), Options { invariants: &self.invariants, ..Options::default() })
+    }
+}
+
+impl Outcome {
+    /// Panics if a rule was broken, and says which, and how to see it again.
+    ///
+    /// # Panics
+    /// If the run failed.
+    #[track_caller]
+    #[allow(clippy::panic, reason = "this is an assertion, for tests")]
+    pub fn assert_ok(&self) {
+        if let Some(failure) = &self.failure {
+            let seed = self.seed;
+            panic!(
+                "seed {seed} failed\n{failure}\n  again     set DRIFTLESS_SEED={seed}, and run the test again"
+            );
+        }
+    }
+}
+
+/// The seeds that a test should run: these, unless the environment names others. `DRIFTLESS_SEED=5` is one,
+/// `DRIFTLESS_SEEDS=100..200` is a range of them.
+#[allow(clippy::disallowed_methods, reason = "tests are told by the environment which seeds to run")]
+pub fn seeds(usual: Range<u64>) -> Range<u64> {
+    let number = |name| std::env::var(name).ok();
+    if let Some(seed) = number("DRIFTLESS_SEED").and_then(|text| text.parse::<u64>().ok()) {
+        return seed..seed + 1;
+    }
+    let range = number("DRIFTLESS_SEEDS").and_then(|text| parse_seeds(&text));
+    range.unwrap_or(usual)
+}
+
+/// Reads `A..B`.
+pub(crate) fn parse_seeds(text: &str) -> Option<Range<u64>> {
+    let (from, to) = text.split_once("..")?;
+    let range = from.trim().parse().ok()?..to.trim().parse().ok()?;
+    (!range.is_empty()).then_some(range)
+}

@@ -1,0 +1,227 @@
+//! Many runs, on several threads: each run keeps to one of them, so its outcome does not depend on how many
+//! there are.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+
+use serde::Serialize;
+
+use crate::coverage::{Coverage, Point};
+use crate::oracle::{Oracle, Violation};
+use crate::plan::{Plan, Profile};
+use crate::run::{Digest, Failure, Figures, Options, Outcome, execute};
+
+/// What a suite runs.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// From what plans are drawn.
+    pub profile: Profile,
+    /// The seeds; those of other shards are passed over.
+    pub seeds: Range<u64>,
+    /// Which part of the seeds.
+    pub shard: Shard,
+    /// How many threads.
+    pub jobs: usize,
+    /// Whether to run each seed twice and compare.
+    pub check_determinism: bool,
+}
+
+/// One of several equal parts of a suite, written `i/n`, with `i` from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: u64,
+    of: u64,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { index: 0, of: 1 }
+    }
+}
+
+/// A text that names no shard.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no shard: write 2/8 for the third of eight")]
+pub struct NotAShard(String);
+
+impl FromStr for Shard {
+    type Err = NotAShard;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.split_once('/').and_then(|(index, of)| {
+            let shard = Self { index: index.parse().ok()?, of: of.parse().ok()? };
+            (shard.index < shard.of).then_some(shard)
+        });
+        parsed.ok_or_else(|| NotAShard(text.to_owned()))
+    }
+}
+
+/// Seeds, written `A..B`, without B.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seeds(pub Range<u64>);
+
+/// A text that names no seeds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no range of seeds: write 0..1000")]
+pub struct NotSeeds(String);
+
+impl FromStr for Seeds {
+    type Err = NotSeeds;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        crate::sim::parse_seeds(text).map(Self).ok_or_else(|| NotSeeds(text.to_owned()))
+    }
+}
+
+/// What came out of all runs.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Summary {
+    /// How many runs there were.
+    pub runs: u64,
+    /// The seeds of those that failed, in order.
+    pub failed: Vec<u64>,
+    /// How many meant little.
+    pub vacuous: u64,
+    /// How much happened in all runs together.
+    pub figures: Figures,
+    /// What they exercised together.
+    pub coverage: Coverage,
+    /// What they should have exercised and did not.
+    pub missing: Vec<Point>,
+}
+
+impl Summary {
+    /// Whether nothing failed, and everything was exercised that should have been.
+    pub fn passed(&self) -> bool {
+        self.failed.is_empty() && self.missing.is_empty()
+    }
+
+    /// Adds a run.
+    fn add(&mut self, outcome: &Outcome) {
+        self.runs += 1;
+        self.vacuous += u64::from(outcome.vacuous.is_some());
+        if outcome.failure.is_some() {
+            self.failed.push(outcome.seed);
+        }
+        self.coverage.merge(&outcome.coverage);
+        let (sum, run) = (&mut self.figures, &outcome.figures);
+        sum.replicas += run.replicas;
+        sum.events += run.events;
+        sum.frames += run.frames;
+        sum.bytes += run.bytes;
+        sum.batches += run.batches;
+        sum.virtual_ms += run.virtual_ms;
+        sum.agreed_after_ms = sum.agreed_after_ms.max(run.agreed_after_ms);
+    }
+}
+
+impl Suite {
+    /// How many seeds it has.
+    #[allow(clippy::len_without_is_empty, reason = "a suite without seeds is of no use to anybody")]
+    pub fn len(&self) -> u64 {
+        let seeds = self.seeds.end.saturating_sub(self.seeds.start);
+        seeds.saturating_sub(self.shard.index).div_ceil(self.shard.of)
+    }
+
+    /// Runs it. `done` is called for each run, in the order in which they end; `more` is asked before each
+    /// whether it is still wanted. Unless plans are drawn from the default profile, nothing counts as missing.
+    pub fn run(&self, more: &(dyn Fn() -> bool + Sync), done: &mut dyn FnMut(&Outcome)) -> Summary {
+        let next = AtomicU64::new(self.seeds.start + self.shard.index);
+        let (sender, outcomes) = mpsc::channel();
+        let mut summary = Summary::default();
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                let (sender, next) = (sender.clone(), &next);
+                scope.spawn(move || {
+                    while more() {
+                        let seed = next.fetch_add(self.shard.of, Ordering::Relaxed);
+                        if seed >= self.seeds.end || sender.send(self.one(seed)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            for outcome in outcomes {
+                summary.add(&outcome);
+                done(&outcome);
+            }
+        });
+        summary.failed.sort_unstable();
+        if self.profile == Profile::default() {
+            summary.missing = summary.coverage.missing(summary.runs);
+        }
+        summary
+    }
+
+    /// Runs one seed, twice if so wanted.
+    fn one(&self, seed: u64) -> Outcome {
+        let plan = Plan::draw(seed, &self.profile);
+        let mut outcome = attempt(&plan, Options::default());
+        if self.check_determinism {
+            compare(&mut outcome, &attempt(&plan, Options::default()));
+        }
+        outcome
+    }
+}
+
+/// Takes a run as failed if it was not the same as another run of its plan.
+pub fn compare(outcome: &mut Outcome, again: &Outcome) {
+    if outcome.failure.is_none() && outcome.digest != again.digest {
+        let what = format!("two runs of one plan differ: {} and {}", outcome.digest, again.digest);
+        outcome.failure = Some(failure(what));
+    }
+}
+
+thread_local! {
+    /// Where the last panic of this thread was, for the report.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps panics of cores from being printed as they happen: [`attempt`] reports them as failures. Other
+/// threads' panics are then not printed either, so this is for commands, not for libraries.
+pub fn quiet_panics() {
+    panic::set_hook(Box::new(|info| {
+        PANIC.with(|last| *last.borrow_mut() = info.location().map(ToString::to_string));
+    }));
+}
+
+/// Executes a plan, and takes a panic as a failure.
+pub fn attempt<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
+    panic::catch_unwind(AssertUnwindSafe(|| execute(plan, options))).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+        let place = PANIC.with(|last| last.borrow_mut().take());
+        let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+        Outcome {
+            seed: plan.seed,
+            failure: Some(failure(format!("panicked{place}: {text}"))),
+            vacuous: None,
+            digest: Digest([0; 32]),
+            figures: Figures::default(),
+            coverage: Coverage::default(),
+        }
+    })
+}
+
+fn failure(what: String) -> Failure {
+    let violation = Violation { oracle: Oracle::Conduct, rule: "S-53", replicas: Vec::new(), what };
+    Failure { violation, at: 0, healed: false, step: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_and_ranges_are_read_and_wrong_ones_refused() {
+        assert_eq!("2/8".parse(), Ok(Shard { index: 2, of: 8 }));
+        assert_eq!("3..9".parse(), Ok(Seeds(3..9)));
+        assert!(["8/8", "1", "x/2", ""].iter().all(|text| text.parse::<Shard>().is_err()));
+        assert!(["9..3", "1", "..", "x..2"].iter().all(|text| text.parse::<Seeds>().is_err()));
+    }
+}

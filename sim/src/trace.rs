@@ -1,0 +1,117 @@
+//! What happened in a run, as a digest to compare and as lines to read.
+
+use std::fmt::{self, Write as _};
+
+use driftless::{Action, Event};
+
+/// Takes the lines of a trace.
+pub type TraceLine<'t> = dyn FnMut(&str) + 't;
+
+/// Everything that went into the cores and came out of them.
+pub(crate) struct Trace<'t> {
+    hasher: blake3::Hasher,
+    lines: Option<&'t mut TraceLine<'t>>,
+    pub(crate) events: u64,
+}
+
+impl fmt::Debug for Trace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("events", &self.events).finish_non_exhaustive()
+    }
+}
+
+/// Feeds what is formatted into a hash, without building the text.
+struct Hashed<'h>(&'h mut blake3::Hasher);
+
+impl fmt::Write for Hashed<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl<'t> Trace<'t> {
+    pub(crate) fn new(lines: Option<&'t mut TraceLine<'t>>) -> Self {
+        Self { hasher: blake3::Hasher::new(), lines, events: 0 }
+    }
+
+    /// The digest of everything up to now.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        *self.hasher.finalize().as_bytes()
+    }
+
+    fn hash(&mut self, head: &[u64], payload: &[&[u8]], rest: Option<&dyn fmt::Debug>) {
+        for number in head {
+            self.hasher.update(&number.to_le_bytes());
+        }
+        for bytes in payload {
+            self.hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        }
+        if let Some(rest) = rest {
+            // A hasher takes everything.
+            let _ = write!(Hashed(&mut self.hasher), "{rest:?}");
+        }
+    }
+
+    pub(crate) fn event(&mut self, at: u64, replica: usize, event: &Event) {
+        self.events += 1;
+        let head = [1, at, replica as u64];
+        match event {
+            Event::Received { link, frame } => self.hash(&[2, at, replica as u64, link.0], &[frame], None),
+            event => self.hash(&head, &[], Some(event)),
+        }
+        self.line(|| {
+            let text = match event {
+                Event::Received { link, frame } => {
+                    format!("received {} bytes on link {}", frame.len(), link.0)
+                }
+                event => brief(event),
+            };
+            format!("{at:>8} r{replica} <- {text}")
+        });
+    }
+
+    pub(crate) fn action(&mut self, at: u64, replica: usize, action: &Action) {
+        match action {
+            Action::Send { link, frame } => self.hash(&[3, link.0], &[frame], None),
+            Action::Commit(commit) => {
+                self.hash(&[4, commit.seq.0], &[], None);
+                for write in &commit.writes {
+                    let value = write.value.as_deref();
+                    let head = [write.table as u64, u64::from(value.is_some())];
+                    self.hash(&head, &[&write.key, value.unwrap_or_default()], None);
+                }
+            }
+            action => self.hash(&[5], &[], Some(action)),
+        }
+        self.line(|| {
+            let text = match action {
+                Action::Send { link, frame } => format!("send {} bytes on link {}", frame.len(), link.0),
+                Action::Commit(commit) => format!("commit {} ({} writes)", commit.seq.0, commit.writes.len()),
+                action => brief(action),
+            };
+            format!("{at:>8} r{replica}    -> {text}")
+        });
+    }
+
+    /// A remark on what the world does.
+    pub(crate) fn note(&mut self, at: u64, text: impl FnOnce() -> String) {
+        self.line(|| format!("{at:>8} ** {}", text()));
+    }
+
+    fn line(&mut self, text: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.lines {
+            lines(&text());
+        }
+    }
+}
+
+/// The debug form, cut where it grows long.
+fn brief(what: &impl fmt::Debug) -> String {
+    let mut text = format!("{what:?}");
+    if let Some((end, _)) = text.char_indices().nth(400) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,583 @@
+//! The world of a run: replicas, their network, their disks, their clocks, and people.
+//!
+//! ```text
+//!   plan ──► queue ──► happening ──► event ──► core ──► actions ──► queue
+//!                                                │          │
+//!                                              store      oracles
+//! ```
+//!
+//! One thread, one queue ordered by virtual time: nothing here depends on the machine.
+
+mod clock;
+mod disk;
+mod links;
+mod network;
+mod people;
+mod queue;
+mod replica;
+mod sabotage;
+mod view;
+
+use driftless::{Action, Address, CommitSeq, Core, Event, Name, Outbox};
+
+use self::network::{Network, other};
+use self::people::People;
+pub use self::people::collection;
+use self::queue::{Happening, Queue};
+use self::replica::{Armed, End, Question, Replica};
+pub use self::sabotage::Sabotage;
+pub use self::view::Device;
+use crate::coverage::{Coverage, Point};
+use crate::dice::{Concern, Dice};
+use crate::oracle::{Checked, Oracle, Violation, Watch, WriteExpected};
+use crate::plan::{Act, Plan, Signatures};
+use crate::trace::Trace;
+
+/// Ticks at one moment of virtual time, above which a core is said to spin.
+const MOST_TICKS: u32 = 10_000;
+/// Events of one run, above which it is said to run away: hundreds of times what the largest plans need.
+const MOST_EVENTS: u64 = 5_000_000;
+/// How long a process may take to stop, in milliseconds.
+const TIME_TO_STOP: u64 = 60_000;
+
+/// Makes a name of a letter and a number.
+pub(crate) fn label(letters: &str, number: impl std::fmt::Display) -> Name {
+    #[allow(clippy::expect_used, reason = "letters and digits, far shorter than the limit")]
+    Name::new(&format!("{letters}{number}")).expect("a short label is a name")
+}
+
+/// Where a replica can be reached.
+fn address(replica: usize) -> Address {
+    #[allow(clippy::expect_used, reason = "letters and digits, far shorter than the limit")]
+    Address::new(&format!("sim:{replica}")).expect("a short text is an address")
+}
+
+/// Which replica is reached at an address.
+fn at_address(address: &Address) -> Option<usize> {
+    address.as_str().strip_prefix("sim:")?.parse().ok()
+}
+
+/// Everything in a run.
+#[derive(Debug)]
+pub struct World<'t> {
+    plan: &'t Plan,
+    now: u64,
+    queue: Queue,
+    replicas: Vec<Replica>,
+    network: Network,
+    people: People,
+    watch: Watch,
+    coverage: Coverage,
+    trace: Trace<'t>,
+    /// The step of the plan that was taken last.
+    step: usize,
+    /// Attempts to connect, to draw each one's time.
+    dials: u64,
+    healed: bool,
+    sabotage: Option<Sabotage>,
+    /// Readers have looked at a replica since this was last asked.
+    looked: bool,
+}
+
+impl<'t> World<'t> {
+    pub(crate) fn new(plan: &'t Plan, trace: Trace<'t>, sabotage: Option<Sabotage>) -> Self {
+        let setup = &plan.setup;
+        let replicas = (0..setup.replicas).map(|index| Replica::new(index, plan.seed, setup)).collect();
+        let mut watch = Watch::new(setup.replicas);
+        watch.withhold = sabotage.and_then(Sabotage::withhold);
+        let mut world = Self {
+            plan,
+            now: 0,
+            queue: Queue::default(),
+            replicas,
+            network: Network::new(plan.seed, setup.network.clone()),
+            people: People::default(),
+            watch,
+            coverage: Coverage::default(),
+            trace,
+            step: 0,
+            dials: 0,
+            healed: false,
+            sabotage,
+            looked: false,
+        };
+        if setup.signatures == Signatures::Ed25519 {
+            world.coverage.hit(Point::RealSignatures);
+        }
+        for (index, step) in plan.steps.iter().enumerate() {
+            world.queue.push(step.at, Happening::Step(index));
+        }
+        world
+    }
+
+    /// Starts all replicas.
+    pub(crate) fn start(&mut self) -> Checked {
+        for replica in 0..self.replicas.len() {
+            self.boot(replica, true)?;
+            let mut dice = Dice::new(self.plan.seed, Concern::Readers, &[replica as u64]);
+            let first = dice.below(self.plan.setup.readers_ms.max(1));
+            self.queue.push(first, Happening::Look { replica });
+        }
+        Ok(())
+    }
+
+    /// Lets everything happen that is due up to, not including, a moment, which then is now.
+    pub(crate) fn run_until(&mut self, end: u64, each: &mut dyn FnMut(&World<'_>) -> Checked) -> Checked {
+        while self.queue.next_at().is_some_and(|at| at < end) {
+            let Some((at, happening)) = self.queue.pop() else { break };
+            self.now = at;
+            self.happen(happening)?;
+            self.people_look()?;
+            if std::mem::take(&mut self.looked) {
+                each(self)?;
+            }
+            if self.trace.events > MOST_EVENTS {
+                return Err(self.conduct(0, "S-53", format!("more than {MOST_EVENTS} events in a run")));
+            }
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    /// Ends every fault: the liveness phase begins.
+    pub(crate) fn heal(&mut self) -> Checked {
+        self.healed = true;
+        self.network.heal_for_ever();
+        self.trace.note(self.now, || "all faults end".into());
+        for replica in 0..self.replicas.len() {
+            self.replicas[replica].armed = None;
+            if self.replicas[replica].core.is_none() {
+                self.boot(replica, true)?;
+            }
+        }
+        for replica in 0..self.replicas.len() {
+            for peer in (0..self.replicas.len()).filter(|peer| *peer != replica) {
+                self.found(replica, peer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, happening: Happening) -> Checked {
+        match happening {
+            Happening::Step(index) => {
+                self.step = index;
+                let plan = self.plan;
+                self.act(&plan.steps[index].act)
+            }
+            Happening::Tick { replica, boot } => {
+                let it = &mut self.replicas[replica];
+                if it.boots == boot && it.tick_at == Some(self.now) {
+                    it.tick_at = None;
+                    return self.tick(replica);
+                }
+                Ok(())
+            }
+            Happening::Synced { replica, boot, seq } => {
+                if self.replicas[replica].boots == boot && self.replicas[replica].core.is_some() {
+                    self.replicas[replica].disk.finish_sync(seq);
+                    self.sync(replica);
+                    self.durable(replica, seq)?;
+                }
+                Ok(())
+            }
+            Happening::Arrive { link, frame, order, again } => {
+                let Some(arrival) = self.network.arrive(link, order) else { return Ok(()) };
+                let Some(replica) = self.network.owner(link) else { return Ok(()) };
+                if again {
+                    self.coverage.hit(Point::FrameTwice);
+                } else if arrival.late {
+                    self.coverage.hit(Point::FrameOvertook);
+                }
+                self.feed(replica, Event::Received { link, frame }, None)
+            }
+            Happening::Writable { link, credit } => {
+                self.network.give_credit(link, credit);
+                match self.network.owner(link) {
+                    Some(replica) => self.feed(replica, Event::Writable { link, credit }, None),
+                    None => Ok(()),
+                }
+            }
+            Happening::Dialled { from, boot, to } => self.dialled(from, boot, to),
+            Happening::DialFailed { from, boot, device } => {
+                if self.replicas[from].boots == boot {
+                    self.coverage.hit(Point::ConnectFailed);
+                    return self.feed(from, Event::ConnectFailed { device }, None);
+                }
+                Ok(())
+            }
+            Happening::Accepted { link } => self.accepted(link),
+            Happening::Down { link } => match self.network.take_down(link) {
+                Some(replica) => self.feed(replica, Event::LinkDown { link }, None),
+                None => Ok(()),
+            },
+            Happening::Closed { link } => {
+                self.network.break_link(link);
+                match self.network.take_down(link) {
+                    Some(replica) => self.feed(replica, Event::LinkDown { link }, None),
+                    None => Ok(()),
+                }
+            }
+            Happening::Wear { link } => {
+                if !self.healed {
+                    self.break_link(link);
+                }
+                Ok(())
+            }
+            Happening::Silence { link } => {
+                let cut = self.network.ends(link).is_some_and(|(a, b)| self.network.cut_between(a, b));
+                if cut {
+                    self.break_link(link);
+                }
+                Ok(())
+            }
+            Happening::Found { replica, peer } => self.found(replica, peer),
+            Happening::Restart { replica } => match self.replicas[replica].core {
+                Some(_) => Ok(()),
+                None => self.boot(replica, true),
+            },
+            Happening::Overdue { replica, boot } => {
+                let it = &self.replicas[replica];
+                if it.boots == boot && it.stopping && it.core.is_some() {
+                    let what = format!("was asked to stop {TIME_TO_STOP} ms ago, and has not");
+                    return Err(self.conduct(replica, "S-54", what));
+                }
+                Ok(())
+            }
+            Happening::Look { replica } => {
+                self.queue.push(self.now + self.plan.setup.readers_ms.max(1), Happening::Look { replica });
+                self.looked = true;
+                let Some(seen) = self.replicas[replica].seen() else { return Ok(()) };
+                let known = self.coverage.count(Point::TwoDatabases) > 0;
+                let databases = seen.core.syncgroups().into_iter().map(|group| group.database);
+                if databases.collect::<std::collections::BTreeSet<_>>().len() > 1 && !known {
+                    self.coverage.hit(Point::TwoDatabases);
+                }
+                self.watch.look(seen)
+            }
+        }
+    }
+
+    /// Takes a step of the plan.
+    fn act(&mut self, act: &Act) -> Checked {
+        self.trace.note(self.now, || format!("step: {act:?}"));
+        match act {
+            Act::Crash { replica, keep } => {
+                self.crash(*replica, *keep);
+                Ok(())
+            }
+            Act::CrashAtCommit { replica, after, keep } => {
+                self.replicas[*replica].armed = Some(Armed { after: *after, keep: *keep });
+                Ok(())
+            }
+            Act::Shutdown { replica } => self.shutdown(*replica),
+            Act::Restart { replica, shown } => {
+                if self.replicas[*replica].core.is_some() {
+                    Ok(())
+                } else {
+                    self.boot(*replica, *shown)
+                }
+            }
+            Act::Cut { from, to, both } => {
+                self.network.cut(from, to, *both);
+                if !both {
+                    self.coverage.hit(Point::OneWayPartition);
+                }
+                let mut dice = Dice::new(self.plan.seed, Concern::Partitions, &[self.now]);
+                for link in self.network.cut_links() {
+                    let noticed = self.now + dice.between(2_000, 30_000);
+                    self.queue.push(noticed, Happening::Silence { link });
+                }
+                Ok(())
+            }
+            Act::Heal => {
+                self.network.heal();
+                Ok(())
+            }
+            Act::Break { a, b } => {
+                for link in self.network.links_of(*a) {
+                    if self.network.ends(link) == Some((*a, *b)) {
+                        self.break_link(link);
+                    }
+                }
+                Ok(())
+            }
+            Act::Find { replica, peer } => self.found(*replica, *peer),
+            Act::LoseSight { replica, peer } => {
+                let device = self.replicas[*peer].device;
+                self.feed(*replica, Event::PeerLost { device, address: address(*peer) }, None)
+            }
+            Act::Frame { from, to, nth, fate } => {
+                self.network.decide(*from, *to, *nth, *fate);
+                Ok(())
+            }
+            act => self.person(act),
+        }
+    }
+
+    /// Gives an event to a core, and does what it asks for.
+    fn feed(&mut self, replica: usize, event: Event, expected: Option<&WriteExpected>) -> Checked {
+        let it = &mut self.replicas[replica];
+        let Some(core) = it.core.as_mut() else { return Ok(()) };
+        self.trace.event(self.now, replica, &event);
+        let request = match &event {
+            Event::Command { request, .. } => Some(*request),
+            _ => None,
+        };
+        let now = it.clock.now(self.now);
+        let mut out = Outbox::new();
+        if let Err(fault) = core.handle(now, event, it.disk.store(), &mut out) {
+            return Err(self.conduct(replica, "S-12", format!("its store is sound, and it says: {fault}")));
+        }
+        let actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
+        self.perform(replica, request, actions, expected)?;
+        self.schedule(replica);
+        self.end_if_due(replica);
+        Ok(())
+    }
+
+    /// Does what a core asks for, the commit first, and lets the oracles look in between.
+    fn perform(
+        &mut self,
+        replica: usize,
+        request: Option<driftless::RequestId>,
+        actions: Vec<Action>,
+        expected: Option<&WriteExpected>,
+    ) -> Checked {
+        for action in &actions {
+            self.trace.action(self.now, replica, action);
+            if let Action::Commit(commit) = action {
+                self.commit(replica, commit)?;
+            }
+        }
+        let it = &mut self.replicas[replica];
+        if let Some(asked) = request.and_then(|request| it.asked.get_mut(&request)) {
+            asked.seq = it.disk.store().seq();
+            if let Question::Write(said) = &mut asked.what {
+                let parts = actions.iter().find_map(|action| match action {
+                    Action::Written { parts, .. } => Some(parts.clone()),
+                    _ => None,
+                });
+                *said = parts.unwrap_or_default();
+            }
+        }
+        let relayed = self.relays(replica);
+        let it = &self.replicas[replica];
+        let wall = it.clock.now(self.now).wall;
+        if let Some(seen) = it.seen() {
+            self.watch.handled(seen, wall, &actions, expected, &mut self.coverage)?;
+            if relayed.is_some_and(|before| self.gained_unlinked(replica, &before)) {
+                self.coverage.hit(Point::Relayed);
+            }
+        }
+        for action in actions {
+            if matches!(self.replicas[replica].end, Some(End::Crash(_)))
+                && !matches!(action, Action::Commit(_))
+            {
+                // The process died right after the commit.
+                self.coverage.hit(Point::CrashMidway);
+                continue;
+            }
+            self.do_one(replica, action)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, replica: usize, commit: &driftless::store::Commit) -> Checked {
+        let sabotage = self.sabotage;
+        let it = &mut self.replicas[replica];
+        match sabotage {
+            Some(sabotage) => sabotage.commit(it, commit),
+            None => it.disk.apply(commit),
+        }
+        match &mut it.armed {
+            Some(armed) if armed.after == 0 => it.end = it.armed.take().map(|armed| End::Crash(armed.keep)),
+            Some(armed) => armed.after -= 1,
+            None => {}
+        }
+        if sabotage == Some(Sabotage::DurableTooEarly) {
+            // Said at once, and not true.
+            self.queue.push(
+                self.now,
+                Happening::Synced { replica, boot: self.replicas[replica].boots, seq: CommitSeq(0) },
+            );
+        }
+        self.sync(replica);
+        Ok(())
+    }
+
+    /// Starts a sync of the disk, if there is something to make durable.
+    fn sync(&mut self, replica: usize) {
+        let it = &mut self.replicas[replica];
+        if let Some(seq) = it.disk.start_sync() {
+            it.syncs += 1;
+            let mut dice = Dice::new(self.plan.seed, Concern::Disk, &[replica as u64, it.syncs]);
+            let (low, high) = self.plan.setup.disk.sync_ms;
+            let boot = it.boots;
+            self.queue.push(self.now + dice.between(low, high), Happening::Synced { replica, boot, seq });
+        }
+    }
+
+    fn durable(&mut self, replica: usize, seq: CommitSeq) -> Checked {
+        let seq = match self.sabotage {
+            Some(Sabotage::DurableTooEarly) => self.replicas[replica].disk.store().seq(),
+            _ => seq,
+        };
+        self.watch.reported(replica, seq);
+        self.feed(replica, Event::Durable { seq }, None)
+    }
+
+    fn do_one(&mut self, replica: usize, action: Action) -> Checked {
+        match action {
+            Action::Commit(_) | Action::Written { .. } | Action::Changed(_) | Action::Notice(_) => Ok(()),
+            Action::Send { link, frame } => self.send(replica, link, frame),
+            Action::Connect { device, addresses } => {
+                self.dial(replica, device, &addresses);
+                Ok(())
+            }
+            Action::Disconnect { link, reason } => self.hang_up(replica, link, reason),
+            Action::Advertise { on } => {
+                self.replicas[replica].advertises = on;
+                if on {
+                    self.advertise(replica);
+                }
+                Ok(())
+            }
+            Action::Reply { request, result } => self.reply(replica, request, result),
+            Action::Stopped => {
+                if !self.replicas[replica].stopping {
+                    return Err(self.conduct(replica, "S-54", "stopped, and nobody asked it to".into()));
+                }
+                self.watch.stopped(replica)?;
+                self.coverage.hit(Point::Shutdown);
+                self.replicas[replica].end = Some(End::Stopped);
+                Ok(())
+            }
+            other => Err(self.conduct(replica, "S-4", format!("asks for something unheard of: {other:?}"))),
+        }
+    }
+
+    /// Asks for the next tick.
+    fn schedule(&mut self, replica: usize) {
+        let it = &mut self.replicas[replica];
+        let deadline = it.core.as_ref().and_then(Core::next_deadline);
+        let due = deadline.map(|mono| it.clock.moment(mono).max(self.now));
+        if due != it.tick_at {
+            it.tick_at = due;
+            if let Some(at) = due {
+                self.queue.push(at, Happening::Tick { replica, boot: it.boots });
+            }
+        }
+    }
+
+    fn tick(&mut self, replica: usize) -> Checked {
+        let ticks = &mut self.replicas[replica].ticks;
+        *ticks = if ticks.0 == self.now { (self.now, ticks.1 + 1) } else { (self.now, 1) };
+        if ticks.1 > MOST_TICKS {
+            let what = format!("spins: {MOST_TICKS} ticks, and its deadline still is not ahead of now");
+            return Err(self.conduct(replica, "S-53", what));
+        }
+        self.feed(replica, Event::Tick, None)
+    }
+
+    fn boot(&mut self, replica: usize, shown: bool) -> Checked {
+        let again = self.replicas[replica].boots > 0;
+        if again {
+            self.coverage.hit(if shown { Point::RestartShown } else { Point::RestartUnknown });
+        }
+        self.trace.note(self.now, || format!("r{replica} starts, continuity shown: {shown}"));
+        let survived = self.replicas[replica].disk.store().seq();
+        let mut out = Outbox::new();
+        if let Err(error) = self.replicas[replica].boot(self.plan.seed, &self.plan.setup, shown, &mut out) {
+            let what = format!("does not start from what its disk has: {error}");
+            return Err(Violation::new(Oracle::Durability, "S-10", replica, what));
+        }
+        self.watch.restarts(replica, survived);
+        let mut actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
+        for action in &actions {
+            self.trace.action(self.now, replica, action);
+            if let Action::Commit(commit) = action {
+                self.commit(replica, commit)?;
+            }
+        }
+        if let Some(seen) = self.replicas[replica].seen() {
+            self.watch.restarted(seen, survived, &mut self.coverage)?;
+        }
+        actions.retain(|action| !matches!(action, Action::Commit(_)));
+        for action in actions {
+            self.do_one(replica, action)?;
+        }
+        self.schedule(replica);
+        self.neighbours(replica);
+        Ok(())
+    }
+
+    fn shutdown(&mut self, replica: usize) -> Checked {
+        let it = &mut self.replicas[replica];
+        if it.core.is_none() || it.stopping {
+            return Ok(());
+        }
+        it.stopping = true;
+        let boot = it.boots;
+        self.queue.push(self.now + TIME_TO_STOP, Happening::Overdue { replica, boot });
+        self.feed(replica, Event::Shutdown, None)
+    }
+
+    /// The process dies now.
+    fn crash(&mut self, replica: usize, keep: Option<usize>) {
+        if self.replicas[replica].core.is_none() {
+            return;
+        }
+        self.coverage.hit(Point::Crash);
+        let it = &mut self.replicas[replica];
+        let at_risk = it.disk.at_risk();
+        let keep = keep.unwrap_or_else(|| {
+            let mut dice = Dice::new(self.plan.seed, Concern::Crash, &[replica as u64, it.boots]);
+            dice.below(at_risk as u64 + 1) as usize
+        });
+        let lost = it.disk.crash(keep);
+        if let Some(sabotage) = self.sabotage {
+            sabotage.crash(it);
+        }
+        match (at_risk, lost) {
+            (0, _) => {}
+            (_, 0) => self.coverage.hit(Point::CrashKeptAll),
+            _ => self.coverage.hit(Point::CrashLostCommits),
+        }
+        self.trace
+            .note(self.now, || format!("r{replica} dies; {lost} of {at_risk} commits at risk are lost"));
+        self.end_process(replica);
+    }
+
+    /// The process is gone: others will notice.
+    fn end_process(&mut self, replica: usize) {
+        self.replicas[replica].gone();
+        let mut dice = Dice::new(self.plan.seed, Concern::LinkEnd, &[replica as u64, self.now]);
+        for link in self.network.links_of(replica) {
+            self.network.take_down(link);
+            self.note_break(link);
+            self.queue.push(self.now + dice.skewed(0, 5_000), Happening::Down { link: other(link) });
+        }
+    }
+
+    /// After an event: a process whose end is due is gone.
+    fn end_if_due(&mut self, replica: usize) {
+        let it = &mut self.replicas[replica];
+        match it.end.take() {
+            None => return,
+            Some(End::Crash(keep)) => self.crash(replica, keep),
+            Some(End::Stopped) => {
+                it.disk.crash(usize::MAX);
+                self.trace.note(self.now, || format!("r{replica} has stopped"));
+                self.end_process(replica);
+            }
+        }
+        if self.healed {
+            self.queue.push(self.now + 1_000, Happening::Restart { replica });
+        }
+    }
+
+    fn conduct(&self, replica: usize, rule: &'static str, what: String) -> Violation {
+        Violation::new(Oracle::Conduct, rule, replica, what)
+    }
+}

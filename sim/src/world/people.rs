@@ -1,0 +1,264 @@
+//! People: what the steps of a plan ask of a replica.
+
+use bytes::Bytes;
+use driftless::{
+    Command, Event, Invitation, LocalWrite, Millis, Name, Outcome, Precondition, Refusal, RequestId, RowRef,
+    SyncgroupId,
+};
+
+use super::replica::{Asked, Question, Remembered};
+use super::{World, address, label};
+use crate::coverage::Point;
+use crate::oracle::Checked;
+use crate::plan::{Act, Edit, Require, RowLabel};
+
+/// What people told each other, outside of the system.
+#[derive(Debug, Default)]
+pub(crate) struct People {
+    /// The syncgroups that came about, by label.
+    groups: std::collections::BTreeMap<u8, SyncgroupId>,
+    /// The invitations that were made, by label.
+    tickets: std::collections::BTreeMap<u32, Invitation>,
+    /// Who waits for which invitation, and wants it in which database.
+    waiting: Vec<(usize, u32, u8)>,
+}
+
+impl World<'_> {
+    /// A step of people's.
+    pub(super) fn person(&mut self, act: &Act) -> Checked {
+        match act {
+            Act::Create { replica, group, database, collections } => {
+                let command = Command::CreateSyncgroup {
+                    database: label("db", *database),
+                    name: label("g", *group),
+                    collections: (0..*collections).map(|number| label("c", number)).collect(),
+                };
+                self.ask(*replica, command, Question::Create(*group))
+            }
+            Act::AddCollection { replica, group, collection } => {
+                let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
+                let collection = label("c", *collection);
+                self.ask(*replica, Command::CreateCollection { syncgroup, collection }, Question::Other)
+            }
+            Act::Invite { replica, group, ticket, rights, reusable, valid_ms } => {
+                let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
+                let command = Command::Invite {
+                    syncgroup,
+                    rights: *rights,
+                    valid_for: Millis(*valid_ms),
+                    reusable: *reusable,
+                    addresses: vec![address(*replica)],
+                };
+                self.ask(*replica, command, Question::Invite(*ticket))
+            }
+            Act::Join { replica, ticket, database } => {
+                self.people.waiting.push((*replica, *ticket, *database));
+                self.hand_over()
+            }
+            Act::Leave { replica, group } => {
+                let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
+                self.ask(*replica, Command::Leave { syncgroup }, Question::Other)
+            }
+            Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
+            _ => Ok(()),
+        }
+    }
+
+    /// The syncgroup of a label, if it exists and this replica has heard of it.
+    fn group_at(&self, replica: usize, group: u8) -> Option<SyncgroupId> {
+        let id = *self.people.groups.get(&group)?;
+        let core = self.replicas[replica].core.as_ref()?;
+        core.syncgroups().iter().any(|info| info.id == id).then_some(id)
+    }
+
+    /// Gives invitations to those who wait for one.
+    fn hand_over(&mut self) -> Checked {
+        for (replica, ticket, database) in std::mem::take(&mut self.people.waiting) {
+            let running = self.replicas[replica].core.is_some() && !self.replicas[replica].stopping;
+            match self.people.tickets.get(&ticket) {
+                Some(invitation) if running => {
+                    let invitation = invitation.clone();
+                    if self.network.is_cut() {
+                        self.coverage.hit(Point::JoinInPartition);
+                    }
+                    let command = Command::Join { database: label("db", database), invitation };
+                    self.ask(replica, command, Question::Other)?;
+                }
+                _ => self.people.waiting.push((replica, ticket, database)),
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, replica: usize, text: u64, changes: &[Edit], require: &[Require]) -> Checked {
+        let mut batch = LocalWrite::new();
+        for edit in changes {
+            let Some(row) = self.row(replica, &edit.row) else { continue };
+            batch = match edit.bytes {
+                Some(bytes) => batch.put(row, value(text, bytes)),
+                None => batch.delete(row),
+            };
+        }
+        if batch.changes.is_empty() {
+            return Ok(());
+        }
+        for require in require {
+            if let Some(precondition) = self.precondition(replica, require) {
+                batch = batch.require(precondition);
+            }
+        }
+        if self.network.is_cut() {
+            self.coverage.hit(Point::PartitionDuringWrite);
+        }
+        let had_precondition = !batch.preconditions.is_empty();
+        let deletes = batch.changes.iter().any(|change| change.value.is_none());
+        let Some(core) = self.replicas[replica].core.as_ref() else { return Ok(()) };
+        let expected = self.watch.expect(core, &batch, self.replicas[replica].stopping);
+        let request = self.replicas[replica].request();
+        let asked = Asked { what: Question::Write(Vec::new()), seq: driftless::CommitSeq(0) };
+        self.replicas[replica].asked.insert(request, asked);
+        let event = Event::Command { request, command: Command::Write(batch) };
+        self.feed(replica, event, Some(&expected))?;
+        if self.was_written(replica, request) {
+            self.coverage.hit(Point::Write);
+            let rows: Vec<_> = expected.rows.values().flatten().collect();
+            let collections = expected.rows.values().map(|rows| {
+                rows.keys().map(|row| &row.collection).collect::<std::collections::BTreeSet<_>>().len()
+            });
+            for (is_so, point) in [
+                (had_precondition, Point::PreconditionHeld),
+                (collections.max() > Some(1), Point::BatchOverCollections),
+                (expected.rows.len() > 1, Point::BatchOverSyncgroups),
+                (rows.iter().any(|(_, value)| value.is_none()), Point::Delete),
+            ] {
+                if is_so {
+                    self.coverage.hit(point);
+                }
+            }
+        } else if deletes && expected.rows.is_empty() {
+            self.coverage.hit(Point::DeleteOfNothing);
+        }
+        Ok(())
+    }
+
+    /// Whether a batch became something, and its author still runs to tell.
+    fn was_written(&self, replica: usize, request: RequestId) -> bool {
+        let asked = self.replicas[replica].asked.get(&request);
+        asked.is_some_and(|asked| matches!(&asked.what, Question::Write(parts) if !parts.is_empty()))
+    }
+
+    fn row(&self, replica: usize, row: &RowLabel) -> Option<RowRef> {
+        let syncgroup = self.group_at(replica, row.group)?;
+        let key = Bytes::from(format!("k{}", row.key));
+        Some(RowRef { syncgroup, collection: label("c", row.collection), key })
+    }
+
+    /// Somebody looks before writing, or relies on what they saw when they last did.
+    fn precondition(&mut self, replica: usize, require: &Require) -> Option<Precondition> {
+        let row = self.row(replica, &require.row)?;
+        let core = self.replicas[replica].core.as_ref()?;
+        let info = core.syncgroups().into_iter().find(|info| info.id == row.syncgroup)?;
+        if !info.collections.contains(&row.collection) {
+            return None;
+        }
+        let end = require.to.map(|to| Bytes::from(format!("k{to}")));
+        let now = match require.to {
+            None => Remembered::Heads(self.watch.heads(core, &row)),
+            Some(_) => Remembered::Range(self.watch.range(core, &row, end.as_ref())),
+        };
+        let memory = &mut self.replicas[replica].remembered;
+        let before = memory.insert((require.row, require.to), now.clone());
+        let seen = if require.fresh { now } else { before.unwrap_or(now) };
+        Some(match seen {
+            Remembered::Heads(heads) => Precondition::Heads { row, heads },
+            Remembered::Range(rows) => Precondition::Range { from: row, to: end, rows },
+        })
+    }
+
+    fn ask(&mut self, replica: usize, command: Command, what: Question) -> Checked {
+        if self.replicas[replica].core.is_none() {
+            return Ok(());
+        }
+        let request = self.replicas[replica].request();
+        self.replicas[replica].asked.insert(request, Asked { what, seq: driftless::CommitSeq(0) });
+        self.feed(replica, Event::Command { request, command }, None)
+    }
+
+    /// A replica answers.
+    pub(super) fn reply(
+        &mut self,
+        replica: usize,
+        request: RequestId,
+        result: Result<Outcome, Refusal>,
+    ) -> Checked {
+        let Some(asked) = self.replicas[replica].asked.remove(&request) else {
+            return Err(self.conduct(
+                replica,
+                "S-4",
+                format!("answers {request:?}, which waits for no answer"),
+            ));
+        };
+        let Ok(outcome) = result else { return Ok(()) };
+        match (asked.what, outcome) {
+            (Question::Write(said), Outcome::Written(parts)) => {
+                if said != parts {
+                    let what = format!("said {said:?} when it wrote, and {parts:?} when it was safe");
+                    return Err(self.conduct(replica, "S-9", what));
+                }
+                self.watch.acknowledged(replica, &parts, asked.seq)
+            }
+            (Question::Create(label), Outcome::Created(id)) => {
+                self.people.groups.insert(label, id);
+                Ok(())
+            }
+            (Question::Invite(label), Outcome::Invited(invitation)) => {
+                self.people.tickets.insert(label, invitation);
+                // Whoever waits takes it when the next step or the next look comes: not within this event.
+                Ok(())
+            }
+            (_, Outcome::CollectionCreated(_)) => {
+                self.coverage.hit(Point::CollectionAdded);
+                Ok(())
+            }
+            (_, Outcome::Left(_)) => {
+                self.coverage.hit(Point::Left);
+                Ok(())
+            }
+            (_, Outcome::Joining(_)) => Ok(()),
+            (what, outcome) => {
+                Err(self.conduct(replica, "S-4", format!("answers {outcome:?} to the question {what:?}")))
+            }
+        }
+    }
+
+    /// Between two happenings: people see what has changed.
+    pub(super) fn people_look(&mut self) -> Checked {
+        let ready = |(replica, ticket, _): &(usize, u32, u8)| {
+            self.people.tickets.contains_key(ticket)
+                && self.replicas[*replica].core.is_some()
+                && !self.replicas[*replica].stopping
+        };
+        if self.people.waiting.iter().any(ready) { self.hand_over() } else { Ok(()) }
+    }
+
+    /// Nobody waits for an invitation any more.
+    pub(crate) fn people_go_home(&mut self) {
+        self.people.waiting.clear();
+    }
+
+    /// The syncgroup that a step made under this label.
+    pub fn syncgroup(&self, label: u8) -> Option<SyncgroupId> {
+        self.people.groups.get(&label).copied()
+    }
+}
+
+/// What a batch says: its text, made as long as the plan says.
+fn value(text: u64, bytes: u32) -> Bytes {
+    let text = format!("w{text} ");
+    text.bytes().cycle().take(bytes as usize).collect::<Vec<u8>>().into()
+}
+
+/// The name of a collection of a plan.
+pub fn collection(label_number: u8) -> Name {
+    label("c", label_number)
+}

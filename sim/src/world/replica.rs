@@ -1,0 +1,194 @@
+//! One simulated device: a core with its disk and its clocks, and the person in front of it.
+
+use std::collections::BTreeMap;
+
+use driftless::{
+    CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId, SecretKey,
+    SignatureScheme, Version,
+};
+
+use super::clock::Clock;
+use super::disk::Disk;
+use super::label;
+use crate::KeyedHash;
+use crate::dice::{Concern, Dice};
+use crate::oracle::Seen;
+use crate::plan::{RowLabel, Setup, Signatures};
+
+/// A device.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) index: usize,
+    secret: SecretKey,
+    pub(crate) key: PublicKey,
+    pub(crate) device: DeviceId,
+    /// While the process runs.
+    pub(crate) core: Option<Core>,
+    pub(crate) disk: Disk,
+    pub(crate) clock: Clock,
+    /// How often it was started: what belongs to an earlier process is void.
+    pub(crate) boots: u64,
+    /// The tick that is due next.
+    pub(crate) tick_at: Option<u64>,
+    /// Ticks at the same moment of virtual time.
+    pub(crate) ticks: (u64, u32),
+    /// A crash that waits for a commit.
+    pub(crate) armed: Option<Armed>,
+    /// An end that is due as soon as the event is handled.
+    pub(crate) end: Option<End>,
+    /// It was asked to stop.
+    pub(crate) stopping: bool,
+    /// It wants to be found.
+    pub(crate) advertises: bool,
+    /// Syncs of its disk, to draw each one's time.
+    pub(crate) syncs: u64,
+    /// What it was asked and has not answered.
+    pub(crate) asked: BTreeMap<RequestId, Asked>,
+    next_request: u64,
+    /// What the person in front of it saw when they last looked at a row or a range.
+    pub(crate) remembered: BTreeMap<(RowLabel, Option<u8>), Remembered>,
+}
+
+/// What was looked at before a batch with preconditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Remembered {
+    Heads(Vec<Version>),
+    Range(Vec<(bytes::Bytes, Version)>),
+}
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It dies, and so many of the commits at risk survive.
+    Crash(Option<usize>),
+    /// It has stopped in good order.
+    Stopped,
+}
+
+/// A crash that waits for a commit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Armed {
+    pub(crate) after: u32,
+    pub(crate) keep: Option<usize>,
+}
+
+/// What a replica was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) what: Question,
+    /// The last commit when it had been handled.
+    pub(crate) seq: CommitSeq,
+}
+
+/// What was asked, as far as the answer matters to others.
+#[derive(Debug, Clone)]
+pub(crate) enum Question {
+    /// A batch, with what it was said to have become.
+    Write(Vec<driftless::Written>),
+    /// A syncgroup of this label.
+    Create(u8),
+    /// An invitation of this label.
+    Invite(u32),
+    Other,
+}
+
+impl Replica {
+    pub(crate) fn new(index: usize, seed: u64, setup: &Setup) -> Self {
+        let secret = SecretKey(Dice::new(seed, Concern::Key, &[index as u64]).bytes());
+        let key = scheme(setup.signatures).public(&secret);
+        Self {
+            index,
+            secret,
+            key,
+            device: key.device(),
+            core: None,
+            disk: Disk::default(),
+            clock: Clock::new(0, 0),
+            boots: 0,
+            tick_at: None,
+            ticks: (0, 0),
+            armed: None,
+            end: None,
+            stopping: false,
+            advertises: false,
+            syncs: 0,
+            asked: BTreeMap::new(),
+            next_request: 1,
+            remembered: BTreeMap::new(),
+        }
+    }
+
+    /// Starts the process. The first actions are in the outbox.
+    pub(crate) fn boot(
+        &mut self,
+        seed: u64,
+        setup: &Setup,
+        shown: bool,
+        out: &mut Outbox,
+    ) -> Result<(), driftless::BootError> {
+        self.boots += 1;
+        let numbers = [self.index as u64, self.boots];
+        let offset = Dice::new(seed, Concern::Clock, &numbers).below(1 << 40);
+        let skew = setup.skew_ms.get(self.index).copied().unwrap_or(0);
+        self.clock = Clock::new(offset, skew);
+        let continuity = if shown { Continuity::Shown } else { Continuity::Unknown };
+        let identity = Identity { secret: self.secret.clone(), continuity };
+        let random = Dice::new(seed, Concern::Boot, &numbers).bytes();
+        let config = config(self.index, setup);
+        self.core = Some(Core::boot(&config, &identity, random, self.disk.store(), out)?);
+        Ok(())
+    }
+
+    /// The process is gone, and what was only in its memory with it.
+    pub(crate) fn gone(&mut self) {
+        self.core = None;
+        self.tick_at = None;
+        self.armed = None;
+        self.end = None;
+        self.stopping = false;
+        self.advertises = false;
+        self.asked.clear();
+    }
+
+    pub(crate) fn request(&mut self) -> RequestId {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        request
+    }
+
+    /// As oracles see it, while it runs.
+    pub(crate) fn seen(&self) -> Option<Seen<'_>> {
+        let core = self.core.as_ref()?;
+        Some(Seen { replica: self.index, core, store: self.disk.store() })
+    }
+}
+
+fn scheme(signatures: Signatures) -> &'static dyn SignatureScheme {
+    match signatures {
+        Signatures::Keyed => &KeyedHash,
+        Signatures::Ed25519 => &driftless::Ed25519,
+    }
+}
+
+fn config(index: usize, setup: &Setup) -> Config {
+    let mut config = Config::new(name(index));
+    config.signatures = scheme(setup.signatures);
+    config.limits.chunk_bytes = setup.chunk_bytes;
+    let waits = &setup.timing;
+    for (wait, millis) in [
+        (&mut config.timing.relay, waits.relay),
+        (&mut config.timing.confirm, waits.confirm),
+        (&mut config.timing.patience, waits.patience),
+        (&mut config.timing.patience_max, waits.patience_max),
+        (&mut config.timing.redial, waits.redial),
+        (&mut config.timing.redial_max, waits.redial_max),
+    ] {
+        wait.0 = millis;
+    }
+    config
+}
+
+/// What a device calls itself.
+pub(crate) fn name(index: usize) -> Name {
+    label("r", index)
+}

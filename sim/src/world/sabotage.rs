@@ -1,0 +1,98 @@
+//! Defects on purpose: with each of them a run must fail, by the oracle that guards the rule. An oracle that
+//! never fails proves nothing.
+
+use bytes::Bytes;
+use driftless::store::{Commit, Table};
+
+use super::replica::Replica;
+use crate::oracle::Oracle;
+
+/// Something that is broken on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sabotage {
+    /// Disks lose a durable commit in a crash.
+    ForgetsDurable,
+    /// Disks report commits as durable as soon as they are applied.
+    DurableTooEarly,
+    /// Stores change a byte of a row.
+    CorruptsRows,
+    /// Stores apply a commit without one of its rows.
+    LosesARow,
+    /// The network changes a byte of some frames.
+    AltersFrames,
+    /// The model does not hear of a batch.
+    WithholdsABatch,
+    /// Nobody ever gets a link to one replica.
+    Isolates,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: &'static [Sabotage] = &[
+        Sabotage::ForgetsDurable,
+        Sabotage::DurableTooEarly,
+        Sabotage::CorruptsRows,
+        Sabotage::LosesARow,
+        Sabotage::AltersFrames,
+        Sabotage::WithholdsABatch,
+        Sabotage::Isolates,
+    ];
+
+    /// Who must notice.
+    pub fn noticed_by(self) -> Oracle {
+        match self {
+            Sabotage::ForgetsDurable | Sabotage::DurableTooEarly => Oracle::Durability,
+            Sabotage::CorruptsRows | Sabotage::LosesARow => Oracle::Model,
+            Sabotage::AltersFrames => Oracle::Conduct,
+            // What was written and is not known to have been was written by nobody.
+            Sabotage::WithholdsABatch => Oracle::Durability,
+            Sabotage::Isolates => Oracle::Convergence,
+        }
+    }
+
+    pub(super) fn withhold(self) -> Option<u64> {
+        (self == Sabotage::WithholdsABatch).then_some(2)
+    }
+
+    pub(super) fn crash(self, replica: &mut Replica) {
+        if self == Sabotage::ForgetsDurable {
+            replica.disk.forget_durable();
+        }
+    }
+
+    /// Applies a commit, or something like it.
+    pub(super) fn commit(self, replica: &mut Replica, commit: &Commit) {
+        let row = commit.writes.iter().position(|write| write.table == Table::Row && write.value.is_some());
+        let mut changed = commit.clone();
+        match (self, row) {
+            (Sabotage::CorruptsRows, Some(row)) => {
+                let value = changed.writes[row].value.take().map(|value| flip(&value));
+                changed.writes[row].value = value;
+            }
+            (Sabotage::LosesARow, Some(row)) => {
+                changed.writes.remove(row);
+            }
+            _ => {}
+        }
+        replica.disk.apply(&changed);
+    }
+
+    /// A frame as it arrives; `nth` counts all frames of the run.
+    pub(super) fn frame(self, nth: u64, frame: Bytes) -> Bytes {
+        if self == Sabotage::AltersFrames && nth.is_multiple_of(10) { flip(&frame) } else { frame }
+    }
+
+    pub(super) fn unreachable(self, from: usize, to: usize) -> bool {
+        self == Sabotage::Isolates && (from == 0 || to == 0)
+    }
+}
+
+/// Changes the last byte.
+fn flip(bytes: &Bytes) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+    bytes.into()
+}

@@ -1,0 +1,110 @@
+//! What embedders see of a world: for invariants of their own.
+
+use std::ops::ControlFlow;
+
+use driftless::read::{self, Row};
+use driftless::store::MemStore;
+use driftless::{Core, Name, SyncgroupId};
+
+use super::World;
+use crate::coverage::Coverage;
+use crate::oracle::{Checked, Oracle, Seen, Violation};
+
+/// A device of a [`World`], at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Device<'w> {
+    /// Its number.
+    pub index: usize,
+    /// Its core, while its process runs.
+    pub core: Option<&'w Core>,
+    /// Its store.
+    pub store: &'w MemStore,
+}
+
+impl Device<'_> {
+    /// The rows that readers see of a collection on this device; none if it is not there.
+    pub fn rows(&self, syncgroup: &SyncgroupId, collection: &Name) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let collections = read::collections(self.store).unwrap_or_default();
+        let wanted = collections.iter().filter(|it| it.syncgroup == *syncgroup && it.name == *collection);
+        for collection in wanted {
+            // A store in memory does not fail; one that is damaged is for the oracles to find.
+            let _ = read::scan(self.store, collection, &[], None, false, &mut |row| {
+                rows.push(row);
+                ControlFlow::Continue(())
+            });
+        }
+        rows
+    }
+}
+
+impl World<'_> {
+    /// Milliseconds of virtual time since the start.
+    pub fn now_ms(&self) -> u64 {
+        self.now
+    }
+
+    /// Whether the faults have ended: what converges may now be expected to.
+    pub fn healed(&self) -> bool {
+        self.healed
+    }
+
+    /// All devices.
+    pub fn devices(&self) -> impl Iterator<Item = Device<'_>> {
+        self.replicas.iter().map(|it| Device {
+            index: it.index,
+            core: it.core.as_ref(),
+            store: it.disk.store(),
+        })
+    }
+
+    /// What came up until now.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// The step of the plan that was taken last, by its place.
+    pub(crate) fn step(&self) -> usize {
+        self.step
+    }
+
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        self.trace.digest()
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        self.trace.events
+    }
+
+    /// Frames and bytes sent.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        (self.network.frames, self.network.bytes)
+    }
+
+    pub(crate) fn safe_batches(&self) -> u64 {
+        self.watch.safe_batches() as u64
+    }
+
+    fn all_seen(&self) -> Vec<Seen<'_>> {
+        self.replicas.iter().filter_map(super::replica::Replica::seen).collect()
+    }
+
+    /// Whether everybody runs, has answered everything, and agrees.
+    pub(crate) fn agreed(&self) -> Checked {
+        for it in &self.replicas {
+            let wrong = |what: String| Err(Violation::new(Oracle::Convergence, "S-54", it.index, what));
+            if it.core.is_none() {
+                return wrong("does not run".into());
+            }
+            if let Some((request, asked)) = it.asked.first_key_value() {
+                return wrong(format!("has not answered {request:?}: {:?}", asked.what));
+            }
+        }
+        self.watch.agreed(&self.all_seen())
+    }
+
+    /// Checks everything that must be true once everybody agrees.
+    pub(crate) fn settled(&self) -> Checked {
+        self.watch.settled(&self.all_seen())
+    }
+}
