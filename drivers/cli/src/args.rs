@@ -376,7 +376,7 @@ pub struct Invite {
     #[arg(long)]
     pub reusable: bool,
     /// How long it is good, for example 30min, 12h or 7d.
-    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = humantime::parse_duration)]
     pub valid: Duration,
 }
 

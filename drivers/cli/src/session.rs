@@ -29,6 +29,15 @@ pub enum Reach {
     Network,
 }
 
+/// What to do if there is no data directory yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// What the command asks for cannot be there.
+    Refuse,
+    /// The command is how things begin.
+    Make,
+}
+
 /// A way to the data.
 #[derive(Debug)]
 pub enum Session {
@@ -43,10 +52,11 @@ impl Session {
     ///
     /// # Errors
     /// If it is not there, or cannot be used.
-    pub async fn open(dir: &Path, reach: Reach) -> Result<Self> {
-        if !is_initialised(dir) {
+    pub async fn open(dir: &Path, reach: Reach, missing: Missing) -> Result<Self> {
+        if missing == Missing::Refuse && !is_initialised(dir) {
             bail!(
-                "there is no data directory {}: make it with `driftless init`, or name another with --dir",
+                "there is no data directory {}: begin with `driftless syncgroup create NAME`, `driftless syncgroup \
+                 join INVITATION` or `driftless init`, or name another with --dir",
                 dir.display()
             );
         }

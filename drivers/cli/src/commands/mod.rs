@@ -16,7 +16,7 @@ use anyhow::Result;
 use crate::args::{Cli, CollectionArgs, Command, Global};
 use crate::output::Output;
 use crate::protocol::CollectionRef;
-use crate::session::{Reach, Session};
+use crate::session::{Missing, Reach, Session};
 use crate::{demo, settings};
 
 pub(crate) use self::import::Batcher;
@@ -33,7 +33,12 @@ pub(crate) struct Context {
 impl Context {
     /// A way to the data, with or without a server.
     pub(crate) async fn session(&self, reach: Reach) -> Result<Session> {
-        Session::open(&self.dir, reach).await
+        Session::open(&self.dir, reach, Missing::Refuse).await
+    }
+
+    /// The same, for commands with which things begin.
+    pub(crate) async fn first_session(&self, reach: Reach) -> Result<Session> {
+        Session::open(&self.dir, reach, Missing::Make).await
     }
 
     /// Which collection is meant.

@@ -23,7 +23,8 @@ pub(super) async fn syncgroup(context: &mut Context, command: Syncgroup) -> Resu
         Syncgroup::Create { name, collections } => create(context, name, collections).await,
         Syncgroup::AddCollection { syncgroup, collection } => {
             let request = Request::AddCollection { of: reference(context, syncgroup), collection };
-            done(context, Reach::Alone, request, "has the collection").await
+            let session = context.session(Reach::Alone).await?;
+            done(context, session, request, "has the collection").await
         }
         Syncgroup::Invite(args) => invite(context, args).await,
         Syncgroup::Join { invitation, timeout } => join(context, invitation, timeout).await,
@@ -42,12 +43,12 @@ async fn create(context: &mut Context, name: Name, mut collections: Vec<Name>) -
         collections.push(name.clone());
     }
     let request = Request::CreateSyncgroup { database: context.global.db.clone(), name, collections };
-    done(context, Reach::Alone, request, "is made").await
+    let session = context.first_session(Reach::Alone).await?;
+    done(context, session, request, "is made").await
 }
 
 /// Asks for something that is answered by the syncgroup as it is then.
-async fn done(context: &mut Context, reach: Reach, request: Request, verb: &str) -> Result<()> {
-    let mut session = context.session(reach).await?;
+async fn done(context: &mut Context, mut session: Session, request: Request, verb: &str) -> Result<()> {
     let answer = session.one(request).await;
     session.close().await;
     print_syncgroup(context, answer?, verb)
@@ -115,7 +116,7 @@ async fn join(context: &mut Context, invitation: String, timeout: Duration) -> R
     };
     // Said before anything is opened or asked, so that the reason is the plain one.
     let parsed: Invitation = text.parse()?;
-    let mut session = context.session(Reach::Network).await?;
+    let mut session = context.first_session(Reach::Network).await?;
     let served = session.is_remote();
     context.out.remark(&format!(
         "joining {}, for at most {}",

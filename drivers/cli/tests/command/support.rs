@@ -33,7 +33,6 @@ impl Home {
     /// A home with a device in it that has a syncgroup and a collection `notes`.
     pub(crate) fn with_notes() -> Self {
         let home = Self::new();
-        home.run(["init"]).ok();
         home.run(["syncgroup", "create", "notes"]).ok();
         home
     }
