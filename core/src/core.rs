@@ -249,12 +249,12 @@ impl Core {
         let result = match message {
             Message::Deltas(deltas) => return self.deltas(now, link, deltas, view, out),
             Message::Offer(offer) => self.offer(now, link, &offer, view, out),
-            Message::Join { invitation, name, withdraw } => {
-                let request = Request { invitation: &invitation, name, withdraw };
+            Message::Join { asking, name, withdraw } => {
+                let request = Request { asking: &asking, name, withdraw };
                 return self.join(now, link, request, view, out);
             }
-            Message::Joined { syncgroup, answer } => {
-                return self.joined(now, link, &syncgroup, answer, view, out);
+            Message::Joined { syncgroup, nonce, answer } => {
+                return self.joined(now, link, (&syncgroup, nonce), answer, view, out);
             }
             Message::Hello(hello) => self.step(now.mono, out, |sync, step| sync.hello(link, hello, step)),
             Message::Announce(news) => {
@@ -353,8 +353,11 @@ impl Core {
         view: &dyn View,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
-        let syncgroup = request.invitation.syncgroup();
+        let (syncgroup, nonce) = (request.asking.invitation.syncgroup(), request.asking.nonce);
         let Some(key) = self.sync.key(link) else { return Ok(()) };
+        if !self.sync.is_wanted(link, nonce, request.withdraw) {
+            return Ok(());
+        }
         let own_name = self.replica.name.clone();
         let means = Means { wall: now.wall, nonce: [0; 16], name: &own_name };
         let mut plan = Plan::new(&self.replica, view);
@@ -365,7 +368,7 @@ impl Core {
         };
         let effects = plan.finish();
         self.apply(now, effects, out);
-        let message = Message::Joined { syncgroup, answer };
+        let message = Message::Joined { syncgroup, nonce, answer };
         self.step(now.mono, out, |sync, step| sync.send(link, &message, step));
         Ok(())
     }
@@ -374,20 +377,21 @@ impl Core {
         &mut self,
         now: Now,
         link: LinkId,
-        id: &SyncgroupId,
+        (id, nonce): (&SyncgroupId, [u8; 16]),
         answer: Answer,
         view: &dyn View,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         let Some(group) = self.replica.group(id) else { return Ok(()) };
-        let Some((invitation, _)) = group.record.stage.request() else { return Ok(()) };
-        let is_issuer = Some(invitation.issuer().device()) == self.sync.device(link);
+        let Some((asking, _)) = group.record.stage.request() else { return Ok(()) };
+        let issuer = asking.invitation.issuer().device();
+        let is_answer = Some(issuer) == self.sync.device(link) && nonce == asking.nonce;
         let is_too_long = answer.as_ref().is_ok_and(|vector| vector.len() > self.replica.limits.authors);
-        if !is_issuer || is_too_long {
+        if !is_answer || is_too_long {
             return Ok(());
         }
         let mut plan = Plan::new(&self.replica, view);
-        command::answered(&mut plan, group, answer, now.wall)?;
+        command::answered(&mut plan, group, issuer, answer, now.wall)?;
         let effects = plan.finish();
         self.apply(now, effects, out);
         Ok(())

@@ -56,7 +56,7 @@ points! {
     /// Readers saw a row with three heads or more.
     ThreeHeads = "conflict, three heads", from 300;
     /// Concurrent heads that say the same, which is no conflict.
-    SameContent = "same content, no conflict";
+    SameContent = "same content, no conflict", from 100;
     /// A conflict in which a deletion takes part.
     DeletionInConflict = "conflict with a deletion", from 300;
     /// A write closed a conflict.

@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::id::{CollectionId, DeviceId, Incarnation, Name, PublicKey};
-    use crate::log::record::{MetaRecord, RowRecord};
+    use crate::log::record::{MetaRecord, RowRecord, Used};
     use crate::syncgroup::Rights;
 
     fn author() -> impl Strategy<Value = Author> {
@@ -277,7 +277,7 @@ mod tests {
                 key: PublicKey([3; 32]),
                 name: name.clone(),
                 rights: Rights::Write,
-                invitation: Some(nonce),
+                request: Some(Used { invitation: nonce, request: nonce }),
             };
             records.extend([Record::Meta(admit), Record::Meta(MetaRecord::Collection { name })]);
             let written = Encoded::write(header, &by, &records);

@@ -50,11 +50,20 @@ pub(crate) enum MetaRecord {
     /// The start of a syncgroup: first record of generation 1 of its creator, whose hash is its id.
     Genesis { name: Name, nonce: [u8; 16] },
     /// A device becomes a member, or gets other rights.
-    Admit { key: PublicKey, name: Name, rights: Rights, invitation: Option<[u8; 16]> },
+    Admit { key: PublicKey, name: Name, rights: Rights, request: Option<Used> },
     /// The author's device leaves: these grants to it end.
     Leave { grants: Vec<Version> },
     /// A collection exists.
     Collection { name: Name },
+}
+
+/// What an admission has used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Used {
+    /// The nonce of the invitation.
+    pub(crate) invitation: [u8; 16],
+    /// The nonce of the request.
+    pub(crate) request: [u8; 16],
 }
 
 impl Record {

@@ -113,9 +113,9 @@ impl Peers {
         self.wanted = groups().flat_map(wanted).collect();
         self.wanted.remove(&replica.keys.device);
         for group in groups() {
-            if let Some((invitation, _)) = group.record.stage.request() {
-                for address in invitation.addresses() {
-                    self.note(invitation.issuer().device(), address, now);
+            if let Some((asking, _)) = group.record.stage.request() {
+                for address in asking.invitation.addresses() {
+                    self.note(asking.invitation.issuer().device(), address, now);
                 }
             }
         }
@@ -178,13 +178,13 @@ impl Peers {
 
 /// The devices that are worth reaching for a syncgroup.
 fn wanted(group: &Group) -> Vec<DeviceId> {
+    let members = || group.metadata.joined().map(|(device, _)| *device);
     match &group.record.stage {
-        Stage::Joining(invitation) | Stage::Withdrawing(invitation) => {
-            alloc::vec![invitation.issuer().device()]
+        Stage::Joining(asking) | Stage::Withdrawing(asking) => {
+            alloc::vec![asking.invitation.issuer().device()]
         }
-        Stage::Pending(_) | Stage::Leaving(_) | Stage::Active => {
-            group.metadata.joined().map(|(device, _)| *device).collect()
-        }
+        Stage::Pending(admitted) | Stage::Leaving(admitted) => members().chain([admitted.by]).collect(),
+        Stage::Active => members().collect(),
         Stage::Left | Stage::Refused(_) => Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! What is noted of a link: who is there, what both ends share, and what the other end is believed to hold.
 //! A wrong belief costs a retry, never correctness (S-25).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, DeviceId, Generation, PublicKey};
@@ -42,6 +42,8 @@ pub(crate) struct Link {
     pub(crate) handshake: Option<Mono>,
     /// When to ask again to be admitted.
     pub(crate) join: Option<Mono>,
+    /// Requests to join that the other end has withdrawn, the latest ones: a copy may still be under way.
+    pub(crate) withdrawn: VecDeque<[u8; 16]>,
     /// An alarm was raised already.
     pub(crate) alarmed: bool,
 }
@@ -97,6 +99,7 @@ impl Link {
             announce: None,
             handshake: None,
             join: None,
+            withdrawn: VecDeque::new(),
             alarmed: false,
         }
     }

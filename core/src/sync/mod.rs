@@ -33,6 +33,9 @@ use crate::wire::{Entry, Holdings, Message};
 /// Bytes that small frames may take beyond a link's credit.
 const RESERVE: i64 = 4 << 20;
 
+/// Withdrawn requests that are remembered for each link.
+const WITHDRAWN: usize = 32;
+
 /// All links.
 #[derive(Debug, Clone)]
 pub(crate) struct Sync {
@@ -142,6 +145,17 @@ impl Sync {
     pub(crate) fn shared(&self, link: LinkId, name: &crate::hash::Tag) -> Option<GroupIx> {
         let link = self.links.get(&link)?;
         link.offered.get(name).copied().filter(|ix| link.shares.contains_key(ix))
+    }
+
+    /// Whether a request to join is still wanted. One that withdraws overtakes its own copies.
+    pub(crate) fn is_wanted(&mut self, link: LinkId, nonce: [u8; 16], withdraw: bool) -> bool {
+        let Some(link) = self.links.get_mut(&link) else { return false };
+        let is_withdrawn = link.withdrawn.contains(&nonce);
+        if withdraw && !is_withdrawn {
+            link.withdrawn.truncate(WITHDRAWN - 1);
+            link.withdrawn.push_front(nonce);
+        }
+        withdraw || !is_withdrawn
     }
 
     /// The devices that links lead to.
@@ -299,10 +313,10 @@ impl Sync {
             return;
         }
         let requests = step.replica.groups.values().filter_map(|group| {
-            let (invitation, withdraw) = group.record.stage.request()?;
-            let name = step.replica.name.clone();
-            let is_theirs = invitation.issuer().device() == link.device;
-            is_theirs.then(|| Message::Join { invitation: invitation.clone(), name, withdraw })
+            let (asking, withdraw) = group.record.stage.request()?;
+            let (asking, name) = (asking.clone(), step.replica.name.clone());
+            let is_theirs = asking.invitation.issuer().device() == link.device;
+            is_theirs.then_some(Message::Join { asking, name, withdraw })
         });
         let requests: Vec<_> = requests.collect();
         link.join = (!requests.is_empty()).then_some(step.now + patience);

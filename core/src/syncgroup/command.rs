@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::group::{Group, GroupRecord, Stage};
+use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
 use super::metadata::genesis;
 use super::{Invitation, JoinRefusal, Rights, Terms};
 use crate::action::{Notice, Outcome, Refusal};
@@ -10,7 +10,7 @@ use crate::event::Command;
 use crate::hash;
 use crate::id::{Address, Author, CollectionId, DeviceId, Generation, Name, PublicKey, SyncgroupId};
 use crate::limits;
-use crate::log::record::{MetaRecord, Record};
+use crate::log::record::{MetaRecord, Record, Used};
 use crate::replica::plan::Plan;
 use crate::replica::{Replica, Stop};
 use crate::store::Fault;
@@ -150,15 +150,16 @@ fn join(
         return Err(Refusal::Invitation("it has expired; ask for a new one").into());
     }
     let known = replica.group(&id);
+    let asking = Asking { invitation, nonce: means.nonce };
     let (ix, stage) = match known.map(|group| (group, &group.record.stage)) {
-        None => (new_group(replica)?, Stage::Joining(invitation)),
+        None => (new_group(replica)?, Stage::Joining(asking)),
         Some((group, Stage::Active | Stage::Pending(_))) => {
             return Err(Refusal::AlreadyHere(group.record.database.clone()).into());
         }
         // It is still a member: it only need not leave.
-        Some((group, Stage::Leaving(vector))) => (group.ix, Stage::Pending(vector.clone())),
+        Some((group, Stage::Leaving(admitted))) => (group.ix, Stage::Pending(admitted.clone())),
         // A new invitation takes the place of an old one; what is here already stays.
-        Some((group, _)) => (group.ix, Stage::Joining(invitation)),
+        Some((group, _)) => (group.ix, Stage::Joining(asking)),
     };
     let database = known.map_or(database, |group| group.record.database.clone());
     let state = stage.state();
@@ -174,8 +175,8 @@ fn leave(plan: &mut Plan<'_>, means: &Means<'_>, syncgroup: &SyncgroupId) -> Res
     match &group.record.stage {
         Stage::Left | Stage::Leaving(_) | Stage::Withdrawing(_) => {}
         Stage::Refused(_) => move_to(plan, group, Stage::Left),
-        Stage::Joining(invitation) => move_to(plan, group, Stage::Withdrawing(invitation.clone())),
-        Stage::Pending(vector) => move_to(plan, group, Stage::Leaving(vector.clone())),
+        Stage::Joining(asking) => move_to(plan, group, Stage::Withdrawing(asking.clone())),
+        Stage::Pending(admitted) => move_to(plan, group, Stage::Leaving(admitted.clone())),
         Stage::Active => {
             let others = || group.metadata.joined().filter(|(member, _)| **member != device);
             let is_admin = group.metadata.rights(&device) == Some(Rights::Admin);
@@ -205,7 +206,7 @@ fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fau
 
 /// What a device asks of the issuer of an invitation.
 pub(crate) struct Request<'r> {
-    pub(crate) invitation: &'r Invitation,
+    pub(crate) asking: &'r Asking,
     /// What it calls itself.
     pub(crate) name: Name,
     /// It has given up, and only wants to know whether it is a member.
@@ -224,7 +225,7 @@ pub(crate) fn admit(
     request: Request<'_>,
 ) -> Result<Answer, Stop> {
     let replica = plan.replica;
-    let Request { invitation, name, withdraw } = request;
+    let Request { asking: Asking { invitation, nonce }, name, withdraw } = request;
     let (terms, device) = (&invitation.terms, key.device());
     let Ok(group) = active(replica, &terms.syncgroup) else { return Ok(Err(JoinRefusal::NotValid)) };
     let is_admin = |device: &DeviceId| group.metadata.rights(device) == Some(Rights::Admin);
@@ -235,7 +236,9 @@ pub(crate) fn admit(
         return Ok(Err(JoinRefusal::NotValid));
     }
     let had = group.metadata.rights(&device);
-    let refusal = if withdraw || had >= Some(terms.rights) {
+    // A request that was granted once is an old copy, whatever has happened since.
+    let is_old = group.metadata.is_used(nonce);
+    let refusal = if withdraw || is_old || had >= Some(terms.rights) {
         Some(JoinRefusal::NotValid)
     } else if terms.expires <= means.wall {
         Some(JoinRefusal::Expired)
@@ -251,8 +254,8 @@ pub(crate) fn admit(
         Some(refusal) if had.is_none() => return Ok(Err(refusal)),
         Some(_) => {}
         None => {
-            let invitation = Some(terms.nonce);
-            let record = MetaRecord::Admit { key: *key, name, rights: terms.rights, invitation };
+            let request = Some(Used { invitation: terms.nonce, request: *nonce });
+            let record = MetaRecord::Admit { key: *key, name, rights: terms.rights, request };
             let stamp = plan.next_stamp(means.wall);
             let version = plan.write(group.ix, stamp, &[Record::Meta(record)], None)?;
             plan.notice(Notice::Admitted { syncgroup: terms.syncgroup, device, version });
@@ -272,11 +275,17 @@ fn vector(plan: &Plan<'_>, group: &Group) -> Vec<(Author, Generation)> {
 }
 
 /// A request was answered.
-pub(crate) fn answered(plan: &mut Plan<'_>, group: &Group, answer: Answer, wall: Wall) -> Result<(), Fault> {
+pub(crate) fn answered(
+    plan: &mut Plan<'_>,
+    group: &Group,
+    by: DeviceId,
+    answer: Answer,
+    wall: Wall,
+) -> Result<(), Fault> {
     let leaving = matches!(group.record.stage, Stage::Withdrawing(_));
     match answer {
-        Ok(vector) if leaving => arrive(plan, group, Stage::Leaving(vector), wall),
-        Ok(vector) => arrive(plan, group, Stage::Pending(vector), wall),
+        Ok(vector) if leaving => arrive(plan, group, Stage::Leaving(Admitted { by, vector }), wall),
+        Ok(vector) => arrive(plan, group, Stage::Pending(Admitted { by, vector }), wall),
         Err(refusal) => {
             move_to(plan, group, if leaving { Stage::Left } else { Stage::Refused(refusal) });
             Ok(())
@@ -291,12 +300,12 @@ pub(crate) fn complete(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result
 
 /// Moves to a stage, or past it if what it waits for is held.
 fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Result<(), Fault> {
-    let is_held = |vector: &[(Author, Generation)]| {
-        vector.iter().all(|(author, last)| plan.held(group.ix, author) >= *last)
+    let is_held = |admitted: &Admitted| {
+        admitted.vector.iter().all(|(author, last)| plan.held(group.ix, author) >= *last)
     };
     match &stage {
-        Stage::Pending(vector) if is_held(vector) => move_to(plan, group, Stage::Active),
-        Stage::Leaving(vector) if is_held(vector) => write_leave(plan, group, wall)?,
+        Stage::Pending(admitted) if is_held(admitted) => move_to(plan, group, Stage::Active),
+        Stage::Leaving(admitted) if is_held(admitted) => write_leave(plan, group, wall)?,
         _ if stage != group.record.stage => move_to(plan, group, stage),
         _ => {}
     }

@@ -14,28 +14,45 @@ use crate::log::Log;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_varint};
 
+/// A request to join that has not been answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asking {
+    pub(crate) invitation: Invitation,
+    /// Drawn for this request: so that neither a late answer to another one counts for it, nor a late copy of
+    /// it counts as another one.
+    pub(crate) nonce: [u8; 16],
+}
+
+/// A device was admitted, and waits for what there was then (S-32).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Admitted {
+    /// By whom: until something has arrived, nobody else is known.
+    pub(crate) by: DeviceId,
+    pub(crate) vector: Vec<(Author, Generation)>,
+}
+
 /// How far this device is in a syncgroup, with what it needs to go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// Asking to be admitted.
-    Joining(Invitation),
-    /// Admitted; complete once this is held (S-32).
-    Pending(Vec<(Author, Generation)>),
+    Joining(Asking),
+    /// Admitted, and not complete.
+    Pending(Admitted),
     Active,
     /// Has given up on joining, but may have been admitted already: asks.
-    Withdrawing(Invitation),
+    Withdrawing(Asking),
     /// Was admitted, and leaves as soon as this is held.
-    Leaving(Vec<(Author, Generation)>),
+    Leaving(Admitted),
     Left,
     Refused(JoinRefusal),
 }
 
 impl Stage {
-    /// The invitation whose issuer is to be asked, and whether only to withdraw.
-    pub(crate) fn request(&self) -> Option<(&Invitation, bool)> {
+    /// The request that waits for an answer, and whether it is only to withdraw.
+    pub(crate) fn request(&self) -> Option<(&Asking, bool)> {
         match self {
-            Stage::Joining(invitation) => Some((invitation, false)),
-            Stage::Withdrawing(invitation) => Some((invitation, true)),
+            Stage::Joining(asking) => Some((asking, false)),
+            Stage::Withdrawing(asking) => Some((asking, true)),
             _ => None,
         }
     }

@@ -128,7 +128,7 @@ pub(crate) struct Metadata {
     name: Option<Name>,
     collections: BTreeMap<CollectionId, Name>,
     standings: BTreeMap<DeviceId, Standing>,
-    /// Invitations that were used.
+    /// Nonces of invitations and requests that were used.
     used: BTreeSet<[u8; 16]>,
 }
 
@@ -145,11 +145,11 @@ impl Metadata {
         let version = Version { author, generation };
         match record {
             MetaRecord::Genesis { name, .. } => self.name = Some(name.clone()),
-            MetaRecord::Admit { key, name, rights, invitation } => {
+            MetaRecord::Admit { key, name, rights, request } => {
                 let device = key.device();
                 let grant = Grant { author: ix, version, stamp, rights: *rights, name: name.clone() };
                 self.standings.entry(device).or_default().grants.push(grant);
-                self.used.extend(invitation);
+                self.used.extend(request.iter().flat_map(|used| [used.invitation, used.request]));
             }
             MetaRecord::Leave { grants } => {
                 let end = End { author: ix, generation, grants: grants.iter().copied().collect() };
@@ -192,7 +192,7 @@ impl Metadata {
         self.standings.iter().filter_map(|(device, standing)| Some((device, standing.rights(|_, _| true)?)))
     }
 
-    /// Whether somebody has used an invitation.
+    /// Whether an invitation or a request has led to an admission.
     pub(crate) fn is_used(&self, nonce: &[u8; 16]) -> bool {
         self.used.contains(nonce)
     }
@@ -219,7 +219,7 @@ pub(crate) fn genesis(
 ) -> Vec<MetaRecord> {
     let mut records = alloc::vec![
         MetaRecord::Genesis { name, nonce },
-        MetaRecord::Admit { key, name: device, rights: Rights::Admin, invitation: None },
+        MetaRecord::Admit { key, name: device, rights: Rights::Admin, request: None },
     ];
     records.extend(collections.into_iter().map(|name| MetaRecord::Collection { name }));
     records
@@ -238,7 +238,7 @@ mod tests {
 
     fn admit(n: u8, rights: Rights) -> MetaRecord {
         let name = Name::new("device").unwrap();
-        MetaRecord::Admit { key: PublicKey([n; 32]), name, rights, invitation: Some([n; 16]) }
+        MetaRecord::Admit { key: PublicKey([n; 32]), name, rights, request: None }
     }
 
     /// Author 1 admits 2 twice; 2 leaves after the first; 3 is admitted by 1 and by 2.

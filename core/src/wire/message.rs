@@ -11,7 +11,8 @@ use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
 use crate::limits;
 use crate::log::Proof;
-use crate::syncgroup::{Invitation, JoinRefusal};
+use crate::syncgroup::JoinRefusal;
+use crate::syncgroup::group::Asking;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Message {
@@ -26,13 +27,14 @@ pub(crate) enum Message {
     /// A request to be admitted, sent to the issuer of the invitation; or, by whoever has given up on it, the
     /// question whether it was admitted.
     Join {
-        invitation: Invitation,
+        asking: Asking,
         name: Name,
         withdraw: bool,
     },
     /// The answer: what the newcomer must hold to be complete.
     Joined {
         syncgroup: SyncgroupId,
+        nonce: [u8; 16],
         answer: Result<Vec<(Author, Generation)>, JoinRefusal>,
     },
 }

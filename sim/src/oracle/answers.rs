@@ -148,6 +148,10 @@ impl Watch {
             return Err(Violation::new(Oracle::Durability, "S-9", replica, what));
         }
         self.safe.extend(parts.iter().map(|part| (part.syncgroup, part.version, replica)));
+        if let Some(sabotage) = self.sabotage {
+            let promised = |part: &Written| Some((part.syncgroup, sabotage.promise(part)?, replica));
+            self.safe.extend(parts.iter().filter_map(promised));
+        }
         Ok(())
     }
 }

@@ -78,8 +78,11 @@ impl Watch {
             ));
         }
         self.batches += 1;
-        if self.withhold == Some(self.batches) {
-            return Ok(());
+        if let Some(sabotage) = self.sabotage {
+            if sabotage.withholds(self.batches) {
+                return Ok(());
+            }
+            sabotage.past(&version.author, &mut past);
         }
         let rows = expected.and_then(|expected| expected.rows.get(&group)).cloned().unwrap_or_default();
         self.model.record(group, version, Generation { past, stamp: Some(written.stamp), rows });

@@ -28,6 +28,7 @@ use serde::Serialize;
 pub(crate) use self::answers::WriteExpected;
 use crate::coverage::Coverage;
 use crate::model::Model;
+use crate::world::Sabotage;
 
 /// Who noticed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -120,19 +121,19 @@ pub(crate) struct Watch {
     safe: BTreeSet<(SyncgroupId, Version, usize)>,
     /// The fastest clock of all replicas.
     fastest: Wall,
-    /// A defect for tests of the oracles: the model does not hear of this many-th batch.
-    pub(crate) withhold: Option<u64>,
+    /// What is broken on purpose.
+    sabotage: Option<Sabotage>,
     batches: u64,
 }
 
 impl Watch {
-    pub(crate) fn new(replicas: usize) -> Self {
+    pub(crate) fn new(replicas: usize, sabotage: Option<Sabotage>) -> Self {
         Self {
             model: Model::default(),
             notes: vec![Notes::default(); replicas],
             safe: BTreeSet::new(),
             fastest: Wall::default(),
-            withhold: None,
+            sabotage,
             batches: 0,
         }
     }

@@ -279,6 +279,7 @@ fn count_conflicts(heads: &[Head], coverage: &mut Coverage) {
     let differs = heads.iter().any(|head| head.value != first.value);
     match heads.len() {
         1 => return,
+        _ if !differs && first.value.is_none() => {}
         _ if !differs => coverage.hit(Point::SameContent),
         2 => coverage.hit(Point::TwoHeads),
         _ => coverage.hit(Point::ThreeHeads),

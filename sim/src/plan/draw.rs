@@ -47,7 +47,7 @@ fn setup(dice: &mut Dice, faults: Faults, replicas: usize, safety_ms: u64) -> Se
         let rate = dice.skewed(500, most) as u32;
         if faults.frames && !dice.one_in(4) { rate } else { 0 }
     };
-    let bytes_per_ms = dice.skewed(2, 2_000);
+    let bytes_per_ms = dice.skewed(8, 2_000);
     let credit = dice.skewed(2_000, 1 << 20);
     let link_life = dice.skewed(2_000, 60_000);
     let narrow = dice.one_in(2);
@@ -101,9 +101,23 @@ fn quick_waits(dice: &mut Dice) -> Waits {
 struct Group {
     label: u8,
     collections: u8,
-    /// Who is meant to be in it; what becomes of that the run will show.
-    members: Vec<usize>,
-    made_at: u64,
+    /// Who is meant to be in it from when on, the creator first; what becomes of that the run will show.
+    members: Vec<(usize, u64)>,
+}
+
+impl Group {
+    fn made_at(&self) -> u64 {
+        self.members.first().map_or(0, |(_, from)| *from)
+    }
+
+    /// Somebody to write at a moment: mostly one who should be in by then.
+    fn writer(&self, dice: &mut Dice, at: u64) -> usize {
+        let (anybody, creator) = (dice.one_in(6), dice.one_in(4));
+        let ready = self.members.iter().filter(|(_, from)| anybody || *from <= at);
+        let ready: Vec<usize> = ready.map(|(replica, _)| *replica).collect();
+        let first = self.members.first().map_or(0, |(replica, _)| *replica);
+        dice.pick(&ready).copied().filter(|_| !creator).unwrap_or(first)
+    }
 }
 
 struct Drawing<'p> {
@@ -135,7 +149,7 @@ impl Drawing<'_> {
             for _ in 0..dice.between(1, 2) {
                 let label = dice.index(groups.len()) as u8;
                 let members = &groups[usize::from(label)].members;
-                let replica = members[dice.index(members.len())];
+                let (replica, _) = members[dice.index(members.len())];
                 let at = dice.between(self.safety_ms / 3, self.safety_ms);
                 self.step(at, Act::Leave { replica, group: label });
             }
@@ -149,7 +163,7 @@ impl Drawing<'_> {
         let mut collections = dice.between(1, 3) as u8;
         let act = Act::Create { replica: creator, group: label, database: database(dice), collections };
         self.step(made_at, act);
-        let mut members = vec![creator];
+        let mut members = vec![(creator, made_at + 100)];
         let mut others: Vec<usize> = (0..self.replicas).filter(|replica| *replica != creator).collect();
         dice.shuffle(&mut others);
         for (index, joiner) in others.into_iter().enumerate() {
@@ -157,20 +171,21 @@ impl Drawing<'_> {
             if index > 0 && dice.one_in(7) {
                 continue;
             }
-            let inviter = if dice.one_in(4) { members[dice.index(members.len())] } else { creator };
-            self.invitation(dice, made_at, label, inviter, joiner);
-            members.push(joiner);
+            let inviter = if dice.one_in(4) { members[dice.index(members.len())].0 } else { creator };
+            let joins_at = self.invitation(dice, made_at, label, inviter, joiner);
+            members.push((joiner, joins_at + 1_000));
         }
         if dice.one_in(2) {
-            let replica = if dice.one_in(3) { members[dice.index(members.len())] } else { creator };
+            let replica = if dice.one_in(3) { members[dice.index(members.len())].0 } else { creator };
             let at = dice.between(made_at, self.safety_ms);
             self.step(at, Act::AddCollection { replica, group: label, collection: collections });
             collections += 1;
         }
-        Group { label, collections, members, made_at }
+        Group { label, collections, members }
     }
 
-    fn invitation(&mut self, dice: &mut Dice, from: u64, group: u8, inviter: usize, joiner: usize) {
+    /// Says when the invitation is taken.
+    fn invitation(&mut self, dice: &mut Dice, from: u64, group: u8, inviter: usize, joiner: usize) -> u64 {
         let ticket = u32::from(group) * 1_000 + joiner as u32;
         let late = if dice.one_in(4) { self.safety_ms } else { self.safety_ms / 4 };
         let at = dice.between(from, from + late);
@@ -182,14 +197,15 @@ impl Drawing<'_> {
         let valid_ms = if dice.one_in(20) { dice.between(1, 5_000) } else { 24 * 3_600_000 };
         let reusable = dice.one_in(3);
         self.step(at, Act::Invite { replica: inviter, group, ticket, rights, reusable, valid_ms });
-        let then = at + dice.skewed(1, 10_000);
-        self.step(then, Act::Join { replica: joiner, ticket, database: database(dice) });
+        let joins_at = at + dice.skewed(1, 10_000);
+        self.step(joins_at, Act::Join { replica: joiner, ticket, database: database(dice) });
         if dice.one_in(8) {
             // Somebody else gets hold of it too.
             let replica = dice.index(self.replicas);
             let then = at + dice.skewed(1, 10_000);
             self.step(then, Act::Join { replica, ticket, database: database(dice) });
         }
+        joins_at
     }
 
     fn writes(&mut self, groups: &[Group]) {
@@ -201,6 +217,7 @@ impl Drawing<'_> {
         let largest = u64::from(workload.value_bytes);
         // Bursts: several devices write at about the same moment, so that conflicts come about.
         let mut burst = 0;
+        let mut last: Option<(u64, Vec<Edit>)> = None;
         for number in 0..count {
             let mut dice = Dice::new(self.seed, Concern::Writes, &[number]);
             let at = if burst > 0 && dice.one_in(2) {
@@ -210,12 +227,9 @@ impl Drawing<'_> {
             };
             burst = at;
             let Some(first) = dice.pick(groups) else { return };
-            let at = at.max(first.made_at);
-            let replica = if dice.one_in(10) {
-                dice.index(self.replicas)
-            } else {
-                first.members[dice.index(first.members.len())]
-            };
+            let at = at.max(first.made_at());
+            let stranger = dice.one_in(20);
+            let replica = if stranger { dice.index(self.replicas) } else { first.writer(&mut dice, at) };
             let mut changes = Vec::new();
             for _ in 0..dice.skewed(1, 6) {
                 let group = if dice.one_in(5) { dice.pick(groups).unwrap_or(first) } else { first };
@@ -229,7 +243,14 @@ impl Drawing<'_> {
                 let to = dice.one_in(3).then(|| row.key.saturating_add(dice.between(0, 3) as u8));
                 require.push(Require { row, to, fresh: dice.one_in(2) });
             }
-            let text = if number > 0 && dice.one_in(12) { number - 1 } else { number };
+            let (at, text, changes) = match last.take() {
+                // Somebody else writes just the same at about the same time, which is no conflict.
+                Some((before, same)) if dice.one_in(12) => (before + dice.below(50), number - 1, same),
+                _ => (at, number, changes),
+            };
+            if text == number {
+                last = Some((at, changes.clone()));
+            }
             self.step(at, Act::Write { replica, text, changes, require });
         }
     }

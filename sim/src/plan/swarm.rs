@@ -117,7 +117,7 @@ impl Faults {
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { writes: (8, 80), groups: 3, keys: 8, value_bytes: 2_000, leaves: true }
+        Self { writes: (20, 120), groups: 3, keys: 8, value_bytes: 2_000, leaves: true }
     }
 }
 

@@ -13,6 +13,7 @@ mod disk;
 mod links;
 mod network;
 mod people;
+mod process;
 mod queue;
 mod replica;
 mod sabotage;
@@ -20,9 +21,10 @@ mod view;
 
 use driftless::{Action, Address, CommitSeq, Core, Event, Name, Outbox};
 
-use self::network::{Network, other};
+use self::network::Network;
 use self::people::People;
 pub use self::people::collection;
+use self::process::TIME_TO_STOP;
 use self::queue::{Happening, Queue};
 use self::replica::{Armed, End, Question, Replica};
 pub use self::sabotage::Sabotage;
@@ -37,8 +39,6 @@ use crate::trace::Trace;
 const MOST_TICKS: u32 = 10_000;
 /// Events of one run, above which it is said to run away: hundreds of times what the largest plans need.
 const MOST_EVENTS: u64 = 5_000_000;
-/// How long a process may take to stop, in milliseconds.
-const TIME_TO_STOP: u64 = 60_000;
 
 /// Makes a name of a letter and a number.
 pub(crate) fn label(letters: &str, number: impl std::fmt::Display) -> Name {
@@ -83,8 +83,6 @@ impl<'t> World<'t> {
     pub(crate) fn new(plan: &'t Plan, trace: Trace<'t>, sabotage: Option<Sabotage>) -> Self {
         let setup = &plan.setup;
         let replicas = (0..setup.replicas).map(|index| Replica::new(index, plan.seed, setup)).collect();
-        let mut watch = Watch::new(setup.replicas);
-        watch.withhold = sabotage.and_then(Sabotage::withhold);
         let mut world = Self {
             plan,
             now: 0,
@@ -92,7 +90,7 @@ impl<'t> World<'t> {
             replicas,
             network: Network::new(plan.seed, setup.network.clone()),
             people: People::default(),
-            watch,
+            watch: Watch::new(setup.replicas, sabotage),
             coverage: Coverage::default(),
             trace,
             step: 0,
@@ -478,103 +476,6 @@ impl<'t> World<'t> {
             return Err(self.conduct(replica, "S-53", what));
         }
         self.feed(replica, Event::Tick, None)
-    }
-
-    fn boot(&mut self, replica: usize, shown: bool) -> Checked {
-        let again = self.replicas[replica].boots > 0;
-        if again {
-            self.coverage.hit(if shown { Point::RestartShown } else { Point::RestartUnknown });
-        }
-        self.trace.note(self.now, || format!("r{replica} starts, continuity shown: {shown}"));
-        let survived = self.replicas[replica].disk.store().seq();
-        let mut out = Outbox::new();
-        if let Err(error) = self.replicas[replica].boot(self.plan.seed, &self.plan.setup, shown, &mut out) {
-            let what = format!("does not start from what its disk has: {error}");
-            return Err(Violation::new(Oracle::Durability, "S-10", replica, what));
-        }
-        self.watch.restarts(replica, survived);
-        let mut actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
-        for action in &actions {
-            self.trace.action(self.now, replica, action);
-            if let Action::Commit(commit) = action {
-                self.commit(replica, commit)?;
-            }
-        }
-        if let Some(seen) = self.replicas[replica].seen() {
-            self.watch.restarted(seen, survived, &mut self.coverage)?;
-        }
-        actions.retain(|action| !matches!(action, Action::Commit(_)));
-        for action in actions {
-            self.do_one(replica, action)?;
-        }
-        self.schedule(replica);
-        self.neighbours(replica);
-        Ok(())
-    }
-
-    fn shutdown(&mut self, replica: usize) -> Checked {
-        let it = &mut self.replicas[replica];
-        if it.core.is_none() || it.stopping {
-            return Ok(());
-        }
-        it.stopping = true;
-        let boot = it.boots;
-        self.queue.push(self.now + TIME_TO_STOP, Happening::Overdue { replica, boot });
-        self.feed(replica, Event::Shutdown, None)
-    }
-
-    /// The process dies now.
-    fn crash(&mut self, replica: usize, keep: Option<usize>) {
-        if self.replicas[replica].core.is_none() {
-            return;
-        }
-        self.coverage.hit(Point::Crash);
-        let it = &mut self.replicas[replica];
-        let at_risk = it.disk.at_risk();
-        let keep = keep.unwrap_or_else(|| {
-            let mut dice = Dice::new(self.plan.seed, Concern::Crash, &[replica as u64, it.boots]);
-            dice.below(at_risk as u64 + 1) as usize
-        });
-        let lost = it.disk.crash(keep);
-        if let Some(sabotage) = self.sabotage {
-            sabotage.crash(it);
-        }
-        match (at_risk, lost) {
-            (0, _) => {}
-            (_, 0) => self.coverage.hit(Point::CrashKeptAll),
-            _ => self.coverage.hit(Point::CrashLostCommits),
-        }
-        self.trace
-            .note(self.now, || format!("r{replica} dies; {lost} of {at_risk} commits at risk are lost"));
-        self.end_process(replica);
-    }
-
-    /// The process is gone: others will notice.
-    fn end_process(&mut self, replica: usize) {
-        self.replicas[replica].gone();
-        let mut dice = Dice::new(self.plan.seed, Concern::LinkEnd, &[replica as u64, self.now]);
-        for link in self.network.links_of(replica) {
-            self.network.take_down(link);
-            self.note_break(link);
-            self.queue.push(self.now + dice.skewed(0, 5_000), Happening::Down { link: other(link) });
-        }
-    }
-
-    /// After an event: a process whose end is due is gone.
-    fn end_if_due(&mut self, replica: usize) {
-        let it = &mut self.replicas[replica];
-        match it.end.take() {
-            None => return,
-            Some(End::Crash(keep)) => self.crash(replica, keep),
-            Some(End::Stopped) => {
-                it.disk.crash(usize::MAX);
-                self.trace.note(self.now, || format!("r{replica} has stopped"));
-                self.end_process(replica);
-            }
-        }
-        if self.healed {
-            self.queue.push(self.now + 1_000, Happening::Restart { replica });
-        }
     }
 
     fn conduct(&self, replica: usize, rule: &'static str, what: String) -> Violation {

@@ -23,6 +23,10 @@ pub enum Sabotage {
     AltersFrames,
     /// The model does not hear of a batch.
     WithholdsABatch,
+    /// The model believes that each author knew a batch more of some other than it did.
+    InventsCauses,
+    /// Applications are told that batches are safe which nobody ever wrote.
+    PromisesTooMuch,
     /// Nobody ever gets a link to one replica.
     Isolates,
 }
@@ -36,6 +40,8 @@ impl Sabotage {
         Sabotage::LosesARow,
         Sabotage::AltersFrames,
         Sabotage::WithholdsABatch,
+        Sabotage::InventsCauses,
+        Sabotage::PromisesTooMuch,
         Sabotage::Isolates,
     ];
 
@@ -47,12 +53,30 @@ impl Sabotage {
             Sabotage::AltersFrames => Oracle::Conduct,
             // What was written and is not known to have been was written by nobody.
             Sabotage::WithholdsABatch => Oracle::Durability,
+            Sabotage::InventsCauses => Oracle::Causality,
+            Sabotage::PromisesTooMuch => Oracle::SilentLoss,
             Sabotage::Isolates => Oracle::Convergence,
         }
     }
 
-    pub(super) fn withhold(self) -> Option<u64> {
-        (self == Sabotage::WithholdsABatch).then_some(2)
+    /// Whether the model does not hear of this many-th batch.
+    pub(crate) fn withholds(self, batch: u64) -> bool {
+        self == Sabotage::WithholdsABatch && batch == 2
+    }
+
+    /// What the model is told of what an author knew.
+    pub(crate) fn past(self, author: &driftless::Author, past: &mut driftless::Knowledge) {
+        if self == Sabotage::InventsCauses
+            && let Some((_, last)) = past.iter_mut().find(|(other, _)| *other != author)
+        {
+            *last += 1;
+        }
+    }
+
+    /// A batch that the application is told of, beside one that there is.
+    pub(crate) fn promise(self, part: &driftless::Written) -> Option<driftless::Version> {
+        let generation = part.version.generation + 1_000;
+        (self == Sabotage::PromisesTooMuch).then_some(driftless::Version { generation, ..part.version })
     }
 
     pub(super) fn crash(self, replica: &mut Replica) {
