@@ -329,6 +329,15 @@ impl Core {
         if let Some(ix) = set_back {
             self.set_back(now, ix, view, out);
         }
+        let ended = offer.syncgroups.iter().filter(|offered| offered.ended);
+        let ended: Vec<_> = ended.filter_map(|offered| names.get(&offered.name)).collect();
+        if !ended.is_empty() {
+            let mut plan = Plan::new(&self.replica, view);
+            let groups = ended.iter().filter_map(|ix| self.replica.groups.get(ix));
+            groups.for_each(|group| command::departed(&mut plan, group));
+            let effects = plan.finish();
+            self.apply(now, effects, out);
+        }
         self.step(now.mono, out, |sync, step| sync.offered(link, offer, step))
     }
 

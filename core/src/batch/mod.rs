@@ -108,9 +108,7 @@ fn writable<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Ref
     match group.record.stage {
         Stage::Active => {}
         Stage::Joining(_) | Stage::Pending(_) => return Err(Refusal::Pending),
-        Stage::Withdrawing(_) | Stage::Leaving(_) | Stage::Left | Stage::Refused(_) => {
-            return Err(Refusal::NotMember);
-        }
+        _ => return Err(Refusal::NotMember),
     }
     match group.metadata.rights(&replica.keys.device) {
         Some(rights) if rights >= Rights::Write => Ok(group),

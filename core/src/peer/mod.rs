@@ -119,7 +119,8 @@ impl Peers {
                 }
             }
         }
-        let on = groups().any(|group| !matches!(group.record.stage, Stage::Left | Stage::Refused(_)));
+        let on = groups()
+            .any(|group| !matches!(group.record.stage, Stage::Departing | Stage::Left | Stage::Refused(_)));
         if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {
             out.push(Action::Advertise { on });
         }
@@ -184,7 +185,7 @@ fn wanted(group: &Group) -> Vec<DeviceId> {
             alloc::vec![asking.invitation.issuer().device()]
         }
         Stage::Pending(admitted) | Stage::Leaving(admitted) => members().chain([admitted.by]).collect(),
-        Stage::Active => members().collect(),
+        Stage::Active | Stage::Departing => members().collect(),
         Stage::Left | Stage::Refused(_) => Vec::new(),
     }
 }

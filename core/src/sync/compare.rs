@@ -50,6 +50,11 @@ impl Sync {
             link.tries = 1;
             return;
         }
+        if link.credit <= 0 {
+            // What was sent before is still on its way out.
+            link.confirm = Some(step.now + self.timing.patience);
+            return;
+        }
         let tries = link.tries;
         link.tries = tries.saturating_add(1);
         self.send_summary(id, false, step);

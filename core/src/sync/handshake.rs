@@ -87,15 +87,20 @@ impl Sync {
     pub(super) fn offer(&mut self, id: LinkId, again: bool, step: &mut Step<'_>) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let Some((_, salt)) = link.hello.as_ref() else { return };
-        let mut offered = BTreeMap::new();
-        for group in step.replica.groups.values().filter(|group| group.may_share_with(&link.device)) {
-            let name = hash::derive(hash::LINK_NAME, &[&salt.0, &group.record.id.0]).tag();
-            offered.insert(name, group.ix);
+        let (mut offered, mut ended) = (BTreeMap::new(), BTreeMap::new());
+        for group in step.replica.groups.values() {
+            let name = || hash::derive(hash::LINK_NAME, &[&salt.0, &group.record.id.0]).tag();
+            if group.may_share_with(&link.device) {
+                offered.insert(name(), group.ix);
+            } else if group.has_left(&link.device) {
+                ended.insert(name(), group.ix);
+            }
         }
-        let is_new = link.revision == 0 || offered != link.offered;
+        let is_new = link.revision == 0 || offered != link.offered || ended != link.ended;
         if is_new {
             link.revision += 1;
             link.offered = offered;
+            link.ended = ended;
         } else if !again {
             return;
         }
@@ -106,8 +111,9 @@ impl Sync {
             let theirs = named.filter(|(author, _)| author.device == link.device);
             theirs.map(|(author, log)| (author.incarnation, log.held())).collect()
         };
-        let syncgroups: Vec<_> =
-            link.offered.iter().map(|(name, ix)| Offered { name: *name, yours: yours(ix) }).collect();
+        let one = |(name, ix): (&Tag, &GroupIx), ended| Offered { name: *name, yours: yours(ix), ended };
+        let offered = link.offered.iter().map(|entry| one(entry, false));
+        let syncgroups = offered.chain(link.ended.iter().map(|entry| one(entry, true))).collect();
         let offer = Offer { revision: link.revision, syncgroups };
         self.send(id, &Message::Offer(offer), step);
         if is_new {
@@ -131,7 +137,8 @@ impl Sync {
             return Ok(());
         }
         link.their_revision = offer.revision;
-        link.their_names = offer.syncgroups.iter().map(|offered| offered.name).collect();
+        let shared = offer.syncgroups.iter().filter(|offered| !offered.ended);
+        link.their_names = shared.map(|offered| offered.name).collect();
         link.handshake = None;
         self.share(id, step);
         Ok(())

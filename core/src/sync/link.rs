@@ -27,6 +27,8 @@ pub(crate) struct Link {
     /// The offer last sent: its number, and which name stands for which syncgroup.
     pub(crate) revision: u32,
     pub(crate) offered: BTreeMap<Tag, GroupIx>,
+    /// Syncgroups that the other end has left.
+    pub(crate) ended: BTreeMap<Tag, GroupIx>,
     /// The offer last received.
     pub(crate) their_revision: u32,
     pub(crate) their_names: BTreeSet<Tag>,
@@ -90,6 +92,7 @@ impl Link {
             credit: 0,
             revision: 0,
             offered: BTreeMap::new(),
+            ended: BTreeMap::new(),
             their_revision: 0,
             their_names: BTreeSet::new(),
             shares: BTreeMap::new(),

@@ -173,7 +173,7 @@ fn leave(plan: &mut Plan<'_>, means: &Means<'_>, syncgroup: &SyncgroupId) -> Res
     let group = replica.group(syncgroup).ok_or(Refusal::NoSyncgroup(*syncgroup))?;
     let device = replica.keys.device;
     match &group.record.stage {
-        Stage::Left | Stage::Leaving(_) | Stage::Withdrawing(_) => {}
+        Stage::Left | Stage::Departing | Stage::Leaving(_) | Stage::Withdrawing(_) => {}
         Stage::Refused(_) => move_to(plan, group, Stage::Left),
         Stage::Joining(asking) => move_to(plan, group, Stage::Withdrawing(asking.clone())),
         Stage::Pending(admitted) => move_to(plan, group, Stage::Leaving(admitted.clone())),
@@ -198,10 +198,22 @@ fn move_to(plan: &mut Plan<'_>, group: &Group, stage: Stage) {
 fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
     let device = plan.replica.keys.device;
     let grants = plan.metadata(group.ix).map(|metadata| metadata.grants(&device)).unwrap_or_default();
+    if grants.is_empty() {
+        move_to(plan, group, Stage::Left);
+        return Ok(());
+    }
     let stamp = plan.next_stamp(wall);
     plan.write(group.ix, stamp, &[Record::Meta(MetaRecord::Leave { grants })], None)?;
-    move_to(plan, group, Stage::Left);
+    let is_alone = plan.metadata(group.ix).is_none_or(|metadata| metadata.joined().next().is_none());
+    move_to(plan, group, if is_alone { Stage::Left } else { Stage::Departing });
     Ok(())
+}
+
+/// Another member is known to know that this device has left.
+pub(crate) fn departed(plan: &mut Plan<'_>, group: &Group) {
+    if group.record.stage == Stage::Departing {
+        plan.set_record(group.ix, GroupRecord { stage: Stage::Left, ..group.record.clone() });
+    }
 }
 
 /// What a device asks of the issuer of an invitation.
@@ -227,18 +239,21 @@ pub(crate) fn admit(
     let replica = plan.replica;
     let Request { asking: Asking { invitation, nonce }, name, withdraw } = request;
     let (terms, device) = (&invitation.terms, key.device());
-    let Ok(group) = active(replica, &terms.syncgroup) else { return Ok(Err(JoinRefusal::NotValid)) };
-    let is_admin = |device: &DeviceId| group.metadata.rights(device) == Some(Rights::Admin);
-    if !invitation.verify(&replica.keys)
-        || !is_admin(&invitation.issuer.device())
-        || !is_admin(&replica.keys.device)
-    {
-        return Ok(Err(JoinRefusal::NotValid));
+    let unknown = Ok(Err(JoinRefusal::NotValid));
+    let Some(group) = replica.group(&terms.syncgroup).filter(|group| group.is_shared()) else {
+        return unknown;
+    };
+    if !invitation.verify(&replica.keys) {
+        return unknown;
     }
     let had = group.metadata.rights(&device);
+    let is_admin = |device: &DeviceId| group.metadata.rights(device) == Some(Rights::Admin);
     // A request that was granted once is an old copy, whatever has happened since.
     let is_old = group.metadata.is_used(nonce);
-    let refusal = if withdraw || is_old || had >= Some(terms.rights) {
+    let may_admit = group.record.stage == Stage::Active
+        && is_admin(&invitation.issuer.device())
+        && is_admin(&replica.keys.device);
+    let refusal = if !may_admit || withdraw || is_old || had >= Some(terms.rights) {
         Some(JoinRefusal::NotValid)
     } else if terms.expires <= means.wall {
         Some(JoinRefusal::Expired)

@@ -43,6 +43,8 @@ pub(crate) enum Stage {
     Withdrawing(Asking),
     /// Was admitted, and leaves as soon as this is held.
     Leaving(Admitted),
+    /// Has left, and no other member is known to know it yet.
+    Departing,
     Left,
     Refused(JoinRefusal),
 }
@@ -63,7 +65,7 @@ impl Stage {
             Stage::Pending(_) => SyncgroupState::Pending,
             Stage::Active => SyncgroupState::Active,
             Stage::Withdrawing(_) | Stage::Leaving(_) => SyncgroupState::Leaving,
-            Stage::Left => SyncgroupState::Left,
+            Stage::Departing | Stage::Left => SyncgroupState::Left,
             Stage::Refused(refusal) => SyncgroupState::Refused(*refusal),
         }
     }
@@ -152,7 +154,15 @@ impl Group {
 
     /// Whether this device gives and takes generations of this syncgroup.
     pub(crate) fn is_shared(&self) -> bool {
-        matches!(self.record.stage, Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Left)
+        match self.record.stage {
+            Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
+            Stage::Joining(_) | Stage::Withdrawing(_) | Stage::Refused(_) => false,
+        }
+    }
+
+    /// Whether a device is known here to have left.
+    pub(crate) fn has_left(&self, device: &DeviceId) -> bool {
+        self.is_shared() && self.metadata.is_former(device)
     }
 
     /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). While

@@ -171,6 +171,11 @@ impl Metadata {
         self.standings.get(device)?.rights(|_, _| true)
     }
 
+    /// Whether a device was a member and is none any more.
+    pub(crate) fn is_former(&self, device: &DeviceId) -> bool {
+        self.standings.get(device).is_some_and(|standing| standing.rights(|_, _| true).is_none())
+    }
+
     /// The grants to a device that have not ended.
     pub(crate) fn grants(&self, device: &DeviceId) -> Vec<Version> {
         let Some(standing) = self.standings.get(device) else { return Vec::new() };

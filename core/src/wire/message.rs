@@ -64,6 +64,8 @@ pub(crate) struct Offered {
     pub(crate) name: Tag,
     /// What the sender holds of the receiver's own logs: the first thing compared on a link (S-2).
     pub(crate) yours: Vec<(Incarnation, Generation)>,
+    /// The sender knows that the receiver has left: nothing is shared.
+    pub(crate) ended: bool,
 }
 
 /// Everything that the sender knows of what is shared, in one hash (S-22).
