@@ -1,0 +1,81 @@
+//! What each command does.
+
+mod export;
+mod import;
+mod network;
+mod rows;
+mod serve;
+mod syncgroup;
+mod tree;
+mod watch;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::args::{Cli, CollectionArgs, Command, Global};
+use crate::output::Output;
+use crate::protocol::CollectionRef;
+use crate::session::{Missing, Reach, Session};
+use crate::{demo, settings};
+
+pub(crate) use self::import::Batcher;
+pub(crate) use self::serve::interrupted;
+
+/// What every command works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) dir: PathBuf,
+    pub(crate) global: Global,
+    pub(crate) out: Output,
+}
+
+impl Context {
+    /// A way to the data, with or without a server.
+    pub(crate) async fn session(&self, reach: Reach) -> Result<Session> {
+        Session::open(&self.dir, reach, Missing::Refuse).await
+    }
+
+    /// The same, for commands with which things begin.
+    pub(crate) async fn first_session(&self, reach: Reach) -> Result<Session> {
+        Session::open(&self.dir, reach, Missing::Make).await
+    }
+
+    /// Which collection is meant.
+    pub(crate) fn collection(&self, of: CollectionArgs) -> CollectionRef {
+        CollectionRef { database: self.global.db.clone(), collection: of.collection, syncgroup: of.syncgroup }
+    }
+}
+
+/// Runs a command.
+pub(crate) async fn run(cli: Cli) -> Result<()> {
+    let Cli { command, global } = cli;
+    let dir = match &global.dir {
+        Some(dir) => dir.clone(),
+        None => settings::default_dir()?,
+    };
+    let out = Output::new(&global);
+    let mut context = Context { dir, global, out };
+    let outcome = dispatch(&mut context, command).await;
+    let flushed = context.out.flush();
+    outcome?;
+    Ok(flushed?)
+}
+
+async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
+    match command {
+        Command::Init(args) => network::init(context, args).await,
+        Command::Serve(args) => serve::serve(context, args).await,
+        Command::Put(args) => rows::put(context, args).await,
+        Command::Get(args) => rows::get(context, args).await,
+        Command::Delete(args) => rows::delete(context, args).await,
+        Command::Scan(args) => rows::scan(context, args).await,
+        Command::Watch(args) => watch::watch(context, args).await,
+        Command::Import(args) => import::import(context, args).await,
+        Command::Export(args) => export::export(context, args).await,
+        Command::Syncgroup(command) => syncgroup::syncgroup(context, command).await,
+        Command::Status => network::status(context).await,
+        Command::Network { state } => network::network(context, state).await,
+        Command::Demo(args) => demo::demo(context, args).await,
+    }
+}

@@ -1,0 +1,120 @@
+//! `init`, `status`, `network`: this device, and its place in the network.
+
+use anyhow::{Result, bail};
+use driftless_tokio::Options;
+use serde_json::json;
+
+use super::Context;
+use crate::args::{Init, Switch};
+use crate::output::table;
+use crate::protocol::{Request, Response, StatusText, SyncgroupText};
+use crate::session::{self, Reach, Session, explain, store_options};
+use crate::{settings, text};
+
+pub(super) async fn init(context: &mut Context, args: Init) -> Result<()> {
+    let made = !session::is_initialised(&context.dir);
+    let device = if made || args.repair.accept_loss {
+        let options = Options { discovery: false, store: store_options(args.repair), ..Options::default() };
+        let opened = settings::open_listening(&context.dir, None, options).await;
+        let node = opened.map_err(|error| explain(error, &context.dir))?;
+        let device = node.device().to_string();
+        node.shutdown().await;
+        device
+    } else {
+        status_of(context).await?.0.device
+    };
+    let dir = context.dir.display().to_string();
+    if context.out.json {
+        context.out.object(&json!({ "device": device, "dir": dir, "made": made }))?;
+    } else {
+        context.out.line(&format!("device {device}"))?;
+        let verb = if made { "made" } else { "is there already" };
+        context
+            .out
+            .remark(&format!("{dir} {verb}. Next: driftless serve, and driftless syncgroup create NAME"));
+    }
+    Ok(())
+}
+
+pub(super) async fn status(context: &mut Context) -> Result<()> {
+    let (status, served) = status_of(context).await?;
+    if context.out.json {
+        let mut object = serde_json::to_value(&status)?;
+        object["served"] = json!(served);
+        object["dir"] = json!(context.dir.display().to_string());
+        return Ok(context.out.object(&object)?);
+    }
+    for line in describe(&status, served) {
+        context.out.line(&line)?;
+    }
+    Ok(())
+}
+
+async fn status_of(context: &Context) -> Result<(StatusText, bool)> {
+    let mut session = context.session(Reach::Alone).await?;
+    let served = session.is_remote();
+    let answer = session.one(Request::Status).await;
+    session.close().await;
+    match answer? {
+        Response::Status(status) => Ok((status, served)),
+        other => bail!("the answer is not a status but {other:?}; this is a defect"),
+    }
+}
+
+fn describe(status: &StatusText, served: bool) -> Vec<String> {
+    let mut lines = vec![format!("device      {}", status.device)];
+    lines.push(match (served, status.online) {
+        (true, true) => "served      yes".to_owned(),
+        (true, false) => "served      yes, but out of the network: driftless network on".to_owned(),
+        (false, _) => "served      no: driftless serve connects it".to_owned(),
+    });
+    if served {
+        for address in &status.addresses {
+            lines.push(format!("address     {}@{address}", status.device));
+        }
+        let traffic = &status.traffic;
+        let (sent, received) = (text::bytes(traffic.sent), text::bytes(traffic.received));
+        lines.push(format!("traffic     {sent} sent, {received} received"));
+    }
+    for link in &status.links {
+        let agreed = if link.agreed { "in agreement" } else { "exchanging" };
+        let shared = text::plural(link.shared, "shared syncgroup");
+        lines.push(format!("link        {}  {shared}, {agreed}", link.device));
+    }
+    for device in &status.wanted {
+        lines.push(format!("no link     {device}  wanted, not reached"));
+    }
+    if status.syncgroups.is_empty() {
+        lines.push("syncgroups  none: driftless syncgroup create NAME, or join".to_owned());
+    } else {
+        lines.push(String::new());
+        lines.extend(syncgroup_table(&status.syncgroups).lines().map(|line| line.trim_end().to_owned()));
+    }
+    lines
+}
+
+pub(super) fn syncgroup_table(syncgroups: &[SyncgroupText]) -> String {
+    let mut table = table(&["SYNCGROUP", "ID", "DATABASE", "STATE", "RIGHTS", "MEMBERS", "COLLECTIONS"]);
+    for syncgroup in syncgroups {
+        let short = |text: &str| text::escape_short(text.as_bytes(), 40);
+        table.add_row([
+            syncgroup.name.as_deref().map_or("(arriving)".into(), short),
+            syncgroup.id.chars().take(12).collect(),
+            short(&syncgroup.database),
+            short(&syncgroup.state),
+            syncgroup.rights.clone().unwrap_or_else(|| "none".into()),
+            syncgroup.members.to_string(),
+            text::escape_short(syncgroup.collections.join(", ").as_bytes(), 60),
+        ]);
+    }
+    table.to_string()
+}
+
+pub(super) async fn network(context: &mut Context, state: Switch) -> Result<()> {
+    let mut session = context.session(Reach::Alone).await?;
+    if let Session::Local(_) = session {
+        session.close().await;
+        bail!("no server is running here, so this device is in no network; driftless serve connects it");
+    }
+    session.tell(Request::SetOnline { on: state == Switch::On }).await
+}

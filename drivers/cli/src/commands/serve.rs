@@ -1,0 +1,183 @@
+//! `serve`: holds the data directory, connects it to others, and answers the other commands.
+
+use std::io::{self, IsTerminal, Write as _};
+
+use anyhow::{Result, bail};
+use driftless::{Notice, SyncgroupState};
+use driftless_tokio::{News, Node, Notices, Options};
+use tracing_subscriber::EnvFilter;
+
+use super::Context;
+use crate::args::Serve;
+use crate::control::{self, Server};
+use crate::session::{explain, store_options};
+use crate::settings;
+
+pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
+    start_log(context.global.quiet);
+    if let Some(connection) = control::connect(&context.dir).await? {
+        bail!(
+            "device {} is already being served from {}; end that server first, or name another directory with --dir",
+            connection.device(),
+            context.dir.display()
+        );
+    }
+    let options = Options {
+        discovery: !args.no_discovery,
+        peers: args.peers,
+        store: store_options(args.repair),
+        ..Options::default()
+    };
+    let node = settings::open_listening(&context.dir, args.listen, options)
+        .await
+        .map_err(|error| explain(error, &context.dir))?;
+    let mut notices = node.notices();
+    let server = match Server::bind(&context.dir).await {
+        Ok(server) => server,
+        Err(error) => {
+            node.shutdown().await;
+            return Err(error);
+        }
+    };
+    greet(context, &node)?;
+    let why = {
+        let stop = async {
+            tokio::select! {
+                () = interrupted() => Ok("interrupted"),
+                () = stdin_ended(), if args.until_stdin_ends => Ok("standard input ended"),
+                () = log(&mut notices) => Err(()),
+            }
+        };
+        let (done, stopped) = tokio::sync::oneshot::channel();
+        let running = server.run(&node, async move {
+            let _ = stopped.await;
+        });
+        let (why, ()) = tokio::join!(
+            async {
+                let why = stop.await;
+                let _ = done.send(());
+                why
+            },
+            running
+        );
+        why
+    };
+    let Ok(why) = why else {
+        // The news end only when the node does, and by itself it does so only after a fault.
+        let reason =
+            node.status().await.err().map_or_else(|| "for no reason".to_owned(), |error| error.to_string());
+        bail!("the server stopped: {reason}");
+    };
+    tracing::info!("{why}: finishing");
+    tokio::select! {
+        () = node.shutdown() => {}
+        () = interrupted() => bail!("interrupted again: stopped without a good-bye; nothing that was reported is lost"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn start_log(quiet: bool) {
+    let filter = EnvFilter::builder()
+        .with_env_var("DRIFTLESS_LOG")
+        .try_from_env()
+        .unwrap_or_else(|_| EnvFilter::new(if quiet { "warn" } else { "info" }));
+    // It can only be started once, which is here.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .try_init();
+}
+
+fn greet(context: &mut Context, node: &Node) -> Result<()> {
+    let addresses: Vec<String> = node.local_addrs().iter().map(ToString::to_string).collect();
+    if context.out.json {
+        let object = serde_json::json!({ "device": node.device().to_string(), "addresses": addresses });
+        context.out.object(&object)?;
+    } else {
+        context.out.line(&format!("device {}", node.device()))?;
+        for address in &addresses {
+            context.out.line(&format!("listening on {address}"))?;
+        }
+    }
+    Ok(context.out.flush()?)
+}
+
+/// Logs what happens, until nothing can happen any more.
+async fn log(notices: &mut Notices) {
+    while let Some(news) = notices.next().await {
+        match news {
+            News::Linked { device, address, initiated } => {
+                let how = if initiated { "reached" } else { "was reached by" };
+                tracing::info!("{how} {device} at {address}");
+            }
+            News::Unlinked { device, reason } => tracing::info!("link to {device} ended: {reason}"),
+            News::Missed(count) => {
+                tracing::warn!("too much happened at once: {count} lines are missing here");
+            }
+            News::Notice(notice) => log_notice(&notice),
+            _ => {}
+        }
+    }
+}
+
+fn log_notice(notice: &Notice) {
+    match notice {
+        Notice::Syncgroup { syncgroup, state } => match state {
+            SyncgroupState::Joining => tracing::info!("joining syncgroup {syncgroup}"),
+            SyncgroupState::Pending => {
+                tracing::info!("admitted to syncgroup {syncgroup}, its rows are arriving");
+            }
+            SyncgroupState::Active => tracing::info!("syncgroup {syncgroup} is complete"),
+            SyncgroupState::Left => tracing::info!("left syncgroup {syncgroup}"),
+            SyncgroupState::Refused(why) => tracing::warn!("not admitted to syncgroup {syncgroup}: {why}"),
+            other => tracing::info!("syncgroup {syncgroup} is {other:?}"),
+        },
+        Notice::Admitted { syncgroup, device, .. } => {
+            tracing::info!("admitted device {device} to syncgroup {syncgroup}");
+        }
+        Notice::SetBack { syncgroup, author, successor } => tracing::warn!(
+            "this data directory was set back: others have later writes of {author} in syncgroup {syncgroup}; \
+             going on as {successor}"
+        ),
+        Notice::Diverged { device } => tracing::error!(
+            "device {device} shows other rows though it knows the same: a defect or a damaged store; please report it"
+        ),
+        Notice::PeerFault { device, reason, detail } => {
+            tracing::warn!("device {device} broke the protocol ({reason:?}): {detail}");
+        }
+        Notice::FromTheFuture { author, syncgroup } => tracing::warn!(
+            "writes of {author} in syncgroup {syncgroup} are from the future and wait: check the clocks"
+        ),
+        other => tracing::info!("{other:?}"),
+    }
+}
+
+/// Completes when the user or the system wants this to end.
+pub(crate) async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                outcome = tokio::signal::ctrl_c() => if outcome.is_ok() { return },
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    if tokio::signal::ctrl_c().await.is_ok() {
+        return;
+    }
+    // Signals cannot be had: then they end the process by themselves.
+    std::future::pending::<()>().await;
+}
+
+/// Completes when standard input ends: when the program at its other end is gone, however it went.
+async fn stdin_ended() {
+    let mut nowhere = tokio::io::sink();
+    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut nowhere).await;
+    let _ = io::stdout().flush();
+}

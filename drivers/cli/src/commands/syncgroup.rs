@@ -1,0 +1,224 @@
+//! `syncgroup`: sharing collections with other devices.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use driftless::{Invitation, Name, Rights};
+use serde_json::json;
+
+use super::Context;
+use super::network::syncgroup_table;
+use crate::args::{Invite, Syncgroup};
+use crate::output::table;
+use crate::protocol::{MemberText, Request, Response, SyncgroupRef, SyncgroupText};
+use crate::session::{Reach, Session};
+use crate::text;
+
+/// The longest text that can be an invitation, with room for line breaks.
+const MAX_INVITATION: u64 = 64 << 10;
+
+pub(super) async fn syncgroup(context: &mut Context, command: Syncgroup) -> Result<()> {
+    match command {
+        Syncgroup::Create { name, collections } => create(context, name, collections).await,
+        Syncgroup::AddCollection { syncgroup, collection } => {
+            let request = Request::AddCollection { of: reference(context, syncgroup), collection };
+            let session = context.session(Reach::Alone).await?;
+            done(context, session, request, "has the collection").await
+        }
+        Syncgroup::Invite(args) => invite(context, args).await,
+        Syncgroup::Join { invitation, timeout } => join(context, invitation, timeout).await,
+        Syncgroup::Leave { syncgroup } => leave(context, syncgroup).await,
+        Syncgroup::List => list(context).await,
+        Syncgroup::Members { syncgroup } => members(context, syncgroup).await,
+    }
+}
+
+fn reference(context: &Context, syncgroup: String) -> SyncgroupRef {
+    SyncgroupRef { database: context.global.db.clone(), syncgroup }
+}
+
+async fn create(context: &mut Context, name: Name, mut collections: Vec<Name>) -> Result<()> {
+    if collections.is_empty() {
+        collections.push(name.clone());
+    }
+    let request = Request::CreateSyncgroup { database: context.global.db.clone(), name, collections };
+    let session = context.first_session(Reach::Alone).await?;
+    done(context, session, request, "is made").await
+}
+
+/// Asks for something that is answered by the syncgroup as it is then.
+async fn done(context: &mut Context, mut session: Session, request: Request, verb: &str) -> Result<()> {
+    let answer = session.one(request).await;
+    session.close().await;
+    print_syncgroup(context, answer?, verb)
+}
+
+fn print_syncgroup(context: &mut Context, answer: Response, verb: &str) -> Result<()> {
+    let Response::Syncgroup(syncgroup) = answer else {
+        bail!("the answer is not a syncgroup but {answer:?}; this is a defect");
+    };
+    if context.out.json {
+        return Ok(context.out.object(&serde_json::to_value(&syncgroup)?)?);
+    }
+    context.out.line(&syncgroup.id)?;
+    context.out.flush()?;
+    let name = syncgroup.name.as_deref().unwrap_or("the syncgroup");
+    let collections: Vec<String> =
+        syncgroup.collections.iter().map(|name| text::escape(name.as_bytes())).collect();
+    context.out.remark(&format!(
+        "{} {verb}; collections: {}",
+        text::escape(name.as_bytes()),
+        collections.join(", ")
+    ));
+    Ok(())
+}
+
+async fn invite(context: &mut Context, args: Invite) -> Result<()> {
+    let rights = match (args.read, args.admin) {
+        (true, _) => Rights::Read,
+        (_, true) => Rights::Admin,
+        _ => Rights::Write,
+    };
+    let request = Request::Invite {
+        of: reference(context, args.syncgroup),
+        rights,
+        valid_for: args.valid,
+        reusable: args.reusable,
+    };
+    let mut session = context.session(Reach::Alone).await?;
+    let served = session.is_remote();
+    let answer = session.one(request).await;
+    session.close().await;
+    let Response::Invitation { invitation, addresses } = answer? else {
+        bail!("the answer is not an invitation; this is a defect");
+    };
+    if context.out.json {
+        context.out.object(&json!({ "invitation": invitation, "addresses": addresses }))?;
+    } else {
+        context.out.line(&invitation)?;
+        context.out.flush()?;
+    }
+    if !served {
+        context.out.remark("nobody can join before a server runs here: driftless serve");
+    }
+    Ok(())
+}
+
+async fn join(context: &mut Context, invitation: String, timeout: Duration) -> Result<()> {
+    let text = if invitation == "-" {
+        let mut text = String::new();
+        let limited = std::io::stdin().lock().take(MAX_INVITATION).read_to_string(&mut text);
+        limited.context("cannot read the invitation from standard input")?;
+        text
+    } else {
+        invitation
+    };
+    // Said before anything is opened or asked, so that the reason is the plain one.
+    let parsed: Invitation = text.parse()?;
+    let mut session = context.first_session(Reach::Network).await?;
+    let served = session.is_remote();
+    context.out.remark(&format!(
+        "joining {}, for at most {}",
+        text::escape(parsed.name().as_str().as_bytes()),
+        humantime::format_duration(timeout)
+    ));
+    let request =
+        Request::Join { database: context.global.db.clone(), invitation: parsed.to_string(), timeout };
+    let answer = tokio::select! {
+        answer = session.one(request) => answer,
+        () = super::serve::interrupted() => Err(crate::No("interrupted before the syncgroup was complete".into()).into()),
+    };
+    session.close().await;
+    match answer {
+        Ok(answer) => print_syncgroup(context, answer, "is complete here"),
+        Err(error) if served => Err(error),
+        Err(error) => {
+            context.out.remark(
+                "no server is running here: what is missing arrives when there is one, driftless serve",
+            );
+            Err(error)
+        }
+    }
+}
+
+async fn leave(context: &mut Context, syncgroup: String) -> Result<()> {
+    let request = Request::Leave { of: reference(context, syncgroup) };
+    let mut session = context.session(Reach::Alone).await?;
+    let served = session.is_remote();
+    let outcome = session.tell(request).await;
+    session.close().await;
+    outcome?;
+    if !served {
+        context.out.remark("the others learn of it when a server runs here: driftless serve");
+    }
+    Ok(())
+}
+
+async fn list(context: &mut Context) -> Result<()> {
+    let mut session = context.session(Reach::Alone).await?;
+    let found = collect_syncgroups(&mut session, context.global.db.clone()).await;
+    session.close().await;
+    let found = found?;
+    if context.out.json {
+        for syncgroup in &found {
+            context.out.object(&serde_json::to_value(syncgroup)?)?;
+        }
+    } else if found.is_empty() {
+        context.out.remark(&format!(
+            "database \"{}\" has no syncgroup: driftless syncgroup create NAME, or driftless syncgroup join INVITATION",
+            context.global.db
+        ));
+    } else {
+        for line in syncgroup_table(&found).lines() {
+            context.out.line(line.trim_end())?;
+        }
+    }
+    Ok(())
+}
+
+async fn collect_syncgroups(session: &mut Session, database: Name) -> Result<Vec<SyncgroupText>> {
+    let mut answer = session.ask(Request::Syncgroups { database }).await?;
+    let mut found = Vec::new();
+    while let Some(item) = answer.next().await? {
+        if let Response::Syncgroup(syncgroup) = item {
+            found.push(syncgroup);
+        }
+    }
+    Ok(found)
+}
+
+async fn members(context: &mut Context, syncgroup: String) -> Result<()> {
+    let of = reference(context, syncgroup);
+    let mut session = context.session(Reach::Alone).await?;
+    let found = collect_members(&mut session, of).await;
+    session.close().await;
+    let found = found?;
+    if context.out.json {
+        for member in &found {
+            context.out.object(&serde_json::to_value(member)?)?;
+        }
+        return Ok(());
+    }
+    let mut table = table(&["DEVICE", "NAME", "RIGHTS", ""]);
+    for member in found {
+        let rights = member.rights.unwrap_or_else(|| "left".into());
+        let this = if member.this { "this device" } else { "" };
+        table.add_row([member.device, text::escape_short(member.name.as_bytes(), 64), rights, this.into()]);
+    }
+    for line in table.to_string().lines() {
+        context.out.line(line.trim_end())?;
+    }
+    Ok(())
+}
+
+async fn collect_members(session: &mut Session, of: SyncgroupRef) -> Result<Vec<MemberText>> {
+    let mut answer = session.ask(Request::Members { of }).await?;
+    let mut found = Vec::new();
+    while let Some(item) = answer.next().await? {
+        if let Response::Member(member) = item {
+            found.push(member);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,114 @@
+//! The client's end.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use driftless::DeviceId;
+use tokio::net::TcpStream;
+
+use super::lines::Lines;
+use super::{Port, port_path};
+use crate::protocol::{Hello, Request, Response, VERSION, Welcome};
+
+/// How long a server may take to greet: it does so before any work.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// A connection to the server of a data directory.
+pub struct Connection {
+    lines: Lines,
+    device: DeviceId,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// Connects to the server of a data directory; `None` if there is none.
+///
+/// # Errors
+/// If there is one that does not answer, or not as it should.
+pub async fn connect(dir: &Path) -> Result<Option<Connection>> {
+    let Some((mut lines, token)) = reach(dir).await? else { return Ok(None) };
+    let greeting = async {
+        lines.write(&Hello { driftless: VERSION, token }).await?;
+        lines.read::<Welcome>().await
+    };
+    let welcome = match tokio::time::timeout(GREETING, greeting).await {
+        Ok(Ok(Some(welcome))) => welcome,
+        // It ended while it was being greeted: what holds the directory next will be found by trying again.
+        Ok(Ok(None)) => return Ok(None),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => bail!(
+            "the server of {} does not answer after {} s; is it stopped? End it and try again",
+            dir.display(),
+            GREETING.as_secs()
+        ),
+    };
+    if welcome.driftless != VERSION {
+        bail!(
+            "the server of {} speaks version {} of the control protocol, this command version {VERSION}: restart \
+             the server with this version",
+            dir.display(),
+            welcome.driftless
+        );
+    }
+    let device = welcome.device.with_context(|| {
+        format!("the server of {} refused this command: its token is wrong", dir.display())
+    })?;
+    Ok(Some(Connection { lines, device }))
+}
+
+async fn reach(dir: &Path) -> Result<Option<(Lines, Option<String>)>> {
+    #[cfg(unix)]
+    if let Some(path) = super::socket_path(dir) {
+        match tokio::net::UnixStream::connect(&path).await {
+            Ok(stream) => return Ok(Some((Lines::unix(stream), None))),
+            Err(error) if nobody_there(error.kind()) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot use {}", path.display())),
+        }
+    }
+    let path = port_path(dir);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    // It may be half written; then its server is just starting.
+    let Ok(port) = serde_json::from_str::<Port>(&text) else { return Ok(None) };
+    match TcpStream::connect(("127.0.0.1", port.port)).await {
+        Ok(stream) => Ok(Some((Lines::tcp(stream)?, Some(port.token)))),
+        Err(_) => Ok(None),
+    }
+}
+
+#[cfg(unix)]
+fn nobody_there(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory)
+}
+
+impl Connection {
+    /// Whose server it is.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// If the connection broke.
+    pub async fn ask(&mut self, request: &Request) -> Result<()> {
+        self.lines.write(request).await
+    }
+
+    /// The next item of the answer.
+    ///
+    /// # Errors
+    /// If the connection broke, or ended within the answer.
+    pub async fn next(&mut self) -> Result<Response> {
+        self.lines.read().await?.context("the server ended before it had answered; see what it logged")
+    }
+}

@@ -1,0 +1,41 @@
+//! The control socket: how a command reaches the `serve` that holds its data directory.
+//!
+//! On Unix it is a Unix domain socket in the data directory, for its owner only. Where there are none, or where
+//! the directory's path is too long for one, it is a TCP port on the loopback, and a file in the directory, for
+//! its owner only, holds the port and a token that the client must show.
+//!
+//! Nobody binds it who does not hold the directory's lock. So what is left of a server that died is replaced by
+//! the next one, and a client that finds nobody behind it goes on as if it were not there.
+
+mod client;
+mod lines;
+mod server;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::client::{Connection, connect};
+pub use self::server::Server;
+
+/// The longest path of a Unix domain socket that every Unix takes.
+#[cfg(unix)]
+const MAX_SOCKET_PATH: usize = 100;
+
+/// The socket's path, if it is short enough for one.
+#[cfg(unix)]
+fn socket_path(dir: &Path) -> Option<PathBuf> {
+    let path = dir.join("control.sock");
+    (path.as_os_str().len() <= MAX_SOCKET_PATH).then_some(path)
+}
+
+fn port_path(dir: &Path) -> PathBuf {
+    dir.join("control.json")
+}
+
+/// What the file beside a TCP port says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Port {
+    port: u16,
+    token: String,
+}

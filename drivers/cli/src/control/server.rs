@@ -1,0 +1,170 @@
+//! The server's end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use driftless_tokio::Node;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::lines::Lines;
+use super::{Port, port_path};
+use crate::protocol::{Hello, Problem, Request, Response, VERSION, Welcome};
+use crate::service;
+
+/// Clients served at a time; more of them wait.
+const CLIENTS: usize = 64;
+/// Items that wait for a client to take them.
+const ITEMS: usize = 4;
+
+/// A bound control socket. It is removed when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    listener: Listener,
+    path: PathBuf,
+    token: Option<String>,
+}
+
+#[derive(Debug)]
+enum Listener {
+    #[cfg(unix)]
+    Unix(tokio::net::UnixListener),
+    Tcp(TcpListener),
+}
+
+impl Server {
+    /// Binds the control socket of a data directory, whose lock the caller holds.
+    ///
+    /// # Errors
+    /// If the operating system does not let us.
+    pub async fn bind(dir: &Path) -> Result<Self> {
+        // What a server that died has left. The lock shows that it is not there any more.
+        let _ = std::fs::remove_file(port_path(dir));
+        #[cfg(unix)]
+        if let Some(path) = super::socket_path(dir) {
+            let _ = std::fs::remove_file(&path);
+            let listener = tokio::net::UnixListener::bind(&path)
+                .and_then(|listener| {
+                    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+                    std::fs::set_permissions(&path, owner_only).map(|()| listener)
+                })
+                .with_context(|| format!("cannot make the control socket {}", path.display()))?;
+            return Ok(Self { listener: Listener::Unix(listener), path, token: None });
+        }
+        Self::bind_tcp(dir).await
+    }
+
+    async fn bind_tcp(dir: &Path) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on the loopback")?;
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).context("the operating system gives no randomness")?;
+        let token = data_encoding::HEXLOWER.encode(&secret);
+        let path = port_path(dir);
+        let port = Port { port: listener.local_addr()?.port(), token: token.clone() };
+        write_for_owner(&path, &serde_json::to_vec(&port)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { listener: Listener::Tcp(listener), path, token: Some(token) })
+    }
+
+    /// Serves clients until `stop` completes; then what they asked for is broken off.
+    pub async fn run(&self, node: &Node, stop: impl Future<Output = ()>) {
+        let mut clients = JoinSet::new();
+        let places = Arc::new(Semaphore::new(CLIENTS));
+        tokio::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept() => accepted,
+                () = &mut stop => break,
+            };
+            while clients.try_join_next().is_some() {}
+            match accepted {
+                Ok(lines) => {
+                    let (node, places, token) = (node.clone(), Arc::clone(&places), self.token.clone());
+                    clients.spawn(async move {
+                        let Ok(_place) = places.acquire().await else { return };
+                        if let Err(error) = serve(lines, &node, token.as_deref()).await {
+                            tracing::debug!("a control connection ended: {error:#}");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("cannot take a control connection: {error:#}");
+                    // Mostly there are too many open files; at once it would only fail again.
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(&self) -> Result<Lines> {
+        match &self.listener {
+            #[cfg(unix)]
+            Listener::Unix(listener) => Ok(Lines::unix(listener.accept().await?.0)),
+            Listener::Tcp(listener) => Ok(Lines::tcp(listener.accept().await?.0)?),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn serve(mut lines: Lines, node: &Node, token: Option<&str>) -> Result<()> {
+    let Some(hello) = lines.read::<Hello>().await? else { return Ok(()) };
+    let welcome = token.is_none() || hello.token.as_deref() == token;
+    let device = welcome.then(|| node.device());
+    lines.write(&Welcome { driftless: VERSION, device }).await?;
+    if !welcome || hello.driftless != VERSION {
+        return Ok(());
+    }
+    loop {
+        match lines.read::<Request>().await {
+            Ok(Some(request)) => answer(&mut lines, node, request).await?,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let problem = Problem { refused: false, message: format!("{error:#}") };
+                return lines.write(&Response::Error(problem)).await;
+            }
+        }
+    }
+}
+
+/// Passes on the answer to a request; gives it up when the client goes away.
+async fn answer(lines: &mut Lines, node: &Node, request: Request) -> Result<()> {
+    let (out, mut items) = mpsc::channel(ITEMS);
+    let answering = service::answer(node, request, &out);
+    tokio::pin!(answering);
+    let mut answered = false;
+    loop {
+        tokio::select! {
+            item = items.recv() => match item {
+                Some(item) => {
+                    lines.write(&item).await?;
+                    if matches!(item, Response::End | Response::Error(_)) {
+                        return Ok(());
+                    }
+                }
+                None => return Ok(()),
+            },
+            () = &mut answering, if !answered => answered = true,
+            () = lines.interrupted() => return Ok(()),
+        }
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+fn write_for_owner(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let temporary = path.with_extension("new");
+    let _ = std::fs::remove_file(&temporary);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(&temporary)?.write_all(content)?;
+    std::fs::rename(&temporary, path)
+}

@@ -1,0 +1,351 @@
+//! What a client command and a running `serve` say to each other: JSON Lines over the control socket.
+//!
+//! ```text
+//! client  {"driftless":1,"token":null}
+//! server  {"driftless":1,"device":"0011…"}
+//! client  {"do":"scan","database":"default",…}
+//! server  {"is":"rows",…}  {"is":"rows",…}  {"is":"end"}
+//! client  {"do":"get",…}
+//! server  {"is":"error",…}
+//! ```
+//!
+//! One request at a time; each is answered by any number of items and then by `end` or `error`. A client that
+//! closes the connection ends what it asked for. Without a running `serve` the same requests are answered by
+//! the same code within the command itself, so that there is one behaviour, not two.
+
+use std::time::Duration;
+
+use driftless::{DeviceId, Name, Rights};
+use serde::{Deserialize, Serialize};
+
+use crate::text::{base64, base64_option};
+
+/// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
+/// each other instead of guessing.
+pub const VERSION: u32 = 1;
+
+/// The longest line: the largest batch, in base64, with room for what is around it.
+pub const MAX_LINE: usize = 16 << 20;
+
+/// The first line of a client.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`].
+    pub driftless: u32,
+    /// What shows that the client may read the data directory, where the socket itself does not show it.
+    pub token: Option<String>,
+}
+
+/// The first line of a server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Welcome {
+    /// [`VERSION`].
+    pub driftless: u32,
+    /// Whose server it is; `None` if the client was refused.
+    pub device: Option<DeviceId>,
+}
+
+/// Which collection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CollectionRef {
+    /// The database.
+    pub database: Name,
+    /// The collection.
+    pub collection: Name,
+    /// Its syncgroup, by name or id or the start of its id, if the name alone is not enough.
+    pub syncgroup: Option<String>,
+}
+
+/// Which syncgroup.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SyncgroupRef {
+    /// The database.
+    pub database: Name,
+    /// Name, id, or the start of the id.
+    pub syncgroup: String,
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Request {
+    /// Write a batch, atomically; `end` comes when it is safe on this device.
+    Write {
+        /// Where.
+        of: CollectionRef,
+        /// The changes.
+        changes: Vec<Change>,
+    },
+    /// A row: one item `row`.
+    Get {
+        /// Where.
+        of: CollectionRef,
+        /// Its key.
+        #[serde(with = "base64")]
+        key: Vec<u8>,
+    },
+    /// Rows in order: items `rows`.
+    Scan {
+        /// Where.
+        of: CollectionRef,
+        /// Which.
+        range: Range,
+        /// Whether the values are wanted.
+        values: bool,
+    },
+    /// The rows of a prefix and then every change: items `state`, `changed`, `lagged`, without an end.
+    Watch {
+        /// Where.
+        of: CollectionRef,
+        /// The prefix of the keys.
+        #[serde(with = "base64")]
+        prefix: Vec<u8>,
+    },
+    /// Make a syncgroup: an item `syncgroup`.
+    CreateSyncgroup {
+        /// Its database.
+        database: Name,
+        /// Its name.
+        name: Name,
+        /// Its collections.
+        collections: Vec<Name>,
+    },
+    /// Add a collection.
+    AddCollection {
+        /// To which syncgroup.
+        of: SyncgroupRef,
+        /// The collection.
+        collection: Name,
+    },
+    /// Make an invitation: an item `invitation`.
+    Invite {
+        /// To which syncgroup.
+        of: SyncgroupRef,
+        /// What the newcomer may do.
+        rights: Rights,
+        /// How long it is good.
+        valid_for: Duration,
+        /// Whether several devices may use it.
+        reusable: bool,
+    },
+    /// Join, and wait until all is here: an item `syncgroup`.
+    Join {
+        /// The database.
+        database: Name,
+        /// The invitation's text.
+        invitation: String,
+        /// How long to wait.
+        timeout: Duration,
+    },
+    /// Leave a syncgroup.
+    Leave {
+        /// Which.
+        of: SyncgroupRef,
+    },
+    /// The syncgroups of a database: items `syncgroup`.
+    Syncgroups {
+        /// Which database.
+        database: Name,
+    },
+    /// The members of a syncgroup: items `member`.
+    Members {
+        /// Which.
+        of: SyncgroupRef,
+    },
+    /// A look at the whole node: an item `status`.
+    Status,
+    /// Leave the network, or come back.
+    SetOnline {
+        /// Whether to be in it.
+        on: bool,
+    },
+}
+
+/// A change of a row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Change {
+    /// Its key.
+    #[serde(with = "base64")]
+    pub key: Vec<u8>,
+    /// Its new value; `None` removes it.
+    #[serde(with = "base64_option")]
+    pub value: Option<Vec<u8>>,
+}
+
+/// A change that a watch has seen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Update {
+    /// The row's key.
+    #[serde(with = "base64")]
+    pub key: Vec<u8>,
+    /// What it shows now; `None` if it is gone.
+    #[serde(with = "base64_option")]
+    pub value: Option<Vec<u8>>,
+    /// Whether this device made the change.
+    pub local: bool,
+}
+
+/// Which rows to scan.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Range {
+    /// What the keys start with.
+    #[serde(with = "base64")]
+    pub prefix: Vec<u8>,
+    /// The first key, included.
+    #[serde(with = "base64_option")]
+    pub from: Option<Vec<u8>>,
+    /// Where to end, not included.
+    #[serde(with = "base64_option")]
+    pub to: Option<Vec<u8>>,
+    /// From the last to the first.
+    pub reverse: bool,
+    /// How many at most.
+    pub limit: Option<u64>,
+}
+
+/// What a server answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Response {
+    /// A row, if it is there.
+    Row {
+        /// The row.
+        row: Option<RowText>,
+    },
+    /// Some rows.
+    Rows {
+        /// The rows.
+        rows: Vec<RowText>,
+    },
+    /// Rows that are there at the start of a watch.
+    State {
+        /// The rows.
+        rows: Vec<RowText>,
+        /// Whether changes follow.
+        complete: bool,
+    },
+    /// What one commit changed.
+    Changed {
+        /// The changes.
+        changes: Vec<Update>,
+    },
+    /// Changes were dropped, and the state follows afresh.
+    Lagged,
+    /// A syncgroup.
+    Syncgroup(SyncgroupText),
+    /// An invitation.
+    Invitation {
+        /// The text to hand on.
+        invitation: String,
+        /// Addresses in it.
+        addresses: Vec<String>,
+    },
+    /// A member.
+    Member(MemberText),
+    /// A look at the node.
+    Status(StatusText),
+    /// The request is done.
+    End,
+    /// The request was not done.
+    Error(Problem),
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// Whether the answer is no, rather than that something failed.
+    pub refused: bool,
+    /// What, and what to do next.
+    pub message: String,
+}
+
+/// A row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RowText {
+    /// Its key.
+    #[serde(with = "base64")]
+    pub key: Vec<u8>,
+    /// Its value; empty if it was not asked for.
+    #[serde(with = "base64")]
+    pub value: Vec<u8>,
+    /// Whether it is in conflict.
+    pub in_conflict: bool,
+}
+
+/// A syncgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncgroupText {
+    /// Its id.
+    pub id: String,
+    /// What its members call it.
+    pub name: Option<String>,
+    /// Its database.
+    pub database: String,
+    /// How far this device is, in a word.
+    pub state: String,
+    /// What this device may do, in a word.
+    pub rights: Option<String>,
+    /// Its collections.
+    pub collections: Vec<String>,
+    /// How many members it has.
+    pub members: u64,
+    /// Generations held.
+    pub generations: u64,
+}
+
+/// A member.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MemberText {
+    /// The device.
+    pub device: String,
+    /// What it called itself.
+    pub name: String,
+    /// What it may do; `None` once it has left.
+    pub rights: Option<String>,
+    /// Whether it is this device.
+    pub this: bool,
+}
+
+/// A look at a node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusText {
+    /// This device.
+    pub device: String,
+    /// Where it listens.
+    pub addresses: Vec<String>,
+    /// Whether it is in the network.
+    pub online: bool,
+    /// All its syncgroups, of all databases.
+    pub syncgroups: Vec<SyncgroupText>,
+    /// Its links.
+    pub links: Vec<LinkText>,
+    /// Devices that it would like to reach.
+    pub wanted: Vec<String>,
+    /// What crossed the wire since it started.
+    pub traffic: TrafficText,
+}
+
+/// An open link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LinkText {
+    /// The device at the other end.
+    pub device: String,
+    /// How many syncgroups are shared.
+    pub shared: u64,
+    /// Whether both ends are known to hold the same.
+    pub agreed: bool,
+}
+
+/// What crossed the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficText {
+    /// Bytes sent, with encryption and acknowledgements.
+    pub sent: u64,
+    /// Bytes received, likewise.
+    pub received: u64,
+    /// Frames of the engine sent.
+    pub frames_sent: u64,
+    /// Frames received.
+    pub frames_received: u64,
+}

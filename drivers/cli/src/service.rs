@@ -1,0 +1,294 @@
+//! Answers requests on a node: the one place where commands meet the engine, whether they come over the control
+//! socket or from within the process.
+
+use driftless::read::prefix_end;
+use driftless::{Invitation, Member, Refusal, Rights, SyncgroupInfo, SyncgroupState};
+use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup, WatchItem};
+use tokio::sync::mpsc::Sender;
+
+use crate::protocol::{
+    self, Change, CollectionRef, LinkText, MemberText, Problem, Request, Response, RowText, StatusText,
+    SyncgroupRef, SyncgroupText, TrafficText, Update,
+};
+
+/// Rows in one item of a scan; fewer if they are large.
+const PAGE_ROWS: usize = 512;
+/// Bytes of keys and values after which an item is full.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// Answers a request: its items, and at last [`Response::End`] or [`Response::Error`]. It ends early when nobody
+/// takes the items any more.
+pub async fn answer(node: &Node, request: Request, out: &Sender<Response>) {
+    let last = match items(node, request, out).await {
+        Ok(()) => Response::End,
+        Err(problem) => Response::Error(problem),
+    };
+    // Who asked may have gone; then there is nobody to tell.
+    let _ = out.send(last).await;
+}
+
+async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<(), Problem> {
+    match request {
+        Request::Write { of, changes } => write(node, &of, changes).await,
+        Request::Get { of, key } => {
+            let row = find(node, &of).await?.get(&key)?.map(|row| row_text(row, true));
+            tell(out, Response::Row { row }).await
+        }
+        Request::Scan { of, range, values } => scan(node, &of, range, values, out).await,
+        Request::Watch { of, prefix } => watch(node, &of, &prefix, out).await,
+        Request::CreateSyncgroup { database, name, collections } => {
+            let collections: Vec<&str> = collections.iter().map(driftless::Name::as_str).collect();
+            let made =
+                node.database(database.as_str())?.create_syncgroup(name.as_str(), &collections).await?;
+            tell_syncgroup(&made, out).await
+        }
+        Request::AddCollection { of, collection } => {
+            let syncgroup = find_syncgroup(node, &of).await?;
+            syncgroup.create_collection(collection.as_str()).await?;
+            tell_syncgroup(&syncgroup, out).await
+        }
+        Request::Invite { of, rights, valid_for, reusable } => {
+            let options = InviteOptions { rights, valid_for, reusable };
+            let made = find_syncgroup(node, &of).await?.invite(options).await?;
+            let addresses = made.addresses().iter().map(ToString::to_string).collect();
+            tell(out, Response::Invitation { invitation: made.to_string(), addresses }).await
+        }
+        Request::Join { database, invitation, timeout } => {
+            let invitation: Invitation = invitation.parse().map_err(|error| problem(false, &error))?;
+            let joined = node.database(database.as_str())?.join(&invitation, timeout).await?;
+            tell_syncgroup(&joined, out).await
+        }
+        Request::Leave { of } => Ok(find_syncgroup(node, &of).await?.leave().await?),
+        Request::Syncgroups { database } => {
+            for info in node.database(database.as_str())?.syncgroups().await? {
+                tell(out, Response::Syncgroup(syncgroup_text(info))).await?;
+            }
+            Ok(())
+        }
+        Request::Members { of } => {
+            for member in find_syncgroup(node, &of).await?.members().await? {
+                tell(out, Response::Member(member_text(node, &member))).await?;
+            }
+            Ok(())
+        }
+        Request::Status => tell(out, Response::Status(status(node).await?)).await,
+        Request::SetOnline { on } => {
+            node.set_online(on);
+            Ok(())
+        }
+    }
+}
+
+async fn write(node: &Node, of: &CollectionRef, changes: Vec<Change>) -> Result<(), Problem> {
+    let collection = find(node, of).await?;
+    let mut batch = collection.database().batch();
+    for Change { key, value } in changes {
+        match value {
+            Some(value) => batch.put(&collection, key, value),
+            None => batch.delete(&collection, key),
+        };
+    }
+    batch.commit().await?;
+    Ok(())
+}
+
+async fn scan(
+    node: &Node,
+    of: &CollectionRef,
+    range: protocol::Range,
+    values: bool,
+    out: &Sender<Response>,
+) -> Result<(), Problem> {
+    let mut rows = find(node, of).await?.scan(to_range(range))?;
+    let out = out.clone();
+    // Reading waits for the disk, and must not hold up the executor.
+    let reading = tokio::task::spawn_blocking(move || -> Result<(), Problem> {
+        loop {
+            let (mut page, mut bytes) = (Vec::new(), 0);
+            while page.len() < PAGE_ROWS && bytes < PAGE_BYTES {
+                let Some(row) = rows.next().transpose()? else { break };
+                bytes += row.key.len() + if values { row.value.len() } else { 0 };
+                page.push(row_text(row, values));
+            }
+            if page.is_empty() || out.blocking_send(Response::Rows { rows: page }).is_err() {
+                return Ok(());
+            }
+        }
+    });
+    reading.await.map_err(|error| problem(false, &error))?
+}
+
+async fn watch(
+    node: &Node,
+    of: &CollectionRef,
+    prefix: &[u8],
+    out: &Sender<Response>,
+) -> Result<(), Problem> {
+    let mut watch = find(node, of).await?.watch(prefix)?;
+    loop {
+        let item = tokio::select! {
+            item = watch.next() => item?,
+            () = out.closed() => return Ok(()),
+        };
+        let response = match item {
+            WatchItem::State { rows, complete } => {
+                let rows = rows.into_iter().map(|row| row_text(row, true)).collect();
+                Response::State { rows, complete }
+            }
+            WatchItem::Changed(changes) => Response::Changed {
+                changes: changes
+                    .into_iter()
+                    .map(|change| Update {
+                        key: change.key.to_vec(),
+                        value: change.value.map(Into::into),
+                        local: change.local,
+                    })
+                    .collect(),
+            },
+            WatchItem::Lagged => Response::Lagged,
+            _ => continue,
+        };
+        tell(out, response).await?;
+    }
+}
+
+async fn status(node: &Node) -> Result<StatusText, Problem> {
+    let status = node.status().await?;
+    let links = status.replica.links.iter().map(|link| LinkText {
+        device: link.device.to_string(),
+        shared: link.shared as u64,
+        agreed: link.agreed,
+    });
+    Ok(StatusText {
+        device: status.replica.device.to_string(),
+        addresses: status.listening.iter().map(ToString::to_string).collect(),
+        online: status.online,
+        links: links.collect(),
+        wanted: status.replica.wanted.iter().map(ToString::to_string).collect(),
+        syncgroups: status.replica.syncgroups.into_iter().map(syncgroup_text).collect(),
+        traffic: TrafficText {
+            sent: status.traffic.wire_bytes_sent,
+            received: status.traffic.wire_bytes_received,
+            frames_sent: status.traffic.frames_sent,
+            frames_received: status.traffic.frames_received,
+        },
+    })
+}
+
+/// Hands an item over. Where nobody takes it, the request has been given up, and how it ends is told to nobody.
+async fn tell(out: &Sender<Response>, item: Response) -> Result<(), Problem> {
+    out.send(item).await.map_err(|_| Problem { refused: false, message: "nobody takes the answer".into() })
+}
+
+async fn tell_syncgroup(syncgroup: &Syncgroup, out: &Sender<Response>) -> Result<(), Problem> {
+    tell(out, Response::Syncgroup(syncgroup_text(syncgroup.info().await?))).await
+}
+
+async fn find(node: &Node, of: &CollectionRef) -> Result<Collection, Problem> {
+    let database = node.database(of.database.as_str())?;
+    match &of.syncgroup {
+        Some(name_or_id) => Ok(database.syncgroup(name_or_id).await?.collection(of.collection.as_str())?),
+        None => Ok(database.collection(of.collection.as_str())?),
+    }
+}
+
+async fn find_syncgroup(node: &Node, of: &SyncgroupRef) -> Result<Syncgroup, Problem> {
+    let database: Database = node.database(of.database.as_str())?;
+    Ok(database.syncgroup(&of.syncgroup).await?)
+}
+
+fn to_range(range: protocol::Range) -> Range {
+    let from = range.from.unwrap_or_default().max(range.prefix.clone());
+    let mut out = Range::starting(from);
+    for end in [range.to, prefix_end(&range.prefix)].into_iter().flatten() {
+        out = out.ending(end);
+    }
+    if range.reverse {
+        out = out.reversed();
+    }
+    match range.limit {
+        Some(limit) => out.limit(usize::try_from(limit).unwrap_or(usize::MAX)),
+        None => out,
+    }
+}
+
+fn row_text(row: Row, value: bool) -> RowText {
+    RowText {
+        key: row.key.into(),
+        value: if value { row.value.into() } else { Vec::new() },
+        in_conflict: row.in_conflict,
+    }
+}
+
+fn syncgroup_text(info: SyncgroupInfo) -> SyncgroupText {
+    SyncgroupText {
+        id: info.id.to_string(),
+        name: info.name.map(|name| name.to_string()),
+        database: info.database.to_string(),
+        state: state_word(info.state),
+        rights: info.rights.map(rights_word),
+        collections: info.collections.iter().map(ToString::to_string).collect(),
+        members: info.members as u64,
+        generations: info.generations,
+    }
+}
+
+fn member_text(node: &Node, member: &Member) -> MemberText {
+    MemberText {
+        this: member.device == node.device(),
+        device: member.device.to_string(),
+        name: member.name.to_string(),
+        rights: member.rights.map(rights_word),
+    }
+}
+
+fn rights_word(rights: Rights) -> String {
+    match rights {
+        Rights::Read => "read",
+        Rights::Write => "write",
+        Rights::Admin => "admin",
+    }
+    .to_owned()
+}
+
+fn state_word(state: SyncgroupState) -> String {
+    match state {
+        SyncgroupState::Joining => "joining".to_owned(),
+        SyncgroupState::Pending => "arriving".to_owned(),
+        SyncgroupState::Active => "active".to_owned(),
+        SyncgroupState::Left => "left".to_owned(),
+        SyncgroupState::Refused(why) => format!("refused: {why}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn problem(refused: bool, error: &dyn std::fmt::Display) -> Problem {
+    Problem { refused, message: error.to_string() }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let message = match &error {
+            Error::UnknownCollection { name, .. } => format!(
+                "{error}. Create it with: driftless syncgroup create NAME \"{name}\", or, in a syncgroup that is \
+                 there: driftless syncgroup add-collection SYNCGROUP \"{name}\""
+            ),
+            Error::AmbiguousCollection { .. } => format!("{error}. Choose with --syncgroup"),
+            Error::UnknownSyncgroup { .. } => {
+                format!(
+                    "{error}. Create one with: driftless syncgroup create NAME, or join one by an invitation"
+                )
+            }
+            _ => error.to_string(),
+        };
+        let refused = match &error {
+            Error::Refused(refusal) => !matches!(
+                refusal,
+                Refusal::KeyTooLong { .. } | Refusal::ValueTooLong { .. } | Refusal::BatchTooLarge { .. }
+            ),
+            Error::JoinRefused(_) | Error::JoinTimeout { .. } => true,
+            _ => false,
+        };
+        Self { refused, message }
+    }
+}

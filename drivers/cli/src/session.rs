@@ -1,0 +1,211 @@
+//! A command's way to the data: through the `serve` that holds the data directory, or by holding it itself.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use driftless_fjall::OpenError as StoreError;
+use driftless_tokio::{Node, OpenError, Options};
+use tokio::sync::mpsc;
+
+use crate::args::Repair;
+use crate::control::{self, Connection};
+use crate::protocol::{Request, Response};
+use crate::{service, settings};
+
+/// How long to wait for another command that holds the data directory.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often to look whether it is done.
+const RETRY: Duration = Duration::from_millis(50);
+/// Items that wait to be taken.
+const ITEMS: usize = 4;
+
+/// How a command that finds no server uses the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Without the network.
+    Alone,
+    /// With it: what the command wants comes from others.
+    Network,
+}
+
+/// What to do if there is no data directory yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// What the command asks for cannot be there.
+    Refuse,
+    /// The command is how things begin.
+    Make,
+}
+
+/// A way to the data.
+#[derive(Debug)]
+pub enum Session {
+    /// Through a server.
+    Remote(Box<Connection>),
+    /// By holding the data directory.
+    Local(Node),
+}
+
+impl Session {
+    /// Opens the data directory, or connects to whoever has it open.
+    ///
+    /// # Errors
+    /// If it is not there, or cannot be used.
+    pub async fn open(dir: &Path, reach: Reach, missing: Missing) -> Result<Self> {
+        if missing == Missing::Refuse && !is_initialised(dir) {
+            bail!(
+                "there is no data directory {}: begin with `driftless syncgroup create NAME`, `driftless syncgroup \
+                 join INVITATION` or `driftless init`, or name another with --dir",
+                dir.display()
+            );
+        }
+        let started = Instant::now();
+        loop {
+            if let Some(connection) = control::connect(dir).await? {
+                return Ok(Self::Remote(Box::new(connection)));
+            }
+            match settings::open_listening(dir, None, options(reach)).await {
+                Ok(node) => return Ok(Self::Local(node)),
+                // Another command has it for a moment, or a server is just starting.
+                Err(error) if is_locked(&error) && started.elapsed() < PATIENCE => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => return Err(explain(error, dir)),
+            }
+        }
+    }
+
+    /// Whether a server answers.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Self::Remote(_))
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// If the server cannot be asked.
+    pub async fn ask(&mut self, request: Request) -> Result<Answer<'_>> {
+        match self {
+            Self::Remote(connection) => {
+                connection.ask(&request).await?;
+                Ok(Answer(Source::Remote(connection)))
+            }
+            Self::Local(node) => {
+                let (out, items) = mpsc::channel(ITEMS);
+                let node = node.clone();
+                tokio::spawn(async move { service::answer(&node, request, &out).await });
+                Ok(Answer(Source::Local(items)))
+            }
+        }
+    }
+
+    /// Asks for something whose answer is that it is done.
+    ///
+    /// # Errors
+    /// If it is not done.
+    pub async fn tell(&mut self, request: Request) -> Result<()> {
+        let mut answer = self.ask(request).await?;
+        while answer.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Asks for something whose answer is one item.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn one(&mut self, request: Request) -> Result<Response> {
+        let mut answer = self.ask(request).await?;
+        let item = answer.next().await?.context("the answer is empty; this is a defect")?;
+        while answer.next().await?.is_some() {}
+        Ok(item)
+    }
+
+    /// Lets go of the data directory: everything written is safe, and every link is closed with a good-bye.
+    pub async fn close(self) {
+        if let Self::Local(node) = self {
+            node.shutdown().await;
+        }
+    }
+}
+
+/// The items of an answer.
+#[derive(Debug)]
+pub struct Answer<'s>(Source<'s>);
+
+#[derive(Debug)]
+enum Source<'s> {
+    Remote(&'s mut Connection),
+    Local(mpsc::Receiver<Response>),
+}
+
+impl Answer<'_> {
+    /// The next item; `None` at the end.
+    ///
+    /// # Errors
+    /// [`crate::protocol::Problem`] if the request was not done, or what broke on the way.
+    pub async fn next(&mut self) -> Result<Option<Response>> {
+        let item = match &mut self.0 {
+            Source::Remote(connection) => connection.next().await?,
+            Source::Local(items) => items.recv().await.context("the answer broke off; this is a defect")?,
+        };
+        match item {
+            Response::End => Ok(None),
+            Response::Error(problem) => Err(problem.into()),
+            item => Ok(Some(item)),
+        }
+    }
+}
+
+/// Opens a node: reading the store may take a while, and must not hold up the executor.
+///
+/// # Errors
+/// As [`Node::open`].
+pub async fn open_node(dir: &Path, options: Options) -> Result<Node, OpenError> {
+    let dir: PathBuf = dir.to_owned();
+    let handle = tokio::runtime::Handle::current();
+    let opening = tokio::task::spawn_blocking(move || {
+        // QUIC wants to know on which runtime it lives.
+        let _guard = handle.enter();
+        Node::open(dir, options)
+    });
+    match opening.await {
+        Ok(opened) => opened,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Whether somebody else holds the data directory.
+pub fn is_locked(error: &OpenError) -> bool {
+    matches!(error, OpenError::Store(StoreError::InUse { .. }))
+}
+
+/// Why a data directory cannot be opened, with the option that may help.
+pub fn explain(error: OpenError, dir: &Path) -> anyhow::Error {
+    let lost = matches!(
+        error,
+        OpenError::Store(
+            StoreError::SetBack { .. } | StoreError::Damaged { .. } | StoreError::Unreadable { .. }
+        )
+    );
+    let error =
+        anyhow::Error::from(error).context(format!("cannot open the data directory {}", dir.display()));
+    match lost {
+        true => anyhow::anyhow!("{error:#}. To accept the loss: driftless init --accept-loss"),
+        false => error,
+    }
+}
+
+/// Options of the store: what a user said about damage.
+pub fn store_options(repair: Repair) -> driftless_fjall::Options {
+    driftless_fjall::Options::new().accept_loss(repair.accept_loss)
+}
+
+/// Whether a data directory is there.
+pub fn is_initialised(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn options(reach: Reach) -> Options {
+    Options { discovery: reach == Reach::Network, ..Options::default() }
+}

@@ -1,0 +1,158 @@
+//! Keys and values are bytes; people and JSON want text.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+use data_encoding::BASE64;
+use serde::{Deserialize, Deserializer, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+/// Bytes as a terminal may show them: text stays, what would break the line or control the terminal becomes a
+/// backslash and a letter or two digits.
+pub fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                // Also what reorders text around it.
+                c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                    let _ = write!(out, "\\u{{{:x}}}", c as u32);
+                }
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+/// The same, cut to a width, for lists and tables.
+pub fn escape_short(bytes: &[u8], width: usize) -> String {
+    let text = escape(bytes);
+    if text.chars().count() <= width {
+        return text;
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Adds `name` with the bytes as text, or `name_base64` if they are none.
+pub fn insert_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object.insert(name.to_owned(), json!(text)),
+        Err(_) => object.insert(format!("{name}_base64"), json!(BASE64.encode(bytes))),
+    };
+}
+
+/// The JSON that stands for a value, if the bytes are the JSON of something that is not a text, on one line. It is
+/// kept as it stands there, so that reading it back gives the same bytes.
+pub fn as_json(bytes: &[u8]) -> Option<Box<RawValue>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let plain = matches!(text.as_bytes().first()?, b'{' | b'[' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n');
+    if !plain || text.contains(['\n', '\r']) || text.trim_end().len() != text.len() {
+        return None;
+    }
+    RawValue::from_string(text.to_owned()).ok()
+}
+
+/// A key as it was given on the command line.
+///
+/// # Errors
+/// If it is to be base64 and is not, or, on Windows, if it is no Unicode.
+pub fn key(text: &OsStr, base64: bool) -> Result<Vec<u8>> {
+    let bytes = argument_bytes(text)?;
+    if !base64 {
+        return Ok(bytes);
+    }
+    BASE64
+        .decode(&bytes)
+        .with_context(|| format!("the key \"{}\" is no base64; leave out --key-base64?", escape(&bytes)))
+}
+
+/// The bytes of an argument: on Unix any bytes, elsewhere UTF-8.
+///
+/// # Errors
+/// Where arguments are Unicode and this one is none.
+pub fn argument_bytes(text: &OsStr) -> Result<Vec<u8>> {
+    #[cfg(unix)]
+    return Ok(std::os::unix::ffi::OsStrExt::as_bytes(text).to_vec());
+    #[cfg(not(unix))]
+    Ok(text.to_str().context("an argument is no valid Unicode; use --key-base64")?.as_bytes().to_vec())
+}
+
+/// Bytes in the control protocol: base64.
+pub(crate) mod base64 {
+    use super::{BASE64, Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64.encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        BASE64.decode(text.as_bytes()).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Optional bytes in the control protocol.
+pub(crate) mod base64_option {
+    use super::{BASE64, Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => serializer.serialize_some(&BASE64.encode(bytes)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<std::borrow::Cow<str>>::deserialize(deserializer)?;
+        text.map(|text| BASE64.decode(text.as_bytes())).transpose().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A span of bytes as people read it.
+pub fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// `1 row`, `2 rows`.
+pub fn plural(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_text_stays_on_its_line_and_cannot_control_a_terminal() {
+        assert_eq!(escape("Grüße 🙂".as_bytes()), "Grüße 🙂");
+        assert_eq!(escape(b"a\nb\t\\ \x1b[31m \xff\x00"), r"a\nb\t\\ \u{1b}[31m \xff\u{0}");
+        assert_eq!(escape("\u{202e}".as_bytes()), r"\u{202e}");
+        assert_eq!(escape_short(b"abcdef", 4), "abc…");
+    }
+
+    #[test]
+    fn only_json_that_reads_back_as_the_same_bytes_is_shown_as_json() {
+        for json in ["{\"b\": 1, \"a\":[]}", "[1, 2]", "-1.50e3", "true", "null", "12345678901234567890123"] {
+            assert_eq!(as_json(json.as_bytes()).unwrap().get(), json);
+        }
+        for text in ["", "\"a text\"", "{\n}", " 1", "1 ", "tru", "{", "\u{feff}1"] {
+            assert!(as_json(text.as_bytes()).is_none(), "{text:?}");
+        }
+        assert!(as_json(b"\xff").is_none());
+    }
+}

@@ -1,0 +1,13 @@
+//! The `driftless` command as people and scripts use it: the real binary, with and without a server.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::needless_pass_by_value,
+    reason = "these tests start processes and touch the disk"
+)]
+
+mod rows;
+mod sharing;
+mod stress;
+mod support;
+mod transfer;

@@ -1,0 +1,162 @@
+//! Syncgroups between devices, and what the command says of them.
+
+use serde_json::{Value, json};
+
+use crate::support::{Home, PATIENCE};
+
+fn invitation(home: &Home, options: &[&str]) -> String {
+    home.run(["syncgroup", "invite", "notes"].iter().chain(options)).ok().trim().to_owned()
+}
+
+/// Asks until the answer is right: others need their time.
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !done() {
+        assert!(started.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_device_that_joins_gets_the_rows_and_both_see_later_writes() {
+    let (here, there) = (Home::with_notes(), Home::new());
+    let _server = here.serve();
+    here.run(["put", "notes", "a", "from here"]).ok();
+    there.run(["init"]).ok();
+    let _other = there.serve();
+    there.run(["syncgroup", "join", &invitation(&here, &[])]).ok();
+    assert_eq!(there.run(["get", "notes", "a"]).ok(), "from here");
+    there.run(["put", "notes", "b", "from there"]).ok();
+    eventually("the row has come back", || here.run(["get", "notes", "b"]).stdout == b"from there");
+    let members = here.run(["syncgroup", "members", "notes", "--json"]).json();
+    assert_eq!(members.len(), 2);
+    assert_eq!(members.iter().filter(|member| member["this"] == true).count(), 1);
+    let status = &here.run(["status", "--json"]).json()[0];
+    assert_eq!((&status["served"], status["links"].as_array().unwrap().len()), (&json!(true), 1));
+    assert!(status["traffic"]["sent"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_device_joins_without_a_server_of_its_own() {
+    let (here, there) = (Home::with_notes(), Home::new());
+    let _server = here.serve();
+    here.run(["put", "notes", "a", "1"]).ok();
+    there.run(["init"]).ok();
+    there.run_with_input(["syncgroup", "join", "-"], invitation(&here, &[]).as_bytes()).ok();
+    assert_eq!(there.run(["get", "notes", "a"]).ok(), "1");
+}
+
+#[test]
+fn a_reader_cannot_write_and_a_used_invitation_admits_nobody_else() {
+    let (here, reader, late) = (Home::with_notes(), Home::new(), Home::new());
+    let _server = here.serve();
+    let once = invitation(&here, &["--read"]);
+    reader.run(["init"]).ok();
+    reader.run(["syncgroup", "join", &once]).ok();
+    assert!(reader.run(["put", "notes", "a", "1"]).failed(1).contains("right"));
+    late.run(["init"]).ok();
+    let error = late.run(["syncgroup", "join", &once]).failed(1);
+    assert!(error.contains("refused"), "{error}");
+}
+
+#[test]
+fn joining_where_nobody_answers_ends_in_time_and_says_how_it_goes_on() {
+    let (here, there) = (Home::with_notes(), Home::new());
+    // Made without a server: nobody listens there.
+    let invitation = invitation(&here, &["--reusable", "--valid", "7d"]);
+    there.run(["init"]).ok();
+    let error = there.run(["syncgroup", "join", &invitation, "--timeout", "1s"]).failed(1);
+    assert!(error.contains("background") && error.contains("driftless serve"), "{error}");
+    let syncgroups = there.run(["syncgroup", "list", "--json"]).json();
+    assert_eq!(syncgroups[0]["state"], "joining");
+}
+
+#[test]
+fn an_invitation_that_was_cut_short_is_refused_as_such() {
+    let (here, there) = (Home::with_notes(), Home::new());
+    let whole = invitation(&here, &[]);
+    there.run(["init"]).ok();
+    let error = there.run(["syncgroup", "join", &whole[..whole.len() - 3]]).failed(2);
+    assert!(error.contains("cut short"), "{error}");
+    assert!(there.run(["syncgroup", "join", "hello"]).failed(2).contains("driftless:"));
+}
+
+#[test]
+fn syncgroups_go_by_name_and_by_the_start_of_their_id() {
+    let home = Home::with_notes();
+    let listed = home.run(["syncgroup", "list", "--json"]).json();
+    let id = listed[0]["id"].as_str().unwrap().to_owned();
+    home.run(["syncgroup", "add-collection", &id[..8], "more"]).ok();
+    home.run(["put", "more", "a", "1", "--syncgroup", "notes"]).ok();
+    let error = home.run(["syncgroup", "members", "nots"]).failed(2);
+    assert!(error.contains("notes"), "{error}");
+    home.run(["syncgroup", "create", "other", "notes"]).ok();
+    let error = home.run(["put", "notes", "a", "1"]).failed(2);
+    assert!(error.contains("--syncgroup"), "{error}");
+    home.run(["put", "notes", "a", "1", "--syncgroup", "other"]).ok();
+    assert_eq!(home.run(["get", "notes", "a", "--syncgroup", &id[..8]]).status.code(), Some(1));
+}
+
+#[test]
+fn databases_are_apart() {
+    let home = Home::with_notes();
+    home.run(["syncgroup", "create", "notes", "--db", "work"]).ok();
+    home.run(["put", "notes", "a", "1", "--db", "work"]).ok();
+    assert_eq!(home.run(["scan", "notes"]).ok(), "");
+    assert_eq!(home.run(["scan", "notes", "--db", "work"]).ok(), "a\t1\n");
+}
+
+#[test]
+fn who_has_left_keeps_the_rows_and_cannot_write() {
+    let (here, there) = (Home::with_notes(), Home::new());
+    let _server = here.serve();
+    here.run(["put", "notes", "a", "1"]).ok();
+    there.run(["init"]).ok();
+    let _other = there.serve();
+    there.run(["syncgroup", "join", &invitation(&here, &[])]).ok();
+    there.run(["syncgroup", "leave", "notes"]).ok();
+    assert_eq!(there.run(["get", "notes", "a"]).ok(), "1");
+    assert!(there.run(["put", "notes", "a", "2"]).failed(1).contains("not a member"));
+    eventually("the other has learnt of it", || {
+        let members = here.run(["syncgroup", "members", "notes", "--json"]).json();
+        members.iter().any(|member| member["rights"].is_null())
+    });
+}
+
+#[test]
+fn a_device_that_is_offline_catches_up_when_it_is_back() {
+    let (here, there) = (Home::with_notes(), Home::new());
+    let _server = here.serve();
+    there.run(["init"]).ok();
+    assert!(there.run(["network", "off"]).failed(2).contains("driftless serve"));
+    let _other = there.serve();
+    there.run(["syncgroup", "join", &invitation(&here, &[])]).ok();
+    there.run(["network", "off"]).ok();
+    assert_eq!(there.run(["status", "--json"]).json()[0]["online"], false);
+    here.run(["put", "notes", "a", "while away"]).ok();
+    there.run(["put", "notes", "b", "meanwhile"]).ok();
+    there.run(["network", "on"]).ok();
+    eventually("both have both", || {
+        there.run(["get", "notes", "a"]).status.success() && here.run(["get", "notes", "b"]).status.success()
+    });
+}
+
+#[test]
+fn every_command_speaks_json() {
+    let home = Home::new();
+    let first = |args: &[&str]| -> Value { home.run(args.iter().chain(&["--json"])).json().remove(0) };
+    assert_eq!(first(&["init"])["made"], true);
+    assert_eq!(first(&["init"])["made"], false);
+    assert_eq!(first(&["syncgroup", "create", "notes"])["collections"], json!(["notes"]));
+    assert_eq!(first(&["syncgroup", "add-collection", "notes", "more"])["name"], "notes");
+    assert!(
+        first(&["syncgroup", "invite", "notes"])["invitation"].as_str().unwrap().starts_with("driftless:")
+    );
+    assert_eq!(first(&["syncgroup", "list"])["rights"], "admin");
+    assert_eq!(first(&["syncgroup", "members", "notes"])["this"], true);
+    assert_eq!(first(&["status"])["served"], false);
+    home.run(["put", "notes", "a", "[1]", "--json"]).ok();
+    assert_eq!(first(&["get", "notes", "a"]), json!({"key": "a", "value": [1]}));
+    assert_eq!(first(&["scan", "notes", "--keys"]), json!({"key": "a"}));
+    assert_eq!(first(&["export", "notes"])["value"], json!([1]));
+}

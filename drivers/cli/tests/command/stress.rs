@@ -1,0 +1,135 @@
+//! What goes wrong: several commands at once, servers that die, stores that are damaged; and the demo.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::support::Home;
+
+#[test]
+fn commands_that_come_at_once_without_a_server_wait_for_each_other() {
+    let home = Home::with_notes();
+    let put = |number: usize| {
+        let mut command = home.command(["put", "notes", &format!("{number}"), "x"]);
+        command.stdout(Stdio::null()).spawn().unwrap()
+    };
+    for mut child in (0..6).map(put).collect::<Vec<_>>() {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(home.run(["scan", "notes", "--keys"]).ok().lines().count(), 6);
+}
+
+#[test]
+fn a_second_server_of_a_directory_is_refused_and_says_who_serves_it() {
+    let home = Home::with_notes();
+    let _server = home.serve();
+    let error = home.run(["serve", "--no-discovery", "--listen", "127.0.0.1:0"]).failed(2);
+    assert!(error.contains("already being served"), "{error}");
+}
+
+#[test]
+fn what_a_server_that_was_killed_has_left_does_not_stop_anybody() {
+    let home = Home::with_notes();
+    let server = home.serve();
+    home.run(["put", "notes", "a", "1"]).ok();
+    server.kill();
+    assert_eq!(home.run(["get", "notes", "a"]).ok(), "1");
+    home.run(["put", "notes", "b", "2"]).ok();
+    let _server = home.serve();
+    assert_eq!(home.run(["scan", "notes"]).ok(), "a\t1\nb\t2\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_ends_in_good_order_when_it_is_told_to() {
+    let home = Home::with_notes();
+    let server = home.serve();
+    home.run(["put", "notes", "a", "1"]).ok();
+    assert!(server.terminate().success());
+    assert!(!home.dir().join("control.sock").exists());
+    assert_eq!(home.run(["get", "notes", "a"]).ok(), "1");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_control_socket_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::with_notes();
+    let _server = home.serve();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&home.dir().join("control.sock")), 0o600);
+    assert_eq!(mode(&home.dir()), 0o700);
+}
+
+#[test]
+fn a_directory_whose_path_is_too_long_for_a_socket_is_served_all_the_same() {
+    let home = Home::new();
+    let dir = home.path(&"long/".repeat(30)).join("data");
+    let dir = dir.to_str().unwrap();
+    home.run(["init", "--dir", dir]).ok();
+    home.run(["syncgroup", "create", "notes", "--dir", dir]).ok();
+    let _server = home.serve_at(Path::new(dir));
+    home.run(["put", "notes", "a", "1", "--dir", dir]).ok();
+    assert_eq!(home.run(["get", "notes", "a", "--dir", dir]).ok(), "1");
+    assert_eq!(home.run(["status", "--json", "--dir", dir]).json()[0]["served"], true);
+    // Who cannot show the token is not served.
+    let path = Path::new(dir).join("control.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let token =
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["token"].as_str().unwrap().to_owned();
+    fs::write(&path, text.replace(&token, &"0".repeat(token.len()))).unwrap();
+    assert!(home.run(["get", "notes", "a", "--dir", dir]).failed(2).contains("token"));
+}
+
+/// Every file below a directory.
+fn files(root: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_store_that_is_damaged_is_refused_with_what_can_be_done() {
+    let home = Home::with_notes();
+    for number in 0..50 {
+        home.run(["put", "notes", &format!("{number}"), "x"]).ok();
+    }
+    for path in files(&home.dir().join("store")) {
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes.iter_mut().skip(middle).for_each(|byte| *byte ^= 0x5a);
+        fs::write(&path, bytes).unwrap();
+    }
+    let error = home.run(["get", "notes", "1"]).failed(2);
+    assert!(error.contains(home.dir().to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_directory_that_holds_something_else_is_left_alone() {
+    let home = Home::new();
+    fs::create_dir(home.dir()).unwrap();
+    fs::write(home.dir().join("thesis.txt"), "years of work").unwrap();
+    let error = home.run(["get", "notes", "a"]).failed(2);
+    assert!(error.contains("no data directory"), "{error}");
+    home.run(["serve"]).failed(2);
+    assert_eq!(files(&home.dir()).len(), 1);
+}
+
+#[test]
+fn the_demo_converges_on_rows_of_ones_own() {
+    let home = Home::new();
+    let from = home.path("from");
+    fs::create_dir_all(from.join("sub")).unwrap();
+    for number in 0..90 {
+        fs::write(from.join(format!("sub/{number}")), format!("content {number}")).unwrap();
+    }
+    let report = home.run(["demo", "--json", "-q", "--from", from.to_str().unwrap()]).json().remove(0);
+    assert_eq!(
+        (&report["ok"], &report["imported_rows"], &report["differing_rows"]),
+        (&true.into(), &90.into(), &0.into())
+    );
+    assert!(
+        report["replicas"].as_array().unwrap().iter().all(|replica| replica["conflicts"].as_u64() > Some(0))
+    );
+    // A directory that cannot be read is said before anything is started.
+    assert!(home.run(["demo", "--from", "/no/such/place"]).failed(2).contains("/no/such/place"));
+}
