@@ -1,5 +1,7 @@
 //! Rights, refusals, bad input.
 
+use driftless::store::{Commit, Scan, Table, View, Write};
+
 use super::*;
 
 #[test]
@@ -394,4 +396,70 @@ fn a_member_that_asks_again_with_a_used_invitation_stays_one() {
     world.link(0, 1);
     world.run(60_000);
     assert_eq!(world.state(1, id), SyncgroupState::Active);
+}
+
+#[test]
+fn two_replicas_that_know_the_same_and_show_something_else_raise_an_alarm() {
+    let (mut world, id) = World::together(2);
+    world.put(0, id, "k", "v");
+    world.run(10_000);
+    // A defect, or a disk that lies: the digest of what is shown is not what it was.
+    let mut store = world.nodes[1].store.clone();
+    let mut tips = Vec::new();
+    store
+        .scan(&Scan::all(Table::Tip), &mut |key, value| {
+            tips.push((key.to_vec(), value.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    let writes = tips.into_iter().map(|(key, mut value)| {
+        value[0] ^= 1;
+        Write::put(Table::Tip, &key, &value)
+    });
+    let seq = CommitSeq(store.seq().0);
+    store.apply(&Commit { seq, writes: writes.collect() });
+    world.reboot(1, store, Continuity::Shown);
+    world.link(0, 1);
+    world.run(10_000);
+    let diverged = |node: &Node| node.notices.iter().any(|notice| matches!(notice, Notice::Diverged { .. }));
+    assert!(world.nodes.iter().all(diverged), "both ends say so");
+}
+
+#[test]
+fn a_damaged_store_is_refused_at_boot_by_name() {
+    let (world, _) = World::together(2);
+    let store = &world.nodes[0].store;
+    let identity = |secret| Identity { secret, continuity: Continuity::Shown };
+    let boot = |store: &MemStore, secret: &SecretKey| {
+        let config = Config::new(name("again"));
+        Core::boot(&config, &identity(secret.clone()), [0; 32], store, &mut Outbox::new()).err()
+    };
+    let secret = &world.nodes[0].secret;
+    assert_eq!(boot(store, secret), None);
+    assert!(matches!(boot(store, &SecretKey([99; 32])), Some(BootError::OtherDevice { .. })));
+    // Every single entry that is cut short or lost: an error that names the table, or no harm; never a panic.
+    for table in Table::ALL {
+        let mut keys = Vec::new();
+        store
+            .scan(&Scan::all(table), &mut |key, value| {
+                keys.push((key.to_vec(), value.to_vec()));
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        for (key, value) in keys {
+            let seq = store.seq();
+            let mut damage = vec![Write::remove(table, &key)];
+            damage.extend((0..value.len()).map(|len| Write::put(table, &key, &value[..len])));
+            for write in damage {
+                let mut damaged = store.clone();
+                damaged.apply(&Commit { seq, writes: vec![write] });
+                let error = boot(&damaged, secret);
+                let is_named = matches!(
+                    error,
+                    None | Some(BootError::Fault(Fault::Corrupt { .. }) | BootError::NewerFormat { .. })
+                );
+                assert!(is_named, "{error:?}");
+            }
+        }
+    }
 }
