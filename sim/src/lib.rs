@@ -61,3 +61,8 @@ pub use crate::run::{Digest, Failure, Figures, Invariant, Options, Outcome, exec
 pub use crate::sim::{Sim, seeds};
 pub use crate::trace::TraceLine;
 pub use crate::world::World;
+
+/// The examples of the project's front page, run like all others.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct FrontPage;
