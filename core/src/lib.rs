@@ -131,8 +131,9 @@ pub use crate::id::{
 };
 pub use crate::limits::Limits;
 pub use crate::replica::BootError;
-pub use crate::status::{Knowledge, LinkStatus, Status};
+pub use crate::status::{Knowledge, Status};
 pub use crate::store::Fault;
+pub use crate::sync::LinkStatus;
 pub use crate::syncgroup::{
     Invitation, InvitationError, JoinRefusal, Member, Rights, SyncgroupInfo, SyncgroupState,
 };

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::core::Core;
 use crate::id::{Author, CommitSeq, DeviceId, Generation, PublicKey, SyncgroupId};
 use crate::log::Log;
+use crate::sync::LinkStatus;
 use crate::syncgroup::{Member, SyncgroupInfo};
 
 /// What a replica holds of one syncgroup: for each author the last generation of its log (S-21).
@@ -78,15 +79,4 @@ pub struct Status {
     pub links: Vec<LinkStatus>,
     /// Devices that it would like to reach and has no link to.
     pub wanted: Vec<DeviceId>,
-}
-
-/// An open link.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct LinkStatus {
-    /// The device at the other end.
-    pub device: DeviceId,
-    /// How many syncgroups both ends share.
-    pub shared: usize,
-    /// Whether both ends are known to hold the same.
-    pub agreed: bool,
 }

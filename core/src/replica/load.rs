@@ -7,8 +7,9 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use super::Replica;
+use super::authors::Authors;
 use super::stored::{LogNodes, StateRecord, Stored, corrupt};
-use super::{Authors, Replica};
 use crate::config::Config;
 use crate::crypto::Keys;
 use crate::id::{CommitSeq, DeviceId, Generation, Incarnation};

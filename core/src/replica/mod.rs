@@ -1,13 +1,14 @@
 //! What a replica keeps in memory of its store, and how it changes: in plans, which read and decide, and
 //! which are then applied as a whole together with their commit.
 
+pub(crate) mod authors;
 pub(crate) mod load;
 pub(crate) mod plan;
 pub(crate) mod stored;
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 
+use self::authors::Authors;
 pub use self::load::BootError;
 
 use crate::action::Refusal;
@@ -15,7 +16,7 @@ use crate::crypto::Keys;
 use crate::id::{Author, CommitSeq, Incarnation, Name, SyncgroupId};
 use crate::limits::Limits;
 use crate::store::Fault;
-use crate::store::key::{AuthorIx, GroupIx};
+use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
 use crate::time::Hlc;
 
@@ -49,32 +50,6 @@ impl Replica {
     /// The number that the next syncgroup gets.
     pub(crate) fn next_group(&self) -> GroupIx {
         self.groups.last_key_value().map_or(0, |(ix, _)| ix + 1)
-    }
-}
-
-/// Authors and their local numbers, in the order in which they were first met.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Authors {
-    list: Vec<Author>,
-    index: BTreeMap<Author, AuthorIx>,
-}
-
-impl Authors {
-    pub(crate) fn find(&self, author: &Author) -> Option<AuthorIx> {
-        self.index.get(author).copied()
-    }
-
-    pub(crate) fn get(&self, ix: AuthorIx) -> Option<Author> {
-        self.list.get(ix as usize).copied()
-    }
-
-    fn push(&mut self, author: Author) {
-        self.index.insert(author, self.list.len() as AuthorIx);
-        self.list.push(author);
-    }
-
-    fn len(&self) -> usize {
-        self.list.len()
     }
 }
 

@@ -82,6 +82,17 @@ pub(crate) struct Belief {
     pub(crate) goal: Generation,
 }
 
+/// An open link.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LinkStatus {
+    /// The device at the other end.
+    pub device: DeviceId,
+    /// How many syncgroups both ends share.
+    pub shared: usize,
+    /// Whether both ends are known to hold the same.
+    pub agreed: bool,
+}
+
 impl Link {
     pub(crate) fn new(key: PublicKey, nonce: [u8; 16]) -> Self {
         Self {

@@ -17,6 +17,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use self::link::Link;
+pub use self::link::LinkStatus;
 pub(crate) use self::serve::{Chunk, Signed};
 use crate::action::{Action, CloseReason, Notice, Outbox};
 use crate::config::Timing;
@@ -24,7 +25,6 @@ use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::id::{DeviceId, LinkId, PublicKey};
 use crate::replica::Replica;
-use crate::status::LinkStatus;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, View};
 use crate::time::{Millis, Mono};

@@ -11,7 +11,7 @@ use super::{Invitation, JoinRefusal, Rights, SyncgroupInfo, SyncgroupState};
 use crate::hash::{self, Hash, SetDigest};
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, SyncgroupId};
 use crate::log::Log;
-use crate::replica::Authors;
+use crate::replica::authors::Authors;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_varint};
 

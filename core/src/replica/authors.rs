@@ -1,0 +1,33 @@
+//! The authors that a replica has met.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::id::Author;
+use crate::store::key::AuthorIx;
+
+/// Authors and their local numbers, in the order in which they were first met.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Authors {
+    list: Vec<Author>,
+    index: BTreeMap<Author, AuthorIx>,
+}
+
+impl Authors {
+    pub(crate) fn find(&self, author: &Author) -> Option<AuthorIx> {
+        self.index.get(author).copied()
+    }
+
+    pub(crate) fn get(&self, ix: AuthorIx) -> Option<Author> {
+        self.list.get(ix as usize).copied()
+    }
+
+    pub(super) fn push(&mut self, author: Author) {
+        self.index.insert(author, self.list.len() as AuthorIx);
+        self.list.push(author);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+}
