@@ -129,9 +129,12 @@ pub enum Command {
     /// cut off, another is killed and started again. Then everything heals, and every row of every replica is
     /// compared. Exit status 1 if anything differs.
     ///
+    /// The data directories stay, in a new temporary directory, and the commands to look at each of them and to
+    /// remove them all are printed at the end.
+    ///
     /// Examples:
     ///   driftless demo
-    ///   driftless demo --from ~/Pictures --keep
+    ///   driftless demo --from ~/Pictures --clean
     #[command(verbatim_doc_comment)]
     Demo(Demo),
 }
@@ -387,9 +390,9 @@ pub struct Demo {
     /// countries of the world, which come with this command.
     #[arg(long, value_name = "PATH")]
     pub from: Option<PathBuf>,
-    /// Keep the three data directories, to be looked at.
+    /// Remove the three data directories at the end, instead of leaving them to be looked at.
     #[arg(long)]
-    pub keep: bool,
+    pub clean: bool,
     /// How long the replicas may take to converge.
     #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = humantime::parse_duration)]
     pub timeout: Duration,

@@ -284,6 +284,8 @@ pub struct SyncgroupText {
     pub database: String,
     /// How far this device is, in a word.
     pub state: String,
+    /// What the word does not say: why it is refused, what a state that should pass waits for.
+    pub explained: Option<String>,
     /// What this device may do, in a word.
     pub rights: Option<String>,
     /// Its collections.

@@ -2,7 +2,7 @@
 //! socket or from within the process.
 
 use driftless::read::prefix_end;
-use driftless::{Invitation, Member, Refusal, Rights, SyncgroupInfo, SyncgroupState};
+use driftless::{Invitation, JoinRefusal, Member, Refusal, Rights, SyncgroupInfo, SyncgroupState};
 use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup, WatchItem};
 use tokio::sync::mpsc::Sender;
 
@@ -58,7 +58,11 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
             let joined = node.database(database.as_str())?.join(&invitation, timeout).await?;
             tell_syncgroup(&joined, out).await
         }
-        Request::Leave { of } => Ok(find_syncgroup(node, &of).await?.leave().await?),
+        Request::Leave { of } => {
+            let syncgroup = find_syncgroup(node, &of).await?;
+            syncgroup.leave().await?;
+            tell_syncgroup(&syncgroup, out).await
+        }
         Request::Syncgroups { database } => {
             for info in node.database(database.as_str())?.syncgroups().await? {
                 tell(out, Response::Syncgroup(syncgroup_text(info))).await?;
@@ -226,6 +230,7 @@ fn syncgroup_text(info: SyncgroupInfo) -> SyncgroupText {
         name: info.name.map(|name| name.to_string()),
         database: info.database.to_string(),
         state: state_word(info.state),
+        explained: explained(info.state),
         rights: info.rights.map(rights_word),
         collections: info.collections.iter().map(ToString::to_string).collect(),
         members: info.members as u64,
@@ -256,9 +261,36 @@ fn state_word(state: SyncgroupState) -> String {
         SyncgroupState::Joining => "joining".to_owned(),
         SyncgroupState::Pending => "arriving".to_owned(),
         SyncgroupState::Active => "active".to_owned(),
+        SyncgroupState::Leaving => "leaving".to_owned(),
         SyncgroupState::Left => "left".to_owned(),
-        SyncgroupState::Refused(why) => format!("refused: {why}"),
+        SyncgroupState::Refused(_) => "refused".to_owned(),
         other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// What a word does not say, and what can be done.
+fn explained(state: SyncgroupState) -> Option<String> {
+    match state {
+        SyncgroupState::Joining => {
+            Some("not admitted yet: that needs driftless serve here, and an admin that can be reached".into())
+        }
+        SyncgroupState::Leaving => Some(
+            "others may still count this device as a member: that ends when driftless serve runs here and an \
+             admin can be reached"
+                .into(),
+        ),
+        SyncgroupState::Refused(why) => Some(refusal(why)),
+        _ => None,
+    }
+}
+
+/// Why a device was not admitted, and what can be done.
+pub(crate) fn refusal(why: JoinRefusal) -> String {
+    match why {
+        JoinRefusal::NotValid => format!("{why}; ask an admin for a new one: driftless syncgroup invite"),
+        JoinRefusal::Full => format!("{why}; somebody must leave first"),
+        // The others say it themselves.
+        _ => why.to_string(),
     }
 }
 
@@ -279,6 +311,7 @@ impl From<Error> for Problem {
                     "{error}. Create one with: driftless syncgroup create NAME, or join one by an invitation"
                 )
             }
+            Error::JoinRefused(why) => format!("the request to join was refused: {}", refusal(*why)),
             _ => error.to_string(),
         };
         let refused = match &error {
@@ -286,7 +319,7 @@ impl From<Error> for Problem {
                 refusal,
                 Refusal::KeyTooLong { .. } | Refusal::ValueTooLong { .. } | Refusal::BatchTooLarge { .. }
             ),
-            Error::JoinRefused(_) | Error::JoinTimeout { .. } => true,
+            Error::JoinRefused(_) | Error::JoinGivenUp { .. } | Error::JoinTimeout { .. } => true,
             _ => false,
         };
         Self { refused, message }

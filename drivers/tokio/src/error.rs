@@ -109,11 +109,18 @@ pub enum Error {
     /// An admin refused to admit this device.
     #[error("the request to join was refused: {0}")]
     JoinRefused(#[from] JoinRefusal),
+    /// The syncgroup was left while somebody waited until it was joined.
+    #[error("syncgroup {syncgroup} was left before it was complete here; to be a member, join it again")]
+    JoinGivenUp {
+        /// Which syncgroup.
+        syncgroup: SyncgroupId,
+    },
     /// Joining takes longer than the caller wanted to wait. It goes on in the background.
     #[error(
-        "the syncgroup is not complete after {} s (it is {state:?}); joining goes on in the background, \
+        "the syncgroup is not complete after {} s ({}); joining goes on in the background, \
          as soon as the device that made the invitation, or a member, can be reached",
-        .waited.as_secs()
+        .waited.as_secs(),
+        how_far(*.state)
     )]
     JoinTimeout {
         /// Which syncgroup.
@@ -166,6 +173,14 @@ impl Closed {
 impl fmt::Debug for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Closed({:?})", self.reason)
+    }
+}
+
+/// How far joining has come, as words within a sentence.
+fn how_far(state: SyncgroupState) -> &'static str {
+    match state {
+        SyncgroupState::Pending => "this device is admitted, rows are arriving",
+        _ => "this device is not admitted yet",
     }
 }
 

@@ -88,18 +88,35 @@ fn describe(status: &StatusText, served: bool) -> Vec<String> {
         lines.push("syncgroups  none: driftless syncgroup create NAME, or join".to_owned());
     } else {
         lines.push(String::new());
-        lines.extend(syncgroup_table(&status.syncgroups).lines().map(|line| line.trim_end().to_owned()));
+        lines.extend(syncgroup_lines(&status.syncgroups));
     }
     lines
 }
 
-pub(super) fn syncgroup_table(syncgroups: &[SyncgroupText]) -> String {
+/// Syncgroups as a table, and below it what needs more than a word.
+pub(super) fn syncgroup_lines(syncgroups: &[SyncgroupText]) -> Vec<String> {
+    let table = syncgroup_table(syncgroups);
+    let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    for syncgroup in syncgroups {
+        if let Some(explained) = &syncgroup.explained {
+            lines.push(format!("{} is {}: {explained}", short_id(syncgroup), syncgroup.state));
+        }
+    }
+    lines
+}
+
+/// As much of an id as tells it from others.
+fn short_id(syncgroup: &SyncgroupText) -> String {
+    syncgroup.id.chars().take(12).collect()
+}
+
+fn syncgroup_table(syncgroups: &[SyncgroupText]) -> String {
     let mut table = table(&["SYNCGROUP", "ID", "DATABASE", "STATE", "RIGHTS", "MEMBERS", "COLLECTIONS"]);
     for syncgroup in syncgroups {
         let short = |text: &str| text::escape_short(text.as_bytes(), 40);
         table.add_row([
             syncgroup.name.as_deref().map_or("(arriving)".into(), short),
-            syncgroup.id.chars().take(12).collect(),
+            short_id(syncgroup),
             short(&syncgroup.database),
             short(&syncgroup.state),
             syncgroup.rights.clone().unwrap_or_else(|| "none".into()),

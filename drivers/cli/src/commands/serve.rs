@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::Context;
 use crate::args::Serve;
 use crate::control::{self, Server};
+use crate::service::refusal;
 use crate::session::{explain, store_options};
 use crate::settings;
 
@@ -131,8 +132,13 @@ fn log_notice(notice: &Notice) {
                 tracing::info!("admitted to syncgroup {syncgroup}, its rows are arriving");
             }
             SyncgroupState::Active => tracing::info!("syncgroup {syncgroup} is complete"),
+            SyncgroupState::Leaving => {
+                tracing::info!("leaving syncgroup {syncgroup}; done when an admin has been asked");
+            }
             SyncgroupState::Left => tracing::info!("left syncgroup {syncgroup}"),
-            SyncgroupState::Refused(why) => tracing::warn!("not admitted to syncgroup {syncgroup}: {why}"),
+            SyncgroupState::Refused(why) => {
+                tracing::warn!("not admitted to syncgroup {syncgroup}: {}", refusal(*why));
+            }
             other => tracing::info!("syncgroup {syncgroup} is {other:?}"),
         },
         Notice::Admitted { syncgroup, device, .. } => {

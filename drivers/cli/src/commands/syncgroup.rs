@@ -8,7 +8,7 @@ use driftless::{Invitation, Name, Rights};
 use serde_json::json;
 
 use super::Context;
-use super::network::syncgroup_table;
+use super::network::syncgroup_lines;
 use crate::args::{Invite, Syncgroup};
 use crate::output::table;
 use crate::protocol::{MemberText, Request, Response, SyncgroupRef, SyncgroupText};
@@ -146,10 +146,17 @@ async fn leave(context: &mut Context, syncgroup: String) -> Result<()> {
     let request = Request::Leave { of: reference(context, syncgroup) };
     let mut session = context.session(Reach::Alone).await?;
     let served = session.is_remote();
-    let outcome = session.tell(request).await;
+    let answer = session.one(request).await;
     session.close().await;
-    outcome?;
-    if !served {
+    let Response::Syncgroup(syncgroup) = answer? else {
+        bail!("the answer is not a syncgroup; this is a defect");
+    };
+    if context.out.json {
+        context.out.object(&serde_json::to_value(&syncgroup)?)?;
+    }
+    if let Some(explained) = syncgroup.explained {
+        context.out.remark(&format!("{}: {explained}", syncgroup.state));
+    } else if !served {
         context.out.remark("the others learn of it when a server runs here: driftless serve");
     }
     Ok(())
@@ -170,8 +177,8 @@ async fn list(context: &mut Context) -> Result<()> {
             context.global.db
         ));
     } else {
-        for line in syncgroup_table(&found).lines() {
-            context.out.line(line.trim_end())?;
+        for line in syncgroup_lines(&found) {
+            context.out.line(&line)?;
         }
     }
     Ok(())

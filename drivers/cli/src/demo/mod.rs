@@ -9,6 +9,7 @@
 //! ```
 
 mod compare;
+mod kept;
 mod replica;
 mod report;
 
@@ -21,6 +22,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
 use self::compare::compare;
+use self::kept::Kept;
 use self::replica::Replica;
 use self::report::{ReplicaReport, Report};
 use crate::No;
@@ -62,15 +64,19 @@ pub(crate) async fn demo(context: &mut Context, args: Demo) -> Result<()> {
         replica.stop().await;
     }
     drop(stage);
-    if args.keep {
-        let kept = root.keep();
-        let report =
-            outcome.with_context(|| format!("what there is of the replicas is in {}", kept.display()))?;
-        report.print(&mut context.out, Some(&kept))?;
-        return verdict(&report);
-    }
-    let report = outcome?;
-    report.print(&mut context.out, None)?;
+    let (report, kept) = if args.clean {
+        let (path, closed) = (root.path().to_owned(), root.close());
+        let report = outcome?;
+        closed.with_context(|| format!("cannot remove {}", path.display()))?;
+        (report, None)
+    } else {
+        let root = root.keep();
+        let left =
+            || format!("what there is of the replicas, and what they logged, is in {}", root.display());
+        let report = outcome.with_context(left)?;
+        (report, Some(Kept::new(root, &context.global.db)))
+    };
+    report.print(&mut context.out, kept.as_ref())?;
     verdict(&report)
 }
 
@@ -329,7 +335,7 @@ impl Stage<'_> {
             replicas.push(ReplicaReport {
                 name: replica.name,
                 device: replica.status().await?.device,
-                dir: replica.dir.display().to_string(),
+                dir: replica.dir.clone(),
                 complete_after: progress.complete_after(at),
                 traffic: replica.traffic().await?,
             });

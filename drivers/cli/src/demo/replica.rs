@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use driftless::Name;
 use tokio::process::{Child, Command};
 
+use super::kept;
 use crate::control;
 use crate::protocol::{Change, CollectionRef, Request, Response, StatusText, TrafficText};
 use crate::session::Session;
@@ -35,7 +36,7 @@ pub(super) struct Replica {
 impl Replica {
     /// Starts a replica with a data directory below `root`.
     pub(super) async fn start(root: &Path, name: &'static str) -> Result<Self> {
-        let (dir, state) = (root.join(name), root.join("state"));
+        let (dir, state) = (root.join(name), kept::state_dir(root));
         let (child, session) =
             launch(&dir, &state).await.with_context(|| format!("cannot start replica {name}"))?;
         Ok(Self { name, dir, session, state, child, past_traffic: TrafficText::default() })

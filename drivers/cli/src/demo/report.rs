@@ -1,12 +1,13 @@
 //! What the demo tells in the end.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::compare::{Comparison, Shown};
+use super::kept::Kept;
 use crate::output::{Output, table};
 use crate::protocol::TrafficText;
 use crate::text;
@@ -41,7 +42,7 @@ pub(super) struct Report {
 pub(super) struct ReplicaReport {
     pub(super) name: &'static str,
     pub(super) device: String,
-    pub(super) dir: String,
+    pub(super) dir: PathBuf,
     /// When it had everything, from the moment when the last fault was healed.
     pub(super) complete_after: Option<Duration>,
     pub(super) traffic: TrafficText,
@@ -53,7 +54,7 @@ impl Report {
         self.converged_after.is_some() && self.comparison.differing == 0 && self.lost == 0
     }
 
-    pub(super) fn print(&self, out: &mut Output, kept: Option<&Path>) -> Result<()> {
+    pub(super) fn print(&self, out: &mut Output, kept: Option<&Kept>) -> Result<()> {
         if out.json {
             out.object(&self.to_json(kept))?;
         } else {
@@ -68,7 +69,7 @@ impl Report {
         self.replicas.iter().zip(self.comparison.shown.iter().copied())
     }
 
-    fn to_json(&self, kept: Option<&Path>) -> Value {
+    fn to_json(&self, kept: Option<&Kept>) -> Value {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
         let replicas: Vec<Value> = self
             .rows()
@@ -76,7 +77,8 @@ impl Report {
                 json!({
                     "name": replica.name,
                     "device": replica.device,
-                    "dir": kept.map(|_| &replica.dir),
+                    "dir": kept.map(|_| replica.dir.display().to_string()),
+                    "look": kept.map(|kept| kept.look(&replica.dir)),
                     "rows": shown.rows,
                     "bytes": shown.bytes,
                     "conflicts": shown.conflicts,
@@ -98,25 +100,31 @@ impl Report {
             "differing_rows": self.comparison.differing,
             "differences": self.comparison.described,
             "replicas": replicas,
+            "remove": kept.map(Kept::remove),
         })
     }
 
-    fn to_text(&self, kept: Option<&Path>) -> Vec<String> {
+    fn to_text(&self, kept: Option<&Kept>) -> Vec<String> {
         let mut lines = vec![String::new()];
         lines.extend(self.table().lines().map(|line| line.trim_end().to_owned()));
         lines.push(String::new());
         lines.extend(self.verdict());
         match kept {
-            Some(_) => {
-                lines.push("Look at them:".to_owned());
-                for replica in &self.replicas {
-                    lines.push(format!("  driftless --dir {} scan {}", replica.dir, super::COLLECTION));
-                }
-            }
-            None => {
-                lines.push("The data directories are removed; --keep keeps them to be looked at.".to_owned());
-            }
+            Some(kept) => lines.extend(self.places(kept)),
+            None => lines.push("The data directories are removed.".to_owned()),
         }
+        lines
+    }
+
+    /// Where the replicas are, and what to paste.
+    fn places(&self, kept: &Kept) -> Vec<String> {
+        let mut lines = vec![String::new(), "Look at the replicas:".to_owned()];
+        for replica in &self.replicas {
+            lines.push(format!("  {} is in {}", replica.name, replica.dir.display()));
+            lines.extend(kept.look(&replica.dir).map(|command| format!("    {command}")));
+        }
+        lines.push("Remove them all (--clean does so at the end):".to_owned());
+        lines.push(format!("    {}", kept.remove()));
         lines
     }
 

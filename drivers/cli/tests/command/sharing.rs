@@ -1,5 +1,8 @@
 //! Syncgroups between devices, and what the command says of them.
 
+use std::io::Read as _;
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::support::{Home, PATIENCE};
@@ -57,6 +60,11 @@ fn a_reader_cannot_write_and_a_used_invitation_admits_nobody_else() {
     late.run(["init"]).ok();
     let error = late.run(["syncgroup", "join", &once]).failed(1);
     assert!(error.contains("refused"), "{error}");
+    let listed = late.run(["syncgroup", "list", "--json"]).json().remove(0);
+    assert_eq!(listed["state"], "refused");
+    let why = listed["explained"].as_str().unwrap();
+    assert!(why.contains("another device has used the invitation"), "{why}");
+    assert!(late.run(["syncgroup", "list"]).ok().contains(why));
 }
 
 #[test]
@@ -69,6 +77,36 @@ fn joining_where_nobody_answers_ends_in_time_and_says_how_it_goes_on() {
     assert!(error.contains("background") && error.contains("driftless serve"), "{error}");
     let syncgroups = there.run(["syncgroup", "list", "--json"]).json();
     assert_eq!(syncgroups[0]["state"], "joining");
+}
+
+#[test]
+fn whoever_leaves_before_being_admitted_is_leaving_until_an_admin_was_asked() {
+    let (here, there) = (Home::with_notes(), Home::new());
+    let once = invitation(&here, &[]);
+    there.run(["init"]).ok();
+    let server = there.serve();
+    let mut joining = there.command(["syncgroup", "join", &once]);
+    let mut joining = joining.stderr(Stdio::piped()).spawn().unwrap();
+    let list = || there.run(["syncgroup", "list", "--json"]).json();
+    eventually("it is joining", || list().first().is_some_and(|syncgroup| syncgroup["state"] == "joining"));
+    let id = list()[0]["id"].as_str().unwrap().to_owned();
+    let left = there.run(["syncgroup", "leave", &id, "--json"]);
+    assert!(left.stderr.contains("admin"), "{}", left.stderr);
+    assert_eq!(left.json()[0]["state"], "leaving");
+    // Who waits for it is told.
+    let mut error = String::new();
+    joining.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!(joining.wait().unwrap().code(), Some(1), "{error}");
+    assert!(error.contains("was left"), "{error}");
+    let shown = there.run(["syncgroup", "list"]).ok();
+    assert!(shown.contains("is leaving: others may still count this device"), "{shown}");
+    drop(server);
+    let _server = here.serve();
+    // Joining again is to change one's mind.
+    let again = there.run(["syncgroup", "join", &invitation(&here, &[])]);
+    assert_eq!(again.ok().trim(), id);
+    assert_eq!(list()[0]["state"], "active");
+    assert!(list()[0]["explained"].is_null());
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use crate::support::Home;
+use crate::support::{self, Home};
 
 #[test]
 fn commands_that_come_at_once_without_a_server_wait_for_each_other() {
@@ -122,7 +122,10 @@ fn the_demo_converges_on_rows_of_ones_own() {
     for number in 0..90 {
         fs::write(from.join(format!("sub/{number}")), format!("content {number}")).unwrap();
     }
-    let report = home.run(["demo", "--json", "-q", "--from", from.to_str().unwrap()]).json().remove(0);
+    let temporary = home.path("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let mut command = home.command(["demo", "--json", "-q", "--clean", "--from", from.to_str().unwrap()]);
+    let report = support::run(command.env("TMPDIR", &temporary)).json().remove(0);
     assert_eq!(
         (&report["ok"], &report["imported_rows"], &report["differing_rows"]),
         (&true.into(), &90.into(), &0.into())
@@ -130,6 +133,39 @@ fn the_demo_converges_on_rows_of_ones_own() {
     assert!(
         report["replicas"].as_array().unwrap().iter().all(|replica| replica["conflicts"].as_u64() > Some(0))
     );
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "--clean leaves something");
     // A directory that cannot be read is said before anything is started.
     assert!(home.run(["demo", "--from", "/no/such/place"]).failed(2).contains("/no/such/place"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_the_demo_leaves_can_be_looked_at_with_what_it_prints_and_removed() {
+    let home = Home::new();
+    let temporary = home.path("with blank");
+    fs::create_dir(&temporary).unwrap();
+    let said = support::run(home.command(["demo", "-q"]).env("TMPDIR", &temporary)).ok();
+    // The commands are those that are indented; what a user has set must not matter to them.
+    let commands: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let [a_scan, a_status, b_scan, b_status, c_scan, c_status, remove] = commands[..] else {
+        panic!("not seven commands:\n{said}");
+    };
+    let pasted = |command: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).env("HOME", home.path("home")).env_remove("XDG_STATE_HOME");
+        support::run(&mut shell).ok()
+    };
+    let rows = pasted(a_scan);
+    assert!(rows.lines().count() > 367, "{rows}");
+    assert_eq!((&pasted(b_scan), &pasted(c_scan)), (&rows, &rows));
+    for status in [a_status, b_status, c_status] {
+        assert!(pasted(status).contains("demo"), "{said}");
+    }
+    assert!(!home.path("home").exists(), "a look leaves something elsewhere");
+    // A look without the state directory shows the same, and so does a look after it.
+    let (_, without) = a_scan.split_once("' ").unwrap();
+    assert_eq!((pasted(without), pasted(a_scan)), (rows.clone(), rows));
+    assert!(pasted(a_status).contains("active"));
+    pasted(remove);
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
 }

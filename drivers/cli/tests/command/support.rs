@@ -58,7 +58,7 @@ impl Home {
     }
 
     pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
-        finish(self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        run(&mut self.command(args))
     }
 
     pub(crate) fn run_with_input<S: AsRef<OsStr>>(
@@ -90,6 +90,11 @@ impl Home {
         assert!(lines.next().is_some_and(|line| line.starts_with("device ")), "the server did not start");
         Server { child, _lines: lines }
     }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Ran {
+    finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
 fn finish(child: Child) -> Ran {

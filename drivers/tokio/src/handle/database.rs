@@ -75,7 +75,8 @@ impl Database {
     /// syncgroup held at that moment. If that takes longer than `patience`, joining goes on in the background.
     ///
     /// # Errors
-    /// [`Error::JoinRefused`] if an admin does not admit this device; [`Error::JoinTimeout`];
+    /// [`Error::JoinRefused`] if an admin does not admit this device; [`Error::JoinGivenUp`] if the syncgroup is
+    /// left meanwhile; [`Error::JoinTimeout`];
     /// [`Error::Refused`], for example if the syncgroup is here already.
     pub async fn join(&self, invitation: &Invitation, patience: Duration) -> Result<Syncgroup, Error> {
         let started = Instant::now();
@@ -87,6 +88,9 @@ impl Database {
             match state {
                 SyncgroupState::Active => return Ok(syncgroup),
                 SyncgroupState::Refused(refusal) => return Err(refusal.into()),
+                SyncgroupState::Leaving | SyncgroupState::Left => {
+                    return Err(Error::JoinGivenUp { syncgroup: syncgroup.id() });
+                }
                 _ => {}
             }
             let news = async {
