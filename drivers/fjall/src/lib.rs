@@ -42,10 +42,13 @@
 //!   as does one for which that cannot be ruled out; [`Opened::doubt`] says why. A backup that also restores
 //!   the mark outside (see [`Options::state_dir`]) is not noticed here, but by peers (S-2).
 //!
-//! # What is not
+//! After a failed write nothing more is written: every later call gives the first failure again. The
+//! directory can be opened again from what is durable.
 //!
-//! The engine trusts some of what it reads while it merges sorted files in the background. These are not
-//! found by [`open`], which does not read the files as a whole:
+//! # What is not found
+//!
+//! The engine trusts some of what it reads while it merges sorted files in the background, and [`open`] does
+//! not read these files as a whole:
 //!
 //! - The length in front of a large value can make a merge ask for up to 4 GiB before it finds the damage.
 //!   Where there is not so much memory, the system may end the process.
@@ -53,9 +56,6 @@
 //!   verified. Wrong ones can make a merge remove large values that are in use, which are then missed when
 //!   they are read.
 //! - Damage done to a file while the store is open, after it was verified, can be as bad as it was before.
-//!
-//! After a failed write nothing more is written: every later call gives the first failure again. The
-//! directory can be opened again from what is durable.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,

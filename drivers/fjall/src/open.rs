@@ -298,6 +298,10 @@ impl Dir<'_> {
         if !store.join("version").exists() {
             return Err(self.unreadable("the file `version` is missing"));
         }
+        // Without a journal the engine counts its batches from 0 again, and shows nothing of what is sorted.
+        if journal::list(store).attempt("list", store)?.is_empty() {
+            return Err(self.unreadable("its journal is missing"));
+        }
         sorted::check(store).map_err(|Trouble { path, why }| match why {
             Why::Broken(what) => {
                 let name = path.strip_prefix(store).unwrap_or(&path).display();

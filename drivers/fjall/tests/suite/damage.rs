@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use driftless::store::Store;
+use driftless::store::{Commit, Store, Table, Write};
 use driftless::{CommitSeq, Continuity};
 use driftless_fjall::{OpenError, Options, open};
 use rand_chacha::ChaCha8Rng;
@@ -269,6 +269,40 @@ fn lengths(bytes: &[u8]) -> Vec<(&'static str, usize, usize)> {
 }
 
 #[test]
+fn a_missing_journal_is_missed_although_everything_is_in_sorted_files() {
+    let home = with_sorted_files();
+    let journals = fs::read_dir(home.data().join("store")).unwrap().map(|entry| entry.unwrap().path());
+    for path in journals.filter(|path| path.extension().is_some_and(|ending| ending == "jnl")) {
+        fs::remove_file(path).unwrap();
+    }
+    let error = home.open().unwrap_err();
+    assert!(matches!(error, OpenError::Unreadable { .. }), "{error}");
+    assert!(error.to_string().contains("its journal is missing"), "{error}");
+}
+
+#[test]
+fn a_sequence_number_that_leaves_none_for_later_batches_is_named() {
+    let home = Home::new();
+    let mut store = home.open().unwrap().store;
+    // A batch as every other, but found by its first key, which comes a head after the sequence number.
+    let key = b"the only commit, which is found by this key";
+    store.apply(&Commit { seq: CommitSeq(1), writes: vec![Write::put(Table::Row, key, b"")] }).unwrap();
+    store.syncer()().unwrap();
+    drop(store);
+    let (path, _) = journal(&home.data());
+    let bytes = fs::read(&path).unwrap();
+    let found = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    let sequence = found - 1 - 21 - 8;
+    for huge in [u64::MAX, 1 << 63, (1 << 63) - 1] {
+        overwrite(&path, sequence as u64, &huge.to_le_bytes());
+        let error = home.open().unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { durable: CommitSeq(1), .. }), "{error}");
+    }
+    overwrite(&path, sequence as u64, &bytes[sequence..sequence + 8]);
+    assert_eq!(home.open().unwrap().store.seq(), CommitSeq(1));
+}
+
+#[test]
 fn sorted_files_that_a_crash_left_half_written_do_not_matter() {
     let home = with_sorted_files();
     let keyspace = home.data().join("store").join("keyspaces").join("1");
@@ -297,6 +331,8 @@ fn damage_anywhere_is_an_error_or_harmless_and_never_shows_anything_wrong() {
         let file = &files[rng.next_u32() as usize % files.len()];
         let path = home.data().join(file.strip_prefix(home.path("kept")).unwrap());
         let what = damage(&path, &mut rng);
+        // Shown only if the test fails.
+        println!("round {round}: {what} of {}", path.display());
         match home.open() {
             Err(error) => {
                 named += 1;
