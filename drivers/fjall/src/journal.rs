@@ -27,6 +27,9 @@ const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
 const TRAILER: &[u8] = b"FJL\x03";
+/// No store gets as far as this; the engine stops when it has no numbers left. The sequence number of a batch
+/// is the only one without a checksum, and nothing follows the last.
+const LAST_SEQUENCE: u64 = 1 << 62;
 
 /// What the journals hold.
 #[derive(Debug, Default)]
@@ -130,7 +133,7 @@ struct Batch {
 impl Batch {
     /// What is wrong with the batch after these others.
     fn follows(&self, last: Option<u64>, sequence: Option<u64>) -> Option<&'static str> {
-        if sequence.is_some_and(|sequence| self.sequence <= sequence) {
+        if self.sequence > LAST_SEQUENCE || sequence.is_some_and(|sequence| self.sequence <= sequence) {
             Some("a batch is out of order")
         } else if !self.resumed && last.is_some_and(|last| last.checked_add(1) != Some(self.commit)) {
             Some("commits are missing before it")

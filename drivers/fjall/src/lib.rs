@@ -35,14 +35,27 @@
 //! - Where something that was durable is missing or damaged, [`open`] says so with an [`OpenError`] that
 //!   names what is there, what should be, and what can be done; it changes nothing unless
 //!   [`Options::accept_loss`] is given.
-//! - Damage in the sorted files is found when they are read, by their checksums, and is a
-//!   [`driftless::Fault::Corrupt`].
+//! - Of the sorted files, [`open`] verifies the list of them, the end of each, and every length by which the
+//!   engine would ask for memory without limit. Damage elsewhere in them is found when it is read, by
+//!   checksums, and is a [`driftless::Fault::Corrupt`].
 //! - A directory that was copied, or restored from a backup, opens with [`driftless::Continuity::Unknown`],
 //!   as does one for which that cannot be ruled out; [`Opened::doubt`] says why. A backup that also restores
 //!   the mark outside (see [`Options::state_dir`]) is not noticed here, but by peers (S-2).
 //!
 //! After a failed write nothing more is written: every later call gives the first failure again. The
 //! directory can be opened again from what is durable.
+//!
+//! # What is not found
+//!
+//! The engine trusts some of what it reads while it merges sorted files in the background, and [`open`] does
+//! not read these files as a whole:
+//!
+//! - The length in front of a large value can make a merge ask for up to 4 GiB before it finds the damage.
+//!   Where there is not so much memory, the system may end the process.
+//! - A table's references to files of large values have no checksum of their own; only their number is
+//!   verified. Wrong ones can make a merge remove large values that are in use, which are then missed when
+//!   they are read.
+//! - Damage done to a file while the store is open, after it was verified, can be as bad as it was before.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -55,6 +68,7 @@ mod journal;
 mod key;
 mod mark;
 mod open;
+mod sorted;
 mod store;
 
 pub use crate::error::OpenError;

@@ -18,9 +18,10 @@ use driftless::{CommitSeq, Continuity, Identity};
 
 use crate::error::{Attempt, OpenError};
 use crate::files::Locked;
-use crate::journal::{Journals, Trouble};
+use crate::journal::{self, Journals};
 use crate::key::DeviceKey;
 use crate::mark::{self, Mark, MarkFile, NoMark};
+use crate::sorted::{self, Trouble, Why};
 use crate::store::{self, Engine, FjallStore};
 use crate::{STORE, files};
 
@@ -291,25 +292,30 @@ impl Dir<'_> {
         fs::rename(&draft, path).and_then(|()| files::sync_dir(self.path)).attempt("create", path)
     }
 
-    /// Files that the engine would make anew if they were missing, over the data that belongs to them.
+    /// Refuses what the engine would make anew if it were missing, over the data that belongs to it, and what
+    /// it cannot be trusted to read.
     fn check_files(&self, store: &Path) -> Result<(), OpenError> {
         if !store.join("version").exists() {
             return Err(self.unreadable("the file `version` is missing"));
         }
-        let keyspaces = store.join("keyspaces");
-        for name in ["0", "1"] {
-            if !keyspaces.join(name).join("current").exists() {
-                return Err(self.unreadable(&format!("the file `keyspaces/{name}/current` is missing")));
-            }
+        // Without a journal the engine counts its batches from 0 again, and shows nothing of what is sorted.
+        if journal::list(store).attempt("list", store)?.is_empty() {
+            return Err(self.unreadable("its journal is missing"));
         }
-        Ok(())
+        sorted::check(store).map_err(|Trouble { path, why }| match why {
+            Why::Broken(what) => {
+                let name = path.strip_prefix(store).unwrap_or(&path).display();
+                self.unreadable(&format!("the file `{name}` is damaged: {what}"))
+            }
+            Why::Io(source) => OpenError::Io { what: "read", path, source },
+        })
     }
 
     /// Decides about a journal that cannot be read to its end, and cuts it there. Gives the copy of what was
     /// cut off, if one was kept.
     fn settle(
         &self,
-        trouble: &Trouble,
+        trouble: &journal::Trouble,
         last: Option<u64>,
         durable: CommitSeq,
     ) -> Result<Option<PathBuf>, OpenError> {

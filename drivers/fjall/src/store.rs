@@ -18,7 +18,8 @@ use bytes::Bytes;
 use driftless::CommitSeq;
 use driftless::store::{Commit, Each, Fault, Scan, Store, Syncer, Table, View};
 use fjall::{
-    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable,
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
+    PersistMode, Readable,
 };
 
 use crate::files::Locked;
@@ -54,6 +55,9 @@ impl Engine {
             .cache_size(cache_bytes)
             // The least that the engine allows: journals are replayed when a store opens.
             .max_journaling_size(64 << 20)
+            // Set here because another crate may build the engine with another default. Of compressed values
+            // the length has no checksum, and `journal` does not read them.
+            .journal_compression(CompressionType::None)
             // Commits are handed to the system when they are to become durable, many at a time.
             .manual_journal_persist(true)
             .open()?;
@@ -64,7 +68,11 @@ impl Engine {
             KeyspaceCreateOptions::default()
                 .manual_journal_persist(true)
                 .max_memtable_size(memtable_bytes)
-                .with_kv_separation(Some(KvSeparationOptions::default().separation_threshold(LARGE_VALUE)))
+                .with_kv_separation(Some(
+                    KvSeparationOptions::default()
+                        .separation_threshold(LARGE_VALUE)
+                        .compression(CompressionType::None),
+                ))
         })?;
         Ok(Self { keyspace, database, path: path.to_path_buf() })
     }
