@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, Author, CollectionId, DeviceId, LinkId, Name, RequestId, SyncgroupId, Version};
+use crate::resolve::{Merge, Policy};
 use crate::store::Commit;
 use crate::syncgroup::{Invitation, SyncgroupState};
 use crate::time::Hlc;
@@ -88,6 +89,8 @@ pub enum Outcome {
     Created(SyncgroupId),
     /// The collection exists.
     CollectionCreated(CollectionId),
+    /// The schema is as asked for.
+    SchemaSet(CollectionId),
     /// The invitation, to be handed on.
     Invited(Invitation),
     /// The request to join is kept, and will be tried until it is answered.
@@ -133,6 +136,23 @@ pub enum Refusal {
         /// Its bytes.
         size: usize,
     },
+    /// The schema cannot be.
+    #[error("the schema is refused: {0}")]
+    Schema(String),
+    /// The row's policy is another than the operation is for.
+    #[error("the row is no {merge}: its policy is {policy:?}; an admin can change the schema")]
+    OtherPolicy {
+        /// What the operation is for.
+        merge: Merge,
+        /// What the schema says.
+        policy: Policy,
+    },
+    /// A value that cannot be merged.
+    #[error("the row is a {0}, and this is no value of one")]
+    NotMergeable(Merge),
+    /// The operations of a row and the batch cannot be told together.
+    #[error("the changes of one row in this batch do not go together; write them in two batches")]
+    Unjoinable,
     /// The batch is larger than a generation may be.
     #[error("a batch has at most {max} bytes once encoded, this one has {size}; split it", max = crate::limits::MAX_GENERATION)]
     BatchTooLarge {
@@ -195,6 +215,13 @@ pub enum Notice {
         syncgroup: SyncgroupId,
         /// Its state now.
         state: SyncgroupState,
+    },
+    /// The schema of a collection is another now: rows may show something else, though nobody wrote them.
+    Schema {
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+        /// The collection.
+        collection: CollectionId,
     },
     /// This device, as an admin, has admitted another.
     Admitted {

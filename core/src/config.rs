@@ -1,10 +1,12 @@
 //! What a driver gives the core at boot.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::crypto::{Ed25519, SecretKey, SignatureScheme};
 use crate::id::Name;
 use crate::limits::Limits;
+use crate::resolve::MergeFunction;
 use crate::time::Millis;
 
 /// Settings of a replica.
@@ -19,12 +21,21 @@ pub struct Config {
     pub timing: Timing,
     /// How generations are signed. All replicas that talk to each other must use the same scheme.
     pub signatures: &'static dyn SignatureScheme,
+    /// The application's own merges, each under a name of its own (S-16). A device without one keeps the
+    /// operations and cannot show their outcome.
+    pub merges: Vec<&'static dyn MergeFunction>,
 }
 
 impl Config {
     /// The usual settings, for a device of this name.
     pub fn new(name: Name) -> Self {
-        Self { name, limits: Limits::default(), timing: Timing::default(), signatures: &Ed25519 }
+        Self {
+            name,
+            limits: Limits::default(),
+            timing: Timing::default(),
+            signatures: &Ed25519,
+            merges: Vec::new(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::{Address, CommitSeq, DeviceId, LinkId, Name, PublicKey, RequestId, SyncgroupId, Version};
+use crate::resolve::{Operation, Rule};
 use crate::syncgroup::{Invitation, Rights};
 use crate::time::Millis;
 
@@ -102,6 +103,16 @@ pub enum Command {
         /// The collection.
         collection: Name,
     },
+    /// Say what becomes of conflicts in a collection (S-16). The rules take the place of all that there were;
+    /// what two admins say while apart is merged prefix by prefix.
+    SetSchema {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// The collection.
+        collection: Name,
+        /// Its rules, at most [`crate::limits::MAX_RULES`], each prefix once.
+        rules: Vec<Rule>,
+    },
     /// Make an invitation: whoever holds it may join.
     Invite {
         /// The syncgroup, of which this device must be an admin.
@@ -145,7 +156,7 @@ pub enum Command {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalWrite {
-    /// The changes, in order; of several changes of one row the last counts.
+    /// The changes, in order. Of several puts and deletes of one row the last counts; operations add up.
     pub changes: Vec<Change>,
     /// What must still hold for the batch to be written.
     pub preconditions: Vec<Precondition>,
@@ -160,14 +171,21 @@ impl LocalWrite {
     /// Adds: set a row to a value.
     #[must_use]
     pub fn put(mut self, row: RowRef, value: impl Into<Bytes>) -> Self {
-        self.changes.push(Change { row, value: Some(value.into()) });
+        self.changes.push(Change { row, edit: Edit::Put(value.into()) });
         self
     }
 
     /// Adds: remove a row.
     #[must_use]
     pub fn delete(mut self, row: RowRef) -> Self {
-        self.changes.push(Change { row, value: None });
+        self.changes.push(Change { row, edit: Edit::Delete });
+        self
+    }
+
+    /// Adds: change a merging row (S-16).
+    #[must_use]
+    pub fn operate(mut self, row: RowRef, operation: Operation) -> Self {
+        self.changes.push(Change { row, edit: Edit::Operate(operation) });
         self
     }
 
@@ -195,8 +213,20 @@ pub struct RowRef {
 pub struct Change {
     /// The row.
     pub row: RowRef,
-    /// The new value, at most [`crate::limits::MAX_VALUE`] bytes; `None` deletes the row.
-    pub value: Option<Bytes>,
+    /// What becomes of it.
+    pub edit: Edit,
+}
+
+/// What a change does to its row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Sets it to a value of at most [`crate::limits::MAX_VALUE`] bytes. In a merging row this takes the place
+    /// of all that is known there.
+    Put(Bytes),
+    /// Removes it.
+    Delete,
+    /// Changes it in a way that leaves room for others. The schema must name the operation's merge.
+    Operate(Operation),
 }
 
 /// What must still hold at the moment of writing. If it does not, nothing is written (S-4).

@@ -56,6 +56,8 @@ pub(crate) const SUMMARY: Context = Context(0x1a);
 pub(crate) const BODY: Context = Context(0x1b);
 pub(crate) const BATCH_PART: Context = Context(0x1c);
 pub(crate) const DICE: Context = Context(0x1d);
+pub(crate) const MERGING_ROW: Context = Context(0x1e);
+pub(crate) const LIVE_OPERATION: Context = Context(0x1f);
 /// Leaves and inner nodes of log trees keep the prefixes of RFC 9162.
 pub(crate) const LEAF: Context = Context(0x00);
 pub(crate) const NODE: Context = Context(0x01);

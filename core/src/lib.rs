@@ -112,6 +112,7 @@ mod object;
 mod peer;
 pub mod read;
 mod replica;
+mod resolve;
 mod status;
 pub mod store;
 mod sync;
@@ -123,7 +124,7 @@ pub use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal, R
 pub use crate::config::{Config, Continuity, Identity, Timing};
 pub use crate::core::Core;
 pub use crate::crypto::{Ed25519, SecretKey, Signature, SignatureScheme};
-pub use crate::event::{Change, Command, Event, LocalWrite, Precondition, RowRef};
+pub use crate::event::{Change, Command, Edit, Event, LocalWrite, Precondition, RowRef};
 pub use crate::hash::{Hash, SetDigest, Tag};
 pub use crate::id::{
     Address, Author, CollectionId, CommitSeq, DeviceId, Generation, Incarnation, LinkId, Name, NameError,
@@ -131,6 +132,7 @@ pub use crate::id::{
 };
 pub use crate::limits::Limits;
 pub use crate::replica::BootError;
+pub use crate::resolve::{Elements, Fields, Merge, MergeFunction, Operation, Policy, Rule, counter};
 pub use crate::status::{Knowledge, Status};
 pub use crate::store::Fault;
 pub use crate::sync::LinkStatus;

@@ -17,6 +17,8 @@ pub const MAX_GENERATION: usize = 4 << 20;
 pub const MAX_DEPENDENCIES: usize = 1024;
 /// Parents that a record names: heads of one row.
 pub const MAX_PARENTS: usize = 1024;
+/// Rules of one collection's schema.
+pub const MAX_RULES: usize = 256;
 /// Syncgroups that one batch touches.
 pub const MAX_BATCH_PARTS: usize = 64;
 /// Bytes of a name.
@@ -44,6 +46,9 @@ pub struct Limits {
     pub pending_requests: usize,
     /// Bytes of deltas put into one frame, unless a single generation is larger.
     pub chunk_bytes: usize,
+    /// Commits of which it is kept which rows they changed: a watch that was interrupted for longer starts from
+    /// the current state.
+    pub watch_log: u64,
     /// How far ahead of the local clock a generation may be stamped to be applied (S-27).
     pub drift: Millis,
 }
@@ -57,6 +62,7 @@ impl Default for Limits {
             peers: 4_096,
             pending_requests: 10_000,
             chunk_bytes: 256 << 10,
+            watch_log: 100_000,
             drift: Millis(5 * 60 * 1_000),
         }
     }

@@ -8,20 +8,23 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::action::{Refusal, Written};
-use crate::event::{LocalWrite, RowRef};
+use crate::event::{Edit, LocalWrite, RowRef};
 use crate::id::{CollectionId, SyncgroupId, Version};
 use crate::limits;
 use crate::log::generation::BatchPart;
-use crate::log::record::{Record, RowRecord};
+use crate::log::record::{Content, Record, RowRecord};
+use crate::object::RowState;
 use crate::replica::plan::Plan;
 use crate::replica::{Replica, Stop};
+use crate::resolve::merge::{self, Base, Operations};
+use crate::resolve::{Operation, Policy};
 use crate::store::key::{self, GroupIx};
 use crate::syncgroup::Rights;
 use crate::syncgroup::group::{Group, Stage};
 use crate::time::Wall;
 
 /// A batch's net effect: for each syncgroup the rows that change, in order.
-type Parts = BTreeMap<GroupIx, BTreeMap<(CollectionId, Bytes), Option<Bytes>>>;
+type Parts = BTreeMap<GroupIx, BTreeMap<(CollectionId, Bytes), Content>>;
 
 /// Plans a batch. `id` names it where it touches several syncgroups.
 pub(crate) fn write(
@@ -35,29 +38,41 @@ pub(crate) fn write(
             return Err(Refusal::Precondition { index }.into());
         }
     }
-    let mut records = Vec::new();
+    let mut parts = Vec::new();
     for (ix, rows) in net_effect(plan, batch)? {
-        let mut part = Vec::with_capacity(rows.len());
-        for ((collection, key), value) in rows {
-            let row = plan.row(&key::row(ix, &collection, &key))?;
-            if value.is_none() && row.value().is_none() {
+        let mut records = Vec::with_capacity(rows.len());
+        for ((collection, key), content) in rows {
+            let state = plan.row(&key::row(ix, &collection, &key))?;
+            if content == Content::Delete && plan.shown(ix, &collection, &key, &state).is_none() {
                 continue; // Deleting what is not there writes nothing.
             }
-            let version = |author, generation| Version { author: plan.author(author), generation };
-            let mut parents: Vec<_> =
-                row.heads.iter().map(|head| version(head.author, head.generation)).collect();
-            // More heads than a record can name: the rest stay, and the next write takes them.
-            parents.truncate(limits::MAX_PARENTS);
-            part.push(Record::Row(RowRecord { collection, key, parents, repeats: None, pick: false, value }));
+            records.push(record(plan, &state, collection, key, content, false));
         }
-        if !part.is_empty() {
-            records.push((ix, part));
+        if !records.is_empty() {
+            parts.push((ix, records));
         }
     }
-    write_parts(plan, wall, id, &records)
+    write_parts(plan, wall, id, &parts)
 }
 
-fn write_parts(
+/// A change of a row that knows all its heads.
+pub(crate) fn record(
+    plan: &Plan<'_>,
+    state: &RowState,
+    collection: CollectionId,
+    key: Bytes,
+    content: Content,
+    pick: bool,
+) -> Record {
+    let mut parents: Vec<Version> =
+        state.heads.iter().map(|head| head.version(|ix| plan.author(ix))).collect();
+    // More heads than a record can name: the rest stay, and the next write takes them.
+    parents.truncate(limits::MAX_PARENTS);
+    Record::Row(RowRecord { collection, key, parents, repeats: None, pick, content })
+}
+
+/// Writes what a batch comes to, all of it at one stamp: by that its parts are known to belong together.
+pub(crate) fn write_parts(
     plan: &mut Plan<'_>,
     wall: Wall,
     id: [u8; 16],
@@ -68,6 +83,9 @@ fn write_parts(
     }
     let syncgroups: Vec<SyncgroupId> =
         parts.iter().filter_map(|(ix, _)| plan.record(*ix).map(|record| record.id)).collect();
+    for (ix, _) in parts {
+        plan.join_frontier(*ix, wall)?;
+    }
     let stamp = plan.next_stamp(wall);
     let mut written = Vec::with_capacity(parts.len());
     for ((ix, records), &syncgroup) in parts.iter().zip(&syncgroups) {
@@ -84,26 +102,91 @@ fn write_parts(
     Ok(written)
 }
 
-/// Checks every change, and leaves the last one of each row.
-fn net_effect(plan: &Plan<'_>, batch: LocalWrite) -> Result<Parts, Refusal> {
+/// Checks every change. Of several puts and deletes of a row the last counts; operations add up, and apply to a
+/// put or a delete before them.
+fn net_effect(plan: &Plan<'_>, batch: LocalWrite) -> Result<Parts, Stop> {
     let mut parts = Parts::new();
     for change in batch.changes {
         let group = writable(plan.replica, &change.row.syncgroup)?;
         let collection = collection(group, &change.row)?;
-        if change.row.key.len() > limits::MAX_KEY {
-            return Err(Refusal::KeyTooLong { size: change.row.key.len() });
-        }
-        if let Some(value) = &change.value
-            && value.len() > limits::MAX_VALUE
-        {
-            return Err(Refusal::ValueTooLong { size: value.len() });
-        }
-        parts.entry(group.ix).or_default().insert((collection, change.row.key), change.value);
+        let key = change.row.key;
+        check_key(&key)?;
+        let rows = parts.entry(group.ix).or_default();
+        let policy = plan.policy(group.ix, &collection, &key);
+        let content = match change.edit {
+            Edit::Put(value) => {
+                check_value(policy, &value)?;
+                Content::Put(value)
+            }
+            Edit::Delete => Content::Delete,
+            Edit::Operate(operation) => {
+                if *policy != Policy::Merge(operation.merge()) {
+                    return Err(
+                        Refusal::OtherPolicy { merge: operation.merge(), policy: policy.clone() }.into()
+                    );
+                }
+                let before = rows.get(&(collection, key.clone()));
+                operate(plan, (group.ix, &collection, &key), before, operation)?
+            }
+        };
+        rows.insert((collection, key), content);
     }
     Ok(parts)
 }
 
-fn writable<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Refusal> {
+/// What an operation comes to after what the same batch does to the row before.
+fn operate(
+    plan: &Plan<'_>,
+    (group, collection, key): (GroupIx, &CollectionId, &Bytes),
+    before: Option<&Content>,
+    operation: Operation,
+) -> Result<Content, Stop> {
+    let merge = operation.merge();
+    let value = match before {
+        None | Some(Content::Operate(_)) => {
+            let state = plan.row(&key::row(group, collection, key))?;
+            let bases = state.bases(|ix| plan.author(ix));
+            let folds = state.merging.as_ref().map_or(&[][..], |merging| &merging.folds);
+            let more = Operations::prepare(operation, |element| merge::inserted_by(folds, &bases, element));
+            let mut operations = more.clone();
+            if let Some(Content::Operate(before)) = before {
+                operations = before.clone();
+                operations.join(more).map_err(|_| Refusal::Unjoinable)?;
+            }
+            let size = state.to_bytes().len() + operations.to_bytes().len();
+            if size > limits::MAX_VALUE {
+                return Err(Refusal::ValueTooLong { size }.into());
+            }
+            return Ok(Content::Operate(operations));
+        }
+        Some(Content::Delete) => None,
+        Some(Content::Put(value)) => Some(value.clone()),
+    };
+    // The row is what this batch has made of it so far: nobody can have changed it meanwhile.
+    let here = Version { author: plan.replica.author(), generation: 0 };
+    let stamp = plan.next_stamp(Wall::default());
+    let bases = [Base { stamp, version: here, value }];
+    let operations = Operations::prepare(operation, |element| merge::inserted_by(&[], &bases, element));
+    let mut folds = Vec::new();
+    merge::take(&mut folds, &operations, stamp, Version { generation: 1, ..here });
+    let value = merge::shown(&merge, &bases, &folds, &plan.replica.merges.0);
+    Ok(value.map_or(Content::Delete, Content::Put))
+}
+
+pub(crate) fn check_key(key: &Bytes) -> Result<(), Refusal> {
+    if key.len() > limits::MAX_KEY { Err(Refusal::KeyTooLong { size: key.len() }) } else { Ok(()) }
+}
+
+/// Whether a value can be put into a row of this policy.
+pub(crate) fn check_value(policy: &Policy, value: &Bytes) -> Result<(), Refusal> {
+    match policy {
+        _ if value.len() > limits::MAX_VALUE => Err(Refusal::ValueTooLong { size: value.len() }),
+        Policy::Merge(merge) if !merge::is_base(merge, value) => Err(Refusal::NotMergeable(merge.clone())),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn writable<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Refusal> {
     let group = replica.group(id).ok_or(Refusal::NoSyncgroup(*id))?;
     match group.record.stage {
         Stage::Active => {}
@@ -117,7 +200,7 @@ fn writable<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Ref
     }
 }
 
-fn collection(group: &Group, row: &RowRef) -> Result<CollectionId, Refusal> {
+pub(crate) fn collection(group: &Group, row: &RowRef) -> Result<CollectionId, Refusal> {
     let id = CollectionId::of(&row.collection);
     match group.metadata.collections().get(&id) {
         Some(name) if *name == row.collection => Ok(id),

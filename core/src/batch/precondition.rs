@@ -43,6 +43,8 @@ fn range(
     to: Option<&Bytes>,
     rows: &[(Bytes, Version)],
 ) -> Result<bool, Stop> {
+    let group = plan.replica.group(&from.syncgroup).ok_or(Refusal::NoSyncgroup(from.syncgroup))?;
+    let collection_id = collection(group, from)?;
     let from_key = row_key(plan, from)?;
     let to_key = match to {
         Some(to) => Some(row_key(plan, &RowRef { key: to.clone(), ..from.clone() })?),
@@ -60,13 +62,13 @@ fn range(
                 return ControlFlow::Break(());
             }
         };
-        let Some(head) = state.shown().filter(|head| head.value.is_some()) else {
+        let name = key.get(key::ROW_PREFIX..).unwrap_or_default();
+        if plan.shown(group.ix, &collection_id, name, &state).is_none() {
             return ControlFlow::Continue(());
-        };
+        }
+        let Some(head) = state.last() else { return ControlFlow::Continue(()) };
         let version = Version { author: plan.author(head.author), generation: head.generation };
-        let same = expected
-            .next()
-            .is_some_and(|(name, at)| key.get(key::ROW_PREFIX..) == Some(name.as_ref()) && *at == version);
+        let same = expected.next().is_some_and(|(expected, at)| name == expected.as_ref() && *at == version);
         if same {
             return ControlFlow::Continue(());
         }

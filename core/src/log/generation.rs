@@ -207,7 +207,8 @@ mod tests {
 
     use super::*;
     use crate::id::{CollectionId, DeviceId, Incarnation, Name, PublicKey};
-    use crate::log::record::{MetaRecord, RowRecord, Used};
+    use crate::log::record::{Content, MetaRecord, RowRecord, Used};
+    use crate::resolve::merge::Operations;
     use crate::syncgroup::Rights;
 
     fn author() -> impl Strategy<Value = Author> {
@@ -249,10 +250,14 @@ mod tests {
             parents in vec(version(), 0..3),
             repeats in prop::option::of((version(), any::<u64>().prop_map(Hlc))),
             pick: bool,
-            value in prop::option::of(vec(any::<u8>(), 0..100)),
+            content in prop_oneof![
+                vec(any::<u8>(), 0..100).prop_map(|value| Content::Put(value.into())),
+                Just(Content::Delete),
+                any::<i64>().prop_map(|amount| Content::Operate(Operations::Counter(amount))),
+            ],
         ) -> RowRecord {
             let (collection, key) = (CollectionId::default(), Bytes::new());
-            RowRecord { collection, key, parents, repeats, pick, value: value.map(Bytes::from) }
+            RowRecord { collection, key, parents, repeats, pick, content }
         }
     }
 
@@ -314,7 +319,7 @@ mod tests {
                 parents: Vec::new(),
                 repeats: None,
                 pick: false,
-                value: None,
+                content: Content::Delete,
             })
         };
         let header = || Header {

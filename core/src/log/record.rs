@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::generation::Dependency;
 use crate::id::{Author, CollectionId, Generation, Name, PublicKey, Version};
 use crate::limits;
+use crate::resolve::Policy;
+use crate::resolve::merge::Operations;
 use crate::syncgroup::Rights;
 use crate::time::Hlc;
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_author, put_bytes, put_varint};
 
-/// Kinds of records. 3 is kept for merge operations; a reader takes any number it does not know as newer.
+/// Kinds of records. A reader takes any number that it does not know as newer.
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
+const OPERATE: u8 = 3;
 const META: u8 = 16;
 
 /// Marks of a row's record.
@@ -40,8 +43,15 @@ pub(crate) struct RowRecord {
     pub(crate) repeats: Option<(Version, Hlc)>,
     /// Whether this is the choice of a head by somebody who resolved a conflict (S-17).
     pub(crate) pick: bool,
-    /// `None` deletes the row.
-    pub(crate) value: Option<Bytes>,
+    pub(crate) content: Content,
+}
+
+/// What a record does to its row (S-6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    Put(Bytes),
+    Delete,
+    Operate(Operations),
 }
 
 /// A change of a syncgroup's metadata. The names of variants are never reused: their order is the encoding.
@@ -55,6 +65,8 @@ pub(crate) enum MetaRecord {
     Leave { grants: Vec<Version> },
     /// A collection exists.
     Collection { name: Name },
+    /// What becomes of conflicts of a collection's rows whose keys start so; `None` takes a rule away (S-16).
+    Rule { collection: CollectionId, prefix: Bytes, policy: Option<Policy> },
 }
 
 /// What an admission has used up.
@@ -73,7 +85,11 @@ impl Record {
         let kind = match self {
             Record::Row(row) => {
                 row.write(author, dependencies, &mut content);
-                if row.value.is_some() { PUT } else { DELETE }
+                match row.content {
+                    Content::Put(_) => PUT,
+                    Content::Delete => DELETE,
+                    Content::Operate(_) => OPERATE,
+                }
             }
             Record::Meta(meta) => {
                 // Serialising such a type into memory cannot fail; an empty record would be refused.
@@ -91,9 +107,9 @@ impl Record {
         let kind = reader.u8("a record's kind")?;
         let content = reader.bytes(limits::MAX_GENERATION, "a record")?;
         match kind {
-            PUT | DELETE => {
+            PUT | DELETE | OPERATE => {
                 let mut content = Reader::new(content);
-                let row = RowRecord::read(&mut content, author, dependencies, kind == PUT)?;
+                let row = RowRecord::read(&mut content, author, dependencies, kind)?;
                 content.end("the end of a record")?;
                 Ok(Record::Row(row))
             }
@@ -152,10 +168,14 @@ impl RowRecord {
             put_version(out, version, author, dependencies);
             out.extend_from_slice(&stamp.0.to_le_bytes());
         }
-        out.extend_from_slice(self.value.as_deref().unwrap_or_default());
+        match &self.content {
+            Content::Put(value) => out.extend_from_slice(value),
+            Content::Delete => {}
+            Content::Operate(operations) => out.extend_from_slice(&operations.to_bytes()),
+        }
     }
 
-    fn read(reader: &mut Reader, author: &Author, dependencies: &[Dependency], put: bool) -> Decoded<Self> {
+    fn read(reader: &mut Reader, author: &Author, dependencies: &[Dependency], kind: u8) -> Decoded<Self> {
         let collection = CollectionId(reader.array("a collection")?);
         let key = reader.bytes(limits::MAX_KEY, "a key")?;
         let marks = reader.u8("a record's marks")?;
@@ -172,10 +192,13 @@ impl RowRecord {
             Some((version, Hlc(reader.u64("a repeated stamp")?)))
         };
         let rest = core::mem::replace(reader, Reader::new(Bytes::new())).rest();
-        if rest.len() > limits::MAX_VALUE || (!put && !rest.is_empty()) {
-            return Err(DecodeError { what: "a value" });
-        }
-        let pick = marks & PICK != 0;
-        Ok(Self { collection, key, parents, repeats, pick, value: put.then_some(rest) })
+        let content = match kind {
+            _ if rest.len() > limits::MAX_VALUE => return Err(DecodeError { what: "a value" }),
+            PUT => Content::Put(rest),
+            OPERATE => Content::Operate(Operations::from_bytes(&rest)?),
+            _ if rest.is_empty() => Content::Delete,
+            _ => return Err(DecodeError { what: "a deletion" }),
+        };
+        Ok(Self { collection, key, parents, repeats, pick: marks & PICK != 0, content })
     }
 }

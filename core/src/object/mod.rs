@@ -1,5 +1,6 @@
-//! Rows: their heads, and what readers see.
+//! Rows: their heads, what readers see, and their history.
 
+pub(crate) mod history;
 mod row;
 
-pub(crate) use self::row::{RowHead, RowState, visible};
+pub(crate) use self::row::{HeadContent, Merging, RowHead, RowState, sort};

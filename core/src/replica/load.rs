@@ -7,9 +7,9 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::Replica;
 use super::authors::Authors;
-use super::stored::{LogNodes, StateRecord, Stored, corrupt};
+use super::stored::{Kept, LogNodes, StateRecord, Stored, corrupt};
+use super::{Merges, Replica};
 use crate::config::Config;
 use crate::crypto::Keys;
 use crate::id::{CommitSeq, DeviceId, Generation, Incarnation};
@@ -60,17 +60,22 @@ impl Replica {
                 return Err(BootError::OtherDevice { store, key: keys.device });
             }
         }
-        let state = load_state(view)?;
+        let state = StateRecord::get(view)?;
+        if let Some(state) = state.as_ref().filter(|state| state.format > StateRecord::FORMAT) {
+            return Err(BootError::NewerFormat { found: state.format, known: StateRecord::FORMAT });
+        }
         let device = keys.device;
         let mut replica = Self {
             keys,
             limits: config.limits.clone(),
             name: config.name.clone(),
+            merges: Merges(config.merges.clone()),
             incarnation: state.as_ref().map_or(incarnation, |state| state.incarnation),
             authors: load_authors(view)?,
             groups: BTreeMap::new(),
             by_id: BTreeMap::new(),
             stamp: Hlc::default(),
+            pruned: CommitSeq(0),
             seq: state.as_ref().map_or(CommitSeq(0), |state| state.seq),
         };
         replica.load_groups(view)?;
@@ -78,8 +83,10 @@ impl Replica {
             replica.incarnation = incarnation;
         }
         replica.seq = CommitSeq(replica.seq.0 + 1);
-        let state = StateRecord { seq: replica.seq, incarnation: replica.incarnation }.to_write();
-        let writes = alloc::vec![Write::put(Table::Meta, meta::DEVICE, &device.0), state];
+        let state = StateRecord::new(replica.seq, replica.incarnation).to_write();
+        replica.pruned = CommitSeq(replica.seq.0.saturating_sub(replica.limits.watch_log));
+        let mut writes = alloc::vec![Write::put(Table::Meta, meta::DEVICE, &device.0), state];
+        writes.extend(Kept::get(view)?.keep(replica.limits.watch_log, replica.seq, view)?);
         let commit = Commit { seq: replica.seq, writes };
         Ok((replica, commit))
     }
@@ -141,20 +148,7 @@ impl Replica {
     }
 }
 
-fn load_state(view: &dyn View) -> Result<Option<StateRecord>, BootError> {
-    let Some(bytes) = view.get(Table::Meta, meta::STATE)? else { return Ok(None) };
-    let wrong = |error| BootError::Fault(corrupt(Table::Meta, error));
-    let mut reader = Reader::new(bytes);
-    let format = u32::from_le_bytes(reader.array("the format").map_err(wrong)?);
-    if format > StateRecord::FORMAT {
-        return Err(BootError::NewerFormat { found: format, known: StateRecord::FORMAT });
-    }
-    let seq = CommitSeq(reader.u64("the last commit").map_err(wrong)?);
-    let incarnation = Incarnation(reader.u64("the incarnation").map_err(wrong)?);
-    Ok(Some(StateRecord { seq, incarnation }))
-}
-
-fn load_authors(view: &dyn View) -> Result<Authors, Fault> {
+pub(crate) fn load_authors(view: &dyn View) -> Result<Authors, Fault> {
     let mut authors = Authors::default();
     for (number, bytes) in entries(view, &Scan::all(Table::Author))? {
         let author = Reader::new(bytes).author("an author").map_err(|error| corrupt(Table::Author, error))?;

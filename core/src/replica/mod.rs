@@ -2,11 +2,14 @@
 //! which are then applied as a whole together with their commit.
 
 pub(crate) mod authors;
+pub(crate) mod changes;
 pub(crate) mod load;
 pub(crate) mod plan;
+mod rows;
 pub(crate) mod stored;
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use self::authors::Authors;
 pub use self::load::BootError;
@@ -15,6 +18,7 @@ use crate::action::Refusal;
 use crate::crypto::Keys;
 use crate::id::{Author, CommitSeq, Incarnation, Name, SyncgroupId};
 use crate::limits::Limits;
+use crate::resolve::MergeFunction;
 use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
@@ -27,12 +31,16 @@ pub(crate) struct Replica {
     pub(crate) limits: Limits,
     /// What this device calls itself.
     pub(crate) name: Name,
+    /// The application's own merges.
+    pub(crate) merges: Merges,
     pub(crate) incarnation: Incarnation,
     pub(crate) authors: Authors,
     pub(crate) groups: BTreeMap<GroupIx, Group>,
     by_id: BTreeMap<SyncgroupId, GroupIx>,
     /// The greatest stamp of any generation held.
     pub(crate) stamp: Hlc,
+    /// The last commit of which it is not kept any more which rows it changed.
+    pub(crate) pruned: CommitSeq,
     /// The last commit handed out.
     pub(crate) seq: CommitSeq,
 }
@@ -52,6 +60,25 @@ impl Replica {
         self.groups.last_key_value().map_or(0, |(ix, _)| ix + 1)
     }
 }
+
+/// The application's own merges.
+#[derive(Clone, Default)]
+pub(crate) struct Merges(pub(crate) Vec<&'static dyn MergeFunction>);
+
+impl core::fmt::Debug for Merges {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|merge| merge.name())).finish()
+    }
+}
+
+/// Equal by name: a name stands for one function.
+impl PartialEq for Merges {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().map(|merge| merge.name()).eq(other.0.iter().map(|merge| merge.name()))
+    }
+}
+
+impl Eq for Merges {}
 
 /// Why a plan was given up. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]

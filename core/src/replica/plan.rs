@@ -12,16 +12,18 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Replica;
+use super::changes::ChangeEntry;
 use super::stored::{LogNodes, StateRecord, Stored, corrupt};
 use crate::action::{Notice, RowChange};
 use crate::hash::{Hash, Tag};
-use crate::id::{Author, CommitSeq, Generation, Incarnation, Version};
+use crate::id::{Author, CollectionId, CommitSeq, Generation, Incarnation, Version};
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
-use crate::log::record::{Record, RowRecord};
+use crate::log::record::{MetaRecord, Record};
 use crate::log::tree::Tree;
 use crate::log::{Log, Proof};
-use crate::object::{RowHead, RowState, visible};
+use crate::object::RowState;
+use crate::object::history::Place;
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::staged::Staged;
 use crate::store::{Commit, Fault, Table, View};
@@ -31,14 +33,20 @@ use crate::syncgroup::metadata::{Metadata, NO_PAST, Past};
 use crate::time::{Hlc, Wall};
 use crate::wire::codec::{put_author, put_varint};
 
+/// Old changes of rows that one commit drops, at most.
+const MOST_PRUNED: u64 = 64;
+
 /// A change being planned.
 pub(crate) struct Plan<'a> {
     pub(crate) replica: &'a Replica,
-    staged: Staged<'a>,
+    pub(super) staged: Staged<'a>,
     authors: Vec<Author>,
     drafts: BTreeMap<GroupIx, Draft>,
-    changes: Vec<RowChange>,
+    pub(super) changes: Vec<RowChange>,
+    /// The same, as it is kept for those who watch.
+    pub(super) news: Vec<ChangeEntry>,
     stamp: Hlc,
+    pruned: CommitSeq,
     incarnation: Option<Incarnation>,
     notices: Vec<Notice>,
 }
@@ -62,6 +70,7 @@ pub(crate) struct Effects {
     drafts: BTreeMap<GroupIx, Draft>,
     pub(crate) changes: Vec<RowChange>,
     stamp: Hlc,
+    pruned: CommitSeq,
     incarnation: Option<Incarnation>,
     pub(crate) notices: Vec<Notice>,
 }
@@ -88,7 +97,9 @@ impl<'a> Plan<'a> {
             authors: Vec::new(),
             drafts: BTreeMap::new(),
             changes: Vec::new(),
+            news: Vec::new(),
             stamp: replica.stamp,
+            pruned: replica.pruned,
             incarnation: None,
             notices: Vec::new(),
         }
@@ -231,6 +242,19 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// The stamp of a generation that is held.
+    pub(crate) fn stamp(
+        &self,
+        group: GroupIx,
+        author: AuthorIx,
+        generation: Generation,
+    ) -> Result<Hlc, Fault> {
+        match self.log(group, author) {
+            Some(log) if log.held() == generation => Ok(log.stamp),
+            _ => Ok(self.stored(group, author, generation)?.encoded()?.header.stamp),
+        }
+    }
+
     // ---- what changes ----
 
     /// Adds a syncgroup, or changes what is noted of it.
@@ -277,12 +301,26 @@ impl<'a> Plan<'a> {
         records: &[Record],
         batch: Option<BatchPart>,
     ) -> Result<Version, Fault> {
-        let encoded = self.encode(group, stamp, records, batch)?;
+        self.join_frontier(group, stamp.wall())?;
+        let encoded = self.encode(group, stamp.max(self.next_stamp(stamp.wall())), records, batch)?;
         self.append_own(group, &encoded, records)
     }
 
-    /// Encodes the next generation of this device. Where it would depend on too many, it is preceded by
-    /// generations that do nothing but join them.
+    /// Writes generations that do nothing but join what the next one would depend on, as long as that is more
+    /// than a header can name.
+    pub(crate) fn join_frontier(&mut self, group: GroupIx, wall: Wall) -> Result<(), Fault> {
+        let own = self.author_ix(&self.replica.author());
+        while self.tip(group).frontier.keys().filter(|ix| Some(**ix) != own).count()
+            > limits::MAX_DEPENDENCIES
+        {
+            let encoded = self.encode(group, self.next_stamp(wall), &[], None)?;
+            self.append_own(group, &encoded, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Encodes the next generation of this device. It names no more dependencies than it may: see
+    /// [`Plan::join_frontier`].
     pub(crate) fn encode(
         &mut self,
         group: GroupIx,
@@ -292,30 +330,16 @@ impl<'a> Plan<'a> {
     ) -> Result<Encoded, Fault> {
         let author = self.replica.author();
         let own = self.enter(author);
-        loop {
-            let frontier = self.tip(group).frontier;
-            let mut dependencies = Vec::with_capacity(frontier.len());
-            for (&ix, &generation) in frontier.iter().filter(|(ix, _)| **ix != own) {
-                let tag = self.tag(group, ix, generation)?;
-                dependencies.push(Dependency { author: self.author(ix), generation, tag });
-            }
-            dependencies.sort_by_key(|dependency| dependency.author);
-            let too_many = dependencies.len() > limits::MAX_DEPENDENCIES;
-            dependencies.truncate(limits::MAX_DEPENDENCIES);
-            let header = |stamp, dependencies, batch| Header {
-                stamp,
-                body: Hash::default(),
-                dependencies,
-                batch,
-                acknowledged: None,
-            };
-            if !too_many {
-                return Ok(Encoded::write(header(stamp, dependencies, batch), &author, records));
-            }
-            let joining =
-                Encoded::write(header(self.next_stamp(stamp.wall()), dependencies, None), &author, &[]);
-            self.append_own(group, &joining, &[])?;
+        let frontier = self.tip(group).frontier;
+        let mut dependencies = Vec::with_capacity(frontier.len());
+        for (&ix, &generation) in frontier.iter().filter(|(ix, _)| **ix != own) {
+            let tag = self.tag(group, ix, generation)?;
+            dependencies.push(Dependency { author: self.author(ix), generation, tag });
         }
+        dependencies.sort_by_key(|dependency| dependency.author);
+        dependencies.truncate(limits::MAX_DEPENDENCIES);
+        let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
+        Ok(Encoded::write(header, &author, records))
     }
 
     /// Applies what [`Plan::encode`] made.
@@ -374,27 +398,45 @@ impl<'a> Plan<'a> {
             }
         }
         tip.frontier.insert(author, generation);
-        let by = (author, self.author(author));
-        for record in records {
-            match record {
-                Record::Row(row) => {
-                    self.apply_row(group, by, generation, encoded.header.stamp, row, &mut tip)?;
-                }
-                Record::Meta(meta) => {
-                    let mut metadata = self.metadata(group).cloned().unwrap_or_default();
-                    metadata.apply(by, generation, encoded.header.stamp, meta);
-                    if let crate::log::record::MetaRecord::Collection { name } = meta {
-                        let id = crate::id::CollectionId::of(name);
-                        let name = Bytes::copy_from_slice(name.as_str().as_bytes());
-                        self.staged.put(Table::Collection, key::collection(group, &id), name);
-                    }
-                    self.draft(group).metadata = Some(metadata);
-                }
-                Record::Unknown => {}
-            }
-        }
+        self.apply_metadata(group, (author, generation), encoded.header.stamp, records);
+        self.apply_rows(group, (author, generation), encoded, records, &mut tip)?;
         self.draft(group).tip = Some(tip);
         Ok(generation)
+    }
+
+    fn apply_metadata(&mut self, group: GroupIx, place: Place, stamp: Hlc, records: &[Record]) {
+        let (author, generation) = place;
+        let by = (author, self.author(author));
+        let news = records.iter().filter_map(|record| match record {
+            Record::Meta(meta) => Some(meta),
+            _ => None,
+        });
+        for meta in news {
+            let mut metadata = self.metadata(group).cloned().unwrap_or_default();
+            metadata.apply(by, generation, stamp, meta);
+            self.draft(group).metadata = Some(metadata);
+            match meta {
+                MetaRecord::Collection { name } => {
+                    let id = CollectionId::of(name);
+                    let name = Bytes::copy_from_slice(name.as_str().as_bytes());
+                    self.staged.put(Table::Collection, key::collection(group, &id), name);
+                }
+                MetaRecord::Rule { collection, .. } => self.keep_schema(group, collection),
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes down a collection's schema, for readers.
+    fn keep_schema(&mut self, group: GroupIx, collection: &CollectionId) {
+        let rules =
+            self.metadata(group).map(|metadata| metadata.schemas().of(collection)).unwrap_or_default();
+        let bytes = postcard::to_allocvec(&rules).unwrap_or_default();
+        self.staged.put(Table::Schema, key::collection(group, collection), bytes.into());
+        if let Some(syncgroup) = self.record(group).map(|record| record.id) {
+            self.notice(Notice::Schema { syncgroup, collection: *collection });
+            self.news.push(ChangeEntry::schema(group, *collection));
+        }
     }
 
     fn number_past(&mut self, group: GroupIx, past: Past) -> PastIx {
@@ -418,46 +460,6 @@ impl<'a> Plan<'a> {
         number
     }
 
-    fn apply_row(
-        &mut self,
-        group: GroupIx,
-        (ix, author): (AuthorIx, Author),
-        generation: Generation,
-        stamp: Hlc,
-        row: &RowRecord,
-        tip: &mut Tip,
-    ) -> Result<(), Fault> {
-        let row_key = key::row(group, &row.collection, &row.key);
-        let mut state = self.row(&row_key)?;
-        let before = state.value().cloned();
-        let head = RowHead { author: ix, generation, stamp, value: row.value.clone() };
-        let superseded = |by, at| {
-            !row.parents.is_empty()
-                && row.parents.contains(&Version { author: self.author(by), generation: at })
-        };
-        state.supersede(head, superseded, |ix| self.author(ix));
-        let after = state.value();
-        if before.as_ref() != after {
-            if let Some(value) = &before {
-                tip.visible.remove(&visible(&row.collection, &row.key, value));
-            }
-            if let Some(value) = after {
-                tip.visible.add(&visible(&row.collection, &row.key, value));
-            }
-            if let Some(syncgroup) = self.record(group).map(|record| record.id) {
-                self.changes.push(RowChange {
-                    syncgroup,
-                    collection: row.collection,
-                    key: row.key.clone(),
-                    value: after.cloned(),
-                    local: author == self.replica.author(),
-                });
-            }
-        }
-        self.staged.put(Table::Row, row_key, state.to_bytes());
-        Ok(())
-    }
-
     /// Ends planning.
     pub(crate) fn finish(mut self) -> Effects {
         for (ix, draft) in &self.drafts {
@@ -465,16 +467,28 @@ impl<'a> Plan<'a> {
                 self.staged.put(Table::Tip, key::number(*ix), tip.to_bytes());
             }
         }
-        let Self { staged, authors, drafts, changes, stamp, incarnation, notices, .. } = self;
+        if !self.news.is_empty() {
+            let seq = CommitSeq(self.replica.seq.0 + 1);
+            self.staged.put(Table::Change, key::change(seq), ChangeEntry::to_bytes(&self.news));
+            // Commits that changed no row left nothing, and take nothing away: catch up with them by and by.
+            let due = CommitSeq(seq.0.saturating_sub(self.replica.limits.watch_log));
+            let last = due.min(CommitSeq(self.replica.pruned.0 + MOST_PRUNED));
+            for old in self.replica.pruned.0 + 1..=last.0 {
+                self.staged.remove(Table::Change, key::change(CommitSeq(old)));
+            }
+            self.pruned = last;
+        }
+        let Self { staged, authors, drafts, changes, stamp, pruned, incarnation, notices, .. } = self;
         let writes = staged.into_writes();
-        Effects { writes, authors, drafts, changes, stamp, incarnation, notices }
+        Effects { writes, authors, drafts, changes, stamp, pruned, incarnation, notices }
     }
 }
 
 impl Replica {
     /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
     pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
-        let Effects { mut writes, authors, drafts, stamp, incarnation, .. } = effects;
+        let Effects { mut writes, authors, drafts, stamp, pruned, incarnation, .. } = effects;
+        self.pruned = self.pruned.max(pruned);
         authors.into_iter().for_each(|author| self.authors.push(author));
         self.stamp = self.stamp.max(stamp);
         let reincarnated = incarnation.is_some();
@@ -502,7 +516,7 @@ impl Replica {
             return None;
         }
         self.seq = CommitSeq(self.seq.0 + 1);
-        writes.push(StateRecord { seq: self.seq, incarnation: self.incarnation }.to_write());
+        writes.push(StateRecord::new(self.seq, self.incarnation).to_write());
         Some(Commit { seq: self.seq, writes })
     }
 }

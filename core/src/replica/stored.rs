@@ -4,34 +4,92 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::hash::Hash;
-use crate::id::{CommitSeq, Generation, Incarnation};
+use crate::id::{Author, CollectionId, CommitSeq, Generation, Incarnation};
 use crate::log::generation::Encoded;
+use crate::log::record::Record;
 use crate::log::tree;
+use crate::object::history::Node;
 use crate::store::key::{self, AuthorIx, GroupIx, meta};
-use crate::store::{Fault, Table, Write};
+use crate::store::{Fault, Scan, Table, View, Write};
 use crate::syncgroup::PastIx;
 use crate::wire::codec::{DecodeError, Reader, put_varint};
 
 /// What every commit notes.
-pub(super) struct StateRecord {
-    pub(super) seq: CommitSeq,
-    pub(super) incarnation: Incarnation,
+pub(crate) struct StateRecord {
+    /// The format of the whole store.
+    pub(super) format: u32,
+    pub(crate) seq: CommitSeq,
+    pub(crate) incarnation: Incarnation,
 }
 
 impl StateRecord {
-    /// The format of the whole store.
+    /// The format that this code writes.
     pub(super) const FORMAT: u32 = 1;
+
+    pub(super) fn new(seq: CommitSeq, incarnation: Incarnation) -> Self {
+        Self { format: Self::FORMAT, seq, incarnation }
+    }
+
+    /// What the last commit noted; `None` if there was none.
+    pub(crate) fn get(view: &dyn View) -> Result<Option<Self>, Fault> {
+        let Some(bytes) = view.get(Table::Meta, meta::STATE)? else { return Ok(None) };
+        let read = || {
+            let mut reader = Reader::new(bytes);
+            let format = u32::from_le_bytes(reader.array("the format")?);
+            let seq = CommitSeq(reader.u64("the last commit")?);
+            let incarnation = Incarnation(reader.u64("the incarnation")?);
+            Ok(Self { format, seq, incarnation })
+        };
+        read().map(Some).map_err(|error| corrupt(Table::Meta, error))
+    }
 
     pub(super) fn to_write(&self) -> Write {
         let mut bytes = [0; 20];
         let (format, rest) = bytes.split_at_mut(4);
         let (seq, incarnation) = rest.split_at_mut(8);
-        format.copy_from_slice(&Self::FORMAT.to_le_bytes());
+        format.copy_from_slice(&self.format.to_le_bytes());
         seq.copy_from_slice(&self.seq.0.to_le_bytes());
         incarnation.copy_from_slice(&self.incarnation.0.to_le_bytes());
         Write::put(Table::Meta, meta::STATE, &bytes)
+    }
+}
+
+/// From which commit on it is kept which rows they changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Not from before this one.
+    floor: CommitSeq,
+    /// Of so many commits.
+    limit: u64,
+}
+
+impl Kept {
+    pub(crate) fn get(view: &dyn View) -> Result<Self, Fault> {
+        let wrong = |_| corrupt(Table::Meta, DecodeError { what: "which changes are kept" });
+        let bytes = view.get(Table::Meta, meta::KEPT)?;
+        bytes.map_or(Ok(Self::default()), |bytes| postcard::from_bytes(&bytes).map_err(wrong))
+    }
+
+    /// The first commit of which it is kept, where `last` is the last one.
+    pub(crate) fn from(&self, last: CommitSeq) -> CommitSeq {
+        self.floor.max(CommitSeq((last.0 + 1).saturating_sub(self.limit)))
+    }
+
+    /// Keeps that of so many commits from now on, and drops what is older. `next` is the commit that will do so.
+    pub(super) fn keep(self, limit: u64, next: CommitSeq, view: &dyn View) -> Result<Vec<Write>, Fault> {
+        let kept = Self { floor: self.from(CommitSeq(next.0.saturating_sub(1))), limit };
+        let oldest = key::change(kept.from(next));
+        let mut writes = Vec::new();
+        view.scan(&Scan::range(Table::Change, &[], Some(&oldest)), &mut |key, _| {
+            writes.push(Write::remove(Table::Change, key));
+            core::ops::ControlFlow::Continue(())
+        })?;
+        let bytes = postcard::to_allocvec(&kept).unwrap_or_default();
+        writes.push(Write::put(Table::Meta, meta::KEPT, &bytes));
+        Ok(writes)
     }
 }
 
@@ -55,6 +113,27 @@ impl Stored {
         let missing = DecodeError { what: "a generation that is held" };
         let bytes = get(Table::Log, &key::log(group, author, generation))?;
         Self::from_bytes(bytes.ok_or_else(|| corrupt(Table::Log, missing))?, generation)
+    }
+
+    /// The version of a row that a generation wrote; `None` if it is not held, or did not change the row.
+    pub(crate) fn row(
+        get: Get<'_>,
+        group: GroupIx,
+        ix: AuthorIx,
+        author: Author,
+        generation: Generation,
+        (collection, key): (CollectionId, &Bytes),
+    ) -> Result<Option<Node>, Fault> {
+        let Some(bytes) = get(Table::Log, &key::log(group, ix, generation))? else { return Ok(None) };
+        let encoded = Self::from_bytes(bytes, generation)?.encoded()?;
+        let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+        let stamp = encoded.header.stamp;
+        Ok(records.into_iter().find_map(|record| match record {
+            Record::Row(record) if record.collection == collection && record.key == *key => {
+                Some(Node { stamp, record })
+            }
+            _ => None,
+        }))
     }
 
     pub(crate) fn from_bytes(bytes: Bytes, generation: Generation) -> Result<Self, Fault> {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::id::{CollectionId, Generation};
+use crate::id::{CollectionId, CommitSeq, Generation};
 
 /// The local number of a syncgroup in one store.
 pub(crate) type GroupIx = u32;
@@ -16,6 +16,8 @@ pub(crate) type AuthorIx = u32;
 pub(crate) mod meta {
     /// Format of the store, number of the last commit, incarnation: changed by nearly every commit.
     pub(crate) const STATE: &[u8] = b"state";
+    /// Of which commits it is kept which rows they changed.
+    pub(crate) const KEPT: &[u8] = b"kept";
     /// The device whose store it is.
     pub(crate) const DEVICE: &[u8] = b"device";
 }
@@ -39,6 +41,11 @@ pub(crate) fn log(group: GroupIx, author: AuthorIx, generation: Generation) -> B
     b.copy_from_slice(&author.to_be_bytes());
     c.copy_from_slice(&generation.to_be_bytes());
     Bytes::copy_from_slice(&key)
+}
+
+/// The number of a commit: what it changed.
+pub(crate) fn change(seq: CommitSeq) -> Bytes {
+    Bytes::copy_from_slice(&seq.0.to_be_bytes())
 }
 
 /// Two numbers: an author's checkpoint, or a set of metadata.

@@ -69,11 +69,19 @@ pub enum Table {
     Tip = 9,
     /// Devices that were reached, with their addresses.
     Peer = 10,
+    /// Schemas by syncgroup and collection.
+    Schema = 11,
+    /// Which rows have heads that disagree.
+    Conflict = 12,
+    /// Which rows each of the last commits changed, for those who watch.
+    Change = 13,
+    /// Generations that are held, and whose rows wait for other parts of their batches.
+    Waiting = 14,
 }
 
 impl Table {
     /// All tables, in order: what a store creates when it opens.
-    pub const ALL: [Table; 11] = [
+    pub const ALL: [Table; 15] = [
         Table::Meta,
         Table::Author,
         Table::Syncgroup,
@@ -85,6 +93,10 @@ impl Table {
         Table::Row,
         Table::Tip,
         Table::Peer,
+        Table::Schema,
+        Table::Conflict,
+        Table::Change,
+        Table::Waiting,
     ];
 
     /// A short name, for stores whose tables have names.
@@ -101,6 +113,10 @@ impl Table {
             Table::Row => "row",
             Table::Tip => "tip",
             Table::Peer => "peer",
+            Table::Schema => "schema",
+            Table::Conflict => "conflict",
+            Table::Change => "change",
+            Table::Waiting => "waiting",
         }
     }
 }

@@ -37,6 +37,10 @@ impl<'v> Staged<'v> {
         self.writes.insert((table, key), Some(value));
     }
 
+    pub(crate) fn remove(&mut self, table: Table, key: Bytes) {
+        self.writes.insert((table, key), None);
+    }
+
     /// The changes, one for each (table, key), in that order.
     pub(crate) fn into_writes(self) -> Vec<Write> {
         let write = |((table, key), value)| Write { table, key, value };

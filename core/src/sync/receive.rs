@@ -151,6 +151,11 @@ fn ready(
         if plan.tag(group, ix, dependency.generation)? != dependency.tag {
             return Ok(None);
         }
+        // A stamp that does not lie above its causes would lead walks through history astray (S-7). All that
+        // it takes to see it is in the generation's own past, so it is refused alike everywhere.
+        if plan.stamp(group, ix, dependency.generation)? >= encoded.header.stamp {
+            return Ok(None);
+        }
     }
     // Records that cannot be read are judged like kinds that a newer version brought: not now.
     let Ok(records) = encoded.records(&run.author) else { return Ok(None) };
@@ -266,7 +271,7 @@ mod tests {
                 parents: Vec::new(),
                 repeats: None,
                 pick: false,
-                value: Some(alloc::vec![1].into()),
+                content: crate::log::record::Content::Put(alloc::vec![1].into()),
             });
             let encoded = Encoded::write(header, &author, &[record]);
             tree.append(encoded.leaf);

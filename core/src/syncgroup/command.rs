@@ -1,6 +1,11 @@
 //! What an application can do with syncgroups (S-31), and what an admin does for those who ask to join.
 
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
+
+use bytes::Bytes;
 
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
 use super::metadata::genesis;
@@ -15,6 +20,7 @@ use crate::limits;
 use crate::log::record::{MetaRecord, Record, Used};
 use crate::replica::plan::Plan;
 use crate::replica::{Replica, Stop};
+use crate::resolve::{Merge, Policy, Rule};
 use crate::store::Fault;
 use crate::time::Wall;
 
@@ -35,6 +41,9 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         }
         Command::CreateCollection { syncgroup, collection } => {
             create_collection(plan, means, &syncgroup, collection)
+        }
+        Command::SetSchema { syncgroup, collection, rules } => {
+            set_schema(plan, means, &syncgroup, collection, rules)
         }
         Command::Invite { syncgroup, rights, valid_for, reusable, addresses } => {
             let group = active(plan.replica, &syncgroup)?;
@@ -121,6 +130,70 @@ fn create_collection(
         plan.write(group.ix, stamp, &[Record::Meta(MetaRecord::Collection { name })], None)?;
     }
     Ok(Outcome::CollectionCreated(id))
+}
+
+/// Writes what has to change for a collection's schema to be this one.
+fn set_schema(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    syncgroup: &SyncgroupId,
+    collection: Name,
+    rules: Vec<Rule>,
+) -> Result<Outcome, Stop> {
+    let group = active(plan.replica, syncgroup)?;
+    require(plan.replica, group, Rights::Admin, "change the schema")?;
+    let id = CollectionId::of(&collection);
+    if group.metadata.collections().get(&id) != Some(&collection) {
+        return Err(Refusal::NoCollection(collection).into());
+    }
+    let wanted = check_rules(plan.replica, rules)?;
+    let present = group.metadata.schemas().of(&id);
+    let gone = present.iter().filter(|rule| !wanted.contains_key(&rule.prefix));
+    let mut changes: Vec<_> = gone.map(|rule| (rule.prefix.clone(), None)).collect();
+    for (prefix, policy) in wanted {
+        let rule = Rule { prefix, policy };
+        if !present.contains(&rule) {
+            changes.push((rule.prefix, Some(rule.policy)));
+        }
+    }
+    if !changes.is_empty() {
+        let record = |(prefix, policy)| Record::Meta(MetaRecord::Rule { collection: id, prefix, policy });
+        let records: Vec<_> = changes.into_iter().map(record).collect();
+        let stamp = plan.next_stamp(means.wall);
+        plan.write(group.ix, stamp, &records, None)?;
+    }
+    Ok(Outcome::SchemaSet(id))
+}
+
+/// The policies by prefix, if they make a schema.
+fn check_rules(replica: &Replica, rules: Vec<Rule>) -> Result<BTreeMap<Bytes, Policy>, Refusal> {
+    let refused = |why: String| Err(Refusal::Schema(why));
+    if rules.len() > limits::MAX_RULES {
+        return refused(format!(
+            "it has {} rules, and at most {} are allowed",
+            rules.len(),
+            limits::MAX_RULES
+        ));
+    }
+    let mut wanted = BTreeMap::new();
+    for Rule { prefix, policy } in rules {
+        if prefix.len() > limits::MAX_KEY {
+            return refused(format!(
+                "a prefix has {} bytes, and keys at most {}",
+                prefix.len(),
+                limits::MAX_KEY
+            ));
+        }
+        if let Policy::Merge(Merge::Named(name)) = &policy
+            && !replica.merges.0.iter().any(|merge| merge.name() == name.as_str())
+        {
+            return refused(format!("this device has no merge function \"{name}\"; register it first"));
+        }
+        if wanted.insert(prefix.clone(), policy).is_some() {
+            return refused(format!("two rules are for the prefix \"{}\"", prefix.escape_ascii()));
+        }
+    }
+    Ok(wanted)
 }
 
 fn invite(

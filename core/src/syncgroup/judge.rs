@@ -13,7 +13,9 @@ use crate::store::key::GroupIx;
 fn needed(record: &Record) -> Option<Rights> {
     match record {
         Record::Row(_) => Some(Rights::Write),
-        Record::Meta(MetaRecord::Admit { .. } | MetaRecord::Collection { .. }) => Some(Rights::Admin),
+        Record::Meta(MetaRecord::Admit { .. } | MetaRecord::Collection { .. } | MetaRecord::Rule { .. }) => {
+            Some(Rights::Admin)
+        }
         Record::Meta(MetaRecord::Leave { .. }) => Some(Rights::Read),
         Record::Meta(MetaRecord::Genesis { .. }) | Record::Unknown => None,
     }

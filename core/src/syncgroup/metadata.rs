@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use super::{Member, Rights};
 use crate::id::{Author, CollectionId, DeviceId, Generation, Name, PublicKey, Version};
 use crate::log::record::MetaRecord;
+use crate::resolve::schema::Schemas;
 use crate::store::key::AuthorIx;
 use crate::time::Hlc;
 
@@ -128,6 +129,7 @@ pub(crate) struct Metadata {
     name: Option<Name>,
     collections: BTreeMap<CollectionId, Name>,
     standings: BTreeMap<DeviceId, Standing>,
+    schemas: Schemas,
     /// Nonces of invitations and requests that were used.
     used: BTreeSet<[u8; 16]>,
 }
@@ -158,7 +160,15 @@ impl Metadata {
             MetaRecord::Collection { name } => {
                 self.collections.insert(CollectionId::of(name), name.clone());
             }
+            MetaRecord::Rule { collection, prefix, policy } => {
+                self.schemas.set(*collection, prefix, policy.as_ref(), (stamp, version));
+            }
         }
+    }
+
+    /// What becomes of conflicts.
+    pub(crate) fn schemas(&self) -> &Schemas {
+        &self.schemas
     }
 
     /// What a device may do by the facts in a past (S-34).
@@ -256,6 +266,24 @@ mod tests {
             (1, 3, admit(2, Rights::Read)),
             (2, 2, admit(3, Rights::Admin)),
             (2, 3, MetaRecord::Collection { name: Name::new("notes").unwrap() }),
+            (
+                1,
+                4,
+                MetaRecord::Rule {
+                    collection: CollectionId::of(&Name::new("notes").unwrap()),
+                    prefix: bytes::Bytes::new(),
+                    policy: Some(crate::resolve::Policy::Defer),
+                }
+            ),
+            (
+                2,
+                4,
+                MetaRecord::Rule {
+                    collection: CollectionId::of(&Name::new("notes").unwrap()),
+                    prefix: bytes::Bytes::new(),
+                    policy: Some(crate::resolve::Policy::AppResolves),
+                }
+            ),
         ]
     }
 
@@ -270,10 +298,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn metadata_is_the_same_in_any_order(order in Just((0..6).collect::<Vec<usize>>()).prop_shuffle()) {
-            let (one, two) = (after(&[0, 1, 2, 3, 4, 5]), after(&order));
+        fn metadata_is_the_same_in_any_order(order in Just((0..8).collect::<Vec<usize>>()).prop_shuffle()) {
+            let (one, two) = (after(&[0, 1, 2, 3, 4, 5, 6, 7]), after(&order));
             prop_assert_eq!(one.members(), two.members());
             prop_assert_eq!(one.collections(), two.collections());
+            prop_assert_eq!(one.schemas(), two.schemas());
             for known in 0..4u64 {
                 let mut past = Past::default();
                 past.add(1, known);

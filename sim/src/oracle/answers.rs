@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use driftless::{
-    Action, CommitSeq, Core, LocalWrite, Notice, Precondition, Refusal, Rights, RowRef, SyncgroupId,
+    Action, CommitSeq, Core, Edit, LocalWrite, Notice, Precondition, Refusal, Rights, RowRef, SyncgroupId,
     SyncgroupInfo, SyncgroupState, Version, Written,
 };
 
@@ -32,7 +32,9 @@ impl Watch {
             core.syncgroups().into_iter().map(|info| (info.id, info)).collect();
         let mut changes: BTreeMap<SyncgroupId, Vec<(RowKey, Option<Bytes>)>> = BTreeMap::new();
         for change in &batch.changes {
-            changes.entry(change.row.syncgroup).or_default().push((key(&change.row), change.value.clone()));
+            // Plans hold puts and deletes.
+            let value = if let Edit::Put(value) = &change.edit { Some(value.clone()) } else { None };
+            changes.entry(change.row.syncgroup).or_default().push((key(&change.row), value));
         }
         let mut expected = WriteExpected { optional: !stopping, ..WriteExpected::default() };
         if stopping {

@@ -111,7 +111,7 @@ impl World<'_> {
             self.coverage.hit(Point::PartitionDuringWrite);
         }
         let had_precondition = !batch.preconditions.is_empty();
-        let deletes = batch.changes.iter().any(|change| change.value.is_none());
+        let deletes = batch.changes.iter().any(|change| change.edit == driftless::Edit::Delete);
         let Some(core) = self.replicas[replica].core.as_ref() else { return Ok(()) };
         let expected = self.watch.expect(core, &batch, self.replicas[replica].stopping);
         let request = self.replicas[replica].request();

@@ -1,7 +1,7 @@
 //! Atomic batches.
 
 use bytes::Bytes;
-use driftless::{Change, Command, Hlc, LocalWrite, Name, Outcome, Precondition, Version, Written};
+use driftless::{Change, Command, Edit, Hlc, LocalWrite, Name, Outcome, Precondition, Version, Written};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -65,12 +65,12 @@ impl Batch {
         key: impl AsRef<[u8]>,
         value: impl Into<Bytes>,
     ) -> &mut Self {
-        self.change(collection, key.as_ref(), Some(value.into()))
+        self.change(collection, key.as_ref(), Edit::Put(value.into()))
     }
 
     /// Adds: remove a row.
     pub fn delete(&mut self, collection: &Collection, key: impl AsRef<[u8]>) -> &mut Self {
-        self.change(collection, key.as_ref(), None)
+        self.change(collection, key.as_ref(), Edit::Delete)
     }
 
     /// Requires that a row still has exactly these heads; an empty list, that nobody ever wrote it.
@@ -139,9 +139,9 @@ impl Batch {
         }
     }
 
-    fn change(&mut self, collection: &Collection, key: &[u8], value: Option<Bytes>) -> &mut Self {
+    fn change(&mut self, collection: &Collection, key: &[u8], edit: Edit) -> &mut Self {
         self.check(collection);
-        self.write.changes.push(Change { row: collection.row(key), value });
+        self.write.changes.push(Change { row: collection.row(key), edit });
         self
     }
 

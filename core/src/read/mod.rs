@@ -1,21 +1,33 @@
-//! Reading rows from a view of the store, without the core: applications read on their own snapshot, and
-//! never wait for synchronisation.
+//! Reading from a view of the store, without the core: applications read on their own snapshot, and never wait
+//! for synchronisation.
+//!
+//! Rows are read by [`get`], [`scan`] and [`count`]; what lies behind them by [`heads`], [`history`] and
+//! [`conflicts`]; what has changed since by [`Changes`].
 
-use alloc::collections::BTreeMap;
+mod changes;
+mod conflicts;
+mod history;
+mod names;
+
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::id::{Author, CollectionId, Name, SyncgroupId, Version};
-use crate::object::{RowHead, RowState};
+pub use self::changes::{Changes, Marker, ParseMarkerError, Resumed, RowUpdate, Update, WatchEnd};
+pub use self::conflicts::{ConflictRow, conflicts};
+pub use self::history::{Edited, Entry, common_ancestor, history};
+use self::names::Names;
+use crate::id::{CollectionId, Name, SyncgroupId, Version};
+use crate::object::RowState;
+use crate::replica::Merges;
 use crate::replica::load::entries;
 use crate::replica::stored::corrupt;
-use crate::store::key::{self, AuthorIx};
-use crate::store::{Fault, Scan, Table, View};
+use crate::resolve::{MergeFunction, Rule};
+use crate::store::{Fault, Scan, Table, View, key};
 use crate::syncgroup::group::GroupRecord;
 use crate::time::Hlc;
-use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::codec::DecodeError;
 
 /// A collection that this store holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +42,17 @@ pub struct Collection {
     pub id: CollectionId,
     /// The syncgroup's local number.
     pub(crate) index: u32,
+    /// The application's own merges.
+    merges: Merges,
+}
+
+impl Collection {
+    /// The same, for a reader that has registered these merges (S-16): the ones of
+    /// [`Config::merges`](crate::Config::merges). Without them such rows show their last put.
+    #[must_use]
+    pub fn with_merges(self, merges: &[&'static dyn MergeFunction]) -> Self {
+        Self { merges: Merges(merges.to_vec()), ..self }
+    }
 }
 
 /// A row as readers see it.
@@ -39,7 +62,7 @@ pub struct Row {
     pub key: Bytes,
     /// Its value.
     pub value: Bytes,
-    /// The version that is shown.
+    /// The last of its heads. Its content is what is shown, unless the row is merged (S-16).
     pub version: Version,
     /// The stamp of that version.
     pub stamp: Hlc,
@@ -54,8 +77,10 @@ pub struct Head {
     pub version: Version,
     /// Its stamp.
     pub stamp: Hlc,
-    /// Its value; `None` if it deleted the row.
+    /// Its value; `None` if it deleted the row, or is an operation.
     pub value: Option<Bytes>,
+    /// Whether it is an operation of a merging row.
+    pub is_operation: bool,
 }
 
 /// All collections of the store, ordered by database, name and syncgroup.
@@ -74,11 +99,23 @@ pub fn collections(view: &dyn View) -> Result<Vec<Collection>, Fault> {
             let id = CollectionId(*at.last_chunk().ok_or_else(wrong)?);
             let name = core::str::from_utf8(&name).ok().and_then(|name| Name::new(name).ok());
             let (database, syncgroup) = (group.database.clone(), group.id);
-            found.push(Collection { database, syncgroup, name: name.ok_or_else(wrong)?, id, index });
+            let (name, merges) = (name.ok_or_else(wrong)?, Merges::default());
+            found.push(Collection { database, syncgroup, name, id, index, merges });
         }
     }
     found.sort_by(|a, b| (&a.database, &a.name, a.syncgroup).cmp(&(&b.database, &b.name, b.syncgroup)));
     Ok(found)
+}
+
+/// The rules of a collection's schema, by prefix (S-16).
+///
+/// # Errors
+/// [`Fault`] if the store cannot say.
+pub fn schema(view: &dyn View, collection: &Collection) -> Result<Vec<Rule>, Fault> {
+    let key = key::collection(collection.index, &collection.id);
+    let Some(bytes) = view.get(Table::Schema, &key)? else { return Ok(Vec::new()) };
+    let wrong = |_| corrupt(Table::Schema, DecodeError { what: "a schema" });
+    postcard::from_bytes(&bytes).map_err(wrong)
 }
 
 /// The row of this key, if it is there (S-13, S-14).
@@ -87,21 +124,17 @@ pub fn collections(view: &dyn View) -> Result<Vec<Collection>, Fault> {
 /// [`Fault`] if the store cannot say.
 pub fn get(view: &dyn View, collection: &Collection, key: &[u8]) -> Result<Option<Row>, Fault> {
     let state = state(view, collection, key)?;
-    Names::new(view).row(Bytes::copy_from_slice(key), &state)
+    Names::new(view, collection).row(Bytes::copy_from_slice(key), &state)
 }
 
-/// The heads of this key, the shown one first; none if nobody ever wrote it. These are what
+/// The heads of this key, the last one first; none if nobody ever wrote it. These are what
 /// [`crate::Precondition::Heads`] compares.
 ///
 /// # Errors
 /// [`Fault`] if the store cannot say.
 pub fn heads(view: &dyn View, collection: &Collection, key: &[u8]) -> Result<Vec<Head>, Fault> {
-    let mut names = Names::new(view);
-    let head = |head: RowHead| {
-        let version = names.version(&head)?;
-        Ok(Head { version, stamp: head.stamp, value: head.value })
-    };
-    state(view, collection, key)?.heads.into_iter().map(head).collect()
+    let mut names = Names::new(view, collection);
+    state(view, collection, key)?.heads.iter().map(|head| names.head(head)).collect()
 }
 
 /// Calls `each` for the rows from `from` up to, not including, `to`, in the order of their keys or in the
@@ -117,21 +150,49 @@ pub fn scan(
     reverse: bool,
     each: &mut dyn FnMut(Row) -> ControlFlow<()>,
 ) -> Result<(), Fault> {
+    let mut names = Names::new(view, collection);
+    scan_states(view, collection, (from, to, reverse), &mut |key, state| {
+        Ok(match names.row(key, &state)? {
+            None => ControlFlow::Continue(()),
+            Some(row) => each(row),
+        })
+    })
+}
+
+/// How many rows there are from `from` up to, not including, `to`; `None` is the end of the collection. It
+/// costs as much as reading them.
+///
+/// # Errors
+/// [`Fault`] if the store cannot say.
+pub fn count(view: &dyn View, collection: &Collection, from: &[u8], to: Option<&[u8]>) -> Result<u64, Fault> {
+    let mut names = Names::new(view, collection);
+    let mut count = 0;
+    scan_states(view, collection, (from, to, false), &mut |key, state| {
+        count += u64::from(names.value(&key, &state)?.is_some());
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(count)
+}
+
+/// Calls `each` for what is kept of the rows of a range.
+fn scan_states(
+    view: &dyn View,
+    collection: &Collection,
+    (from, to, reverse): (&[u8], Option<&[u8]>, bool),
+    each: &mut dyn FnMut(Bytes, RowState) -> Result<ControlFlow<()>, Fault>,
+) -> Result<(), Fault> {
     let start = key::row(collection.index, &collection.id, from);
     let end = match to {
         Some(to) => Some(key::row(collection.index, &collection.id, to)),
         None => prefix_end(&key::collection(collection.index, &collection.id)).map(Bytes::from),
     };
-    let mut names = Names::new(view);
     let mut result = Ok(());
     let scan = Scan { table: Table::Row, from: &start, to: end.as_deref(), reverse, limit: usize::MAX };
     view.scan(&scan, &mut |key, value| {
         let key = Bytes::copy_from_slice(key.get(key::ROW_PREFIX..).unwrap_or_default());
         let state = RowState::from_bytes(Bytes::copy_from_slice(value));
-        let state = state.map_err(|error| corrupt(Table::Row, error));
-        match state.and_then(|state| names.row(key, &state)) {
-            Ok(None) => ControlFlow::Continue(()),
-            Ok(Some(row)) => each(row),
+        match state.map_err(|error| corrupt(Table::Row, error)).and_then(|state| each(key, state)) {
+            Ok(flow) => flow,
             Err(fault) => {
                 result = Err(fault);
                 ControlFlow::Break(())
@@ -145,40 +206,6 @@ fn state(view: &dyn View, collection: &Collection, key: &[u8]) -> Result<RowStat
     match view.get(Table::Row, &key::row(collection.index, &collection.id, key))? {
         None => Ok(RowState::default()),
         Some(bytes) => RowState::from_bytes(bytes).map_err(|error| corrupt(Table::Row, error)),
-    }
-}
-
-/// The full names of local author numbers, each read once.
-struct Names<'v> {
-    view: &'v dyn View,
-    known: BTreeMap<AuthorIx, Author>,
-}
-
-impl<'v> Names<'v> {
-    fn new(view: &'v dyn View) -> Self {
-        Self { view, known: BTreeMap::new() }
-    }
-
-    fn version(&mut self, head: &RowHead) -> Result<Version, Fault> {
-        let author = match self.known.get(&head.author) {
-            Some(author) => *author,
-            None => {
-                let wrong = |error| corrupt(Table::Author, error);
-                let bytes = self.view.get(Table::Author, &key::number(head.author))?;
-                let bytes = bytes.ok_or_else(|| wrong(DecodeError { what: "an author" }))?;
-                let author = Reader::new(bytes).author("an author").map_err(wrong)?;
-                self.known.insert(head.author, author);
-                author
-            }
-        };
-        Ok(Version { author, generation: head.generation })
-    }
-
-    fn row(&mut self, key: Bytes, state: &RowState) -> Result<Option<Row>, Fault> {
-        let Some(head) = state.shown() else { return Ok(None) };
-        let Some(value) = head.value.clone() else { return Ok(None) };
-        let version = self.version(head)?;
-        Ok(Some(Row { key, value, version, stamp: head.stamp, in_conflict: state.in_conflict() }))
     }
 }
 

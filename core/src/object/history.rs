@@ -1,0 +1,169 @@
+//! The history of a row: its versions lead on to their parents, in the log (S-15).
+//!
+//! Every walk goes from the latest stamp to the earliest. A stamp lies above all stamps in its causal past,
+//! which is checked before a generation is applied, so a version comes up only after all its descendants: what
+//! is known of it by then is final, and a walk can stop as soon as nothing that is left can change its answer.
+//! So it costs what lies between the heads and the answer, and not the length of the history.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::row::{HeadContent, RowHead};
+use crate::id::{Author, Generation, Version};
+use crate::log::record::{Content, RowRecord};
+use crate::store::Fault;
+use crate::store::key::AuthorIx;
+use crate::time::Hlc;
+
+/// A version, with its author as a local number.
+pub(crate) type Place = (AuthorIx, Generation);
+
+/// A version of the row, as its record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// The stamp of its generation.
+    pub(crate) stamp: Hlc,
+    pub(crate) record: RowRecord,
+}
+
+/// Where the versions of one row are looked up.
+pub(crate) trait Versions {
+    /// The version at a place; `None` if the generation is not held or does not change the row, in which case
+    /// it is nobody's parent.
+    fn node(&self, place: Place) -> Result<Option<Node>, Fault>;
+
+    fn author(&self, ix: AuthorIx) -> Result<Author, Fault>;
+
+    fn author_ix(&self, author: &Author) -> Result<Option<AuthorIx>, Fault>;
+}
+
+/// Versions still to be visited, by their stamps, each with what is known of it.
+struct Queue<'v, V: ?Sized, K> {
+    versions: &'v V,
+    waiting: BTreeMap<(Hlc, Version), (Place, Node, K)>,
+}
+
+impl<'v, V: Versions + ?Sized, K> Queue<'v, V, K> {
+    fn new(versions: &'v V) -> Self {
+        Self { versions, waiting: BTreeMap::new() }
+    }
+
+    /// Adds a version, or what another way to it has shown.
+    fn add(&mut self, place: Place, known: K, join: impl FnOnce(&mut K, K)) -> Result<(), Fault> {
+        let version = Version { author: self.versions.author(place.0)?, generation: place.1 };
+        let waiting = self.waiting.iter_mut().find(|((_, other), _)| *other == version);
+        if let Some((_, (.., before))) = waiting {
+            join(before, known);
+        } else if let Some(node) = self.versions.node(place)? {
+            self.waiting.insert((node.stamp, version), (place, node, known));
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<(Place, Node, K)> {
+        Some(self.waiting.pop_last()?.1)
+    }
+
+    fn parents(&self, node: &Node) -> Result<Vec<Place>, Fault> {
+        let mut places = Vec::with_capacity(node.record.parents.len());
+        for parent in &node.record.parents {
+            if let Some(ix) = self.versions.author_ix(&parent.author)? {
+                places.push((ix, parent.generation));
+            }
+        }
+        Ok(places)
+    }
+}
+
+/// What counts of a row that has operations.
+#[derive(Debug, Default)]
+pub(crate) struct Counting {
+    /// The puts and deletes that no other put or delete has in its past.
+    pub(crate) bases: Vec<RowHead>,
+    /// The operations that no put or delete has in its past.
+    pub(crate) live: Vec<(Place, Node)>,
+}
+
+/// Finds the bases and the live operations of a row from its heads. Costs what lies above the bases.
+pub(crate) fn counting<V: Versions + ?Sized>(versions: &V, heads: &[Place]) -> Result<Counting, Fault> {
+    // What is known of a version: whether a put or a delete has it in its past.
+    let mut queue: Queue<'_, V, bool> = Queue::new(versions);
+    let join = |before: &mut bool, covered| *before |= covered;
+    for head in heads {
+        queue.add(*head, false, join)?;
+    }
+    let mut counting = Counting::default();
+    while queue.waiting.values().any(|(.., covered)| !covered) {
+        let Some((place, node, covered)) = queue.next() else { break };
+        let content = match &node.record.content {
+            Content::Operate(_) => None,
+            Content::Put(value) => Some(HeadContent::Put(value.clone())),
+            Content::Delete => Some(HeadContent::Delete),
+        };
+        for parent in queue.parents(&node)? {
+            queue.add(parent, covered || content.is_some(), join)?;
+        }
+        match content {
+            _ if covered => {}
+            None => counting.live.push((place, node)),
+            Some(content) => {
+                let (author, generation) = place;
+                counting.bases.push(RowHead { author, generation, stamp: node.stamp, content });
+            }
+        }
+    }
+    Ok(counting)
+}
+
+/// The nearest common ancestor of some heads: of their common ancestors that have no other such descendant the
+/// last by `(stamp, version)`, so the same one everywhere, also where merges crossed. A head that is an
+/// ancestor of all others is one. `None` if there is none, or none within `limit` versions read.
+pub(crate) fn common_ancestor<V: Versions + ?Sized>(
+    versions: &V,
+    heads: &[Place],
+    limit: usize,
+) -> Result<Option<(Place, Node)>, Fault> {
+    // What is known of a version: which heads have it in their past.
+    let mut queue: Queue<'_, V, Vec<bool>> = Queue::new(versions);
+    let join = |before: &mut Vec<bool>, more: Vec<bool>| {
+        before.iter_mut().zip(more).for_each(|(before, more)| *before |= more);
+    };
+    for (at, head) in heads.iter().enumerate() {
+        queue.add(*head, (0..heads.len()).map(|other| other == at).collect(), join)?;
+    }
+    for _ in 0..limit {
+        let Some((place, node, reached)) = queue.next() else { break };
+        if reached.iter().all(|reached| *reached) {
+            return Ok(Some((place, node)));
+        }
+        for parent in queue.parents(&node)? {
+            queue.add(parent, reached.clone(), join)?;
+        }
+    }
+    Ok(None)
+}
+
+/// The versions of a row from its heads on, the last first, `limit` at most.
+pub(crate) fn versions<V: Versions + ?Sized>(
+    versions: &V,
+    heads: &[Place],
+    limit: usize,
+) -> Result<Vec<(Place, Node)>, Fault> {
+    let mut queue: Queue<'_, V, ()> = Queue::new(versions);
+    for head in heads {
+        queue.add(*head, (), |(), ()| ())?;
+    }
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some((place, node, ())) = queue.next()
+    {
+        for parent in queue.parents(&node)? {
+            queue.add(parent, (), |(), ()| ())?;
+        }
+        found.push((place, node));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,425 @@
+//! Watching rows: the current state, then every later change, batch by batch (S-52).
+//!
+//! ```text
+//!   new ───────────► State pages ──────────► Batch, Batch, …        a marker with each
+//!                      ▲     ▲                   │
+//!   resume(marker) ────┼─────┼──────────────────►┘
+//!           too old or unknown └── another schema
+//! ```
+//!
+//! A watch is nothing but a marker: the store keeps which rows its last commits changed
+//! ([`Limits::watch_log`](crate::Limits::watch_log)), and a watch reads on from where it stands whenever it is
+//! asked. So a slow reader costs no memory, an interrupted one goes on where it stopped, after a restart too,
+//! and one that comes back too late is told so and gets the current state.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::ControlFlow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::names::author;
+use super::{Collection, Row, get, prefix_end, scan};
+use crate::id::{CommitSeq, Incarnation, Name, SyncgroupId};
+use crate::log::record::Content;
+use crate::replica::changes::{ChangeEntry, Changed, ChangedRow, Shows};
+use crate::replica::stored::{Kept, StateRecord, Stored, corrupt};
+use crate::store::{Fault, Scan, Table, View, key};
+use crate::syncgroup::SyncgroupState;
+use crate::syncgroup::group::GroupRecord;
+use crate::wire::codec::DecodeError;
+
+/// Where a watch stands: how many commits of this store it has seen. As text it is one word.
+///
+/// ```
+/// use driftless::read::Marker;
+/// let text = "00000000000000ff-42";
+/// assert_eq!(text.parse::<Marker>().unwrap().to_string(), text);
+/// assert!("yesterday".parse::<Marker>().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Marker {
+    /// The life of the store that the number belongs to.
+    pub incarnation: Incarnation,
+    /// The last commit that was seen.
+    pub seq: CommitSeq,
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.incarnation.0, self.seq.0)
+    }
+}
+
+/// A text that is no marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a marker is 16 hexadecimal digits, a hyphen and a number, as a watch printed it")]
+pub struct ParseMarkerError;
+
+impl core::str::FromStr for Marker {
+    type Err = ParseMarkerError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (incarnation, seq) = text.split_once('-').ok_or(ParseMarkerError)?;
+        let is_hex = incarnation.len() == 16 && incarnation.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let incarnation = u64::from_str_radix(incarnation, 16).ok().filter(|_| is_hex);
+        let seq = seq.parse().map_err(|_| ParseMarkerError)?;
+        Ok(Self { incarnation: Incarnation(incarnation.ok_or(ParseMarkerError)?), seq: CommitSeq(seq) })
+    }
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Update {
+    /// A page of the current state: rows that are there. Rows that are in none of its pages are not there.
+    State {
+        /// Why the state is told, and not just what changed.
+        because: Resumed,
+        /// The rows of this page, in the order of collections and keys.
+        rows: Vec<RowUpdate>,
+        /// Whether this is the last page, and from where changes follow.
+        complete: Option<Marker>,
+    },
+    /// A batch has changed rows: all of them that are watched, as they were shown then.
+    Batch {
+        /// Where to resume after it. Batches of one commit share a marker, which counts after the last.
+        marker: Marker,
+        /// Whether this device's application wrote it.
+        local: bool,
+        /// The rows.
+        rows: Vec<RowUpdate>,
+    },
+    /// There is nothing more to come of a syncgroup; the watch goes on with the others, if there are any.
+    End {
+        /// Which syncgroup.
+        syncgroup: SyncgroupId,
+        /// Why.
+        why: WatchEnd,
+    },
+}
+
+/// Why a watch tells the current state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum Resumed {
+    /// It begins.
+    Started,
+    /// It was away for longer than changes are kept: some were missed.
+    TooOld,
+    /// Its marker is not of this store, or of an earlier life of it.
+    Unknown,
+    /// The schema has changed, and with it maybe what rows show.
+    Schema,
+}
+
+/// Why there is nothing more to come of a syncgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum WatchEnd {
+    /// This device is not a member any more: this is how it stands.
+    NotMember(SyncgroupState),
+    /// The syncgroup is not in this store.
+    Gone,
+}
+
+/// A row, as a watch tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowUpdate {
+    /// Its syncgroup.
+    pub syncgroup: SyncgroupId,
+    /// Its collection.
+    pub collection: Name,
+    /// Its key.
+    pub key: Bytes,
+    /// What it shows; `None` if it is not there any more.
+    pub value: Option<Bytes>,
+}
+
+/// Rows that are watched, and how far.
+///
+/// ```
+/// # use driftless::store::MemStore;
+/// use driftless::read::{self, Changes, Update};
+/// # fn watch(store: &MemStore) -> Result<(), driftless::Fault> {
+/// let notes = read::collections(store)?.into_iter().find(|c| c.name.as_str() == "notes").unwrap();
+/// let mut changes = Changes::new(vec![(notes, "2026/".into())]);
+/// while let Some(update) = changes.next(store, 100)? {
+///     if let Update::Batch { marker, rows, .. } = update {
+///         println!("{} rows changed; to go on from here: {marker}", rows.len());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Changes {
+    watched: Vec<(Collection, Bytes)>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone)]
+enum Stage {
+    Resume(Marker),
+    /// Tells the state as of a commit; so far up to a row of the collection of this number.
+    State {
+        because: Resumed,
+        at: Option<Marker>,
+        collection: usize,
+        after: Option<Bytes>,
+    },
+    Changes {
+        marker: Marker,
+        ready: Vec<Update>,
+    },
+}
+
+impl Changes {
+    /// Watches rows of these collections whose keys start with the prefixes, from the current state on.
+    pub fn new(watched: Vec<(Collection, Bytes)>) -> Self {
+        Self { watched, stage: Stage::state(Resumed::Started) }
+    }
+
+    /// The same, from where a watch stopped: only what changed since, if that is still known.
+    pub fn resume(watched: Vec<(Collection, Bytes)>, marker: Marker) -> Self {
+        Self { watched, stage: Stage::Resume(marker) }
+    }
+
+    /// What comes next in this view; `None` if nothing does, until there is another commit. While a state is
+    /// told the view should stay the same: another one makes it start over. `limit` is how many rows a page
+    /// has, and how many commits one call looks through; batches come whole.
+    ///
+    /// # Errors
+    /// [`Fault`] if the store cannot say; then nothing has been skipped.
+    pub fn next(&mut self, view: &dyn View, limit: usize) -> Result<Option<Update>, Fault> {
+        let Some(now) = now(view)? else { return Ok(None) };
+        if let Stage::Resume(marker) = self.stage {
+            self.stage = match is_known(view, &marker, &now)? {
+                Some(because) => Stage::state(because),
+                None => Stage::Changes { marker, ready: Vec::new() },
+            };
+        }
+        if let Stage::State { because, at: Some(at), .. } = self.stage
+            && at != now
+        {
+            self.stage = Stage::state(because);
+        }
+        match &mut self.stage {
+            Stage::Resume(_) => Ok(None),
+            Stage::State { at, .. } => {
+                *at = Some(now);
+                self.page(view, now, limit.max(1)).map(Some)
+            }
+            Stage::Changes { ready, .. } if !ready.is_empty() => Ok(Some(ready.remove(0))),
+            Stage::Changes { .. } => {
+                self.read_on(view, now, limit.max(1))?;
+                match &mut self.stage {
+                    Stage::Changes { ready, .. } if !ready.is_empty() => Ok(Some(ready.remove(0))),
+                    Stage::State { .. } => self.next(view, limit),
+                    _ => self.ended(view),
+                }
+            }
+        }
+    }
+
+    /// Whether nothing is watched any more.
+    pub fn is_over(&self) -> bool {
+        self.watched.is_empty()
+    }
+
+    /// Where to resume, if all that was told so far was taken in; `None` while the state is not complete.
+    pub fn marker(&self) -> Option<Marker> {
+        match &self.stage {
+            Stage::Changes { marker, ready } if ready.is_empty() => Some(*marker),
+            Stage::Resume(marker) => Some(*marker),
+            _ => None,
+        }
+    }
+
+    /// The next page of the state.
+    fn page(&mut self, view: &dyn View, now: Marker, limit: usize) -> Result<Update, Fault> {
+        let Stage::State { because, collection, after, .. } = &mut self.stage else {
+            return Ok(Update::State { because: Resumed::Started, rows: Vec::new(), complete: Some(now) });
+        };
+        let because = *because;
+        let mut rows: Vec<RowUpdate> = Vec::new();
+        while let Some((watched, prefix)) = self.watched.get(*collection) {
+            let seen = after.clone();
+            let from = seen.as_deref().unwrap_or(prefix);
+            let to = prefix_end(prefix);
+            let mut is_full = false;
+            scan(view, watched, from, to.as_deref(), false, &mut |row| {
+                if seen.as_ref() == Some(&row.key) {
+                    return ControlFlow::Continue(());
+                }
+                is_full = rows.len() >= limit;
+                if is_full {
+                    return ControlFlow::Break(());
+                }
+                *after = Some(row.key.clone());
+                rows.push(update(watched, row));
+                ControlFlow::Continue(())
+            })?;
+            if is_full {
+                return Ok(Update::State { because, rows, complete: None });
+            }
+            *collection += 1;
+            *after = None;
+        }
+        self.stage = Stage::Changes { marker: now, ready: Vec::new() };
+        Ok(Update::State { because, rows, complete: Some(now) })
+    }
+
+    /// Reads the changes of the next commits, up to one that matters.
+    fn read_on(&mut self, view: &dyn View, now: Marker, limit: usize) -> Result<(), Fault> {
+        let Stage::Changes { marker, .. } = self.stage else { return Ok(()) };
+        if marker.seq >= now.seq {
+            return Ok(());
+        }
+        if let Some(because) = is_known(view, &marker, &now)? {
+            self.stage = Stage::state(because);
+            return Ok(());
+        }
+        let from = key::change(CommitSeq(marker.seq.0 + 1));
+        let mut commits = Vec::new();
+        let scan = Scan::range(Table::Change, &from, None).limit(limit);
+        view.scan(&scan, &mut |key, value| {
+            commits
+                .push((key.first_chunk().map(|seq| u64::from_be_bytes(*seq)), Bytes::copy_from_slice(value)));
+            ControlFlow::Continue(())
+        })?;
+        let is_all = commits.len() < limit;
+        let mut reached = marker;
+        let mut ready = Vec::new();
+        for (seq, bytes) in commits {
+            let wrong = DecodeError { what: "the number of a commit" };
+            let seq = seq.ok_or_else(|| corrupt(Table::Change, wrong))?;
+            reached.seq = CommitSeq(seq);
+            let entries = ChangeEntry::from_bytes(&bytes)?;
+            if entries.iter().any(|entry| self.is_schema(entry)) {
+                self.stage = Stage::state(Resumed::Schema);
+                return Ok(());
+            }
+            ready = self.batches(view, reached, entries)?;
+            if !ready.is_empty() {
+                self.stage = Stage::Changes { marker: reached, ready };
+                return Ok(());
+            }
+        }
+        reached.seq = if is_all { now.seq } else { reached.seq };
+        self.stage = Stage::Changes { marker: reached, ready };
+        Ok(())
+    }
+
+    fn is_schema(&self, entry: &ChangeEntry) -> bool {
+        let is_it = |(collection, _): &(Collection, Bytes)| {
+            collection.index == entry.group && entry.what == Changed::Schema(collection.id)
+        };
+        self.watched.iter().any(is_it)
+    }
+
+    /// What a commit changed of what is watched. The parts of a batch that touches several syncgroups come as
+    /// one, where the last of them was applied.
+    fn batches(
+        &self,
+        view: &dyn View,
+        marker: Marker,
+        entries: Vec<ChangeEntry>,
+    ) -> Result<Vec<Update>, Fault> {
+        let mut last_of = BTreeMap::new();
+        let mut parts: Vec<(bool, Vec<RowUpdate>)> = Vec::new();
+        for ChangeEntry { group, what } in entries {
+            let Changed::Rows { local, batch, rows, .. } = what else { continue };
+            let mut told = Vec::new();
+            for row in &rows {
+                let here = |(collection, prefix): &&(Collection, Bytes)| {
+                    collection.index == group
+                        && collection.id == row.collection
+                        && row.key.starts_with(prefix)
+                };
+                if let Some((collection, _)) = self.watched.iter().find(here) {
+                    told.push(shown(view, collection, row)?);
+                }
+            }
+            let before = batch.and_then(|batch| last_of.insert(batch, parts.len()));
+            if let Some((_, earlier)) = before.and_then(|at: usize| parts.get_mut(at)) {
+                told.splice(0..0, core::mem::take(earlier));
+            }
+            parts.push((local, told));
+        }
+        let parts = parts.into_iter().filter(|(_, rows)| !rows.is_empty());
+        Ok(parts.map(|(local, rows)| Update::Batch { marker, local, rows }).collect())
+    }
+
+    /// Takes out what cannot be watched any more.
+    fn ended(&mut self, view: &dyn View) -> Result<Option<Update>, Fault> {
+        for at in 0..self.watched.len() {
+            let Some((collection, _)) = self.watched.get(at) else { break };
+            let syncgroup = collection.syncgroup;
+            if let Some(why) = end(view, collection)? {
+                self.watched.retain(|(collection, _)| collection.syncgroup != syncgroup);
+                return Ok(Some(Update::End { syncgroup, why }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Stage {
+    fn state(because: Resumed) -> Self {
+        Stage::State { because, at: None, collection: 0, after: None }
+    }
+}
+
+/// Where the store is; `None` if it is new.
+fn now(view: &dyn View) -> Result<Option<Marker>, Fault> {
+    let state = StateRecord::get(view)?;
+    Ok(state.map(|state| Marker { incarnation: state.incarnation, seq: state.seq }))
+}
+
+/// Why a marker cannot be resumed from; `None` if it can.
+fn is_known(view: &dyn View, marker: &Marker, now: &Marker) -> Result<Option<Resumed>, Fault> {
+    if marker.incarnation != now.incarnation || marker.seq > now.seq {
+        return Ok(Some(Resumed::Unknown));
+    }
+    let from = Kept::get(view)?.from(now.seq);
+    Ok((marker.seq.0 + 1 < from.0).then_some(Resumed::TooOld))
+}
+
+fn end(view: &dyn View, collection: &Collection) -> Result<Option<WatchEnd>, Fault> {
+    let Some(bytes) = view.get(Table::Syncgroup, &key::number(collection.index))? else {
+        return Ok(Some(WatchEnd::Gone));
+    };
+    let wrong = |_| corrupt(Table::Syncgroup, DecodeError { what: "a syncgroup" });
+    let record: GroupRecord = postcard::from_bytes(&bytes).map_err(wrong)?;
+    Ok(match record.stage.state() {
+        SyncgroupState::Joining | SyncgroupState::Pending | SyncgroupState::Active => None,
+        state => Some(WatchEnd::NotMember(state)),
+    })
+}
+
+fn update(collection: &Collection, row: Row) -> RowUpdate {
+    let (syncgroup, name) = (collection.syncgroup, collection.name.clone());
+    RowUpdate { syncgroup, collection: name, key: row.key, value: Some(row.value) }
+}
+
+/// A row as a commit left it.
+fn shown(view: &dyn View, collection: &Collection, row: &ChangedRow) -> Result<RowUpdate, Fault> {
+    let value = match &row.shows {
+        Shows::Nothing => None,
+        Shows::Derived => get(view, collection, &row.key)?.map(|row| row.value),
+        Shows::Version((ix, generation)) => {
+            let read = |table, key: &Bytes| view.get(table, key);
+            let (author, name) = (author(view, *ix)?, (collection.id, &row.key));
+            match Stored::row(&read, collection.index, *ix, author, *generation, name)?
+                .map(|n| n.record.content)
+            {
+                Some(Content::Put(value)) => Some(value),
+                _ => get(view, collection, &row.key)?.map(|row| row.value),
+            }
+        }
+    };
+    let (syncgroup, name) = (collection.syncgroup, collection.name.clone());
+    Ok(RowUpdate { syncgroup, collection: name, key: row.key.clone(), value })
+}

@@ -1,0 +1,129 @@
+//! What local numbers stand for, and what policies say: each looked up once for one reader, and only if it is
+//! needed.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Collection, Head, Row, schema};
+use crate::id::{Author, Version};
+use crate::object::history::{Node, Place, Versions};
+use crate::object::{HeadContent, RowHead, RowState};
+use crate::replica::stored::{Stored, corrupt};
+use crate::resolve::{Policy, Rule};
+use crate::store::key::{self, AuthorIx};
+use crate::store::{Fault, Table, View};
+use crate::wire::codec::{DecodeError, Reader};
+
+/// A reader's memory.
+pub(super) struct Names<'v> {
+    pub(super) view: &'v dyn View,
+    pub(super) collection: &'v Collection,
+    authors: BTreeMap<AuthorIx, Author>,
+    rules: Option<Vec<Rule>>,
+}
+
+impl<'v> Names<'v> {
+    pub(super) fn new(view: &'v dyn View, collection: &'v Collection) -> Self {
+        Self { view, collection, authors: BTreeMap::new(), rules: None }
+    }
+
+    pub(super) fn author(&mut self, ix: AuthorIx) -> Result<Author, Fault> {
+        if let Some(author) = self.authors.get(&ix) {
+            return Ok(*author);
+        }
+        let author = author(self.view, ix)?;
+        self.authors.insert(ix, author);
+        Ok(author)
+    }
+
+    pub(super) fn version(&mut self, head: &RowHead) -> Result<Version, Fault> {
+        Ok(Version { author: self.author(head.author)?, generation: head.generation })
+    }
+
+    pub(super) fn head(&mut self, head: &RowHead) -> Result<Head, Fault> {
+        let is_operation = head.content == HeadContent::Operate;
+        Ok(Head {
+            version: self.version(head)?,
+            stamp: head.stamp,
+            value: head.value().cloned(),
+            is_operation,
+        })
+    }
+
+    /// The policy of a row: the longest prefix counts.
+    pub(super) fn policy(&mut self, key: &[u8]) -> Result<Policy, Fault> {
+        let rules = match &mut self.rules {
+            Some(rules) => rules,
+            none => none.insert(schema(self.view, self.collection)?),
+        };
+        let matching = rules.iter().filter(|rule| key.starts_with(&rule.prefix));
+        let longest = matching.max_by_key(|rule| rule.prefix.len());
+        Ok(longest.map(|rule| rule.policy.clone()).unwrap_or_default())
+    }
+
+    /// What readers see of a row.
+    pub(super) fn value(&mut self, key: &[u8], state: &RowState) -> Result<Option<Bytes>, Fault> {
+        if state.is_plain() {
+            return Ok(state.last().and_then(|head| head.value().cloned()));
+        }
+        let policy = self.policy(key)?;
+        let beneath = state.merging.iter().flat_map(|merging| &merging.beneath);
+        for head in state.heads.iter().chain(beneath) {
+            self.author(head.author)?;
+        }
+        const NOBODY: Author =
+            Author { device: crate::id::DeviceId([0; 16]), incarnation: crate::id::Incarnation(0) };
+        let authors = |ix| self.authors.get(&ix).copied().unwrap_or(NOBODY);
+        Ok(state.value(&policy, &self.collection.merges.0, authors))
+    }
+
+    pub(super) fn row(&mut self, key: Bytes, state: &RowState) -> Result<Option<Row>, Fault> {
+        let Some(value) = self.value(&key, state)? else { return Ok(None) };
+        let Some(last) = state.last() else { return Ok(None) };
+        let version = self.version(last)?;
+        let in_conflict = !state.is_plain() && state.in_conflict(&self.policy(&key)?);
+        Ok(Some(Row { key, value, version, stamp: last.stamp, in_conflict }))
+    }
+}
+
+pub(super) fn author(view: &dyn View, ix: AuthorIx) -> Result<Author, Fault> {
+    let wrong = |error| corrupt(Table::Author, error);
+    let bytes = view.get(Table::Author, &key::number(ix))?;
+    let bytes = bytes.ok_or_else(|| wrong(DecodeError { what: "an author" }))?;
+    Reader::new(bytes).author("an author").map_err(wrong)
+}
+
+/// The versions of one row, in the log.
+pub(super) struct RowVersions<'v> {
+    pub(super) view: &'v dyn View,
+    pub(super) collection: &'v Collection,
+    pub(super) key: Bytes,
+    /// All authors of the store: a walk meets many of them.
+    pub(super) authors: Vec<Author>,
+}
+
+impl<'v> RowVersions<'v> {
+    pub(super) fn new(view: &'v dyn View, collection: &'v Collection, key: &[u8]) -> Result<Self, Fault> {
+        let authors = crate::replica::load::load_authors(view)?;
+        Ok(Self { view, collection, key: Bytes::copy_from_slice(key), authors: authors.all().to_vec() })
+    }
+}
+
+impl Versions for RowVersions<'_> {
+    fn node(&self, place: Place) -> Result<Option<Node>, Fault> {
+        let get = |table, key: &Bytes| self.view.get(table, key);
+        let name = (self.collection.id, &self.key);
+        Stored::row(&get, self.collection.index, place.0, self.author(place.0)?, place.1, name)
+    }
+
+    fn author(&self, ix: AuthorIx) -> Result<Author, Fault> {
+        let wrong = || corrupt(Table::Author, DecodeError { what: "an author" });
+        self.authors.get(ix as usize).copied().ok_or_else(wrong)
+    }
+
+    fn author_ix(&self, author: &Author) -> Result<Option<AuthorIx>, Fault> {
+        Ok(self.authors.iter().position(|known| known == author).map(|ix| ix as AuthorIx))
+    }
+}

@@ -1,0 +1,54 @@
+//! Conflict policies: what becomes of versions of a row that did not know of each other (S-13, S-16).
+//!
+//! A collection has a **schema**: rules that give a policy to the rows whose keys start with a prefix. Of
+//! several that match, the longest prefix counts; where none does, [`Policy::LastWins`]. Each rule is a fact of
+//! the syncgroup's metadata by itself, so that two admins who add rules while apart both have their way, and
+//! only of two for the same prefix the later one counts.
+//!
+//! | policy | what readers see of concurrent versions | who ends it |
+//! |---|---|---|
+//! | [`LastWins`](Policy::LastWins) | the last by `(stamp, version)` | the next write |
+//! | [`Defer`](Policy::Defer) | the same, and all siblings | a resolver that attaches, or the next write |
+//! | [`AppResolves`](Policy::AppResolves) | the same, until it is resolved | the application's resolver |
+//! | [`BatchWins`](Policy::BatchWins) | the same, until it is resolved | the core: the last batch wins as a whole |
+//! | [`Merge`](Policy::Merge) | what merging comes to, derived on every device | nobody need |
+
+pub(crate) mod merge;
+pub(crate) mod schema;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use self::merge::fields::Fields;
+pub use self::merge::{Elements, Merge, MergeFunction, Operation, counter};
+
+/// What becomes of concurrent versions of a row (S-16).
+///
+/// The names of variants are never reused: their order is the encoding.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Policy {
+    /// The version with the greatest `(stamp, version)` is shown (S-13).
+    #[default]
+    LastWins,
+    /// The conflict is left open: readers see the last version and can ask for all of them. It is handed to a
+    /// resolver whenever one attaches.
+    Defer,
+    /// The conflict is raised to the application's resolver, whose answer is written as a batch (S-17).
+    AppResolves,
+    /// Batches win or lose as a whole. The core itself answers the conflict like a resolver: of the batches
+    /// that are tied by conflicts the last one wins; rows that only the others changed go back to what they
+    /// were before.
+    BatchWins,
+    /// What is shown is derived from operations, and from puts and deletes beside them.
+    Merge(Merge),
+}
+
+/// A rule of a collection's schema.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Rule {
+    /// The rows whose keys start with these bytes; the empty prefix is all rows.
+    pub prefix: Bytes,
+    /// What becomes of their conflicts.
+    pub policy: Policy,
+}
