@@ -1,5 +1,6 @@
 //! Everything that the core can ask for, and what it tells.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, Author, CollectionId, DeviceId, LinkId, Name, RequestId, SyncgroupId, Version};
+use crate::resolve::conflict::{Conflict, NoAnswer};
 use crate::resolve::{Merge, Policy};
 use crate::store::Commit;
 use crate::syncgroup::{Invitation, SyncgroupState};
@@ -62,6 +64,9 @@ pub enum Action {
     },
     /// Rows changed, in one commit; local and remote changes alike (S-52).
     Changed(Vec<RowChange>),
+    /// Conflicts for the application's resolver (S-17). Answer each by [`crate::Command::Resolve`]; until then
+    /// readers see the last version. What is not answered is raised again after a restart.
+    Resolve(Vec<Conflict>),
     /// Something worth knowing happened.
     Notice(Notice),
     /// The shutdown is complete: everything accepted is durable, every link is closed.
@@ -89,6 +94,8 @@ pub enum Outcome {
     Created(SyncgroupId),
     /// The collection exists.
     CollectionCreated(CollectionId),
+    /// The resolver is noted.
+    ResolverNoted,
     /// The schema is as asked for.
     SchemaSet(CollectionId),
     /// The invitation, to be handed on.
@@ -153,6 +160,9 @@ pub enum Refusal {
     /// The operations of a row and the batch cannot be told together.
     #[error("the changes of one row in this batch do not go together; write them in two batches")]
     Unjoinable,
+    /// The answer is none to its conflict (S-17).
+    #[error(transparent)]
+    NoAnswer(Box<NoAnswer>),
     /// The batch is larger than a generation may be.
     #[error("a batch has at most {max} bytes once encoded, this one has {size}; split it", max = crate::limits::MAX_GENERATION)]
     BatchTooLarge {

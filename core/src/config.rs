@@ -61,6 +61,9 @@ pub struct Timing {
     pub patience: Millis,
     /// The longest wait for an answer.
     pub patience_max: Millis,
+    /// How long the device that comes next waits for another to resolve a conflict (S-18), the first time;
+    /// doubled each time that resolutions meet.
+    pub resolve: Millis,
     /// The first wait before a device that was not reached is tried again; doubled each time up to
     /// `redial_max`.
     pub redial: Millis,
@@ -75,6 +78,7 @@ impl Default for Timing {
             confirm: Millis(500),
             patience: Millis(2_000),
             patience_max: Millis(300_000),
+            resolve: Millis(2_000),
             redial: Millis(500),
             redial_max: Millis(60_000),
         }

@@ -19,6 +19,8 @@ use crate::peer::Peers;
 use crate::replica::load::BootError;
 use crate::replica::plan::{Effects, Plan};
 use crate::replica::{Replica, Stop};
+use crate::resolve::answer;
+use crate::resolve::raise::Raiser;
 use crate::store::key::GroupIx;
 use crate::store::{Fault, View};
 use crate::sync::receive::{self, Received};
@@ -33,6 +35,7 @@ pub struct Core {
     pub(crate) replica: Replica,
     pub(crate) sync: Sync,
     pub(crate) peers: Peers,
+    raiser: Raiser,
     gate: Gate,
     dice: Dice,
     max_links: usize,
@@ -76,6 +79,7 @@ impl Core {
         Ok(Self {
             sync: Sync::new(config.timing, dice("sync")),
             peers,
+            raiser: Raiser::new(config.timing.confirm, config.timing.resolve, replica.groups.keys().copied()),
             gate: Gate::default(),
             dice: dice("nonces"),
             max_links: limits.links,
@@ -108,7 +112,8 @@ impl Core {
             return None;
         }
         let dial = self.peers.deadline(&self.sync.linked(), self.max_links);
-        self.sync.deadline().into_iter().chain(dial).min()
+        let raise = self.raiser.deadline();
+        self.sync.deadline().into_iter().chain(dial).chain(raise).min()
     }
 
     // ---- events that need no plan, or hardly any ----
@@ -177,6 +182,33 @@ impl Core {
             sync.tick(step);
         });
         self.peers.dial(&self.sync.linked(), self.max_links, now.mono, out);
+        self.raise(now, view, out)
+    }
+
+    /// Raises the conflicts whose turn has come; those that the core answers itself are answered at once.
+    fn raise(&mut self, now: Now, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
+        if self.raiser.deadline().is_none_or(|due| due > now.mono) {
+            return Ok(());
+        }
+        let mut raiser = self.raiser.clone();
+        let raised = raiser.tick(now.mono, &self.replica, view, |ix| self.sync.is_arriving(ix))?;
+        let mut dice = self.dice.clone();
+        let mut plan = Plan::new(&self.replica, view);
+        for conflict in &raised.own {
+            let answered = answer::batch_wins(&plan, conflict)
+                .and_then(|resolution| answer::resolve(&mut plan, now.wall, dice.bytes(), resolution));
+            if let Err(Stop::Fault(fault)) = answered {
+                return Err(fault);
+            }
+            // What is refused is refused for a reason that others do not have: they take their turns.
+        }
+        let effects = plan.finish();
+        self.raiser = raiser;
+        self.dice = dice;
+        self.apply(now, effects, out);
+        if !raised.conflicts.is_empty() {
+            out.push(Action::Resolve(raised.conflicts));
+        }
         Ok(())
     }
 
@@ -206,6 +238,10 @@ impl Core {
         let mut dice = self.dice.clone();
         let name = self.replica.name.clone();
         let means = Means { wall: now.wall, nonce: dice.bytes(), name: &name };
+        let resolver = match &command {
+            Command::Resolver { database, attached } => Some((database.clone(), *attached)),
+            _ => None,
+        };
         let mut plan = Plan::new(&self.replica, view);
         let outcome = match command::run(&mut plan, &means, command) {
             Ok(outcome) => outcome,
@@ -217,6 +253,9 @@ impl Core {
         };
         let effects = plan.finish();
         self.dice = dice;
+        if let Some((database, attached)) = resolver {
+            self.raiser.resolver(&self.replica, &database, attached, now.mono);
+        }
         self.apply(now, effects, out);
         if let Outcome::Written(parts) = &outcome {
             out.push(Action::Written { request, parts: parts.clone() });
@@ -298,7 +337,7 @@ impl Core {
         command::complete(&mut plan, group, now.wall)?;
         let effects = plan.finish();
         // What the sender has is noted first, so that it is not told of it.
-        self.apply_first(effects, out, |core, gained, out| {
+        self.apply_first(now.mono, effects, out, |core, gained, out| {
             core.step(now.mono, out, |sync, step| sync.received(link, &name, &received, step));
             core.gained(now.mono, gained, out);
         });
@@ -428,11 +467,12 @@ impl Core {
 
     /// Makes a planned change, and all that follows from it.
     fn apply(&mut self, now: Now, effects: Effects, out: &mut Outbox) {
-        self.apply_first(effects, out, |core, gained, out| core.gained(now.mono, gained, out));
+        self.apply_first(now.mono, effects, out, |core, gained, out| core.gained(now.mono, gained, out));
     }
 
     fn apply_first(
         &mut self,
+        now: Mono,
         mut effects: Effects,
         out: &mut Outbox,
         follow: impl FnOnce(&mut Self, &Gained, &mut Outbox),
@@ -441,6 +481,11 @@ impl Core {
             groups: effects.gains().map(|(ix, authors)| (ix, authors.collect())).collect(),
             sharing: effects.changes_sharing(),
         };
+        effects.split.iter().for_each(|ix| self.raiser.touched(*ix, now));
+        if gained.sharing {
+            // Membership and schemas say who resolves what.
+            gained.groups.iter().for_each(|(ix, _)| self.raiser.touched(*ix, now));
+        }
         let changes = core::mem::take(&mut effects.changes);
         let notices = core::mem::take(&mut effects.notices);
         if let Some(commit) = self.replica.apply(effects) {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::{Address, CommitSeq, DeviceId, LinkId, Name, PublicKey, RequestId, SyncgroupId, Version};
+use crate::resolve::conflict::Resolution;
 use crate::resolve::{Operation, Rule};
 use crate::syncgroup::{Invitation, Rights};
 use crate::time::Millis;
@@ -113,6 +114,19 @@ pub enum Command {
         /// Its rules, at most [`crate::limits::MAX_RULES`], each prefix once.
         rules: Vec<Rule>,
     },
+    /// Say whether the application's resolver is there, for all syncgroups of a database. While it is, conflicts
+    /// under [`Policy::AppResolves`](crate::Policy::AppResolves) are raised to it ([`crate::Action::Resolve`]);
+    /// those under [`Policy::Defer`](crate::Policy::Defer) once when it attaches. Attaching again raises all
+    /// that are open once more. Nothing of it survives a restart: a resolver attaches again.
+    Resolver {
+        /// The database.
+        database: Name,
+        /// Whether it is there.
+        attached: bool,
+    },
+    /// Answer a conflict (S-17): one that was raised, or one that was found by [`crate::read::conflict`]. No
+    /// resolver need be attached.
+    Resolve(Resolution),
     /// Make an invitation: whoever holds it may join.
     Invite {
         /// The syncgroup, of which this device must be an admin.

@@ -56,6 +56,7 @@ pub(crate) const SUMMARY: Context = Context(0x1a);
 pub(crate) const BODY: Context = Context(0x1b);
 pub(crate) const BATCH_PART: Context = Context(0x1c);
 pub(crate) const DICE: Context = Context(0x1d);
+pub(crate) const HEADS: Context = Context(0x20);
 pub(crate) const MERGING_ROW: Context = Context(0x1e);
 pub(crate) const LIVE_OPERATION: Context = Context(0x1f);
 /// Leaves and inner nodes of log trees keep the prefixes of RFC 9162.

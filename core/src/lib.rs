@@ -132,6 +132,9 @@ pub use crate::id::{
 };
 pub use crate::limits::Limits;
 pub use crate::replica::BootError;
+pub use crate::resolve::conflict::{
+    Ancestor, Answer, Choice, Conflict, ConflictHead, ConflictedRow, NoAnswer, Resolution,
+};
 pub use crate::resolve::{Elements, Fields, Merge, MergeFunction, Operation, Policy, Rule, counter};
 pub use crate::status::{Knowledge, Status};
 pub use crate::store::Fault;

@@ -17,6 +17,8 @@ pub const MAX_GENERATION: usize = 4 << 20;
 pub const MAX_DEPENDENCIES: usize = 1024;
 /// Parents that a record names: heads of one row.
 pub const MAX_PARENTS: usize = 1024;
+/// Rows of one conflict that are told together.
+pub const MAX_CONFLICT_ROWS: usize = 1024;
 /// Rules of one collection's schema.
 pub const MAX_RULES: usize = 256;
 /// Syncgroups that one batch touches.

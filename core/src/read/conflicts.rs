@@ -1,14 +1,30 @@
-//! Conflicts that are open (S-19).
+//! Conflicts that are open (S-17, S-19).
 
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::names::Names;
-use super::{Collection, Head, prefix_end, state};
+use super::names::{Names, RowVersions};
+use super::{Collection, Head, collections, prefix_end, state};
+use crate::event::RowRef;
+use crate::hash::Tag;
+use crate::id::{CollectionId, Generation, Version};
+use crate::limits;
+use crate::log::generation::{BatchPart, Encoded};
+use crate::log::record::{Content, Record};
+use crate::object::history::{self, Place, Versions};
+use crate::object::{RowHead, RowState};
+use crate::replica::stored::{Stored, corrupt};
 use crate::resolve::Policy;
-use crate::store::{Fault, Scan, Table, View, key};
+use crate::resolve::conflict::{Ancestor, Conflict, ConflictHead, ConflictedRow};
+use crate::store::key::{self, GroupIx};
+use crate::store::{Fault, Scan, Table, View};
+use crate::wire::codec::DecodeError;
+
+/// How many versions are read to find what the heads of a row have in common.
+const MOST_READ: usize = 1_000;
 
 /// A row in conflict.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,23 +50,204 @@ pub fn conflicts(
 ) -> Result<Vec<ConflictRow>, Fault> {
     let start = key::row(collection.index, &collection.id, from);
     let end = prefix_end(&key::collection(collection.index, &collection.id));
-    let mut keys = Vec::new();
-    view.scan(&Scan::range(Table::Conflict, &start, end.as_deref()), &mut |key, _| {
-        keys.push(Bytes::copy_from_slice(key.get(key::ROW_PREFIX..).unwrap_or_default()));
-        ControlFlow::Continue(())
-    })?;
     let mut names = Names::new(view, collection);
     let mut found = Vec::new();
-    for key in keys {
-        if found.len() == limit {
-            break;
+    let mut result = Ok(());
+    view.scan(&Scan::range(Table::Conflict, &start, end.as_deref()), &mut |key, _| {
+        let key = Bytes::copy_from_slice(key.get(key::ROW_PREFIX..).unwrap_or_default());
+        match in_conflict(&mut names, key) {
+            Ok(row) => found.extend(row),
+            Err(fault) => result = Err(fault),
         }
-        let policy = names.policy(&key)?;
-        let state = state(view, collection, &key)?;
-        if state.in_conflict(&policy) {
-            let heads = state.heads.iter().map(|head| names.head(head)).collect::<Result<_, _>>()?;
-            found.push(ConflictRow { key, policy, heads });
+        if found.len() < limit && result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    result.map(|()| found)
+}
+
+fn in_conflict(names: &mut Names<'_>, key: Bytes) -> Result<Option<ConflictRow>, Fault> {
+    let policy = names.policy(&key)?;
+    let state = state(names.view, names.collection, &key)?;
+    if !state.in_conflict(&policy) {
+        return Ok(None);
+    }
+    let heads = state.heads.iter().map(|head| names.head(head)).collect::<Result<_, _>>()?;
+    Ok(Some(ConflictRow { key, policy, heads }))
+}
+
+/// The conflict that a row is in, with all rows that belong to it. If it is in none, the row alone, or with what
+/// its batches wrote.
+///
+/// # Errors
+/// [`Fault`] if the store cannot say.
+pub fn conflict(view: &dyn View, collection: &Collection, key: &[u8]) -> Result<Conflict, Fault> {
+    Gathering::new(view, collections(view)?)?.gather(collection.index, collection.id, key)
+}
+
+/// A row by local numbers.
+type RowPlace = (GroupIx, CollectionId, Bytes);
+
+/// Gathers the rows of a conflict, from batch to batch.
+struct Gathering<'v> {
+    view: &'v dyn View,
+    collections: Vec<Collection>,
+    authors: crate::replica::authors::Authors,
+    /// Batches whose rows are known.
+    batches: BTreeSet<(GroupIx, Place)>,
+    todo: VecDeque<RowPlace>,
+    rows: BTreeMap<RowPlace, ConflictedRow>,
+}
+
+impl<'v> Gathering<'v> {
+    fn new(view: &'v dyn View, collections: Vec<Collection>) -> Result<Self, Fault> {
+        let authors = crate::replica::load::load_authors(view)?;
+        let (batches, todo, rows) = (BTreeSet::new(), VecDeque::new(), BTreeMap::new());
+        Ok(Self { view, collections, authors, batches, todo, rows })
+    }
+
+    fn gather(mut self, group: GroupIx, collection: CollectionId, key: &[u8]) -> Result<Conflict, Fault> {
+        self.todo.push_back((group, collection, Bytes::copy_from_slice(key)));
+        while let Some(place) = self.todo.pop_front() {
+            if self.rows.len() >= limits::MAX_CONFLICT_ROWS {
+                break;
+            }
+            if !self.rows.contains_key(&place) {
+                self.add(&place)?;
+            }
+        }
+        let is_whole = self.todo.is_empty();
+        let mut rows: Vec<_> = self.rows.into_values().collect();
+        rows.sort_by(|a, b| a.row.cmp(&b.row));
+        Ok(Conflict { rows, is_whole })
+    }
+
+    fn add(&mut self, place: &RowPlace) -> Result<(), Fault> {
+        let (group, id, key) = place;
+        let found = self.collections.iter().find(|c| c.index == *group && c.id == *id);
+        let Some(collection) = found.cloned() else { return Ok(()) };
+        let state = state(self.view, &collection, key)?;
+        let policy = Names::new(self.view, &collection).policy(key)?;
+        let in_conflict = state.in_conflict(&policy);
+        let mut heads = Vec::with_capacity(state.heads.len());
+        for head in &state.heads {
+            let encoded = self.generation(*group, (head.author, head.generation))?;
+            let batch = encoded.as_ref().and_then(|encoded| Some(encoded.header.batch.as_ref()?.id));
+            heads.push(ConflictHead {
+                version: self.version(head)?,
+                stamp: head.stamp,
+                value: head.value().cloned(),
+                batch,
+            });
+        }
+        let ancestor = if in_conflict { self.ancestor(&collection, key, &state)? } else { None };
+        let Collection { database, syncgroup, name, .. } = collection;
+        let row = RowRef { syncgroup, collection: name, key: key.clone() };
+        let row = ConflictedRow { row, database, policy, in_conflict, heads, ancestor };
+        let ties = row.needs_answer() || self.rows.is_empty();
+        self.rows.insert(place.clone(), row);
+        if ties {
+            for head in &state.heads {
+                self.batch(place.0, (head.author, head.generation))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn version(&self, head: &RowHead) -> Result<Version, Fault> {
+        let wrong = || corrupt(Table::Author, DecodeError { what: "an author" });
+        let author = self.authors.get(head.author).ok_or_else(wrong)?;
+        Ok(Version { author, generation: head.generation })
+    }
+
+    fn ancestor(
+        &self,
+        collection: &Collection,
+        key: &Bytes,
+        state: &RowState,
+    ) -> Result<Option<Ancestor>, Fault> {
+        let versions = RowVersions::new(self.view, collection, key)?;
+        let heads: Vec<Place> = state.heads.iter().map(|head| (head.author, head.generation)).collect();
+        let found = history::common_ancestor(&versions, &heads, MOST_READ)?;
+        let Some((place, node)) = found else { return Ok(None) };
+        let version = Version { author: versions.author(place.0)?, generation: place.1 };
+        let value = if let Content::Put(value) = node.record.content { Some(value) } else { None };
+        Ok(Some(Ancestor { version, value }))
+    }
+
+    /// Adds the rows that a batch wrote and of which its versions are heads still.
+    fn batch(&mut self, group: GroupIx, place: Place) -> Result<(), Fault> {
+        if !self.batches.insert((group, place)) {
+            return Ok(());
+        }
+        let Some(encoded) = self.generation(group, place)? else { return Ok(()) };
+        let Some(author) = self.authors.get(place.0) else { return Ok(()) };
+        let wrong = |error| corrupt(Table::Log, error);
+        for record in encoded.records(&author).map_err(wrong)? {
+            let Record::Row(record) = record else { continue };
+            let row_key = key::row(group, &record.collection, &record.key);
+            let Some(bytes) = self.view.get(Table::Row, &row_key)? else { continue };
+            let state = RowState::from_bytes(bytes).map_err(|error| corrupt(Table::Row, error))?;
+            if state.heads.iter().any(|head| (head.author, head.generation) == place) {
+                self.todo.push_back((group, record.collection, record.key));
+            }
+        }
+        if let Some(part) = &encoded.header.batch {
+            for other in self.parts(group, place, part, &encoded)? {
+                self.batch(other.0, other.1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The other parts of a batch that are here.
+    fn parts(
+        &self,
+        group: GroupIx,
+        place: Place,
+        part: &BatchPart,
+        encoded: &Encoded,
+    ) -> Result<Vec<(GroupIx, Place)>, Fault> {
+        let mut others: BTreeMap<Tag, GroupIx> = BTreeMap::new();
+        for collection in self.collections.iter().filter(|collection| collection.index != group) {
+            others.insert(BatchPart::tag(&part.id, &collection.syncgroup), collection.index);
+        }
+        let mut found = Vec::new();
+        for other in part.others.iter().filter_map(|tag| others.get(tag)) {
+            // All parts of a batch have the same stamp, and an author's stamps grow.
+            let (mut low, mut high) = (1, last(self.view, *other, place.0)?);
+            while low <= high {
+                let middle = low + (high - low) / 2;
+                let Some(there) = self.generation(*other, (place.0, middle))? else { break };
+                match there.header.stamp.cmp(&encoded.header.stamp) {
+                    core::cmp::Ordering::Less => low = middle + 1,
+                    core::cmp::Ordering::Greater => high = middle - 1,
+                    core::cmp::Ordering::Equal => {
+                        if there.header.batch.is_some_and(|there| there.id == part.id) {
+                            found.push((*other, (place.0, middle)));
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn generation(&self, group: GroupIx, (author, generation): Place) -> Result<Option<Encoded>, Fault> {
+        match self.view.get(Table::Log, &key::log(group, author, generation))? {
+            None => Ok(None),
+            Some(bytes) => Stored::from_bytes(bytes, generation)?.encoded().map(Some),
         }
     }
-    Ok(found)
+}
+
+/// The last generation of an author that is held.
+fn last(view: &dyn View, group: GroupIx, author: u32) -> Result<Generation, Fault> {
+    let (from, to) = (key::log(group, author, 0), key::log(group, author, Generation::MAX));
+    let mut last = 0;
+    let scan = Scan::range(Table::Log, &from, Some(&to)).reversed().limit(1);
+    view.scan(&scan, &mut |key, _| {
+        last = key.last_chunk().map_or(0, |generation| Generation::from_be_bytes(*generation));
+        ControlFlow::Break(())
+    })?;
+    Ok(last)
 }

@@ -8,6 +8,7 @@ pub(crate) mod plan;
 mod rows;
 pub(crate) mod stored;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -19,6 +20,7 @@ use crate::crypto::Keys;
 use crate::id::{Author, CommitSeq, Incarnation, Name, SyncgroupId};
 use crate::limits::Limits;
 use crate::resolve::MergeFunction;
+use crate::resolve::conflict::NoAnswer;
 use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
@@ -92,6 +94,12 @@ pub(crate) enum Stop {
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Stop::Fault(fault)
+    }
+}
+
+impl From<NoAnswer> for Stop {
+    fn from(reason: NoAnswer) -> Self {
+        Stop::Refused(Refusal::NoAnswer(Box::new(reason)))
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Whoever writes a generation, and whoever receives one, comes through [`Plan::append`].
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -45,6 +45,8 @@ pub(crate) struct Plan<'a> {
     pub(super) changes: Vec<RowChange>,
     /// The same, as it is kept for those who watch.
     pub(super) news: Vec<ChangeEntry>,
+    /// Syncgroups of which rows have split or come together.
+    pub(super) split: BTreeSet<GroupIx>,
     stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
@@ -69,6 +71,7 @@ pub(crate) struct Effects {
     authors: Vec<Author>,
     drafts: BTreeMap<GroupIx, Draft>,
     pub(crate) changes: Vec<RowChange>,
+    pub(crate) split: BTreeSet<GroupIx>,
     stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
@@ -98,6 +101,7 @@ impl<'a> Plan<'a> {
             drafts: BTreeMap::new(),
             changes: Vec::new(),
             news: Vec::new(),
+            split: BTreeSet::new(),
             stamp: replica.stamp,
             pruned: replica.pruned,
             incarnation: None,
@@ -478,9 +482,9 @@ impl<'a> Plan<'a> {
             }
             self.pruned = last;
         }
-        let Self { staged, authors, drafts, changes, stamp, pruned, incarnation, notices, .. } = self;
+        let Self { staged, authors, drafts, changes, split, stamp, pruned, incarnation, notices, .. } = self;
         let writes = staged.into_writes();
-        Effects { writes, authors, drafts, changes, stamp, pruned, incarnation, notices }
+        Effects { writes, authors, drafts, changes, split, stamp, pruned, incarnation, notices }
     }
 }
 

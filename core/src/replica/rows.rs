@@ -88,6 +88,9 @@ impl Plan<'_> {
             counted.iter().for_each(|hash| tip.visible.remove(hash));
             counts.iter().for_each(|hash| tip.visible.add(hash));
         }
+        if was_split || state.is_split() {
+            self.split.insert(group);
+        }
         match (was_split, state.is_split()) {
             (false, true) => self.staged.put(Table::Conflict, row_key.clone(), Bytes::new()),
             (true, false) => self.staged.remove(Table::Conflict, row_key.clone()),

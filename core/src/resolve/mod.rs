@@ -13,7 +13,10 @@
 //! | [`BatchWins`](Policy::BatchWins) | the same, until it is resolved | the core: the last batch wins as a whole |
 //! | [`Merge`](Policy::Merge) | what merging comes to, derived on every device | nobody need |
 
+pub(crate) mod answer;
+pub(crate) mod conflict;
 pub(crate) mod merge;
+pub(crate) mod raise;
 pub(crate) mod schema;
 
 use bytes::Bytes;

@@ -158,6 +158,11 @@ impl Sync {
         withdraw || !is_withdrawn
     }
 
+    /// Whether more of a syncgroup has been asked for and not come.
+    pub(crate) fn is_arriving(&self, ix: GroupIx) -> bool {
+        self.pulls.contains_key(&ix)
+    }
+
     /// The devices that links lead to.
     pub(crate) fn linked(&self) -> BTreeSet<DeviceId> {
         self.links.values().map(|link| link.device).collect()

@@ -54,6 +54,11 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         }
         Command::Join { database, invitation } => join(plan, means, database, invitation),
         Command::Leave { syncgroup } => leave(plan, means, &syncgroup),
+        // Noted where conflicts are raised: nothing is stored.
+        Command::Resolver { .. } => Ok(Outcome::ResolverNoted),
+        Command::Resolve(resolution) => {
+            crate::resolve::answer::resolve(plan, means.wall, means.nonce, resolution).map(Outcome::Written)
+        }
         Command::Write(batch) => {
             crate::batch::write(plan, means.wall, means.nonce, batch).map(Outcome::Written)
         }

@@ -9,7 +9,10 @@ use driftless::store::MemStore;
 use driftless::*;
 
 mod exchange;
+mod merging;
+mod resolving;
 mod rules;
+mod watching;
 
 /// A replica and the store that it runs on.
 struct Node {
@@ -20,6 +23,7 @@ struct Node {
     replies: BTreeMap<u64, Result<Outcome, Refusal>>,
     notices: Vec<Notice>,
     changed: Vec<RowChange>,
+    raised: Vec<Conflict>,
     advertised: bool,
     requests: u64,
     stopped: bool,
@@ -82,6 +86,7 @@ impl World {
                 replies: BTreeMap::new(),
                 notices: Vec::new(),
                 changed: Vec::new(),
+                raised: Vec::new(),
                 advertised: false,
                 requests: 0,
                 stopped: false,
@@ -138,6 +143,7 @@ impl World {
                     assert!(before.is_none(), "one reply for each command");
                 }
                 Action::Notice(notice) => self.nodes[at].notices.push(notice),
+                Action::Resolve(conflicts) => self.nodes[at].raised.extend(conflicts),
                 Action::Changed(changes) => self.nodes[at].changed.extend(changes),
                 Action::Advertise { on } => self.nodes[at].advertised = on,
                 Action::Disconnect { link, reason } => {
@@ -281,6 +287,21 @@ impl World {
 
     fn put(&mut self, at: usize, id: SyncgroupId, key: &str, value: &str) {
         let batch = LocalWrite::new().put(self.row(id, key), value.as_bytes().to_vec());
+        self.command(at, Command::Write(batch)).unwrap();
+    }
+
+    fn schema(&mut self, at: usize, id: SyncgroupId, rules: &[(&'static str, Policy)]) {
+        let rule = |(prefix, policy): &(&'static str, Policy)| Rule {
+            prefix: (*prefix).into(),
+            policy: policy.clone(),
+        };
+        let rules = rules.iter().map(rule).collect();
+        let command = Command::SetSchema { syncgroup: id, collection: name("notes"), rules };
+        assert!(matches!(self.command(at, command), Ok(Outcome::SchemaSet(_))));
+    }
+
+    fn operate(&mut self, at: usize, id: SyncgroupId, key: &str, operation: Operation) {
+        let batch = LocalWrite::new().operate(self.row(id, key), operation);
         self.command(at, Command::Write(batch)).unwrap();
     }
 

@@ -427,7 +427,11 @@ impl<'t> World<'t> {
 
     fn do_one(&mut self, replica: usize, action: Action) -> Checked {
         match action {
-            Action::Commit(_) | Action::Written { .. } | Action::Changed(_) | Action::Notice(_) => Ok(()),
+            Action::Commit(_)
+            | Action::Written { .. }
+            | Action::Changed(_)
+            | Action::Resolve(_)
+            | Action::Notice(_) => Ok(()),
             Action::Send { link, frame } => self.send(replica, link, frame),
             Action::Connect { device, addresses } => {
                 self.dial(replica, device, &addresses);

@@ -1,0 +1,179 @@
+//! Conflicts as an application sees them, and its answers (S-17).
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use super::Policy;
+use crate::event::RowRef;
+use crate::id::{Name, Version};
+use crate::time::Hlc;
+
+/// Rows in conflict that belong together: whoever answers one of them must see the others.
+///
+/// Two rows belong together if one batch wrote a head of each. All that do so, directly or through others, are
+/// one conflict; rows of the same batches that are in no conflict come along, for the application to change
+/// with the rest if it wants to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The rows, ordered by syncgroup, collection and key.
+    pub rows: Vec<ConflictedRow>,
+    /// Whether these are all rows that belong together; `false` if there are more than
+    /// [`crate::limits::MAX_CONFLICT_ROWS`]. The others are told once these are answered.
+    pub is_whole: bool,
+}
+
+impl Conflict {
+    /// The rows that an answer must decide.
+    pub fn open(&self) -> impl Iterator<Item = &ConflictedRow> {
+        self.rows.iter().filter(|row| row.needs_answer())
+    }
+
+    /// A row of the conflict.
+    pub fn row(&self, row: &RowRef) -> Option<&ConflictedRow> {
+        self.rows.iter().find(|known| known.row == *row)
+    }
+}
+
+/// A row of a conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConflictedRow {
+    /// Which row.
+    pub row: RowRef,
+    /// The database of its syncgroup on this device.
+    pub database: Name,
+    /// What its schema says.
+    pub policy: Policy,
+    /// Whether its heads disagree; otherwise it comes along because a batch of the conflict wrote it.
+    pub in_conflict: bool,
+    /// Its heads, the one that is shown first.
+    pub heads: Vec<ConflictHead>,
+    /// The nearest common ancestor of the heads, while it is held (S-15). No policy of the core depends on it.
+    pub ancestor: Option<Ancestor>,
+}
+
+impl ConflictedRow {
+    /// Whether an answer must decide this row.
+    pub fn needs_answer(&self) -> bool {
+        self.in_conflict && matches!(self.policy, Policy::AppResolves | Policy::Defer | Policy::BatchWins)
+    }
+}
+
+/// A version that stands against others. Its author tells the device that wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConflictHead {
+    /// Which version. Heads of several rows with the same version were written by one batch.
+    pub version: Version,
+    /// When it was written, by its author's clock.
+    pub stamp: Hlc,
+    /// Its value; `None` if it deleted the row.
+    pub value: Option<Bytes>,
+    /// The batch that wrote it, if that touched several syncgroups: the same in all of them.
+    pub batch: Option<[u8; 16]>,
+}
+
+/// What heads have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ancestor {
+    /// Which version.
+    pub version: Version,
+    /// Its value; `None` if it deleted the row.
+    pub value: Option<Bytes>,
+}
+
+/// An application's answer to a conflict: written as one batch, or refused as a whole.
+///
+/// ```
+/// use driftless::{Choice, Conflict, Resolution};
+///
+/// /// Keeps the longest text of each row.
+/// fn longest(conflict: &Conflict) -> Resolution {
+///     let mut resolution = Resolution::new();
+///     for row in conflict.open() {
+///         let longest = row.heads.iter().max_by_key(|head| head.value.as_ref().map(|v| v.len()));
+///         let choice = longest.map_or(Choice::Leave, |head| Choice::Pick(head.version));
+///         resolution = resolution.answer(row, choice);
+///     }
+///     resolution
+/// }
+/// # assert!(longest(&Conflict { rows: vec![], is_whole: true }).answers.is_empty());
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolution {
+    /// One for each row that needs it, and for any row that comes along.
+    pub answers: Vec<Answer>,
+}
+
+impl Resolution {
+    /// An answer that decides nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds what shall become of a row, as it was shown.
+    #[must_use]
+    pub fn answer(mut self, row: &ConflictedRow, choice: Choice) -> Self {
+        let heads = row.heads.iter().map(|head| head.version).collect();
+        self.answers.push(Answer { row: row.row.clone(), heads, choice });
+        self
+    }
+}
+
+/// What shall become of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Which row.
+    pub row: RowRef,
+    /// The heads that were shown, in any order. If the row has others by now, the answer is refused as stale.
+    pub heads: Vec<Version>,
+    /// What was chosen.
+    pub choice: Choice,
+}
+
+/// A choice for one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Choice {
+    /// The content of this head, be it a value or a deletion.
+    Pick(Version),
+    /// Another value.
+    Put(Bytes),
+    /// No row.
+    Delete,
+    /// The conflict stays open, or the row as it is.
+    Leave,
+}
+
+/// Why an answer is no answer to its conflict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoAnswer {
+    /// Rows have other heads by now: this is how things are. Answer that.
+    #[error("the rows have changed meanwhile; look at the conflict again")]
+    Stale(Conflict),
+    /// It decides nothing.
+    #[error("the answer names no row")]
+    Empty,
+    /// A row that is not a part of the conflict.
+    #[error("row {0} is no part of the conflict; answer it by itself")]
+    UnknownRow(RowRef),
+    /// A row that is a part of the conflict, and not of the answer.
+    #[error(
+        "row {0} is in the same conflict, and the answer says nothing of it; say \"leave\" to leave it open"
+    )]
+    MissingRow(RowRef),
+    /// A row twice.
+    #[error("row {0} is answered twice")]
+    Twice(RowRef),
+    /// The version that was picked is none of the row's heads.
+    #[error("version {1} is no head of row {0}")]
+    NoSuchHead(RowRef, Version),
+}
+
+impl fmt::Display for RowRef {
+    /// The collection and the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.collection, self.key.escape_ascii())
+    }
+}

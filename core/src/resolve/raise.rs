@@ -1,0 +1,286 @@
+//! Raising conflicts: when, and by whom first (S-17, S-18).
+//!
+//! ```text
+//!   a row splits ──► look (once nothing is on its way) ──► wait for one's turn ──► raised ──► answered
+//!                      ▲                                        │  ▲                │
+//!                      └── restart, a resolver attaches         └──┴── other heads ─┘
+//! ```
+//!
+//! Conflicts are looked for at the end of a round, so that what others have resolved already is not asked again.
+//! Then devices take turns: the members that may write, in an order that each conflict turns round by its
+//! heads, so that no clock decides and no device does all the work. Where resolutions meet all the same, they
+//! are a new conflict, and the turns get twice as long: as soon as a turn is longer than a resolution takes to
+//! arrive, whoever comes first is the only one. So a conflict among resolvers that always answer ends after
+//! at most about log2(delay / [`Timing::resolve`](crate::Timing::resolve)) rounds.
+//!
+//! Which conflicts are open stands in the store; what is kept here is only whose turn it is, and bounded.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Policy;
+use super::conflict::Conflict;
+use crate::hash::{self, Hash};
+use crate::id::{CollectionId, Name};
+use crate::object::RowState;
+use crate::read;
+use crate::replica::Replica;
+use crate::replica::load::entries;
+use crate::replica::stored::corrupt;
+use crate::store::key::{self, GroupIx};
+use crate::store::{Fault, Scan, Table, View};
+use crate::syncgroup::Rights;
+use crate::syncgroup::group::{Group, Stage};
+use crate::time::{Millis, Mono};
+use crate::wire::codec::DecodeError;
+
+/// Rows that wait for a turn or an answer, at most; further ones wait in the store.
+const MOST_WAITING: usize = 1_024;
+/// Conflicts that are raised and not answered, at most.
+const MOST_RAISED: usize = 64;
+/// Conflicts raised in one step, at most.
+const MOST_AT_ONCE: usize = 16;
+/// No device waits for more turns than this.
+const MOST_TURNS: u64 = 16;
+/// The turns double no more often than this.
+const MOST_DOUBLINGS: u32 = 12;
+
+/// A row whose conflict is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Waiting {
+    heads: Hash,
+    /// When it is this device's turn.
+    due: Mono,
+    /// How often resolutions have met.
+    rounds: u32,
+    raised: bool,
+}
+
+/// A look that is due.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    due: Mono,
+    /// Also at those that were left open.
+    deferred: bool,
+}
+
+/// Which conflicts are to be raised when.
+#[derive(Debug, Clone)]
+pub(crate) struct Raiser {
+    /// How long nothing must have come before it is looked.
+    settle: Millis,
+    turn: Millis,
+    /// The databases whose application resolves.
+    attached: BTreeSet<Name>,
+    looks: BTreeMap<GroupIx, Look>,
+    waiting: BTreeMap<Bytes, Waiting>,
+}
+
+/// What has come due.
+#[derive(Debug, Default)]
+pub(crate) struct Raised {
+    /// For the application.
+    pub(crate) conflicts: Vec<Conflict>,
+    /// For the core itself.
+    pub(crate) own: Vec<Conflict>,
+}
+
+impl Raiser {
+    /// After a boot every syncgroup is looked at once.
+    pub(crate) fn new(settle: Millis, turn: Millis, groups: impl Iterator<Item = GroupIx>) -> Self {
+        let look = Look { due: Mono(0), deferred: false };
+        let looks = groups.map(|ix| (ix, look)).collect();
+        Self { settle, turn, attached: BTreeSet::new(), looks, waiting: BTreeMap::new() }
+    }
+
+    /// A resolver has come, or gone.
+    pub(crate) fn resolver(&mut self, replica: &Replica, database: &Name, attached: bool, now: Mono) {
+        if attached {
+            self.attached.insert(database.clone());
+        } else {
+            self.attached.remove(database);
+        }
+        for (ix, group) in replica.groups.iter().filter(|(_, group)| group.record.database == *database) {
+            // What was raised before is raised again to the new one.
+            let all = key::number(*ix);
+            self.waiting.retain(|row, _| !row.starts_with(&all));
+            if attached && group.record.stage == Stage::Active {
+                self.looks.insert(*ix, Look { due: now, deferred: true });
+            }
+        }
+    }
+
+    /// Rows of a syncgroup have split, or come together.
+    pub(crate) fn touched(&mut self, ix: GroupIx, now: Mono) {
+        let due = now + self.settle;
+        self.looks.entry(ix).or_insert(Look { due, deferred: false });
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        let looks = self.looks.values().map(|look| look.due);
+        let is_full = self.is_full();
+        let turns = self.waiting.values().filter(|row| !row.raised && !is_full).map(|row| row.due);
+        looks.chain(turns).min()
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.values().filter(|row| row.raised).count() >= MOST_RAISED
+    }
+
+    /// Looks, and raises what is due. `is_arriving` says whether more of a syncgroup is on its way.
+    pub(crate) fn tick(
+        &mut self,
+        now: Mono,
+        replica: &Replica,
+        view: &dyn View,
+        is_arriving: impl Fn(GroupIx) -> bool,
+    ) -> Result<Raised, Fault> {
+        let due: Vec<_> =
+            self.looks.iter().filter(|(_, look)| look.due <= now).map(|(ix, l)| (*ix, *l)).collect();
+        for (ix, look) in due {
+            if is_arriving(ix) {
+                self.looks.insert(ix, Look { due: now + self.settle, ..look });
+                continue;
+            }
+            self.looks.remove(&ix);
+            if let Some(group) = replica.groups.get(&ix) {
+                self.look(now, replica, group, look.deferred, view)?;
+            }
+        }
+        self.raise(now, replica, view)
+    }
+
+    /// Finds the rows of a syncgroup that are to be resolved.
+    fn look(
+        &mut self,
+        now: Mono,
+        replica: &Replica,
+        group: &Group,
+        deferred: bool,
+        view: &dyn View,
+    ) -> Result<(), Fault> {
+        let all = key::number(group.ix);
+        let mut gone: BTreeSet<Bytes> =
+            self.waiting.keys().filter(|row| row.starts_with(&all)).cloned().collect();
+        let turn = Turns::of(replica, group);
+        let end = group.ix.checked_add(1).map(key::number);
+        if let Some(turn) = turn {
+            for (row_key, _) in entries(view, &Scan::range(Table::Conflict, &all, end.as_deref()))? {
+                let Some((collection, key)) = split(&row_key) else { continue };
+                let policy = group.metadata.schemas().policy(&collection, &key);
+                let is_attached = || self.attached.contains(&group.record.database);
+                let is_known = self.waiting.contains_key(&row_key);
+                let resolves = match policy {
+                    Policy::BatchWins => true,
+                    Policy::AppResolves => is_attached(),
+                    Policy::Defer => is_attached() && (deferred || is_known),
+                    _ => false,
+                };
+                if !resolves || (!is_known && self.waiting.len() >= MOST_WAITING) {
+                    continue;
+                }
+                gone.remove(&row_key);
+                let heads = heads_of(view, &row_key)?;
+                let known = self.waiting.get(&row_key);
+                if known.is_some_and(|row| row.heads == heads) {
+                    continue;
+                }
+                let rounds = known.map_or(0, |row| row.rounds + 1);
+                let wait = self.turn.0 << rounds.min(MOST_DOUBLINGS);
+                let due = now + Millis(wait.saturating_mul(turn.before(&heads)));
+                self.waiting.insert(row_key, Waiting { heads, due, rounds, raised: false });
+            }
+        }
+        self.waiting.retain(|row, _| !gone.contains(row));
+        Ok(())
+    }
+
+    /// Raises the conflicts whose turn has come.
+    fn raise(&mut self, now: Mono, replica: &Replica, view: &dyn View) -> Result<Raised, Fault> {
+        let mut raised = Raised::default();
+        let due = self.waiting.iter().filter(|(_, row)| !row.raised && row.due <= now);
+        let due: Vec<Bytes> = due.map(|(row, _)| row.clone()).collect();
+        let collections = if due.is_empty() { Vec::new() } else { read::collections(view)? };
+        for row_key in due {
+            if self.is_full() || raised.conflicts.len() + raised.own.len() >= MOST_AT_ONCE {
+                break;
+            }
+            if self.waiting.get(&row_key).is_none_or(|row| row.raised) {
+                continue; // It was raised with another one.
+            }
+            let Some((collection, key)) = split(&row_key) else { continue };
+            let ix = key::split_number(&row_key).map(|(ix, _)| ix);
+            let known = collections.iter().find(|known| Some(known.index) == ix && known.id == collection);
+            let conflict = known.map(|known| read::conflict(view, known, &key)).transpose()?;
+            let Some(conflict) = conflict.filter(|conflict| conflict.open().next().is_some()) else {
+                self.waiting.remove(&row_key);
+                continue;
+            };
+            for row in conflict.open() {
+                let Some(group) = replica.group(&row.row.syncgroup) else { continue };
+                let name = key::row(group.ix, &CollectionId::of(&row.row.collection), &row.row.key);
+                if let Some(waiting) = self.waiting.get_mut(&name) {
+                    waiting.raised = true;
+                }
+            }
+            if conflict.open().all(|row| row.policy == Policy::BatchWins) {
+                raised.own.push(conflict);
+            } else {
+                raised.conflicts.push(conflict);
+            }
+        }
+        Ok(raised)
+    }
+}
+
+/// Whose turn it is: the members that may write, in the order of their names.
+struct Turns {
+    own: u64,
+    members: u64,
+}
+
+impl Turns {
+    /// `None` if this device may not write, so that it is never its turn.
+    fn of(replica: &Replica, group: &Group) -> Option<Self> {
+        if group.record.stage != Stage::Active {
+            return None;
+        }
+        let writers = group.metadata.joined().filter(|(_, rights)| *rights >= Rights::Write);
+        let (mut own, mut members) = (None, 0);
+        for (device, _) in writers {
+            if *device == replica.keys.device {
+                own = Some(members);
+            }
+            members += 1;
+        }
+        Some(Self { own: own?, members })
+    }
+
+    /// How many others come first for a conflict.
+    fn before(&self, heads: &Hash) -> u64 {
+        let first = u64::from_le_bytes(*heads.prefix::<8>()) % self.members;
+        ((self.own + self.members - first) % self.members).min(MOST_TURNS)
+    }
+}
+
+fn split(row_key: &Bytes) -> Option<(CollectionId, Bytes)> {
+    let (_, rest) = key::split_number(row_key)?;
+    let id = CollectionId(*rest.first_chunk()?);
+    Some((id, row_key.slice(key::ROW_PREFIX..)))
+}
+
+/// A hash of a row's heads: the same on every device, whatever their local numbers.
+fn heads_of(view: &dyn View, row_key: &Bytes) -> Result<Hash, Fault> {
+    let Some(bytes) = view.get(Table::Row, row_key)? else { return Ok(Hash::default()) };
+    let state = RowState::from_bytes(bytes).map_err(|error| corrupt(Table::Row, error))?;
+    let mut all = Vec::with_capacity(32 * state.heads.len());
+    for head in &state.heads {
+        let bytes = view.get(Table::Author, &key::number(head.author))?;
+        let missing = DecodeError { what: "an author" };
+        all.extend_from_slice(&bytes.ok_or_else(|| corrupt(Table::Author, missing))?);
+        all.extend_from_slice(&head.generation.to_le_bytes());
+    }
+    Ok(hash::derive(hash::HEADS, &[&all]))
+}

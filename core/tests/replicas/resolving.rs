@@ -1,0 +1,235 @@
+//! Conflicts that applications resolve (S-17, S-18).
+
+use super::*;
+
+/// Replicas under a policy, cut off from each other while `act` writes.
+fn split(count: usize, policy: Policy, act: impl FnOnce(&mut World, SyncgroupId)) -> (World, SyncgroupId) {
+    let (mut world, id) = World::together(count);
+    world.schema(0, id, &[("", policy)]);
+    world.run(60_000);
+    for at in 0..count {
+        for link in world.links_of(at) {
+            world.unlink(link);
+        }
+    }
+    act(&mut world, id);
+    for at in 1..count {
+        for other in 0..at {
+            world.link(other, at);
+        }
+    }
+    world.run(30_000);
+    (world, id)
+}
+
+fn attach(world: &mut World, at: usize) {
+    world.command(at, Command::Resolver { database: name("db"), attached: true }).unwrap();
+}
+
+fn batch(world: &World, id: SyncgroupId, rows: &[(&str, &'static str)]) -> Command {
+    let put = |batch: LocalWrite, (key, value): &(&str, &'static str)| batch.put(world.row(id, key), *value);
+    Command::Write(rows.iter().fold(LocalWrite::new(), put))
+}
+
+fn keys(conflict: &Conflict) -> Vec<String> {
+    conflict.rows.iter().map(|row| String::from_utf8(row.row.key.to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn a_conflict_is_raised_with_its_ancestor_and_closed_by_the_answer() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::AppResolves)]);
+    world.put(0, id, "k", "old");
+    world.run(60_000);
+    let link = world.links_of(0)[0];
+    world.unlink(link);
+    world.put(0, id, "k", "zero");
+    world.put(1, id, "k", "one");
+    attach(&mut world, 0);
+    world.link(0, 1);
+    world.run(60_000);
+    assert_eq!(world.nodes[1].raised, [], "nobody resolves there");
+    let conflict = world.nodes[0].raised.remove(0);
+    assert!(conflict.is_whole);
+    assert_eq!(keys(&conflict), ["k"]);
+    let row = &conflict.rows[0];
+    assert_eq!(row.heads.len(), 2);
+    assert_eq!(row.ancestor.as_ref().unwrap().value.as_deref(), Some(&b"old"[..]));
+    assert!(world.get(1, id, "k").unwrap().in_conflict);
+    let answer = Resolution::new().answer(row, Choice::Put("both".into()));
+    world.command(0, Command::Resolve(answer.clone())).unwrap();
+    world.run(60_000);
+    assert_eq!(world.text(1, id, "k").as_deref(), Some("both"));
+    assert!(!world.get(1, id, "k").unwrap().in_conflict);
+    world.assert_same(id);
+    assert_eq!(world.nodes[0].raised, [], "it is not asked again");
+    let stale = world.command(0, Command::Resolve(answer)).unwrap_err();
+    let Refusal::NoAnswer(reason) = stale else { panic!("{stale:?}") };
+    let NoAnswer::Stale(now) = *reason else { panic!("{reason:?}") };
+    assert_eq!(now.rows[0].heads.len(), 1, "the new state comes with the refusal");
+}
+
+#[test]
+fn rows_tied_by_batches_are_one_conflict_and_others_of_the_batch_come_along() {
+    let (mut world, _id) = split(3, Policy::AppResolves, |world, id| {
+        // a ties x and y, b ties y and z, and w comes along with b.
+        let (a, b) = (
+            batch(world, id, &[("x", "a"), ("y", "a")]),
+            batch(world, id, &[("y", "b"), ("z", "b"), ("w", "b")]),
+        );
+        world.command(0, a).unwrap();
+        world.command(1, b).unwrap();
+        world.put(2, id, "x", "c");
+        world.put(2, id, "z", "c");
+        world.put(2, id, "alone", "c");
+    });
+    attach(&mut world, 0);
+    world.run(60_000);
+    assert_eq!(world.nodes[0].raised.len(), 1);
+    let conflict = world.nodes[0].raised.remove(0);
+    assert_eq!(keys(&conflict), ["w", "x", "y", "z"]);
+    assert_eq!(conflict.open().count(), 3);
+    // An answer must decide all of them, and none that is not there.
+    let row = |key: &str| conflict.rows.iter().find(|row| row.row.key == key).unwrap();
+    let part = Resolution::new().answer(row("x"), Choice::Delete);
+    let refusal = |world: &mut World, answer| match world.command(0, Command::Resolve(answer)).unwrap_err() {
+        Refusal::NoAnswer(reason) => *reason,
+        other => panic!("{other:?}"),
+    };
+    let reason = refusal(&mut world, part.clone());
+    assert!(matches!(&reason, NoAnswer::MissingRow(row) if row.key == "y"), "{reason}");
+    let mut stranger = row("x").clone();
+    stranger.row.key = "alone".into();
+    let reason = refusal(&mut world, part.clone().answer(&stranger, Choice::Delete));
+    assert!(matches!(&reason, NoAnswer::UnknownRow(row) if row.key == "alone"), "{reason}");
+    let reason = refusal(&mut world, part.clone().answer(row("x"), Choice::Delete));
+    assert!(matches!(reason, NoAnswer::Twice(_)));
+    let elsewhere = row("x").heads[0].version;
+    let other = Version { generation: elsewhere.generation + 50, ..elsewhere };
+    let reason = refusal(&mut world, Resolution::new().answer(row("x"), Choice::Pick(other)));
+    assert!(matches!(reason, NoAnswer::NoSuchHead(..)));
+    assert!(matches!(refusal(&mut world, Resolution::new()), NoAnswer::Empty));
+    let pick = row("y").heads[1].version;
+    let whole = part.answer(row("y"), Choice::Pick(pick)).answer(row("z"), Choice::Leave);
+    world.command(0, Command::Resolve(whole.answer(row("w"), Choice::Put("w".into())))).unwrap();
+    world.run(60_000);
+    assert_eq!(world.text(2, _id, "x"), None);
+    assert_eq!(world.text(2, _id, "w").as_deref(), Some("w"));
+    assert!(world.get(2, _id, "z").unwrap().in_conflict, "left open");
+    world.assert_same(_id);
+}
+
+#[test]
+fn a_resolver_that_is_away_blocks_nothing_and_what_is_open_is_raised_again_after_a_restart() {
+    let (mut world, id) = split(2, Policy::AppResolves, |world, id| {
+        world.put(0, id, "k", "zero");
+        world.put(1, id, "k", "one");
+    });
+    world.put(0, id, "other", "value");
+    world.run(60_000);
+    assert_eq!(world.text(1, id, "other").as_deref(), Some("value"));
+    attach(&mut world, 0);
+    world.run(60_000);
+    assert_eq!(world.nodes[0].raised.len(), 1);
+    // It crashes before it answers.
+    let store = world.nodes[0].store.clone();
+    world.reboot(0, store, Continuity::Shown);
+    world.nodes[0].raised.clear();
+    attach(&mut world, 0);
+    world.run(60_000);
+    assert_eq!(world.nodes[0].raised.len(), 1, "raised again");
+}
+
+#[test]
+fn what_was_left_open_is_handed_to_a_resolver_that_appears_later() {
+    let (mut world, id) = split(2, Policy::Defer, |world, id| {
+        world.put(0, id, "k", "zero");
+        world.put(1, id, "k", "one");
+    });
+    world.run(60_000);
+    assert_eq!(world.heads(0, id, "k").len(), 2, "siblings can be read");
+    attach(&mut world, 0);
+    world.run(60_000);
+    assert_eq!(world.nodes[0].raised.len(), 1);
+}
+
+/// Resolvers that never agree, each with an answer of its own.
+fn answer_all(world: &mut World, rounds: usize) -> usize {
+    let mut answers = 0;
+    for _ in 0..rounds {
+        for at in 0..world.nodes.len() {
+            for conflict in std::mem::take(&mut world.nodes[at].raised) {
+                let mut resolution = Resolution::new();
+                for row in conflict.open() {
+                    resolution = resolution.answer(row, Choice::Put(format!("answer of {at}").into()));
+                }
+                answers += 1;
+                let _ = world.command(at, Command::Resolve(resolution));
+            }
+        }
+        world.run(1_000);
+    }
+    answers
+}
+
+#[test]
+fn stubborn_resolvers_on_every_device_end() {
+    let (mut world, id) = split(4, Policy::AppResolves, |world, id| {
+        for at in 0..4 {
+            world.put(at, id, "k", &format!("value of {at}"));
+        }
+    });
+    for at in 0..4 {
+        attach(&mut world, at);
+    }
+    let answers = answer_all(&mut world, 120);
+    assert!(!world.get(0, id, "k").unwrap().in_conflict);
+    assert!(answers <= 2, "{answers} answers: they take turns");
+    world.assert_same(id);
+}
+
+#[test]
+fn two_resolutions_that_meet_are_resolved_in_turn() {
+    let (mut world, id) = split(2, Policy::AppResolves, |world, id| {
+        world.put(0, id, "k", "zero");
+        world.put(1, id, "k", "one");
+    });
+    // Both hold both heads, are cut off, and answer differently.
+    for link in world.links_of(0) {
+        world.unlink(link);
+    }
+    for at in 0..2 {
+        attach(&mut world, at);
+    }
+    world.run(60_000);
+    answer_all(&mut world, 1);
+    world.link(0, 1);
+    world.run(5_000);
+    answer_all(&mut world, 120);
+    assert!(!world.get(0, id, "k").unwrap().in_conflict);
+    world.assert_same(id);
+}
+
+#[test]
+fn batches_win_or_lose_as_a_whole() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    let both = batch(&world, id, &[("from", "10"), ("to", "0"), ("note", "")]);
+    world.command(0, both).unwrap();
+    world.run(60_000);
+    let link = world.links_of(0)[0];
+    world.unlink(link);
+    let first = batch(&world, id, &[("from", "7"), ("to", "3"), ("note", "three")]);
+    world.command(0, first).unwrap();
+    world.run(10);
+    let second = batch(&world, id, &[("from", "5"), ("other", "5")]);
+    world.command(1, second).unwrap();
+    world.link(0, 1);
+    world.run(60_000);
+    let rows = world.rows(0, id);
+    let row = |key: &str, value: &str| (key.to_string(), value.to_string());
+    // Not 3 for "to": that batch has lost, and what it wrote alone goes back.
+    assert_eq!(rows, [row("from", "5"), row("note", ""), row("other", "5"), row("to", "0")]);
+    assert!(!world.get(1, id, "from").unwrap().in_conflict);
+    world.assert_same(id);
+}
