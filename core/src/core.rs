@@ -481,7 +481,12 @@ impl Core {
             groups: effects.gains().map(|(ix, authors)| (ix, authors.collect())).collect(),
             sharing: effects.changes_sharing(),
         };
-        effects.split.iter().for_each(|ix| self.raiser.touched(*ix, now));
+        for (ix, closed) in &effects.split {
+            match closed {
+                Some(row) => self.raiser.closed(row, now),
+                None => self.raiser.touched(*ix, now),
+            }
+        }
         if gained.sharing {
             // Membership and schemas say who resolves what.
             gained.groups.iter().for_each(|(ix, _)| self.raiser.touched(*ix, now));

@@ -41,27 +41,39 @@ pub(crate) trait Versions {
 struct Queue<'v, V: ?Sized, K> {
     versions: &'v V,
     waiting: BTreeMap<(Hlc, Version), (Place, Node, K)>,
+    /// The stamps of those that wait.
+    stamps: BTreeMap<Version, Hlc>,
+    /// How many versions may still be read.
+    reads: usize,
 }
 
 impl<'v, V: Versions + ?Sized, K> Queue<'v, V, K> {
-    fn new(versions: &'v V) -> Self {
-        Self { versions, waiting: BTreeMap::new() }
+    fn new(versions: &'v V, reads: usize) -> Self {
+        Self { versions, waiting: BTreeMap::new(), stamps: BTreeMap::new(), reads }
     }
 
-    /// Adds a version, or what another way to it has shown.
-    fn add(&mut self, place: Place, known: K, join: impl FnOnce(&mut K, K)) -> Result<(), Fault> {
+    /// Adds a version, or what another way to it has shown. `false` if no more may be read.
+    fn add(&mut self, place: Place, known: K, join: impl FnOnce(&mut K, K)) -> Result<bool, Fault> {
         let version = Version { author: self.versions.author(place.0)?, generation: place.1 };
-        let waiting = self.waiting.iter_mut().find(|((_, other), _)| *other == version);
-        if let Some((_, (.., before))) = waiting {
-            join(before, known);
-        } else if let Some(node) = self.versions.node(place)? {
+        if let Some(stamp) = self.stamps.get(&version) {
+            if let Some((.., before)) = self.waiting.get_mut(&(*stamp, version)) {
+                join(before, known);
+            }
+            return Ok(true);
+        }
+        let Some(left) = self.reads.checked_sub(1) else { return Ok(false) };
+        self.reads = left;
+        if let Some(node) = self.versions.node(place)? {
+            self.stamps.insert(version, node.stamp);
             self.waiting.insert((node.stamp, version), (place, node, known));
         }
-        Ok(())
+        Ok(true)
     }
 
     fn next(&mut self) -> Option<(Place, Node, K)> {
-        Some(self.waiting.pop_last()?.1)
+        let ((_, version), next) = self.waiting.pop_last()?;
+        self.stamps.remove(&version);
+        Some(next)
     }
 
     fn parents(&self, node: &Node) -> Result<Vec<Place>, Fault> {
@@ -87,7 +99,7 @@ pub(crate) struct Counting {
 /// Finds the bases and the live operations of a row from its heads. Costs what lies above the bases.
 pub(crate) fn counting<V: Versions + ?Sized>(versions: &V, heads: &[Place]) -> Result<Counting, Fault> {
     // What is known of a version: whether a put or a delete has it in its past.
-    let mut queue: Queue<'_, V, bool> = Queue::new(versions);
+    let mut queue: Queue<'_, V, bool> = Queue::new(versions, usize::MAX);
     let join = |before: &mut bool, covered| *before |= covered;
     for head in heads {
         queue.add(*head, false, join)?;
@@ -124,32 +136,37 @@ pub(crate) fn common_ancestor<V: Versions + ?Sized>(
     limit: usize,
 ) -> Result<Option<(Place, Node)>, Fault> {
     // What is known of a version: which heads have it in their past.
-    let mut queue: Queue<'_, V, Vec<bool>> = Queue::new(versions);
+    let mut queue: Queue<'_, V, Vec<bool>> = Queue::new(versions, limit);
     let join = |before: &mut Vec<bool>, more: Vec<bool>| {
         before.iter_mut().zip(more).for_each(|(before, more)| *before |= more);
     };
     for (at, head) in heads.iter().enumerate() {
-        queue.add(*head, (0..heads.len()).map(|other| other == at).collect(), join)?;
+        if !queue.add(*head, (0..heads.len()).map(|other| other == at).collect(), join)? {
+            return Ok(None);
+        }
     }
-    for _ in 0..limit {
-        let Some((place, node, reached)) = queue.next() else { break };
+    while let Some((place, node, reached)) = queue.next() {
         if reached.iter().all(|reached| *reached) {
             return Ok(Some((place, node)));
         }
         for parent in queue.parents(&node)? {
-            queue.add(parent, reached.clone(), join)?;
+            if !queue.add(parent, reached.clone(), join)? {
+                return Ok(None);
+            }
         }
     }
     Ok(None)
 }
 
-/// The versions of a row from its heads on, the last first, `limit` at most.
+/// The versions of a row from its heads on, the last first, `limit` at most. A version may have more parents than
+/// that: those that are not read for it are left out.
 pub(crate) fn versions<V: Versions + ?Sized>(
     versions: &V,
     heads: &[Place],
     limit: usize,
 ) -> Result<Vec<(Place, Node)>, Fault> {
-    let mut queue: Queue<'_, V, ()> = Queue::new(versions);
+    let mut queue: Queue<'_, V, ()> =
+        Queue::new(versions, limit.saturating_mul(2).saturating_add(heads.len()));
     for head in heads {
         queue.add(*head, (), |(), ()| ())?;
     }

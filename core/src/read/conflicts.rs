@@ -16,6 +16,8 @@ use crate::log::generation::{BatchPart, Encoded};
 use crate::log::record::{Content, Record};
 use crate::object::history::{self, Place, Versions};
 use crate::object::{RowHead, RowState};
+use crate::replica::authors::Authors;
+use crate::replica::load::load_authors;
 use crate::replica::stored::{Stored, corrupt};
 use crate::resolve::Policy;
 use crate::resolve::conflict::{Ancestor, Conflict, ConflictHead, ConflictedRow};
@@ -80,52 +82,61 @@ fn in_conflict(names: &mut Names<'_>, key: Bytes) -> Result<Option<ConflictRow>,
 /// # Errors
 /// [`Fault`] if the store cannot say.
 pub fn conflict(view: &dyn View, collection: &Collection, key: &[u8]) -> Result<Conflict, Fault> {
-    Gathering::new(view, collections(view)?)?.gather(collection.index, collection.id, key)
+    Gathering::new(view, &collections(view)?)?.gather(collection, key)
 }
 
 /// A row by local numbers.
 type RowPlace = (GroupIx, CollectionId, Bytes);
 
-/// Gathers the rows of a conflict, from batch to batch.
-struct Gathering<'v> {
+/// Gathers the rows of conflicts, in one view.
+pub(crate) struct Gathering<'v> {
     view: &'v dyn View,
-    collections: Vec<Collection>,
-    authors: crate::replica::authors::Authors,
+    collections: &'v [Collection],
+    authors: Authors,
+}
+
+impl<'v> Gathering<'v> {
+    pub(crate) fn new(view: &'v dyn View, collections: &'v [Collection]) -> Result<Self, Fault> {
+        Ok(Self { view, collections, authors: load_authors(view)? })
+    }
+
+    /// Gathers the conflict of a row.
+    pub(crate) fn gather(&self, collection: &Collection, key: &[u8]) -> Result<Conflict, Fault> {
+        let mut gathered =
+            Gathered { from: self, batches: BTreeSet::new(), todo: VecDeque::new(), rows: BTreeMap::new() };
+        gathered.todo.push_back((collection.index, collection.id, Bytes::copy_from_slice(key)));
+        while let Some(place) = gathered.todo.pop_front() {
+            if gathered.rows.len() >= limits::MAX_CONFLICT_ROWS {
+                gathered.todo.push_front(place);
+                break;
+            }
+            if !gathered.rows.contains_key(&place) {
+                gathered.add(&place)?;
+            }
+        }
+        let is_whole = gathered.todo.iter().all(|place| gathered.rows.contains_key(place));
+        let mut rows: Vec<_> = gathered.rows.into_values().collect();
+        rows.sort_by(|a, b| a.row.cmp(&b.row));
+        Ok(Conflict { rows, is_whole })
+    }
+}
+
+/// What belongs together so far, from batch to batch.
+struct Gathered<'g> {
+    from: &'g Gathering<'g>,
     /// Batches whose rows are known.
     batches: BTreeSet<(GroupIx, Place)>,
     todo: VecDeque<RowPlace>,
     rows: BTreeMap<RowPlace, ConflictedRow>,
 }
 
-impl<'v> Gathering<'v> {
-    fn new(view: &'v dyn View, collections: Vec<Collection>) -> Result<Self, Fault> {
-        let authors = crate::replica::load::load_authors(view)?;
-        let (batches, todo, rows) = (BTreeSet::new(), VecDeque::new(), BTreeMap::new());
-        Ok(Self { view, collections, authors, batches, todo, rows })
-    }
-
-    fn gather(mut self, group: GroupIx, collection: CollectionId, key: &[u8]) -> Result<Conflict, Fault> {
-        self.todo.push_back((group, collection, Bytes::copy_from_slice(key)));
-        while let Some(place) = self.todo.pop_front() {
-            if self.rows.len() >= limits::MAX_CONFLICT_ROWS {
-                break;
-            }
-            if !self.rows.contains_key(&place) {
-                self.add(&place)?;
-            }
-        }
-        let is_whole = self.todo.is_empty();
-        let mut rows: Vec<_> = self.rows.into_values().collect();
-        rows.sort_by(|a, b| a.row.cmp(&b.row));
-        Ok(Conflict { rows, is_whole })
-    }
-
+impl Gathered<'_> {
     fn add(&mut self, place: &RowPlace) -> Result<(), Fault> {
         let (group, id, key) = place;
-        let found = self.collections.iter().find(|c| c.index == *group && c.id == *id);
+        let found = self.from.collections.iter().find(|c| c.index == *group && c.id == *id);
         let Some(collection) = found.cloned() else { return Ok(()) };
-        let state = state(self.view, &collection, key)?;
-        let policy = Names::new(self.view, &collection).policy(key)?;
+        let state = state(self.from.view, &collection, key)?;
+        let policy = Names::new(self.from.view, &collection).policy(key)?;
         let in_conflict = state.in_conflict(&policy);
         let mut heads = Vec::with_capacity(state.heads.len());
         for head in &state.heads {
@@ -154,7 +165,7 @@ impl<'v> Gathering<'v> {
 
     fn version(&self, head: &RowHead) -> Result<Version, Fault> {
         let wrong = || corrupt(Table::Author, DecodeError { what: "an author" });
-        let author = self.authors.get(head.author).ok_or_else(wrong)?;
+        let author = self.from.authors.get(head.author).ok_or_else(wrong)?;
         Ok(Version { author, generation: head.generation })
     }
 
@@ -164,7 +175,8 @@ impl<'v> Gathering<'v> {
         key: &Bytes,
         state: &RowState,
     ) -> Result<Option<Ancestor>, Fault> {
-        let versions = RowVersions::new(self.view, collection, key)?;
+        let (view, authors) = (self.from.view, &self.from.authors);
+        let versions = RowVersions { view, collection, key, authors };
         let heads: Vec<Place> = state.heads.iter().map(|head| (head.author, head.generation)).collect();
         let found = history::common_ancestor(&versions, &heads, MOST_READ)?;
         let Some((place, node)) = found else { return Ok(None) };
@@ -179,12 +191,12 @@ impl<'v> Gathering<'v> {
             return Ok(());
         }
         let Some(encoded) = self.generation(group, place)? else { return Ok(()) };
-        let Some(author) = self.authors.get(place.0) else { return Ok(()) };
+        let Some(author) = self.from.authors.get(place.0) else { return Ok(()) };
         let wrong = |error| corrupt(Table::Log, error);
         for record in encoded.records(&author).map_err(wrong)? {
             let Record::Row(record) = record else { continue };
             let row_key = key::row(group, &record.collection, &record.key);
-            let Some(bytes) = self.view.get(Table::Row, &row_key)? else { continue };
+            let Some(bytes) = self.from.view.get(Table::Row, &row_key)? else { continue };
             let state = RowState::from_bytes(bytes).map_err(|error| corrupt(Table::Row, error))?;
             if state.heads.iter().any(|head| (head.author, head.generation) == place) {
                 self.todo.push_back((group, record.collection, record.key));
@@ -207,13 +219,13 @@ impl<'v> Gathering<'v> {
         encoded: &Encoded,
     ) -> Result<Vec<(GroupIx, Place)>, Fault> {
         let mut others: BTreeMap<Tag, GroupIx> = BTreeMap::new();
-        for collection in self.collections.iter().filter(|collection| collection.index != group) {
+        for collection in self.from.collections.iter().filter(|collection| collection.index != group) {
             others.insert(BatchPart::tag(&part.id, &collection.syncgroup), collection.index);
         }
         let mut found = Vec::new();
         for other in part.others.iter().filter_map(|tag| others.get(tag)) {
             // All parts of a batch have the same stamp, and an author's stamps grow.
-            let (mut low, mut high) = (1, last(self.view, *other, place.0)?);
+            let (mut low, mut high) = (1, last(self.from.view, *other, place.0)?);
             while low <= high {
                 let middle = low + (high - low) / 2;
                 let Some(there) = self.generation(*other, (place.0, middle))? else { break };
@@ -233,7 +245,7 @@ impl<'v> Gathering<'v> {
     }
 
     fn generation(&self, group: GroupIx, (author, generation): Place) -> Result<Option<Encoded>, Fault> {
-        match self.view.get(Table::Log, &key::log(group, author, generation))? {
+        match self.from.view.get(Table::Log, &key::log(group, author, generation))? {
             None => Ok(None),
             Some(bytes) => Stored::from_bytes(bytes, generation)?.encoded().map(Some),
         }

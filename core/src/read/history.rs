@@ -8,7 +8,8 @@ use super::names::RowVersions;
 use super::{Collection, state};
 use crate::id::Version;
 use crate::log::record::Content;
-use crate::object::history::{self, Node, Place};
+use crate::object::history::{self, Node, Place, Versions};
+use crate::replica::load::load_authors;
 use crate::resolve::Merge;
 use crate::store::{Fault, View};
 use crate::time::Hlc;
@@ -53,8 +54,9 @@ pub fn history(
     key: &[u8],
     limit: usize,
 ) -> Result<Vec<Entry>, Fault> {
-    let versions = RowVersions::new(view, collection, key)?;
-    let heads = places(view, collection, key)?;
+    let (key, authors) = (Bytes::copy_from_slice(key), load_authors(view)?);
+    let versions = RowVersions { view, collection, key: &key, authors: &authors };
+    let heads = places(view, collection, &key)?;
     let found = history::versions(&versions, &heads, limit)?;
     found.into_iter().map(|(place, node)| entry(&versions, &heads, place, node)).collect()
 }
@@ -71,8 +73,9 @@ pub fn common_ancestor(
     key: &[u8],
     limit: usize,
 ) -> Result<Option<Entry>, Fault> {
-    let versions = RowVersions::new(view, collection, key)?;
-    let heads = places(view, collection, key)?;
+    let (key, authors) = (Bytes::copy_from_slice(key), load_authors(view)?);
+    let versions = RowVersions { view, collection, key: &key, authors: &authors };
+    let heads = places(view, collection, &key)?;
     let found = history::common_ancestor(&versions, &heads, limit)?;
     found.map(|(place, node)| entry(&versions, &heads, place, node)).transpose()
 }
@@ -82,7 +85,6 @@ fn places(view: &dyn View, collection: &Collection, key: &[u8]) -> Result<Vec<Pl
 }
 
 fn entry(versions: &RowVersions<'_>, heads: &[Place], place: Place, node: Node) -> Result<Entry, Fault> {
-    use crate::object::history::Versions as _;
     let edited = match node.record.content {
         Content::Put(value) => Edited::Put(value),
         Content::Delete => Edited::Deleted,

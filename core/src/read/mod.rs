@@ -15,6 +15,7 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 pub use self::changes::{Changes, Marker, ParseMarkerError, Resumed, RowUpdate, Update, WatchEnd};
+pub(crate) use self::conflicts::Gathering;
 pub use self::conflicts::{ConflictRow, conflict, conflicts};
 pub use self::history::{Edited, Entry, common_ancestor, history};
 use self::names::Names;

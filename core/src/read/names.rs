@@ -10,6 +10,7 @@ use super::{Collection, Head, Row, schema};
 use crate::id::{Author, Version};
 use crate::object::history::{Node, Place, Versions};
 use crate::object::{HeadContent, RowHead, RowState};
+use crate::replica::authors::Authors;
 use crate::replica::stored::{Stored, corrupt};
 use crate::resolve::{Policy, Rule};
 use crate::store::key::{self, AuthorIx};
@@ -99,31 +100,24 @@ pub(super) fn author(view: &dyn View, ix: AuthorIx) -> Result<Author, Fault> {
 pub(super) struct RowVersions<'v> {
     pub(super) view: &'v dyn View,
     pub(super) collection: &'v Collection,
-    pub(super) key: Bytes,
+    pub(super) key: &'v Bytes,
     /// All authors of the store: a walk meets many of them.
-    pub(super) authors: Vec<Author>,
-}
-
-impl<'v> RowVersions<'v> {
-    pub(super) fn new(view: &'v dyn View, collection: &'v Collection, key: &[u8]) -> Result<Self, Fault> {
-        let authors = crate::replica::load::load_authors(view)?;
-        Ok(Self { view, collection, key: Bytes::copy_from_slice(key), authors: authors.all().to_vec() })
-    }
+    pub(super) authors: &'v Authors,
 }
 
 impl Versions for RowVersions<'_> {
     fn node(&self, place: Place) -> Result<Option<Node>, Fault> {
         let get = |table, key: &Bytes| self.view.get(table, key);
-        let name = (self.collection.id, &self.key);
+        let name = (self.collection.id, self.key);
         Stored::row(&get, self.collection.index, place.0, self.author(place.0)?, place.1, name)
     }
 
     fn author(&self, ix: AuthorIx) -> Result<Author, Fault> {
         let wrong = || corrupt(Table::Author, DecodeError { what: "an author" });
-        self.authors.get(ix as usize).copied().ok_or_else(wrong)
+        self.authors.get(ix).ok_or_else(wrong)
     }
 
     fn author_ix(&self, author: &Author) -> Result<Option<AuthorIx>, Fault> {
-        Ok(self.authors.iter().position(|known| known == author).map(|ix| ix as AuthorIx))
+        Ok(self.authors.find(author))
     }
 }

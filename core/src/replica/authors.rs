@@ -22,11 +22,6 @@ impl Authors {
         self.list.get(ix as usize).copied()
     }
 
-    /// All of them, each at its local number.
-    pub(crate) fn all(&self) -> &[Author] {
-        &self.list
-    }
-
     pub(super) fn push(&mut self, author: Author) {
         self.index.insert(author, self.list.len() as AuthorIx);
         self.list.push(author);

@@ -45,8 +45,8 @@ pub(crate) struct Plan<'a> {
     pub(super) changes: Vec<RowChange>,
     /// The same, as it is kept for those who watch.
     pub(super) news: Vec<ChangeEntry>,
-    /// Syncgroups of which rows have split or come together.
-    pub(super) split: BTreeSet<GroupIx>,
+    /// Syncgroups of which rows have split, and rows that have come together.
+    pub(super) split: BTreeSet<(GroupIx, Option<Bytes>)>,
     stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
@@ -71,7 +71,7 @@ pub(crate) struct Effects {
     authors: Vec<Author>,
     drafts: BTreeMap<GroupIx, Draft>,
     pub(crate) changes: Vec<RowChange>,
-    pub(crate) split: BTreeSet<GroupIx>,
+    pub(crate) split: BTreeSet<(GroupIx, Option<Bytes>)>,
     stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,

@@ -88,8 +88,10 @@ impl Plan<'_> {
             counted.iter().for_each(|hash| tip.visible.remove(hash));
             counts.iter().for_each(|hash| tip.visible.add(hash));
         }
-        if was_split || state.is_split() {
-            self.split.insert(group);
+        if state.is_split() {
+            self.split.insert((group, None));
+        } else if was_split {
+            self.split.insert((group, Some(row_key.clone())));
         }
         match (was_split, state.is_split()) {
             (false, true) => self.staged.put(Table::Conflict, row_key.clone(), Bytes::new()),

@@ -25,7 +25,7 @@ use super::conflict::Conflict;
 use crate::hash::{self, Hash};
 use crate::id::{CollectionId, Name};
 use crate::object::RowState;
-use crate::read;
+use crate::read::{self, Gathering};
 use crate::replica::Replica;
 use crate::replica::load::entries;
 use crate::replica::stored::corrupt;
@@ -76,6 +76,8 @@ pub(crate) struct Raiser {
     attached: BTreeSet<Name>,
     looks: BTreeMap<GroupIx, Look>,
     waiting: BTreeMap<Bytes, Waiting>,
+    /// Syncgroups that have more rows in conflict than may wait at a time.
+    more: BTreeMap<GroupIx, Look>,
 }
 
 /// What has come due.
@@ -92,7 +94,14 @@ impl Raiser {
     pub(crate) fn new(settle: Millis, turn: Millis, groups: impl Iterator<Item = GroupIx>) -> Self {
         let look = Look { due: Mono(0), deferred: false };
         let looks = groups.map(|ix| (ix, look)).collect();
-        Self { settle, turn, attached: BTreeSet::new(), looks, waiting: BTreeMap::new() }
+        Self {
+            settle,
+            turn,
+            attached: BTreeSet::new(),
+            looks,
+            waiting: BTreeMap::new(),
+            more: BTreeMap::new(),
+        }
     }
 
     /// A resolver has come, or gone.
@@ -116,6 +125,16 @@ impl Raiser {
     pub(crate) fn touched(&mut self, ix: GroupIx, now: Mono) {
         let due = now + self.settle;
         self.looks.entry(ix).or_insert(Look { due, deferred: false });
+    }
+
+    /// A row has come together. That makes room for others.
+    pub(crate) fn closed(&mut self, row: &Bytes, now: Mono) {
+        self.waiting.remove(row);
+        if self.waiting.len() < MOST_WAITING / 2 {
+            for (ix, look) in core::mem::take(&mut self.more) {
+                self.looks.insert(ix, Look { due: now, ..look });
+            }
+        }
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
@@ -178,7 +197,11 @@ impl Raiser {
                     Policy::Defer => is_attached() && (deferred || is_known),
                     _ => false,
                 };
-                if !resolves || (!is_known && self.waiting.len() >= MOST_WAITING) {
+                if !resolves {
+                    continue;
+                }
+                if !is_known && self.waiting.len() >= MOST_WAITING {
+                    self.more.insert(group.ix, Look { due: now, deferred });
                     continue;
                 }
                 gone.remove(&row_key);
@@ -202,7 +225,11 @@ impl Raiser {
         let mut raised = Raised::default();
         let due = self.waiting.iter().filter(|(_, row)| !row.raised && row.due <= now);
         let due: Vec<Bytes> = due.map(|(row, _)| row.clone()).collect();
-        let collections = if due.is_empty() { Vec::new() } else { read::collections(view)? };
+        if due.is_empty() {
+            return Ok(raised);
+        }
+        let collections = read::collections(view)?;
+        let gathering = Gathering::new(view, &collections)?;
         for row_key in due {
             if self.is_full() || raised.conflicts.len() + raised.own.len() >= MOST_AT_ONCE {
                 break;
@@ -213,7 +240,7 @@ impl Raiser {
             let Some((collection, key)) = split(&row_key) else { continue };
             let ix = key::split_number(&row_key).map(|(ix, _)| ix);
             let known = collections.iter().find(|known| Some(known.index) == ix && known.id == collection);
-            let conflict = known.map(|known| read::conflict(view, known, &key)).transpose()?;
+            let conflict = known.map(|known| gathering.gather(known, &key)).transpose()?;
             let Some(conflict) = conflict.filter(|conflict| conflict.open().next().is_some()) else {
                 self.waiting.remove(&row_key);
                 continue;
