@@ -15,7 +15,8 @@
 //!
 //! Writes on different devices that did not know of each other are **concurrent**; every device then shows the
 //! same one of them, the last by a hybrid clock, and keeps the others as further **heads** of the row until
-//! the next write closes the conflict.
+//! the next write closes the conflict. That is the usual [`Policy`]; a collection's **schema** can name others
+//! for rows whose keys start with a prefix: to be resolved by the application, or merged from **operations**.
 //!
 //! # Running it
 //!
@@ -80,10 +81,16 @@
 //! - **S-9, S-10** nothing is shown to a peer, or called safe, before it is durable; after a crash there is a
 //!   prefix of what was committed;
 //! - **S-11 … S-14** heads and shown rows depend on the *set* of generations held, not on their order;
+//! - **S-4, S-5** a batch is written whole or not at all, if what it requires still holds;
+//! - **S-15** a row's history is in the log, and its walks are the same everywhere;
+//! - **S-16 … S-19** conflicts are settled by policy: by the last, by the application, by the core, or by merging
+//!   operations; a conflict among resolvers that answer ends;
+//! - **S-20** metadata merges without an ancestor: each fact is named by its version;
 //! - **S-21 … S-26** exchange is pull with push as a hint; every run of generations is proven to be its
 //!   author's; whatever breaks off continues from what is held;
 //! - **S-29** no effect without its causes;
 //! - **S-34** a generation is judged by the grants in its own causal past, so alike everywhere;
+//! - **S-52** a watch delivers every change, batch by batch, and resumes where it stopped;
 //! - **S-53** everything that a peer can cause to grow has a bound.
 #![no_std]
 #![forbid(unsafe_code)]
