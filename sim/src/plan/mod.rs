@@ -7,7 +7,27 @@
 //!
 //! Replicas are named by number, syncgroups, collections and keys by small labels: `g0/c1/k3` is key 3 of
 //! collection 1 of syncgroup 0. Times are milliseconds of virtual time since the start of the run.
+//!
+//! # As text
+//!
+//! ```text
+//! # A story, for people.
+//! {"plan":1,"seed":7,"setup":{"replicas":2,"safety_ms":20000,"network":{"loss_ppm":50000}}}
+//! {"at":100,"do":"create","replica":0,"group":0,"database":0,"collections":1}
+//! {"at":2000,"do":"write","replica":0,"text":1,"changes":["g0/c0/k1=40"]}
+//! ```
+//!
+//! The first line is the header, every other line a step. What the setup does not say is calm: see
+//! [`Setup::default`]. So that kept plans outlive changes of the code:
+//!
+//! * A new field of the setup has a default that changes nothing, and the defaults that there are stay.
+//! * A new kind of step changes nothing for plans without it; a new field of a step has a default.
+//! * Whoever takes a field or a kind of step away, or changes its meaning, raises the version of the format:
+//!   then older plans are refused, instead of meaning something else without a word.
+//! * What a plan leaves to chance is drawn for each replica, link and frame from a stream of its own, so that
+//!   a change in one place does not change what chance does in another. A shrunk plan leaves it little.
 
+mod calm;
 mod draw;
 mod swarm;
 mod text;
@@ -28,8 +48,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
-/// The surroundings of a run.
+/// The surroundings of a run. What a kept plan does not say is as in [`Setup::default`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Setup {
     /// How many replicas there are.
     pub replicas: usize,
@@ -65,6 +86,7 @@ pub enum Signatures {
 
 /// The waits of `driftless::Timing`, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Waits {
     /// Before others are told of what came from elsewhere.
     pub relay: u64,
@@ -95,6 +117,7 @@ impl From<driftless::Timing> for Waits {
 
 /// What the links are like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct NetworkSetup {
     /// The shortest and the longest time on the way; each direction of each link draws its own within.
     pub latency_ms: (u64, u64),
@@ -120,6 +143,7 @@ pub struct NetworkSetup {
 
 /// What the disks are like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DiskSetup {
     /// The shortest and the longest time that a sync takes.
     pub sync_ms: (u64, u64),
