@@ -42,6 +42,7 @@
 
 mod coverage;
 mod dice;
+mod facts;
 mod keyed;
 pub mod model;
 mod oracle;
@@ -54,6 +55,7 @@ mod trace;
 pub mod world;
 
 pub use crate::coverage::{Coverage, Point};
+pub use crate::facts::{Facts, Happened, Remark};
 pub use crate::keyed::KeyedHash;
 pub use crate::oracle::{Oracle, Violation};
 pub use crate::plan::{Faults, Plan, Profile, Workload};

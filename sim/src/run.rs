@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::coverage::{Coverage, Point};
+use crate::facts::Facts;
 use crate::oracle::{Checked, Oracle, Violation};
 use crate::plan::{Plan, Setup, Step};
 use crate::trace::{Trace, TraceLine};
@@ -33,6 +34,8 @@ pub struct Options<'o> {
     pub invariants: &'o [(String, Box<Invariant<'o>>)],
     /// What is broken on purpose.
     pub sabotage: Option<Sabotage>,
+    /// Takes what became of the plan.
+    pub facts: Option<&'o mut Facts>,
 }
 
 impl fmt::Debug for Options<'_> {
@@ -131,8 +134,11 @@ impl fmt::Display for Failure {
 
 /// Executes a plan.
 pub fn execute<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
-    let Options { trace, until, invariants, sabotage } = options;
+    let Options { trace, until, invariants, sabotage, facts } = options;
     let mut world = World::new(plan, Trace::new(trace), sabotage);
+    if facts.is_some() {
+        world.take_notes();
+    }
     let mut agreed_after = 0;
     let result = phases(&mut world, plan, until, invariants, &mut agreed_after);
     let (frames, bytes) = world.traffic();
@@ -153,6 +159,9 @@ pub fn execute<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
     };
     let vacuous = vacuous(world.coverage(), &figures);
     let coverage = world.coverage().clone();
+    if let (Some(facts), Some(notes)) = (facts, world.notes()) {
+        *facts = notes;
+    }
     Outcome { seed: plan.seed, failure, vacuous, digest: Digest(world.digest()), figures, coverage }
 }
 

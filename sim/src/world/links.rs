@@ -178,6 +178,7 @@ impl World<'_> {
             ));
         }
         let Some(passage) = self.network.send(self.now, link, bytes) else { return Ok(()) };
+        self.note_frame(link, &frame, &passage);
         if passage.overdrawn {
             self.coverage.hit(Point::CreditOverdrawn);
         }

@@ -10,6 +10,7 @@
 
 mod clock;
 mod disk;
+mod facts;
 mod links;
 mod network;
 mod people;
@@ -31,6 +32,7 @@ pub use self::sabotage::Sabotage;
 pub use self::view::Device;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Concern, Dice};
+use crate::facts::Facts;
 use crate::oracle::{Checked, Oracle, Violation, Watch, WriteExpected};
 use crate::plan::{Act, Plan, Signatures};
 use crate::trace::Trace;
@@ -77,6 +79,8 @@ pub struct World<'t> {
     sabotage: Option<Sabotage>,
     /// Readers have looked at a replica since this was last asked.
     looked: bool,
+    /// What becomes of the plan, if somebody wants to know.
+    facts: Option<Facts>,
 }
 
 impl<'t> World<'t> {
@@ -98,6 +102,7 @@ impl<'t> World<'t> {
             healed: false,
             sabotage,
             looked: false,
+            facts: None,
         };
         if setup.signatures == Signatures::Ed25519 {
             world.coverage.hit(Point::RealSignatures);
@@ -161,7 +166,11 @@ impl<'t> World<'t> {
             Happening::Step(index) => {
                 self.step = index;
                 let plan = self.plan;
-                self.act(&plan.steps[index].act)
+                let (events, act) = (self.trace.events, &plan.steps[index].act);
+                let possible = self.possible(act);
+                self.act(act)?;
+                self.note_passed_over(index, possible, self.trace.events > events);
+                Ok(())
             }
             Happening::Tick { replica, boot } => {
                 let it = &mut self.replicas[replica];
@@ -218,6 +227,7 @@ impl<'t> World<'t> {
             }
             Happening::Wear { link } => {
                 if !self.healed {
+                    self.note_wear(link);
                     self.break_link(link);
                 }
                 Ok(())
@@ -344,6 +354,7 @@ impl<'t> World<'t> {
     ) -> Checked {
         for action in &actions {
             self.trace.action(self.now, replica, action);
+            self.note_action(replica, action);
             if let Action::Commit(commit) = action {
                 self.commit(replica, commit)?;
             }

@@ -23,6 +23,13 @@ pub(crate) struct People {
     waiting: Vec<(usize, u32, u8)>,
 }
 
+impl People {
+    /// The syncgroups that came about, by label.
+    pub(super) fn groups(&self) -> &std::collections::BTreeMap<u8, SyncgroupId> {
+        &self.groups
+    }
+}
+
 impl World<'_> {
     /// A step of people's.
     pub(super) fn person(&mut self, act: &Act) -> Checked {

@@ -8,6 +8,7 @@ use super::queue::Happening;
 use super::replica::End;
 use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
+use crate::facts::Happened;
 use crate::oracle::{Checked, Oracle, Violation};
 
 /// How long a process may take to stop, in milliseconds.
@@ -83,6 +84,7 @@ impl World<'_> {
         }
         self.trace
             .note(self.now, || format!("r{replica} dies; {lost} of {at_risk} commits at risk are lost"));
+        self.note(replica, Happened::Died { lost, at_risk });
         self.end_process(replica);
     }
 
