@@ -49,6 +49,7 @@ mod oracle;
 pub mod plan;
 pub mod report;
 mod run;
+pub mod shrink;
 mod sim;
 pub mod suite;
 mod trace;

@@ -13,12 +13,12 @@
 //! ```text
 //! # A story, for people.
 //! {"plan":1,"seed":7,"setup":{"replicas":2,"safety_ms":20000,"network":{"loss_ppm":50000}}}
-//! {"at":100,"do":"create","replica":0,"group":0,"database":0,"collections":1}
+//! {"at":100,"do":"create","replica":0,"group":0}
 //! {"at":2000,"do":"write","replica":0,"text":1,"changes":["g0/c0/k1=40"]}
 //! ```
 //!
-//! The first line is the header, every other line a step. What the setup does not say is calm: see
-//! [`Setup::default`]. So that kept plans outlive changes of the code:
+//! The first line is the header, every other line a step. What the setup does not say is calm (see
+//! [`Setup::default`]), and what a step does not say is usual. So that kept plans outlive changes of the code:
 //!
 //! * A new field of the setup has a default that changes nothing, and the defaults that there are stay.
 //! * A new kind of step changes nothing for plans without it; a new field of a step has a default.
@@ -31,11 +31,14 @@ mod calm;
 mod draw;
 mod swarm;
 mod text;
+mod usual;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::swarm::{Faults, Profile, UnknownProfile, Workload};
+pub(crate) use self::text::differences;
 pub use self::text::{ParsePlanError, RowLabel};
+use self::usual::*;
 
 /// What happens in a run, and in what surroundings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,8 +174,10 @@ pub enum Act {
         /// Its label from now on.
         group: u8,
         /// In which database of the device.
+        #[serde(default, skip_serializing_if = "is_zero")]
         database: u8,
         /// With the collections 0, 1, … up to this many.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
         collections: u8,
     },
     /// Somebody adds a collection.
@@ -193,10 +198,13 @@ pub enum Act {
         /// Its label from now on.
         ticket: u32,
         /// What the newcomer may do.
+        #[serde(default = "write", skip_serializing_if = "is_write")]
         rights: driftless::Rights,
         /// Whether several devices may use it.
+        #[serde(default, skip_serializing_if = "is_false")]
         reusable: bool,
         /// How long it is good.
+        #[serde(default = "a_day", skip_serializing_if = "is_a_day")]
         valid_ms: u64,
     },
     /// Somebody takes an invitation, as soon as it is made.
@@ -206,6 +214,7 @@ pub enum Act {
         /// Which invitation.
         ticket: u32,
         /// Into which database of the device.
+        #[serde(default, skip_serializing_if = "is_zero")]
         database: u8,
     },
     /// Somebody leaves a syncgroup.
@@ -255,6 +264,7 @@ pub enum Act {
         /// Which.
         replica: usize,
         /// Whether the driver can show that its store continues.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
         shown: bool,
     },
     /// Frames from some replicas to others are lost, and no link comes about between them.
@@ -264,6 +274,7 @@ pub enum Act {
         /// To those.
         to: Vec<usize>,
         /// Also in the other direction.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
         both: bool,
     },
     /// Every cut is undone.

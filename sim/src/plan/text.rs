@@ -12,18 +12,13 @@ use super::{Edit, Plan, Setup, Step};
 /// The version of the format that this code writes, and the only one that it reads.
 const VERSION: u32 = 1;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
-    plan: u32,
+    #[serde(rename = "plan")]
+    _version: u32,
     seed: u64,
-    setup: Value,
-}
-
-/// What every version's header has.
-#[derive(Deserialize)]
-struct AnyHeader {
-    plan: u32,
+    setup: Setup,
 }
 
 /// A text that is no plan.
@@ -48,7 +43,7 @@ pub enum ParsePlanError {
         "the plan has format {0}, and this version of driftless-sim reads format {VERSION}: replay it with the \
          version that wrote it"
     )]
-    Version(u32),
+    Version(u64),
     /// A step has a field that steps of its kind do not have.
     #[error("line {line} of the plan has a field \"{field}\" that \"{step}\" does not have")]
     NoField {
@@ -74,13 +69,17 @@ pub enum ParsePlanError {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let setup = differences(&self.setup).map_err(|_| fmt::Error)?;
-        let header = Header { plan: VERSION, seed: self.seed, setup };
-        let mut line = |line: serde_json::Result<String>| {
-            f.write_str(&line.map_err(|_| fmt::Error)?)?;
+        let (seed, replicas, safety) = (self.seed, self.setup.replicas, self.setup.safety_ms);
+        write!(f, "{{\"plan\":{VERSION},\"seed\":{seed},\"setup\":{{\"replicas\":{replicas},")?;
+        write!(f, "\"safety_ms\":{safety}")?;
+        for (name, value) in setup.as_object().into_iter().flatten() {
+            write!(f, ",\"{name}\":{value}")?;
+        }
+        f.write_str("}}\n")?;
+        self.steps.iter().try_for_each(|step| {
+            f.write_str(&serde_json::to_string(step).map_err(|_| fmt::Error)?)?;
             f.write_char('\n')
-        };
-        line(serde_json::to_string(&header))?;
-        self.steps.iter().try_for_each(|step| line(serde_json::to_string(step)))
+        })
     }
 }
 
@@ -95,12 +94,13 @@ impl FromStr for Plan {
             .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let (line, header) = lines.next().ok_or(ParsePlanError::Empty)?;
         let cannot = |line| move |cause| ParsePlanError::Line { line, cause };
-        let AnyHeader { plan: version } = serde_json::from_str(header).map_err(cannot(line))?;
-        if version != VERSION {
-            return Err(ParsePlanError::Version(version));
+        // The version before anything else: what the rest means depends on it.
+        let header: Value = serde_json::from_str(header).map_err(cannot(line))?;
+        match header.get("plan").and_then(Value::as_u64) {
+            Some(version) if version != u64::from(VERSION) => return Err(ParsePlanError::Version(version)),
+            _ => {}
         }
-        let header: Header = serde_json::from_str(header).map_err(cannot(line))?;
-        let mut setup: Setup = serde_json::from_value(header.setup).map_err(cannot(line))?;
+        let Header { seed, mut setup, .. } = serde_json::from_value(header).map_err(cannot(line))?;
         let replicas = setup.replicas;
         setup.skew_ms.resize(replicas, 0);
         let mut steps = Vec::new();
@@ -116,19 +116,15 @@ impl FromStr for Plan {
         }
         // Stable: steps of the same time stay in the order in which they were written.
         steps.sort_by_key(|step| step.at);
-        Ok(Plan { seed: header.seed, setup, steps })
+        Ok(Plan { seed, setup, steps })
     }
 }
 
-/// What a header says of a setup: how many replicas, until when, and what is not calm.
-fn differences(setup: &Setup) -> serde_json::Result<Value> {
+/// What in a setup is not calm.
+pub(crate) fn differences(setup: &Setup) -> serde_json::Result<Value> {
     let calm = Setup::calm(setup.replicas, setup.safety_ms);
     let mut value = serde_json::to_value(setup)?;
     without(&mut value, &serde_json::to_value(calm)?);
-    if let Value::Object(fields) = &mut value {
-        fields.insert("replicas".into(), setup.replicas.into());
-        fields.insert("safety_ms".into(), setup.safety_ms.into());
-    }
     Ok(value)
 }
 
@@ -153,14 +149,24 @@ fn unknown_field(step: &Step, text: &str) -> serde_json::Result<Option<(String, 
         return Ok(None);
     };
     let kind = read.get("do").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-    let unknown = said.into_iter().find(|(name, value)| !read.contains_key(name) && !nothing(value));
-    Ok(unknown.map(|(name, _)| (kind, name)))
+    // What is not written again is either usual or unknown: only of the latter any nonsense is taken.
+    let nonsense = serde_json::json!({ "": "" });
+    let unknown = said.keys().filter(|name| !read.contains_key(*name)).find(|name| {
+        let mut said = said.clone();
+        said.insert((*name).clone(), nonsense.clone());
+        serde_json::from_value::<Step>(Value::Object(said)).is_ok()
+    });
+    Ok(unknown.map(|name| (kind, name.clone())))
 }
 
 impl super::Act {
     /// The replicas that it names.
     pub(crate) fn replicas(&self) -> Vec<usize> {
+        self.clone().replicas_mut().into_iter().map(|replica| *replica).collect()
+    }
+
+    /// The same, to give them other numbers.
+    pub(crate) fn replicas_mut(&mut self) -> Vec<&mut usize> {
         use super::Act::*;
         match self {
             Create { replica, .. }
@@ -172,12 +178,12 @@ impl super::Act {
             | Crash { replica, .. }
             | CrashAtCommit { replica, .. }
             | Shutdown { replica }
-            | Restart { replica, .. } => vec![*replica],
-            Cut { from, to, .. } => from.iter().chain(to).copied().collect(),
+            | Restart { replica, .. } => vec![replica],
+            Cut { from, to, .. } => from.iter_mut().chain(to).collect(),
             Heal => Vec::new(),
-            Break { a, b } => vec![*a, *b],
-            Find { replica, peer } | LoseSight { replica, peer } => vec![*replica, *peer],
-            Frame { from, to, .. } => vec![*from, *to],
+            Break { a, b } => vec![a, b],
+            Find { replica, peer } | LoseSight { replica, peer } => vec![replica, peer],
+            Frame { from, to, .. } => vec![from, to],
         }
     }
 }
@@ -299,6 +305,33 @@ mod tests {
             plan.to_string(),
             "{\"plan\":1,\"seed\":3,\"setup\":{\"replicas\":2,\"safety_ms\":20000}}\n"
         );
+    }
+
+    #[test]
+    fn what_a_step_does_not_say_stays_what_it_was() {
+        let header = r#"{"plan":1,"seed":3,"setup":{"replicas":2,"safety_ms":20000}}"#;
+        let short = [
+            r#"{"at":1,"do":"create","replica":0,"group":0}"#,
+            r#"{"at":2,"do":"invite","replica":0,"group":0,"ticket":1}"#,
+            r#"{"at":3,"do":"join","replica":1,"ticket":1}"#,
+            r#"{"at":4,"do":"crash","replica":0}"#,
+            r#"{"at":5,"do":"restart","replica":0}"#,
+            r#"{"at":6,"do":"cut","from":[0],"to":[1]}"#,
+        ];
+        let long = [
+            r#"{"at":1,"do":"create","replica":0,"group":0,"database":0,"collections":1}"#,
+            concat!(
+                r#"{"at":2,"do":"invite","replica":0,"group":0,"ticket":1,"rights":"Write","reusable":false,"#,
+                r#""valid_ms":86400000}"#
+            ),
+            r#"{"at":3,"do":"join","replica":1,"ticket":1,"database":0}"#,
+            r#"{"at":4,"do":"crash","replica":0,"keep":null}"#,
+            r#"{"at":5,"do":"restart","replica":0,"shown":true}"#,
+            r#"{"at":6,"do":"cut","from":[0],"to":[1],"both":true}"#,
+        ];
+        let plan = |steps: &[&str]| format!("{header}\n{}", steps.join("\n")).parse::<Plan>().unwrap();
+        assert_eq!(plan(&short), plan(&long));
+        assert_eq!(plan(&long).to_string(), format!("{header}\n{}\n", short.join("\n")));
     }
 
     #[test]

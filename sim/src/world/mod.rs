@@ -28,7 +28,8 @@ pub use self::people::collection;
 use self::process::TIME_TO_STOP;
 use self::queue::{Happening, Queue};
 use self::replica::{Armed, End, Question, Replica};
-pub use self::sabotage::Sabotage;
+use self::sabotage::Saboteur;
+pub use self::sabotage::{Sabotage, UnknownSabotage};
 pub use self::view::Device;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Concern, Dice};
@@ -76,7 +77,7 @@ pub struct World<'t> {
     /// Attempts to connect, to draw each one's time.
     dials: u64,
     healed: bool,
-    sabotage: Option<Sabotage>,
+    sabotage: Option<Saboteur>,
     /// Readers have looked at a replica since this was last asked.
     looked: bool,
     /// What becomes of the plan, if somebody wants to know.
@@ -100,7 +101,7 @@ impl<'t> World<'t> {
             step: 0,
             dials: 0,
             healed: false,
-            sabotage,
+            sabotage: sabotage.map(Saboteur::new),
             looked: false,
             facts: None,
         };
@@ -146,6 +147,7 @@ impl<'t> World<'t> {
     pub(crate) fn heal(&mut self) -> Checked {
         self.healed = true;
         self.network.heal_for_ever();
+        self.heal_cuts();
         self.trace.note(self.now, || "all faults end".into());
         for replica in 0..self.replicas.len() {
             self.replicas[replica].armed = None;
@@ -159,6 +161,18 @@ impl<'t> World<'t> {
             }
         }
         Ok(())
+    }
+
+    /// Every cut is undone.
+    fn heal_cuts(&mut self) {
+        let kept = match &self.sabotage {
+            Some(saboteur) if saboteur.keeps_one_way_cuts() => self.network.one_way_cuts(),
+            _ => Vec::new(),
+        };
+        self.network.heal();
+        for (from, to) in kept {
+            self.network.cut(&[from], &[to], false);
+        }
     }
 
     fn happen(&mut self, happening: Happening) -> Checked {
@@ -187,6 +201,11 @@ impl<'t> World<'t> {
                     self.durable(replica, seq)?;
                 }
                 Ok(())
+            }
+            Happening::Lie { replica, boot } => {
+                let it = &self.replicas[replica];
+                let seq = it.disk.store().seq();
+                if it.boots == boot && it.core.is_some() { self.durable(replica, seq) } else { Ok(()) }
             }
             Happening::Arrive { link, frame, order, again } => {
                 let Some(arrival) = self.network.arrive(link, order) else { return Ok(()) };
@@ -299,7 +318,7 @@ impl<'t> World<'t> {
                 Ok(())
             }
             Act::Heal => {
-                self.network.heal();
+                self.heal_cuts();
                 Ok(())
             }
             Act::Break { a, b } => {
@@ -337,7 +356,10 @@ impl<'t> World<'t> {
         if let Err(fault) = core.handle(now, event, it.disk.store(), &mut out) {
             return Err(self.conduct(replica, "S-12", format!("its store is sound, and it says: {fault}")));
         }
-        let actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
+        let mut actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
+        if let Some(saboteur) = &self.sabotage {
+            saboteur.told(&mut actions);
+        }
         self.perform(replica, request, actions, expected)?;
         self.schedule(replica);
         self.end_if_due(replica);
@@ -393,23 +415,15 @@ impl<'t> World<'t> {
     }
 
     fn commit(&mut self, replica: usize, commit: &driftless::store::Commit) -> Checked {
-        let sabotage = self.sabotage;
         let it = &mut self.replicas[replica];
-        match sabotage {
-            Some(sabotage) => sabotage.commit(it, commit),
+        match &mut self.sabotage {
+            Some(saboteur) => saboteur.commit(it, commit),
             None => it.disk.apply(commit),
         }
         match &mut it.armed {
             Some(armed) if armed.after == 0 => it.end = it.armed.take().map(|armed| End::Crash(armed.keep)),
             Some(armed) => armed.after -= 1,
             None => {}
-        }
-        if sabotage == Some(Sabotage::DurableTooEarly) {
-            // Said at once, and not true.
-            self.queue.push(
-                self.now,
-                Happening::Synced { replica, boot: self.replicas[replica].boots, seq: CommitSeq(0) },
-            );
         }
         self.sync(replica);
         Ok(())
@@ -422,16 +436,15 @@ impl<'t> World<'t> {
             it.syncs += 1;
             let mut dice = Dice::new(self.plan.seed, Concern::Disk, &[replica as u64, it.syncs]);
             let (low, high) = self.plan.setup.disk.sync_ms;
-            let boot = it.boots;
-            self.queue.push(self.now + dice.between(low, high), Happening::Synced { replica, boot, seq });
+            let (boot, takes) = (it.boots, dice.between(low, high));
+            if self.sabotage.as_ref().is_some_and(|saboteur| saboteur.lies(takes)) {
+                self.queue.push(self.now, Happening::Lie { replica, boot });
+            }
+            self.queue.push(self.now + takes, Happening::Synced { replica, boot, seq });
         }
     }
 
     fn durable(&mut self, replica: usize, seq: CommitSeq) -> Checked {
-        let seq = match self.sabotage {
-            Some(Sabotage::DurableTooEarly) => self.replicas[replica].disk.store().seq(),
-            _ => seq,
-        };
         self.watch.reported(replica, seq);
         self.feed(replica, Event::Durable { seq }, None)
     }

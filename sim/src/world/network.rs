@@ -108,9 +108,8 @@ impl Network {
         &self.setup
     }
 
-    /// Ends all faults: nothing is cut, no frame is lost, no link wears out.
+    /// Ends all faults but cuts: no frame is lost, no link wears out.
     pub(crate) fn heal_for_ever(&mut self) {
-        self.heal();
         self.fates.clear();
         let setup = &mut self.setup;
         (setup.loss_ppm, setup.duplicate_ppm, setup.reorder_ppm) = (0, 0, 0);
@@ -130,6 +129,11 @@ impl Network {
 
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
+    }
+
+    /// What is cut in one direction only.
+    pub(crate) fn one_way_cuts(&self) -> Vec<(usize, usize)> {
+        self.cut.keys().filter(|(a, b)| !self.cut.contains_key(&(*b, *a))).copied().collect()
     }
 
     /// Whether anything is cut anywhere.
