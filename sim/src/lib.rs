@@ -51,6 +51,7 @@ pub mod report;
 mod run;
 pub mod shrink;
 mod sim;
+pub mod story;
 pub mod suite;
 mod trace;
 pub mod world;
