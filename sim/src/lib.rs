@@ -42,6 +42,7 @@
 
 mod coverage;
 mod dice;
+pub mod digests;
 mod facts;
 mod keyed;
 pub mod model;
@@ -49,6 +50,7 @@ mod oracle;
 pub mod plan;
 pub mod report;
 mod run;
+pub mod shards;
 pub mod shrink;
 mod sim;
 pub mod story;

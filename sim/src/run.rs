@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::coverage::{Coverage, Point};
 use crate::facts::Facts;
@@ -65,7 +65,7 @@ pub struct Outcome {
 }
 
 /// How much happened in a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Replicas.
     pub replicas: u64,

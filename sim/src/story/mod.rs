@@ -15,7 +15,7 @@ use crate::run::Failure;
 /// Where a line of a story is broken.
 const WIDTH: usize = 100;
 /// How wide the times are.
-const TIMES: usize = 11;
+const TIMES: usize = 12;
 
 /// Tells the story of a plan, with what became of it and how it ended.
 pub fn tell(plan: &Plan, facts: &Facts, failure: Option<&Failure>) -> String {
@@ -37,22 +37,15 @@ pub fn tell(plan: &Plan, facts: &Facts, failure: Option<&Failure>) -> String {
     if let Some(failure) = failure {
         let violation = &failure.violation;
         let text = format!(
-            "The oracle of {} ({}) stops the run: {}.",
+            "The oracle of {} ({}) stops the run, at {}: {}.",
             violation.oracle,
             violation.rule,
-            names.in_text(&with_replicas(&violation.replicas, &violation.what))
+            names.devices(&violation.replicas),
+            names.in_text(&violation.what)
         );
         lines.push(Line { at: Some(failure.at), text });
     }
     lines.iter().map(Line::told).collect::<Vec<_>>().join("\n")
-}
-
-/// What an oracle says, with the replicas that it is about, if it does not name them itself.
-fn with_replicas(replicas: &[usize], what: &str) -> String {
-    match replicas {
-        [replica] => format!("replica {replica} {what}"),
-        _ => what.to_owned(),
-    }
 }
 
 struct Line {
@@ -158,9 +151,9 @@ impl Teller<'_> {
                 format!("{name} is dead; {lost} of its {at_risk} commits that were not durable are lost.")
             }
             Happened::Refused(why) => format!("{name} refuses: {why}."),
+            Happened::State(..) if self.says_itself(remark) => return,
             Happened::State(group, state) => {
-                let group = self.names.group_of(group);
-                format!("On {name}, {group} is {} now.", sentence::state(state))
+                format!("{name} {}.", sentence::state(state, &self.names.group_of(group)))
             }
             Happened::Frame { to, nth, kind, fate } => {
                 let frame = format!("{} frame from {name} to {}", ordinal(nth + 1), self.names.device(*to));
@@ -168,6 +161,17 @@ impl Teller<'_> {
             }
         };
         self.lines.push(Line { at: Some(remark.at), text });
+    }
+
+    /// Whether somebody asked for just this at this moment.
+    fn says_itself(&self, remark: &Remark) -> bool {
+        let asks = |act: &Act| match act {
+            Act::Create { replica, .. } | Act::Join { replica, .. } | Act::Leave { replica, .. } => {
+                *replica == remark.replica
+            }
+            _ => false,
+        };
+        self.plan.steps.iter().any(|step| step.at == remark.at && asks(&step.act))
     }
 
     /// Frames of which the plan decides, and which nobody ever sent.
@@ -240,6 +244,8 @@ mod tests {
             "Two devices, A and B.",
             "1.000 s  A makes the syncgroup.",
             "B takes invitation 1.",
+            "B is admitted to the syncgroup, and has yet to get it.",
+            "B has all of the syncgroup.",
             "B, cut off from A, deletes c0/k1 and writes 40 bytes to c0/k2.",
             "Meanwhile A writes 7 bytes to c0/k2.",
             "The network heals.",

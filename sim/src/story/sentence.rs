@@ -144,14 +144,14 @@ pub(super) fn fate(fate: Fate) -> String {
     }
 }
 
-/// A state of a syncgroup on a device, as people would say it.
-pub(super) fn state(state: &str) -> String {
+/// What it means for a device that a syncgroup comes to a state there.
+pub(super) fn state(state: &str, group: &str) -> String {
     match state {
-        "Active" => "complete".to_owned(),
-        "Pending" => "admitted and still arriving".to_owned(),
-        "Joining" => "asked for".to_owned(),
-        "Left" => "left".to_owned(),
-        other => other.to_lowercase(),
+        "Joining" => format!("asks to be admitted to {group}"),
+        "Pending" => format!("is admitted to {group}, and has yet to get it"),
+        "Active" => format!("has all of {group}"),
+        "Left" => format!("has left {group}"),
+        other => format!("is not admitted to {group}: {other}"),
     }
 }
 
