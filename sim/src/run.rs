@@ -20,8 +20,9 @@ const ASK_EVERY: u64 = 1_000;
 /// How long nothing may be sent once all agree.
 const QUIET: u64 = 600_000;
 
-/// Something of the embedder's that must be true at any time: `Err` says what is wrong.
-pub type Invariant<'i> = dyn Fn(&World<'_>) -> Result<(), String> + 'i;
+/// Something of the embedder's that must be true at any time: `Err` says what is wrong. Shrinking asks it from
+/// several threads.
+pub type Invariant<'i> = dyn Fn(&World<'_>) -> Result<(), String> + Sync + 'i;
 
 /// How to execute a plan.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! A smaller cast: two replicas, syncgroups, collections, keys or databases become one, and the rest gets low
+//! A smaller cast: two replicas, syncgroups, invitations, collections or keys become one, and the rest gets low
 //! numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,7 @@ impl Shrinker<'_> {
         self.leave_out_replicas();
         self.merge_replicas();
         self.merge_groups();
+        self.merge_invitations();
         self.merge_rows();
         self.low_numbers();
     }
@@ -68,6 +69,34 @@ impl Shrinker<'_> {
                 plan.steps.retain(|step| !matches!(step.act, Act::Create { group, .. } if group == from));
                 for step in &mut plan.steps {
                     step.act.groups_mut().into_iter().filter(|it| **it == from).for_each(|it| *it = to);
+                }
+                plan
+            });
+            if self.first(candidates).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// One invitation for two who join.
+    fn merge_invitations(&mut self) {
+        loop {
+            let invites = self.plan.steps.iter().filter_map(|step| match step.act {
+                Act::Invite { ticket, .. } => Some(ticket),
+                _ => None,
+            });
+            let all: Vec<u32> = invites.collect();
+            let pairs = all.iter().rev().flat_map(|from| all.iter().map(move |to| (*from, *to)));
+            let plan = self.plan.clone();
+            let candidates = pairs.filter(|(from, to)| from != to).map(|(from, to)| {
+                let mut plan = plan.clone();
+                plan.steps.retain(|step| !matches!(step.act, Act::Invite { ticket, .. } if ticket == from));
+                for step in &mut plan.steps {
+                    match &mut step.act {
+                        Act::Invite { ticket, reusable, .. } if *ticket == to => *reusable = true,
+                        Act::Join { ticket, .. } if *ticket == from => *ticket = to,
+                        _ => {}
+                    }
                 }
                 plan
             });

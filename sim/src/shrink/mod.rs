@@ -11,10 +11,11 @@
 //! | setup | the surroundings become calm, all of them or one by one, or at least rounder |
 //! | kinds | all steps of a kind, of a replica or of a syncgroup at once |
 //! | steps | steps in chunks, from half of all down to single ones, the last first |
-//! | cast | two replicas, syncgroups, collections or keys become one; the rest gets low numbers |
+//! | cast | two replicas, syncgroups, invitations or keys become one; the rest gets low numbers |
 //! | chance | what chance decided about frames and links is stated by steps, of which few are needed |
 //! | details | what steps say becomes plain: fewer changes, short values, usual rights |
 //! | times | a second between any two steps, or at least round times |
+//! | start | the last steps alone, right at the start |
 //! | pairs | two steps at once, where none can go alone |
 //! | tighten | steps right after each other, instead of slow surroundings |
 //!
@@ -30,7 +31,7 @@ mod setup;
 mod steps;
 mod times;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use self::cost::Cost;
 pub use self::cost::size;
@@ -126,7 +127,7 @@ pub fn shrink(
         plan: plan.clone(),
         failure,
         executions: 1,
-        known: BTreeMap::new(),
+        known: BTreeSet::new(),
         pass: "start",
     };
     Ok(shrinker.run())
@@ -161,14 +162,14 @@ struct Shrinker<'s> {
     cost: Cost,
     executions: u64,
     /// What was tried and did not fail in the same way, by hash.
-    known: BTreeMap<[u8; 32], ()>,
+    known: BTreeSet<[u8; 32]>,
     pass: &'static str,
 }
 
 impl Shrinker<'_> {
     fn run(mut self) -> Shrunk {
         type Pass<'s> = fn(&mut Shrinker<'s>);
-        let passes: [(&'static str, Pass<'_>); 10] = [
+        let passes: [(&'static str, Pass<'_>); 11] = [
             ("end", Shrinker::drop_what_comes_after),
             ("setup", Shrinker::calm_setup),
             ("kinds", Shrinker::drop_kinds),
@@ -177,6 +178,7 @@ impl Shrinker<'_> {
             ("chance", Shrinker::state_chance),
             ("details", Shrinker::plain_details),
             ("times", Shrinker::round_times),
+            ("start", Shrinker::start_at_once),
             ("pairs", Shrinker::drop_pairs),
             ("tighten", Shrinker::tighten),
         ];
@@ -212,7 +214,7 @@ impl Shrinker<'_> {
             while batch.len() < self.effort.jobs.max(1) {
                 let Some((place, plan)) = candidates.next() else { break };
                 let (cost, hash) = (Cost::of(&plan), hash(&plan));
-                if cost < self.cost && !self.known.contains_key(&hash) {
+                if cost < self.cost && !self.known.contains(&hash) {
                     batch.push((place, plan, cost, hash));
                 }
             }
@@ -225,7 +227,7 @@ impl Shrinker<'_> {
                     self.report();
                     return Some(place);
                 }
-                self.known.insert(hash, ());
+                self.known.insert(hash);
                 if self.tired() {
                     break;
                 }

@@ -87,6 +87,20 @@ impl Shrinker<'_> {
         }
     }
 
+    /// Only the last steps, right at the start, when processes have just begun.
+    pub(super) fn start_at_once(&mut self) {
+        let plan = self.plan.clone();
+        let places = timed(&plan);
+        let candidates = places.iter().skip(1).rev().map(|first| {
+            let mut later = plan.clone();
+            later.steps.drain(..first);
+            let mut gaps = gaps(&later);
+            gaps[0] = 1;
+            later.with_gaps(&gaps)
+        });
+        self.first(candidates);
+    }
+
     fn round_gap(&mut self, place: usize) {
         let plan = self.plan.clone();
         let gaps = gaps(&plan);
