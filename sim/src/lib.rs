@@ -42,18 +42,24 @@
 
 mod coverage;
 mod dice;
+pub mod digests;
+mod facts;
 mod keyed;
 pub mod model;
 mod oracle;
 pub mod plan;
 pub mod report;
 mod run;
+pub mod shards;
+pub mod shrink;
 mod sim;
+pub mod story;
 pub mod suite;
 mod trace;
 pub mod world;
 
 pub use crate::coverage::{Coverage, Point};
+pub use crate::facts::{Facts, Happened, Remark};
 pub use crate::keyed::KeyedHash;
 pub use crate::oracle::{Oracle, Violation};
 pub use crate::plan::{Faults, Plan, Profile, Workload};

@@ -6,9 +6,10 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::coverage::{Coverage, Point};
+use crate::facts::Facts;
 use crate::oracle::{Checked, Oracle, Violation};
 use crate::plan::{Plan, Setup, Step};
 use crate::trace::{Trace, TraceLine};
@@ -19,8 +20,9 @@ const ASK_EVERY: u64 = 1_000;
 /// How long nothing may be sent once all agree.
 const QUIET: u64 = 600_000;
 
-/// Something of the embedder's that must be true at any time: `Err` says what is wrong.
-pub type Invariant<'i> = dyn Fn(&World<'_>) -> Result<(), String> + 'i;
+/// Something of the embedder's that must be true at any time: `Err` says what is wrong. Shrinking asks it from
+/// several threads.
+pub type Invariant<'i> = dyn Fn(&World<'_>) -> Result<(), String> + Sync + 'i;
 
 /// How to execute a plan.
 #[derive(Default)]
@@ -33,6 +35,8 @@ pub struct Options<'o> {
     pub invariants: &'o [(String, Box<Invariant<'o>>)],
     /// What is broken on purpose.
     pub sabotage: Option<Sabotage>,
+    /// Takes what became of the plan.
+    pub facts: Option<&'o mut Facts>,
 }
 
 impl fmt::Debug for Options<'_> {
@@ -62,7 +66,7 @@ pub struct Outcome {
 }
 
 /// How much happened in a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Replicas.
     pub replicas: u64,
@@ -131,8 +135,11 @@ impl fmt::Display for Failure {
 
 /// Executes a plan.
 pub fn execute<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
-    let Options { trace, until, invariants, sabotage } = options;
+    let Options { trace, until, invariants, sabotage, facts } = options;
     let mut world = World::new(plan, Trace::new(trace), sabotage);
+    if facts.is_some() {
+        world.take_notes();
+    }
     let mut agreed_after = 0;
     let result = phases(&mut world, plan, until, invariants, &mut agreed_after);
     let (frames, bytes) = world.traffic();
@@ -153,6 +160,9 @@ pub fn execute<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
     };
     let vacuous = vacuous(world.coverage(), &figures);
     let coverage = world.coverage().clone();
+    if let (Some(facts), Some(notes)) = (facts, world.notes()) {
+        *facts = notes;
+    }
     Outcome { seed: plan.seed, failure, vacuous, digest: Digest(world.digest()), figures, coverage }
 }
 

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::facts::Facts;
 use crate::plan::{Faults, Plan, Profile};
 use crate::run::{Invariant, Options, Outcome, execute};
+use crate::shrink::{Effort, Passes, Shrunk, shrink};
+use crate::suite::attempt;
 use crate::world::World;
 
 /// A simulation that is being set up. What is not said is drawn from the seed, as in [`Profile::default`].
@@ -64,7 +67,7 @@ impl<'s> Sim<'s> {
     pub fn invariant(
         mut self,
         name: &str,
-        invariant: impl Fn(&World<'_>) -> Result<(), String> + 's,
+        invariant: impl Fn(&World<'_>) -> Result<(), String> + Sync + 's,
     ) -> Self {
         self.invariants.push((name.to_owned(), Box::new(invariant)));
         self
@@ -77,7 +80,23 @@ impl<'s> Sim<'s> {
 
     /// Runs it.
     pub fn run(&self) -> Outcome {
-        execute(&self.plan(), Options { invariants: &self.invariants, ..Options::default() })
+        self.replay(&self.plan())
+    }
+
+    /// Runs another plan, such as one that was kept, with the same invariants.
+    pub fn replay(&self, plan: &Plan) -> Outcome {
+        execute(plan, Options { invariants: &self.invariants, ..Options::default() })
+    }
+
+    /// Cuts the plan down to what its failure needs.
+    ///
+    /// # Errors
+    /// [`Passes`] if it does not fail.
+    pub fn shrink(&self, effort: Effort) -> Result<Shrunk, Passes> {
+        let judge = |plan: &Plan, facts: Option<&mut Facts>| {
+            attempt(plan, Options { invariants: &self.invariants, facts, ..Options::default() }).failure
+        };
+        shrink(&self.plan(), &judge, effort, &mut |_| {})
     }
 }
 

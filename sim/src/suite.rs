@@ -2,6 +2,7 @@
 //! there are.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::str::FromStr;
@@ -33,8 +34,14 @@ pub struct Suite {
 /// One of several equal parts of a suite, written `i/n`, with `i` from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    index: u64,
-    of: u64,
+    pub(crate) index: u64,
+    pub(crate) of: u64,
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
 }
 
 impl Default for Shard {
@@ -102,13 +109,26 @@ impl Summary {
 
     /// Adds a run.
     fn add(&mut self, outcome: &Outcome) {
+        let (failed, vacuous) = (outcome.failure.is_some(), outcome.vacuous.is_some());
+        self.add_run(outcome.seed, failed, vacuous, &outcome.figures, &outcome.coverage);
+    }
+
+    /// Adds a run of which this is known.
+    pub(crate) fn add_run(
+        &mut self,
+        seed: u64,
+        failed: bool,
+        vacuous: bool,
+        run: &Figures,
+        coverage: &Coverage,
+    ) {
         self.runs += 1;
-        self.vacuous += u64::from(outcome.vacuous.is_some());
-        if outcome.failure.is_some() {
-            self.failed.push(outcome.seed);
+        self.vacuous += u64::from(vacuous);
+        if failed {
+            self.failed.push(seed);
         }
-        self.coverage.merge(&outcome.coverage);
-        let (sum, run) = (&mut self.figures, &outcome.figures);
+        self.coverage.merge(coverage);
+        let sum = &mut self.figures;
         sum.replicas += run.replicas;
         sum.events += run.events;
         sum.frames += run.frames;
@@ -128,7 +148,8 @@ impl Suite {
     }
 
     /// Runs it. `done` is called for each run, in the order in which they end; `more` is asked before each
-    /// whether it is still wanted. Unless plans are drawn from the default profile, nothing counts as missing.
+    /// whether it is still wanted. Nothing counts as missing unless plans are drawn from the default profile,
+    /// and this is the whole suite: of a part it is for [`crate::shards`] to say.
     pub fn run(&self, more: &(dyn Fn() -> bool + Sync), done: &mut dyn FnMut(&Outcome)) -> Summary {
         let next = AtomicU64::new(self.seeds.start + self.shard.index);
         let (sender, outcomes) = mpsc::channel();
@@ -152,7 +173,7 @@ impl Suite {
             }
         });
         summary.failed.sort_unstable();
-        if self.profile == Profile::default() {
+        if self.profile == Profile::default() && self.shard.of == 1 {
             summary.missing = summary.coverage.missing(summary.runs);
         }
         summary

@@ -42,7 +42,7 @@ fn setup(dice: &mut Dice, faults: Faults, replicas: usize, safety_ms: u64) -> Se
     let slow = faults.slowness;
     let signatures = if dice.one_in(16) { Signatures::Ed25519 } else { Signatures::Keyed };
     let latency = dice.skewed(0, if slow { 400 } else { 40 });
-    let timing = if dice.one_in(2) { Waits::default() } else { quick_waits(dice) };
+    let timing = if dice.one_in(2) { driftless::Timing::default().into() } else { quick_waits(dice) };
     let rate = |dice: &mut Dice, most: u64| {
         let rate = dice.skewed(500, most) as u32;
         if faults.frames && !dice.one_in(4) { rate } else { 0 }
@@ -76,12 +76,6 @@ fn setup(dice: &mut Dice, faults: Faults, replicas: usize, safety_ms: u64) -> Se
         disk: DiskSetup { sync_ms: (dice.between(0, 5), dice.skewed(5, if slow { 3_000 } else { 50 })) },
         skew_ms: if faults.clocks { skews } else { vec![0; replicas] },
         readers_ms: dice.between(1_000, 10_000),
-    }
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        driftless::Timing::default().into()
     }
 }
 

@@ -7,15 +7,38 @@
 //!
 //! Replicas are named by number, syncgroups, collections and keys by small labels: `g0/c1/k3` is key 3 of
 //! collection 1 of syncgroup 0. Times are milliseconds of virtual time since the start of the run.
+//!
+//! # As text
+//!
+//! ```text
+//! # A story, for people.
+//! {"plan":1,"seed":7,"setup":{"replicas":2,"safety_ms":20000,"network":{"loss_ppm":50000}}}
+//! {"at":100,"do":"create","replica":0,"group":0}
+//! {"at":2000,"do":"write","replica":0,"text":1,"changes":["g0/c0/k1=40"]}
+//! ```
+//!
+//! The first line is the header, every other line a step. What the setup does not say is calm (see
+//! [`Setup::default`]), and what a step does not say is usual. So that kept plans outlive changes of the code:
+//!
+//! * A new field of the setup has a default that changes nothing, and the defaults that there are stay.
+//! * A new kind of step changes nothing for plans without it; a new field of a step has a default.
+//! * Whoever takes a field or a kind of step away, or changes its meaning, raises the version of the format:
+//!   then older plans are refused, instead of meaning something else without a word.
+//! * What a plan leaves to chance is drawn for each replica, link and frame from a stream of its own, so that
+//!   a change in one place does not change what chance does in another. A shrunk plan leaves it little.
 
+mod calm;
 mod draw;
 mod swarm;
 mod text;
+mod usual;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::swarm::{Faults, Profile, UnknownProfile, Workload};
+pub(crate) use self::text::differences;
 pub use self::text::{ParsePlanError, RowLabel};
+use self::usual::*;
 
 /// What happens in a run, and in what surroundings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +51,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
-/// The surroundings of a run.
+/// The surroundings of a run. What a kept plan does not say is as in [`Setup::default`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Setup {
     /// How many replicas there are.
     pub replicas: usize,
@@ -65,6 +89,7 @@ pub enum Signatures {
 
 /// The waits of `driftless::Timing`, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Waits {
     /// Before others are told of what came from elsewhere.
     pub relay: u64,
@@ -95,6 +120,7 @@ impl From<driftless::Timing> for Waits {
 
 /// What the links are like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct NetworkSetup {
     /// The shortest and the longest time on the way; each direction of each link draws its own within.
     pub latency_ms: (u64, u64),
@@ -120,6 +146,7 @@ pub struct NetworkSetup {
 
 /// What the disks are like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DiskSetup {
     /// The shortest and the longest time that a sync takes.
     pub sync_ms: (u64, u64),
@@ -147,8 +174,10 @@ pub enum Act {
         /// Its label from now on.
         group: u8,
         /// In which database of the device.
+        #[serde(default, skip_serializing_if = "is_zero")]
         database: u8,
         /// With the collections 0, 1, … up to this many.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
         collections: u8,
     },
     /// Somebody adds a collection.
@@ -169,10 +198,13 @@ pub enum Act {
         /// Its label from now on.
         ticket: u32,
         /// What the newcomer may do.
+        #[serde(default = "write", skip_serializing_if = "is_write")]
         rights: driftless::Rights,
         /// Whether several devices may use it.
+        #[serde(default, skip_serializing_if = "is_false")]
         reusable: bool,
         /// How long it is good.
+        #[serde(default = "a_day", skip_serializing_if = "is_a_day")]
         valid_ms: u64,
     },
     /// Somebody takes an invitation, as soon as it is made.
@@ -182,6 +214,7 @@ pub enum Act {
         /// Which invitation.
         ticket: u32,
         /// Into which database of the device.
+        #[serde(default, skip_serializing_if = "is_zero")]
         database: u8,
     },
     /// Somebody leaves a syncgroup.
@@ -231,6 +264,7 @@ pub enum Act {
         /// Which.
         replica: usize,
         /// Whether the driver can show that its store continues.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
         shown: bool,
     },
     /// Frames from some replicas to others are lost, and no link comes about between them.
@@ -240,6 +274,7 @@ pub enum Act {
         /// To those.
         to: Vec<usize>,
         /// Also in the other direction.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
         both: bool,
     },
     /// Every cut is undone.

@@ -18,6 +18,11 @@ impl Clock {
         Self { mono_offset, skew_ms }
     }
 
+    /// Puts the wall clock ahead, by milliseconds.
+    pub(crate) fn set_ahead(&mut self, by_ms: i64) {
+        self.skew_ms = self.skew_ms.saturating_add(by_ms);
+    }
+
     /// What the replica reads at a moment of virtual time.
     pub(crate) fn now(&self, at: u64) -> Now {
         let wall = (START_OF_WORLD + at).saturating_add_signed(self.skew_ms);

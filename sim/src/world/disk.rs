@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use driftless::CommitSeq;
-use driftless::store::{Commit, MemStore};
+use driftless::store::{Commit, MemStore, Table};
 
 /// A store in memory with the memory of how to lose what is not durable.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +73,16 @@ impl Disk {
         self.last_durable = self.undo.pop_back().or(self.last_durable.take());
         self.undo.clear();
         self.syncing = false;
+    }
+
+    /// A defect for tests of the oracles: of the last of the commits at risk that survive, the rows are lost.
+    pub(crate) fn tear(&mut self, keep: usize) {
+        let Some(undo) = keep.min(self.undo.len()).checked_sub(1).and_then(|last| self.undo.get(last)) else {
+            return;
+        };
+        let seq = self.store.seq();
+        let rows = undo.writes.iter().filter(|write| write.table == Table::Row).cloned().collect();
+        self.store.apply(&Commit { seq, writes: rows });
     }
 
     /// A defect for tests of the oracles: at the crash, a durable commit is lost too.

@@ -79,7 +79,7 @@ impl World<'_> {
     }
 
     fn reachable(&self, from: usize, to: usize) -> bool {
-        let sabotaged = self.sabotage.is_some_and(|sabotage| sabotage.unreachable(from, to));
+        let sabotaged = self.sabotage.as_ref().is_some_and(|saboteur| saboteur.unreachable(from, to));
         self.replicas[to].core.is_some() && !self.network.cut_between(from, to) && !sabotaged
     }
 
@@ -177,18 +177,28 @@ impl World<'_> {
                 format!("sends on link {}, which is not its own", link.0),
             ));
         }
-        let Some(passage) = self.network.send(self.now, link, bytes) else { return Ok(()) };
+        let Some(mut passage) = self.network.send(self.now, link, bytes) else { return Ok(()) };
+        self.note_frame(link, &frame, &passage);
         if passage.overdrawn {
             self.coverage.hit(Point::CreditOverdrawn);
         }
         if passage.arrivals.is_empty() {
             self.coverage.hit(Point::FrameLost);
         }
-        let frame =
-            self.sabotage.map_or(frame.clone(), |sabotage| sabotage.frame(self.network.frames, frame));
-        self.queue.push(passage.leaves, Happening::Writable { link, credit: bytes });
+        let mut frame = frame;
+        let mut keeps_credit = false;
+        if let (Some(saboteur), Some(pair)) = (&mut self.sabotage, self.network.ends(link)) {
+            frame = saboteur.frame(self.network.frames, pair, &mut passage, &frame);
+            keeps_credit = saboteur.keeps_credit(bytes);
+        }
+        if !keeps_credit {
+            self.queue.push(passage.leaves, Happening::Writable { link, credit: bytes });
+        }
         for (index, arrival) in passage.arrivals.into_iter().enumerate() {
-            let (frame, order, again) = (frame.clone(), passage.order, index > 0);
+            let (mut frame, order, again) = (frame.clone(), passage.order, index > 0);
+            if let Some(saboteur) = self.sabotage.as_ref().filter(|_| again) {
+                frame = saboteur.second_copy(frame);
+            }
             self.queue.push(arrival, Happening::Arrive { link: passage.at, frame, order, again });
         }
         Ok(())

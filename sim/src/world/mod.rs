@@ -10,6 +10,7 @@
 
 mod clock;
 mod disk;
+mod facts;
 mod links;
 mod network;
 mod people;
@@ -27,10 +28,12 @@ pub use self::people::collection;
 use self::process::TIME_TO_STOP;
 use self::queue::{Happening, Queue};
 use self::replica::{Armed, End, Question, Replica};
-pub use self::sabotage::Sabotage;
+use self::sabotage::Saboteur;
+pub use self::sabotage::{Sabotage, UnknownSabotage};
 pub use self::view::Device;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Concern, Dice};
+use crate::facts::Facts;
 use crate::oracle::{Checked, Oracle, Violation, Watch, WriteExpected};
 use crate::plan::{Act, Plan, Signatures};
 use crate::trace::Trace;
@@ -74,9 +77,11 @@ pub struct World<'t> {
     /// Attempts to connect, to draw each one's time.
     dials: u64,
     healed: bool,
-    sabotage: Option<Sabotage>,
+    sabotage: Option<Saboteur>,
     /// Readers have looked at a replica since this was last asked.
     looked: bool,
+    /// What becomes of the plan, if somebody wants to know.
+    facts: Option<Facts>,
 }
 
 impl<'t> World<'t> {
@@ -96,8 +101,9 @@ impl<'t> World<'t> {
             step: 0,
             dials: 0,
             healed: false,
-            sabotage,
+            sabotage: sabotage.map(Saboteur::new),
             looked: false,
+            facts: None,
         };
         if setup.signatures == Signatures::Ed25519 {
             world.coverage.hit(Point::RealSignatures);
@@ -141,6 +147,7 @@ impl<'t> World<'t> {
     pub(crate) fn heal(&mut self) -> Checked {
         self.healed = true;
         self.network.heal_for_ever();
+        self.heal_cuts();
         self.trace.note(self.now, || "all faults end".into());
         for replica in 0..self.replicas.len() {
             self.replicas[replica].armed = None;
@@ -156,12 +163,28 @@ impl<'t> World<'t> {
         Ok(())
     }
 
+    /// Every cut is undone.
+    fn heal_cuts(&mut self) {
+        let kept = match &self.sabotage {
+            Some(saboteur) if saboteur.keeps_one_way_cuts() => self.network.one_way_cuts(),
+            _ => Vec::new(),
+        };
+        self.network.heal();
+        for (from, to) in kept {
+            self.network.cut(&[from], &[to], false);
+        }
+    }
+
     fn happen(&mut self, happening: Happening) -> Checked {
         match happening {
             Happening::Step(index) => {
                 self.step = index;
                 let plan = self.plan;
-                self.act(&plan.steps[index].act)
+                let (events, act) = (self.trace.events, &plan.steps[index].act);
+                let possible = self.possible(act);
+                self.act(act)?;
+                self.note_passed_over(index, possible, self.trace.events > events);
+                Ok(())
             }
             Happening::Tick { replica, boot } => {
                 let it = &mut self.replicas[replica];
@@ -178,6 +201,11 @@ impl<'t> World<'t> {
                     self.durable(replica, seq)?;
                 }
                 Ok(())
+            }
+            Happening::Lie { replica, boot } => {
+                let it = &self.replicas[replica];
+                let seq = it.disk.store().seq();
+                if it.boots == boot && it.core.is_some() { self.durable(replica, seq) } else { Ok(()) }
             }
             Happening::Arrive { link, frame, order, again } => {
                 let Some(arrival) = self.network.arrive(link, order) else { return Ok(()) };
@@ -218,6 +246,7 @@ impl<'t> World<'t> {
             }
             Happening::Wear { link } => {
                 if !self.healed {
+                    self.note_wear(link);
                     self.break_link(link);
                 }
                 Ok(())
@@ -289,7 +318,7 @@ impl<'t> World<'t> {
                 Ok(())
             }
             Act::Heal => {
-                self.network.heal();
+                self.heal_cuts();
                 Ok(())
             }
             Act::Break { a, b } => {
@@ -327,7 +356,10 @@ impl<'t> World<'t> {
         if let Err(fault) = core.handle(now, event, it.disk.store(), &mut out) {
             return Err(self.conduct(replica, "S-12", format!("its store is sound, and it says: {fault}")));
         }
-        let actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
+        let mut actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
+        if let Some(saboteur) = &self.sabotage {
+            saboteur.told(&mut actions);
+        }
         self.perform(replica, request, actions, expected)?;
         self.schedule(replica);
         self.end_if_due(replica);
@@ -344,6 +376,7 @@ impl<'t> World<'t> {
     ) -> Checked {
         for action in &actions {
             self.trace.action(self.now, replica, action);
+            self.note_action(replica, action);
             if let Action::Commit(commit) = action {
                 self.commit(replica, commit)?;
             }
@@ -382,23 +415,15 @@ impl<'t> World<'t> {
     }
 
     fn commit(&mut self, replica: usize, commit: &driftless::store::Commit) -> Checked {
-        let sabotage = self.sabotage;
         let it = &mut self.replicas[replica];
-        match sabotage {
-            Some(sabotage) => sabotage.commit(it, commit),
+        match &mut self.sabotage {
+            Some(saboteur) => saboteur.commit(it, commit),
             None => it.disk.apply(commit),
         }
         match &mut it.armed {
             Some(armed) if armed.after == 0 => it.end = it.armed.take().map(|armed| End::Crash(armed.keep)),
             Some(armed) => armed.after -= 1,
             None => {}
-        }
-        if sabotage == Some(Sabotage::DurableTooEarly) {
-            // Said at once, and not true.
-            self.queue.push(
-                self.now,
-                Happening::Synced { replica, boot: self.replicas[replica].boots, seq: CommitSeq(0) },
-            );
         }
         self.sync(replica);
         Ok(())
@@ -411,16 +436,15 @@ impl<'t> World<'t> {
             it.syncs += 1;
             let mut dice = Dice::new(self.plan.seed, Concern::Disk, &[replica as u64, it.syncs]);
             let (low, high) = self.plan.setup.disk.sync_ms;
-            let boot = it.boots;
-            self.queue.push(self.now + dice.between(low, high), Happening::Synced { replica, boot, seq });
+            let (boot, takes) = (it.boots, dice.between(low, high));
+            if self.sabotage.as_ref().is_some_and(|saboteur| saboteur.lies(takes)) {
+                self.queue.push(self.now, Happening::Lie { replica, boot });
+            }
+            self.queue.push(self.now + takes, Happening::Synced { replica, boot, seq });
         }
     }
 
     fn durable(&mut self, replica: usize, seq: CommitSeq) -> Checked {
-        let seq = match self.sabotage {
-            Some(Sabotage::DurableTooEarly) => self.replicas[replica].disk.store().seq(),
-            _ => seq,
-        };
         self.watch.reported(replica, seq);
         self.feed(replica, Event::Durable { seq }, None)
     }

@@ -68,6 +68,12 @@ pub(crate) struct Passage {
     pub(crate) arrivals: Vec<u64>,
     /// Whether the link had less credit than the frame has bytes.
     pub(crate) overdrawn: bool,
+    /// The how-manyeth between the two replicas in this direction.
+    pub(crate) nth: u64,
+    /// What was decided for it; a broken or a cut link takes it all the same.
+    pub(crate) fate: Fate,
+    /// Whether chance decided that.
+    pub(crate) by_chance: bool,
 }
 
 fn split(link: LinkId) -> (u64, usize) {
@@ -102,9 +108,8 @@ impl Network {
         &self.setup
     }
 
-    /// Ends all faults: nothing is cut, no frame is lost, no link wears out.
+    /// Ends all faults but cuts: no frame is lost, no link wears out.
     pub(crate) fn heal_for_ever(&mut self) {
-        self.heal();
         self.fates.clear();
         let setup = &mut self.setup;
         (setup.loss_ppm, setup.duplicate_ppm, setup.reorder_ppm) = (0, 0, 0);
@@ -124,6 +129,11 @@ impl Network {
 
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
+    }
+
+    /// What is cut in one direction only.
+    pub(crate) fn one_way_cuts(&self) -> Vec<(usize, usize)> {
+        self.cut.keys().filter(|(a, b)| !self.cut.contains_key(&(*b, *a))).copied().collect()
     }
 
     /// Whether anything is cut anywhere.
@@ -231,8 +241,9 @@ impl Network {
         let pair = (end.replica, receiver);
         let nth = self.sent.entry(pair).or_default();
         let mut dice = Dice::new(seed, Concern::Frame, &[pair.0 as u64, pair.1 as u64, *nth]);
-        let fate = draw_fate(setup, &mut dice);
-        let fate = self.fates.get(&(pair.0, pair.1, *nth)).copied().unwrap_or(fate);
+        let drawn = draw_fate(setup, &mut dice);
+        let decided = self.fates.get(&(pair.0, pair.1, *nth)).copied();
+        let (fate, by_chance, place) = (decided.unwrap_or(drawn), decided.is_none(), *nth);
         *nth += 1;
         self.frames += 1;
         self.bytes += bytes;
@@ -255,7 +266,7 @@ impl Network {
         let overdrawn = end.credit < bytes as i64;
         end.credit -= bytes as i64;
         link.in_flight += arrivals.len() as u64;
-        Some(Passage { at: other(from), order, leaves, arrivals, overdrawn })
+        Some(Passage { at: other(from), order, leaves, arrivals, overdrawn, nth: place, fate, by_chance })
     }
 
     /// A frame comes to an end of its link. Says whether it can be taken, and whether it overtook another.

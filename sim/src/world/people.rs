@@ -23,6 +23,13 @@ pub(crate) struct People {
     waiting: Vec<(usize, u32, u8)>,
 }
 
+impl People {
+    /// The syncgroups that came about, by label.
+    pub(super) fn groups(&self) -> &std::collections::BTreeMap<u8, SyncgroupId> {
+        &self.groups
+    }
+}
+
 impl World<'_> {
     /// A step of people's.
     pub(super) fn person(&mut self, act: &Act) -> Checked {
@@ -117,6 +124,10 @@ impl World<'_> {
         let request = self.replicas[replica].request();
         let asked = Asked { what: Question::Write(Vec::new()), seq: driftless::CommitSeq(0) };
         self.replicas[replica].asked.insert(request, asked);
+        let batch = match &self.sabotage {
+            Some(saboteur) => saboteur.batch(batch, &expected),
+            None => batch,
+        };
         let event = Event::Command { request, command: Command::Write(batch) };
         self.feed(replica, event, Some(&expected))?;
         if self.was_written(replica, request) {
@@ -191,6 +202,11 @@ impl World<'_> {
         request: RequestId,
         result: Result<Outcome, Refusal>,
     ) -> Checked {
+        let goes_to = match &mut self.sabotage {
+            Some(saboteur) => saboteur.reply(&self.replicas[replica], request, &result),
+            None => Some(request),
+        };
+        let Some(request) = goes_to else { return Ok(()) };
         let Some(asked) = self.replicas[replica].asked.remove(&request) else {
             return Err(self.conduct(
                 replica,

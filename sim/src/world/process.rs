@@ -6,8 +6,10 @@ use super::World;
 use super::network::other;
 use super::queue::Happening;
 use super::replica::End;
+use super::sabotage::Saboteur;
 use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
+use crate::facts::Happened;
 use crate::oracle::{Checked, Oracle, Violation};
 
 /// How long a process may take to stop, in milliseconds.
@@ -26,6 +28,9 @@ impl World<'_> {
         if let Err(error) = self.replicas[replica].boot(self.plan.seed, &self.plan.setup, shown, &mut out) {
             let what = format!("does not start from what its disk has: {error}");
             return Err(Violation::new(Oracle::Durability, "S-10", replica, what));
+        }
+        if let Some(saboteur) = &self.sabotage {
+            saboteur.booted(&mut self.replicas[replica]);
         }
         self.watch.restarts(replica, survived);
         let mut actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
@@ -57,7 +62,12 @@ impl World<'_> {
         it.stopping = true;
         let boot = it.boots;
         self.queue.push(self.now + TIME_TO_STOP, Happening::Overdue { replica, boot });
-        self.feed(replica, Event::Shutdown, None)
+        self.feed(replica, Event::Shutdown, None)?;
+        let too_early = |saboteur: &Saboteur| saboteur.stops_too_early(&self.replicas[replica]);
+        if self.sabotage.as_ref().is_some_and(too_early) {
+            self.do_one(replica, Action::Stopped)?;
+        }
+        Ok(())
     }
 
     /// The process dies now.
@@ -72,9 +82,15 @@ impl World<'_> {
             let mut dice = Dice::new(self.plan.seed, Concern::Crash, &[replica as u64, it.boots]);
             dice.below(at_risk as u64 + 1) as usize
         });
+        if self.sabotage.as_ref().is_some_and(Saboteur::tears) {
+            it.disk.tear(keep);
+        }
         let lost = it.disk.crash(keep);
-        if let Some(sabotage) = self.sabotage {
-            sabotage.crash(it);
+        if let Some(saboteur) = &mut self.sabotage {
+            let others = 0..self.plan.setup.replicas;
+            let apart: Vec<usize> =
+                others.filter(|other| self.network.cut_between(replica, *other)).collect();
+            saboteur.crash(it, &apart);
         }
         match (at_risk, lost) {
             (0, _) => {}
@@ -83,6 +99,7 @@ impl World<'_> {
         }
         self.trace
             .note(self.now, || format!("r{replica} dies; {lost} of {at_risk} commits at risk are lost"));
+        self.note(replica, Happened::Died { lost, at_risk });
         self.end_process(replica);
     }
 

@@ -18,6 +18,8 @@ pub(crate) enum Happening {
     Arrive { link: LinkId, frame: Bytes, order: u64, again: bool },
     /// A driver has put bytes on the wire.
     Writable { link: LinkId, credit: u64 },
+    /// A disk says that everything is durable, which is not true: a defect on purpose.
+    Lie { replica: usize, boot: u64 },
     /// An attempt to connect comes to the other side.
     Dialled { from: usize, boot: u64, to: usize },
     /// An attempt to connect has failed.

@@ -1,12 +1,18 @@
-//! `driftless-sim`: runs suites of simulations, and replays failures.
+//! `driftless-sim`: runs suites of simulations, replays failures, cuts them down and tells them.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "the command shows its progress in real time; runs know only virtual time"
 )]
 
+mod bar;
+mod bench;
+mod digests;
+mod input;
+mod merge;
 mod replay;
 mod run;
+mod shrink;
 
 use std::process::ExitCode;
 
@@ -27,8 +33,18 @@ enum Command {
     Run(run::Args),
     /// Run one plan or seed again.
     Replay(replay::Args),
+    /// Cut a plan that fails down to what the failure needs.
+    Shrink(shrink::Args),
+    /// Tell what happens in a plan or seed.
+    Story(input::Input),
     /// Print the plan of a seed.
     Plan(replay::PlanArgs),
+    /// Check, or accept, what a fixed set of seeds does.
+    Digests(digests::Args),
+    /// Put the results of shards together.
+    Merge(merge::Args),
+    /// Measure the simulator itself.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -36,7 +52,12 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Shrink(args) => shrink::shrink(&args),
+        Command::Story(input) => replay::tell(&input),
         Command::Plan(args) => replay::print(&args),
+        Command::Digests(args) => digests::digests(&args),
+        Command::Merge(args) => merge::merge(&args),
+        Command::Bench(args) => bench::bench(&args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -57,8 +78,22 @@ enum Trouble {
     Plan { path: String, cause: driftless_sim::plan::ParsePlanError },
     #[error("\"{0}\" is neither a file with a plan nor a seed")]
     NeitherPlanNorSeed(String),
+    #[error("{0} does not fail, so there is nothing to shrink")]
+    Passes(String),
+    #[error("{path}: {cause}")]
+    Digests { path: String, cause: driftless_sim::digests::NotADigest },
+    #[error("nothing to measure: say --shrink")]
+    NothingToMeasure,
     #[error(transparent)]
     Profile(#[from] driftless_sim::plan::UnknownProfile),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+}
+
+impl Trouble {
+    /// A file that cannot be read or written.
+    fn file(what: &'static str, path: &str) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |cause| Self::File { what, path, cause }
+    }
 }

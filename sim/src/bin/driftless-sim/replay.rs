@@ -1,23 +1,22 @@
-//! `driftless-sim replay` and `driftless-sim plan`.
+//! `driftless-sim replay`, `driftless-sim story` and `driftless-sim plan`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
 
 use clap::Args as ClapArgs;
 use driftless_sim::suite::{attempt, compare};
-use driftless_sim::{Options, Plan, Profile, report};
+use driftless_sim::{Facts, Options, report, story};
 
 use crate::Trouble;
+use crate::input::{Input, draw};
+
+/// Of plans with more steps than this, nobody reads the story.
+const SHORT_STORY: usize = 40;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// A file with a plan, or a seed.
-    #[arg(value_name = "PLAN|SEED")]
-    plan: String,
-    /// From what the plan of a seed is drawn.
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    profile: String,
+    #[command(flatten)]
+    input: Input,
     /// Write everything that happens to a file; `-` is the standard output.
     #[arg(long, value_name = "FILE")]
     trace: Option<String>,
@@ -42,7 +41,8 @@ pub(crate) struct PlanArgs {
 }
 
 pub(crate) fn replay(args: &Args) -> Result<bool, Trouble> {
-    let plan = load(&args.plan, &args.profile)?;
+    let plan = args.input.load()?;
+    let (until, sabotage) = (args.until, args.input.sabotage);
     let mut trace = args.trace.as_deref().map(open).transpose()?;
     let mut line = |line: &str| {
         if let Some(file) = &mut trace {
@@ -51,14 +51,22 @@ pub(crate) fn replay(args: &Args) -> Result<bool, Trouble> {
         }
     };
     let trace = args.trace.is_some().then_some(&mut line as &mut driftless_sim::TraceLine<'_>);
-    let mut outcome = attempt(&plan, Options { trace, until: args.until, ..Options::default() });
+    let mut facts = Facts::default();
+    let options = Options { trace, until, sabotage, facts: Some(&mut facts), ..Options::default() };
+    let mut outcome = attempt(&plan, options);
     if args.check_determinism {
-        compare(&mut outcome, &attempt(&plan, Options { until: args.until, ..Options::default() }));
+        compare(&mut outcome, &attempt(&plan, Options { until, sabotage, ..Options::default() }));
     }
+    let again = args.input.again(&args.input.plan);
     if args.json {
         println!("{}", serde_json::to_string(&outcome)?);
-    } else if let Some(story) = report::failed(&outcome, &format!("driftless-sim replay {}", args.plan)) {
-        println!("{story}");
+    } else if let Some(failed) = report::failed(&outcome, &format!("driftless-sim replay {again}")) {
+        if plan.steps.len() <= SHORT_STORY {
+            println!("{}\n", story::tell(&plan, &facts, outcome.failure.as_ref()));
+        } else {
+            println!("long plans make long stories: driftless-sim shrink {again}\n");
+        }
+        println!("{failed}");
     } else {
         let figures = &outcome.figures;
         println!(
@@ -83,24 +91,17 @@ pub(crate) fn print(args: &PlanArgs) -> Result<bool, Trouble> {
     Ok(true)
 }
 
-/// A plan from a file, or of a seed.
-fn load(text: &str, profile: &str) -> Result<Plan, Trouble> {
-    if Path::new(text).exists() {
-        let path = || text.to_owned();
-        let plan = std::fs::read_to_string(text).map_err(|cause| Trouble::File {
-            what: "read",
-            path: path(),
-            cause,
-        })?;
-        return plan.parse().map_err(|cause| Trouble::Plan { path: path(), cause });
+/// Tells what happens in a plan.
+pub(crate) fn tell(input: &Input) -> Result<bool, Trouble> {
+    let plan = input.load()?;
+    let mut facts = Facts::default();
+    let options = Options { facts: Some(&mut facts), sabotage: input.sabotage, ..Options::default() };
+    let outcome = attempt(&plan, options);
+    println!("{}", story::tell(&plan, &facts, outcome.failure.as_ref()));
+    if outcome.failure.is_none() {
+        println!("Everybody agrees {} ms later, and no rule is broken.", outcome.figures.agreed_after_ms);
     }
-    let seed = text.parse().map_err(|_| Trouble::NeitherPlanNorSeed(text.to_owned()))?;
-    draw(seed, profile)
-}
-
-fn draw(seed: u64, profile: &str) -> Result<Plan, Trouble> {
-    let profile: Profile = profile.parse()?;
-    Ok(Plan::draw(seed, &profile))
+    Ok(outcome.failure.is_none())
 }
 
 fn open(path: &str) -> Result<Box<dyn Write>, Trouble> {

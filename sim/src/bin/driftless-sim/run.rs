@@ -1,15 +1,17 @@
 //! `driftless-sim run`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
+use driftless_sim::shards::Part;
 use driftless_sim::suite::{Seeds, Shard, Suite, Summary};
 use driftless_sim::{Outcome, Plan, Profile, report};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::Trouble;
+use crate::bar::{bar, jobs};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -39,10 +41,6 @@ pub(crate) struct Args {
     failures: PathBuf,
 }
 
-fn jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// How many failures are printed in full: the first say what is wrong, the rest say how often.
 const PRINTED: usize = 10;
 
@@ -57,7 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<bool, Trouble> {
         check_determinism: args.check_determinism,
     };
     let start = Instant::now();
-    let bar = bar(args, &suite, limit);
+    let length = limit.map_or(suite.len(), |limit| limit.as_millis() as u64);
+    let bar = bar(length, !args.json);
     let (mut runs, mut failures, mut trouble) = (0_u64, 0, None);
     let more = || limit.is_none_or(|limit| start.elapsed() < limit);
     let summary = suite.run(&more, &mut |outcome| {
@@ -82,7 +81,13 @@ pub(crate) fn run(args: &Args) -> Result<bool, Trouble> {
 
 fn conclude(args: &Args, summary: &Summary, took: Duration) {
     if args.json {
-        println!("{}", serde_json::json!({ "summary": summary, "passed": summary.passed() }));
+        let part = Part {
+            profile: args.profile.clone(),
+            seeds: args.minutes.is_none().then(|| format!("{}..{}", args.seeds.0.start, args.seeds.0.end)),
+            shard: args.shard.to_string(),
+        };
+        let passed = summary.passed();
+        println!("{}", serde_json::json!({ "suite": part, "summary": summary, "passed": passed }));
         return;
     }
     println!("{}", report::table(summary));
@@ -114,7 +119,7 @@ fn finished(
     let path = keep(args, &Plan::draw(outcome.seed, &suite.profile))?;
     let story = report::failed(outcome, &format!("driftless-sim replay {}", path.display()));
     if let Some(story) = story.filter(|_| *failures <= PRINTED) {
-        bar.suspend(|| eprintln!("{story}\n"));
+        bar.suspend(|| eprintln!("{story}\n  shrink    driftless-sim shrink {}\n", path.display()));
     }
     Ok(())
 }
@@ -127,20 +132,4 @@ fn keep(args: &Args, plan: &Plan) -> Result<PathBuf, Trouble> {
     std::fs::create_dir_all(&args.failures).map_err(trouble)?;
     std::fs::write(&path, plan.to_string()).map_err(trouble)?;
     Ok(path)
-}
-
-fn bar(args: &Args, suite: &Suite, limit: Option<Duration>) -> ProgressBar {
-    if args.json || !std::io::stderr().is_terminal() {
-        return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-    }
-    let length = match limit {
-        Some(limit) => limit.as_millis() as u64,
-        None => suite.len(),
-    };
-    let bar = ProgressBar::new(length);
-    // The template is a constant of this function; if it were wrong the bar would merely be plain.
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }

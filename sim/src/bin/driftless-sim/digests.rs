@@ -1,0 +1,71 @@
+//! `driftless-sim digests`.
+
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use driftless_sim::digests::{Difference, Digests};
+
+use crate::Trouble;
+use crate::bar::{bar, jobs};
+
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false, id = "what")]
+pub(crate) struct Args {
+    /// Compare what runs do now with what is kept.
+    #[arg(long, group = "what")]
+    check: bool,
+    /// Keep what runs do now, because it is meant to be so.
+    #[arg(long, group = "what")]
+    accept: bool,
+    /// Where digests are kept.
+    #[arg(long, value_name = "FILE", default_value = "sim/digests.txt", group = "where")]
+    file: PathBuf,
+    /// How many runs at a time.
+    #[arg(long, value_name = "N", default_value_t = jobs(), group = "how")]
+    jobs: usize,
+}
+
+pub(crate) fn digests(args: &Args) -> Result<bool, Trouble> {
+    let path = args.file.display().to_string();
+    // The file first: whoever names a wrong one need not wait.
+    let kept = match std::fs::read_to_string(&args.file) {
+        Ok(text) => Digests::read(&text).map_err(|cause| Trouble::Digests { path: path.clone(), cause })?,
+        Err(error) if args.accept && error.kind() == std::io::ErrorKind::NotFound => Digests::default(),
+        Err(cause) => return Err(Trouble::File { what: "read", path, cause }),
+    };
+    let bar = bar(Digests::count() as u64, true);
+    let now = Digests::measure(args.jobs, &mut || bar.inc(1));
+    bar.finish_and_clear();
+    let differences = kept.differences(&now);
+    if args.accept {
+        std::fs::write(&args.file, now.written()).map_err(Trouble::file("write", &path))?;
+        let count: usize = differences.iter().map(|difference| difference.count).sum();
+        println!("{path}: {count} of {} digests are new or changed", Digests::count());
+        return Ok(true);
+    }
+    if differences.is_empty() {
+        println!("{} runs do what they did when {path} was written", Digests::count());
+        return Ok(true);
+    }
+    for difference in &differences {
+        println!("{}", told(difference));
+    }
+    println!(
+        "\nRuns do something else than when {path} was written. If the change is meant to alter what happens in\n\
+         runs, or which plans are drawn, take this over and commit it:\n\n  driftless-sim digests --accept\n\n\
+         Otherwise compare the trace of the first seed that differs with that of the version before:\n\n  \
+         driftless-sim replay {} --profile {} --trace FILE",
+        differences[0].seed, differences[0].profile
+    );
+    Ok(false)
+}
+
+fn told(difference: &Difference) -> String {
+    let Difference { profile, seed, kept, now, count } = difference;
+    let nothing = || "nothing".to_owned();
+    format!(
+        "profile {profile}: the first seed that differs is {seed}: it was {}, and is {}; {count} seeds differ",
+        kept.clone().unwrap_or_else(nothing),
+        now.clone().unwrap_or_else(nothing)
+    )
+}

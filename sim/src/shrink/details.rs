@@ -1,0 +1,232 @@
+//! Plainer details: what steps say comes nearer to what they usually say.
+//!
+//! Like the setup, the fields of a step are found by their names in the text of a plan.
+
+use serde_json::{Value, json};
+
+use super::Shrinker;
+use super::numbers::{roughness, rounder};
+use crate::plan::{Act, Plan, Step};
+
+/// Fields that say who or what is meant: other passes change them.
+const NAMES: &[&str] = &[
+    "at",
+    "do",
+    "replica",
+    "peer",
+    "a",
+    "b",
+    "from",
+    "to",
+    "group",
+    "ticket",
+    "nth",
+    "text",
+    "changes",
+    "require",
+    "collection",
+];
+
+/// What a field of a step usually says; of numbers 0, of what may be left out nothing.
+fn usual(field: &str, value: &Value) -> Value {
+    match (field, value) {
+        ("rights", _) => json!("Write"),
+        ("valid_ms", _) => json!(24 * 3_600_000),
+        ("collections", _) => json!(1),
+        ("both" | "shown", _) => json!(true),
+        (_, Value::Bool(_)) => json!(false),
+        ("keep", _) => Value::Null,
+        (_, Value::Number(_)) => json!(0),
+        _ => value.clone(),
+    }
+}
+
+/// How far what a step says is from what such a step usually says.
+pub(super) fn effort(act: &Act) -> u64 {
+    let Ok(Value::Object(fields)) = serde_json::to_value(act) else { return 0 };
+    let told = fields.iter().filter(|(name, _)| !NAMES.contains(&name.as_str()));
+    let unusual: u64 = told.map(|(name, value)| distance(name, value)).sum();
+    unusual + labels(act)
+}
+
+fn distance(field: &str, value: &Value) -> u64 {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| distance(name, value)).sum(),
+        value if *value == usual(field, value) => 0,
+        Value::Number(number) => 1 + roughness(number.as_u64().unwrap_or(0)),
+        Value::Array(values) => values.len() as u64,
+        _ => 1,
+    }
+}
+
+/// Low labels are easier to tell apart than high ones.
+fn labels(act: &Act) -> u64 {
+    let mut act = act.clone();
+    let groups: u64 = act.groups_mut().into_iter().map(|group| u64::from(*group)).sum();
+    let rows: u64 =
+        act.rows_mut().into_iter().map(|row| u64::from(row.collection) + u64::from(row.key)).sum();
+    let own = match &act {
+        Act::Invite { ticket, .. } | Act::Join { ticket, .. } => u64::from(*ticket),
+        Act::Write { text, require, .. } => {
+            let stale = require.iter().filter(|require| !require.fresh).count();
+            let ranges = require.iter().filter(|require| require.to.is_some()).count();
+            text + 10 * (stale + ranges) as u64
+        }
+        Act::Cut { from, to, .. } => (from.len() + to.len()) as u64,
+        Act::AddCollection { collection, .. } => u64::from(*collection),
+        _ => 0,
+    };
+    groups + rows + own
+}
+
+impl Shrinker<'_> {
+    pub(super) fn plain_details(&mut self) {
+        // All at once, which mostly is enough.
+        let mut plan = self.plan.clone();
+        for step in &mut plan.steps {
+            if let Some(plain) = plain(step) {
+                *step = plain;
+            }
+        }
+        self.one(plan);
+        for place in (0..self.plan.steps.len()).rev() {
+            self.plain_step(place);
+        }
+        for place in (0..self.plan.steps.len()).rev() {
+            self.fewer_changes(place);
+            self.fewer_cut(place);
+            self.shorter_values(place);
+        }
+    }
+
+    /// Each field of a step that is unusual.
+    fn plain_step(&mut self, place: usize) {
+        let Ok(Value::Object(fields)) = serde_json::to_value(&self.plan.steps[place]) else { return };
+        for (name, value) in fields.iter().filter(|(name, _)| !NAMES.contains(&name.as_str())) {
+            let mut plans: Vec<Plan> =
+                self.with_field(place, &format!("/{name}"), usual(name, value)).into_iter().collect();
+            let numbers: Vec<(String, u64)> = match value {
+                Value::Number(number) => vec![(format!("/{name}"), number.as_u64().unwrap_or(0))],
+                Value::Object(inner) => inner
+                    .iter()
+                    .filter_map(|(inner, value)| Some((format!("/{name}/{inner}"), value.as_u64()?)))
+                    .collect(),
+                _ => Vec::new(),
+            };
+            for (path, number) in numbers {
+                plans.extend(
+                    rounder(number).into_iter().filter_map(|it| self.with_field(place, &path, it.into())),
+                );
+            }
+            self.first(plans);
+        }
+    }
+
+    /// The plan with another value in a step.
+    fn with_field(&self, place: usize, path: &str, value: Value) -> Option<Plan> {
+        let mut step = serde_json::to_value(&self.plan.steps[place]).ok()?;
+        *step.pointer_mut(path)? = value;
+        self.with_step(place, serde_json::from_value(step).ok()?)
+    }
+
+    fn with_step(&self, place: usize, step: Step) -> Option<Plan> {
+        let mut plan = self.plan.clone();
+        *plan.steps.get_mut(place)? = step;
+        Some(plan)
+    }
+
+    /// Changes and preconditions of a batch, one by one; and preconditions that say less.
+    fn fewer_changes(&mut self, place: usize) {
+        let plan = self.plan.clone();
+        let Act::Write { changes, require, .. } = &plan.steps[place].act else { return };
+        let alter = |what: &dyn Fn(&mut Vec<crate::plan::Edit>, &mut Vec<crate::plan::Require>)| {
+            let mut plan = plan.clone();
+            if let Act::Write { changes, require, .. } = &mut plan.steps[place].act {
+                what(changes, require);
+            }
+            plan
+        };
+        let mut plans = Vec::new();
+        for index in 0..changes.len() {
+            plans.push(alter(&|changes, _| {
+                let change = changes.swap_remove(index);
+                *changes = vec![change];
+            }));
+        }
+        if changes.len() > 1 {
+            for index in (0..changes.len()).rev() {
+                plans.push(alter(&|changes, _| {
+                    changes.remove(index);
+                }));
+            }
+        }
+        for index in (0..require.len()).rev() {
+            plans.push(alter(&|_, require| {
+                require.remove(index);
+            }));
+            plans.push(alter(&|_, require| require[index].fresh = true));
+            plans.push(alter(&|_, require| require[index].to = None));
+        }
+        if self.first(plans).is_some() {
+            self.fewer_changes(place);
+        }
+    }
+
+    /// Fewer replicas on the two sides of a cut.
+    fn fewer_cut(&mut self, place: usize) {
+        let plan = self.plan.clone();
+        let Act::Cut { from, to, .. } = &plan.steps[place].act else { return };
+        let sides = (0..from.len()).map(|it| (true, it)).chain((0..to.len()).map(|it| (false, it)));
+        let plans = sides.map(|(is_from, index)| {
+            let mut plan = plan.clone();
+            if let Act::Cut { from, to, .. } = &mut plan.steps[place].act {
+                let side = if is_from { from } else { to };
+                side.remove(index);
+            }
+            plan
+        });
+        let full = |plan: &Plan| match &plan.steps[place].act {
+            Act::Cut { from, to, .. } => !from.is_empty() && !to.is_empty(),
+            _ => false,
+        };
+        if self.first(plans.filter(full)).is_some() {
+            self.fewer_cut(place);
+        }
+    }
+
+    fn shorter_values(&mut self, place: usize) {
+        let count = match &self.plan.steps[place].act {
+            Act::Write { changes, .. } => changes.len(),
+            _ => 0,
+        };
+        for index in 0..count {
+            let plan = self.plan.clone();
+            let Act::Write { changes, .. } = &plan.steps[place].act else { return };
+            let Some(bytes) = changes.get(index).and_then(|edit| edit.bytes) else { continue };
+            // An empty value is a case of its own: one byte is plainer.
+            let rounder = rounder(bytes.into()).into_iter().filter(|bytes| *bytes > 0);
+            self.first(rounder.map(|bytes| {
+                let mut plan = plan.clone();
+                if let Act::Write { changes, .. } = &mut plan.steps[place].act {
+                    changes[index].bytes = Some(bytes as u32);
+                }
+                plan
+            }));
+        }
+    }
+}
+
+/// A step that says what such a step usually says.
+fn plain(step: &Step) -> Option<Step> {
+    let mut value = serde_json::to_value(step).ok()?;
+    for (name, field) in value.as_object_mut()? {
+        if !NAMES.contains(&name.as_str()) {
+            *field = usual(name, field);
+        }
+    }
+    let mut step: Step = serde_json::from_value(value).ok()?;
+    if let Act::Write { changes, .. } = &mut step.act {
+        changes.iter_mut().filter_map(|edit| edit.bytes.as_mut()).for_each(|bytes| *bytes = 1);
+    }
+    Some(step)
+}

@@ -1,0 +1,147 @@
+//! Defects on purpose: with each of them some run must fail, by the oracle that guards the rule. An oracle that
+//! never fails proves nothing, and neither does a shrinker that never had anything to shrink.
+//!
+//! They sit where a driver, a store or a network can be wrong, outside of the core, and they are as different
+//! as defects are: some show at once, some need two replicas or three, a crash, a cut, a certain order, or a
+//! frame that comes twice.
+
+mod saboteur;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub(crate) use self::saboteur::Saboteur;
+use crate::oracle::Oracle;
+
+macro_rules! planted {
+    ($($(#[doc = $doc:literal])+ $defect:ident = $name:literal, noticed by $oracle:ident;)+) => {
+        /// Something that is broken on purpose.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Sabotage { $($(#[doc = $doc])+ $defect,)+ }
+
+        impl Sabotage {
+            /// All of them.
+            pub const ALL: &'static [Sabotage] = &[$(Sabotage::$defect,)+];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(Sabotage::$defect => $name,)+ }
+            }
+
+            /// Who must notice.
+            pub fn noticed_by(self) -> Oracle {
+                match self { $(Sabotage::$defect => Oracle::$oracle,)+ }
+            }
+        }
+    };
+}
+
+planted! {
+    /// Disks lose a durable commit in a crash.
+    ForgetsDurable = "forgets-durable", noticed by Durability;
+    /// Disks report commits as durable as soon as they are applied.
+    DurableTooEarly = "durable-too-early", noticed by Durability;
+    /// Disks do the same, but only when the sync is going to take a second or more.
+    SlowSyncsLie = "slow-syncs-lie", noticed by Durability;
+    /// Of the last commit that survives a crash and was not durable, the rows are lost.
+    TearsCommits = "tears-commits", noticed by Model;
+    /// Stores change a byte of a row.
+    CorruptsRows = "corrupts-rows", noticed by Model;
+    /// Stores apply a commit without one of its rows.
+    LosesARow = "loses-a-row", noticed by Model;
+    /// Stores take no third version of a row.
+    KeepsTheOldRow = "keeps-the-old-row", noticed by Model;
+    /// Stores do not take a row with three heads.
+    DropsThreeHeads = "drops-three-heads", noticed by Model;
+    /// The network changes a byte of some frames.
+    AltersFrames = "alters-frames", noticed by Conduct;
+    /// The network changes a byte of a frame that arrives a second time.
+    AltersSecondCopies = "alters-second-copies", noticed by Conduct;
+    /// The network changes a byte of a frame that others overtake.
+    AltersLateFrames = "alters-late-frames", noticed by Conduct;
+    /// The network cuts off what is longer than 1,400 bytes.
+    CutsLargeFrames = "cuts-large-frames", noticed by Conduct;
+    /// From whom to whom one frame was lost, nothing ever gets through again.
+    DiesOfALoss = "dies-of-a-loss", noticed by Convergence;
+    /// Cuts in one direction are never healed.
+    NeverHealsOneWay = "never-heals-one-way", noticed by Convergence;
+    /// A driver does not give back the credit of frames of more than 1,000 bytes.
+    LosesCredit = "loses-credit", noticed by Convergence;
+    /// Nobody ever gets a link to one replica.
+    Isolates = "isolates", noticed by Convergence;
+    /// Nobody ever gets a link to a replica that crashed twice.
+    ShunsWhoCrashedTwice = "shuns-who-crashed-twice", noticed by Convergence;
+    /// Two replicas of which one crashed while the network was cut between them never get a link again.
+    ShunsWhoCrashedApart = "shuns-who-crashed-apart", noticed by Convergence;
+    /// Only who made a syncgroup can call and be called.
+    OnlyCreatorsCall = "only-creators-call", noticed by Convergence;
+    /// A driver does not answer a request to leave.
+    NeverAnswersLeaves = "never-answers-leaves", noticed by Convergence;
+    /// Of two writes that wait for an answer, the later gets that of the earlier.
+    ConfusesAnswers = "confuses-answers", noticed by Conduct;
+    /// A driver passes batches on without their preconditions.
+    IgnoresPreconditions = "ignores-preconditions", noticed by Conduct;
+    /// Instead of deleting a row, a driver writes an empty value.
+    DeletesByEmptying = "deletes-by-emptying", noticed by Model;
+    /// Of a batch over two syncgroups, a driver passes on what is for the first.
+    SplitsBatches = "splits-batches", noticed by Conduct;
+    /// Whoever may only read is not told that a write was refused.
+    HushesReaders = "hushes-readers", noticed by Conduct;
+    /// A write on a device that is stopping vanishes without an answer.
+    HushesWhileStopping = "hushes-while-stopping", noticed by Conduct;
+    /// Readers are not told of rows that somebody else has deleted.
+    HidesDeletions = "hides-deletions", noticed by Model;
+    /// A process that is asked to stop says that it has stopped before its commits are durable.
+    StopsTooEarly = "stops-too-early", noticed by Durability;
+    /// After a restart, the wall clock is two days ahead.
+    WakesInTheFuture = "wakes-in-the-future", noticed by Conduct;
+    /// The model does not hear of a batch: what was written and is not known to have been, nobody wrote.
+    WithholdsABatch = "withholds-a-batch", noticed by Durability;
+    /// The model believes that each author knew a batch more of some other than it did.
+    InventsCauses = "invents-causes", noticed by Causality;
+    /// Applications are told that batches are safe which nobody ever wrote.
+    PromisesTooMuch = "promises-too-much", noticed by SilentLoss;
+}
+
+impl Sabotage {
+    /// Whether the model does not hear of this many-th batch.
+    pub(crate) fn withholds(self, batch: u64) -> bool {
+        self == Sabotage::WithholdsABatch && batch == 2
+    }
+
+    /// What the model is told of what an author knew.
+    pub(crate) fn past(self, author: &driftless::Author, past: &mut driftless::Knowledge) {
+        if self == Sabotage::InventsCauses
+            && let Some((_, last)) = past.iter_mut().find(|(other, _)| *other != author)
+        {
+            *last += 1;
+        }
+    }
+
+    /// A batch that the application is told of, beside one that there is.
+    pub(crate) fn promise(self, part: &driftless::Written) -> Option<driftless::Version> {
+        let generation = part.version.generation + 1_000;
+        (self == Sabotage::PromisesTooMuch).then_some(driftless::Version { generation, ..part.version })
+    }
+}
+
+impl fmt::Display for Sabotage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that no planted defect has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no planted defect \"{0}\"; `driftless-sim bench --shrink` lists them")]
+pub struct UnknownSabotage(String);
+
+impl FromStr for Sabotage {
+    type Err = UnknownSabotage;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Sabotage::ALL.iter().find(|sabotage| sabotage.name() == name);
+        found.copied().ok_or_else(|| UnknownSabotage(name.to_owned()))
+    }
+}
