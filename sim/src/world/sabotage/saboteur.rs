@@ -181,7 +181,7 @@ impl Saboteur {
                         RowKey { collection: change.row.collection.clone(), key: change.row.key.clone() };
                     let rows = expected.rows.get(&change.row.syncgroup);
                     if rows.and_then(|rows| rows.get(&row)) == Some(&None) {
-                        change.value.get_or_insert_default();
+                        change.edit = driftless::Edit::Put(Bytes::new());
                     }
                 }
             }
