@@ -2,7 +2,7 @@
 
 use driftless_sim::shrink::{self, Effort, Shrunk};
 use driftless_sim::world::Sabotage;
-use driftless_sim::{Facts, Plan, Profile, story};
+use driftless_sim::{Facts, Plan, Profile, Sim, story};
 
 /// In how many seeds a defect that is to be shrunk must be noticed.
 const SEEDS: u64 = 100;
@@ -72,6 +72,21 @@ fn effort_is_bounded_and_what_was_reached_by_then_still_fails() {
     let little = shrunk(&plan, sabotage, Effort { executions: 6, jobs: 1 });
     assert!(little.gave_up && little.executions == 6);
     assert_eq!(shrink::judge(Some(sabotage))(&little.plan, None), Some(little.failure));
+}
+
+#[test]
+fn what_breaks_an_invariant_of_the_embedder_is_shrunk_too() {
+    let sim = Sim::new(3).invariant("at most two devices hold a syncgroup", |world| {
+        let holders =
+            world.devices().filter(|device| device.core.is_some_and(|core| !core.syncgroups().is_empty()));
+        match holders.count() {
+            0..=2 => Ok(()),
+            more => Err(format!("{more} devices hold one")),
+        }
+    });
+    let shrunk = sim.shrink(Effort::default()).unwrap();
+    assert_eq!(sim.replay(&shrunk.plan).failure, Some(shrunk.failure));
+    assert!(shrunk.plan.setup.replicas == 3 && shrunk.plan.steps.len() <= 5, "{}", shrunk.plan);
 }
 
 #[test]

@@ -27,6 +27,9 @@ const NAMES: &[&str] = &[
     "collection",
 ];
 
+/// The longest value that takes the place of several.
+const LARGEST_WRITE: u64 = 20_000;
+
 /// What a field of a step usually says; of numbers 0, of what may be left out nothing.
 fn usual(field: &str, value: &Value) -> Value {
     match (field, value) {
@@ -89,6 +92,7 @@ impl Shrinker<'_> {
             }
         }
         self.one(plan);
+        self.one_large_write();
         for place in (0..self.plan.steps.len()).rev() {
             self.plain_step(place);
         }
@@ -97,6 +101,32 @@ impl Shrinker<'_> {
             self.fewer_cut(place);
             self.shorter_values(place);
         }
+    }
+
+    /// One write of as many bytes as all have together, instead of all: where only the amount counts.
+    fn one_large_write(&mut self) {
+        let plan = self.plan.clone();
+        let is_write = |step: &Step| matches!(step.act, Act::Write { .. });
+        let bytes = |step: &Step| match &step.act {
+            Act::Write { changes, .. } => changes.iter().filter_map(|edit| edit.bytes).map(u64::from).sum(),
+            _ => 0,
+        };
+        let all: u64 = plan.steps.iter().map(bytes).sum();
+        let writes = plan.steps.iter().enumerate().filter(|(_, step)| is_write(step)).map(|(place, _)| place);
+        let candidates = writes.filter_map(|kept| {
+            let mut plan = plan.clone();
+            if let Act::Write { changes, .. } = &mut plan.steps[kept].act {
+                changes.truncate(1);
+                changes.first_mut()?.bytes = Some(all.min(LARGEST_WRITE) as u32);
+            }
+            let mut place = 0;
+            plan.steps.retain(|step| {
+                place += 1;
+                !is_write(step) || place - 1 == kept
+            });
+            Some(plan)
+        });
+        self.first(candidates);
     }
 
     /// Each field of a step that is unusual.

@@ -210,11 +210,12 @@ impl Shrinker<'_> {
     fn first(&mut self, candidates: impl IntoIterator<Item = Plan>) -> Option<usize> {
         let mut candidates = candidates.into_iter().enumerate().peekable();
         while candidates.peek().is_some() && !self.tired() {
-            let mut batch = Vec::new();
+            let mut batch: Vec<(usize, Plan, Cost, [u8; 32])> = Vec::new();
             while batch.len() < self.effort.jobs.max(1) {
                 let Some((place, plan)) = candidates.next() else { break };
                 let (cost, hash) = (Cost::of(&plan), hash(&plan));
-                if cost < self.cost && !self.known.contains(&hash) {
+                let twice = batch.iter().any(|(.., other)| *other == hash);
+                if cost < self.cost && !twice && !self.known.contains(&hash) {
                     batch.push((place, plan, cost, hash));
                 }
             }

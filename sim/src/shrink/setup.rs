@@ -26,9 +26,12 @@ impl Shrinker<'_> {
         }
         let Ok(now) = differences(&self.plan.setup) else { return };
         for path in paths(&now, 2) {
-            if let Some(value) = now.pointer(&path) {
+            if let (Some(value), Some(calm)) = (now.pointer(&path), calm.pointer(&path)) {
+                let range = !path.ends_with("/skew_ms");
+                let mut values = tighter(&path, value);
+                values.extend(plainer(value, calm, range));
                 let plans: Vec<Plan> =
-                    plainer(value).into_iter().filter_map(|value| self.with(&path, value)).collect();
+                    values.into_iter().filter_map(|value| self.with(&path, value)).collect();
                 self.first(plans);
             }
         }
@@ -65,18 +68,37 @@ fn paths(value: &Value, depth: usize) -> Vec<String> {
     .collect()
 }
 
-/// Values to try instead of one.
-fn plainer(value: &Value) -> Vec<Value> {
+/// Limits that may become tighter than they were, because less is then needed to reach them; and the least that
+/// still makes sense, as in plans that are drawn.
+const LIMITS: &[(&str, u64)] =
+    &[("/network/credit", 2_000), ("/network/bytes_per_ms", 8), ("/chunk_bytes", 300)];
+
+/// Tighter limits to try instead of one.
+fn tighter(path: &str, value: &Value) -> Vec<Value> {
+    let least = LIMITS.iter().find(|(limit, _)| *limit == path).map(|(_, least)| *least);
+    let (Some(least), Some(now)) = (least, value.as_u64()) else { return Vec::new() };
+    let above = rounder(now).into_iter().filter(|limit| *limit > least);
+    [least].into_iter().chain(above).filter(|limit| *limit < now).map(Value::from).collect()
+}
+
+/// Rounder values to try instead of one, which may be a range from a shortest to a longest time. Nothing becomes less calm than it was, except for limits: a plan that fails because its
+/// surroundings are impossible, such as a link that takes no byte, would tell nothing.
+fn plainer(value: &Value, calm: &Value, range: bool) -> Vec<Value> {
     match value {
         Value::Number(number) => match number.as_u64() {
-            Some(number) => rounder(number).into_iter().map(Value::from).collect(),
+            Some(number) => between(number, number, calm.as_u64()).into_iter().map(Value::from).collect(),
             None => Vec::new(),
         },
         // The shortest and the longest time: leave chance no choice.
-        Value::Array(values) if values.len() == 2 && values.iter().all(Value::is_u64) => {
-            let most = values.iter().filter_map(Value::as_u64).max().unwrap_or(0);
-            let mut same: Vec<u64> = rounder(most);
-            same.extend(values.iter().filter_map(Value::as_u64));
+        Value::Array(values) if range && values.len() == 2 => {
+            let numbers: Vec<u64> = values.iter().filter_map(Value::as_u64).collect();
+            let (Some(low), Some(high)) = (numbers.iter().min().copied(), numbers.iter().max().copied())
+            else {
+                return Vec::new();
+            };
+            let calm = calm.get(0).and_then(Value::as_u64);
+            let mut same = between(low, high, calm);
+            same.extend(numbers);
             same.into_iter().map(|number| Value::from(vec![number, number])).collect()
         }
         // One clock right after the other; else rounder ones.
@@ -90,11 +112,36 @@ fn plainer(value: &Value) -> Vec<Value> {
             wrong
                 .flat_map(|index| {
                     let old = values[index].as_i64().unwrap_or(0);
-                    let rounder = rounder(old.unsigned_abs()).into_iter();
+                    let rounder = between(old.unsigned_abs(), old.unsigned_abs(), Some(0)).into_iter();
                     rounder.map(move |size| with(index, (size as i64).saturating_mul(old.signum())))
                 })
                 .collect()
         }
         _ => Vec::new(),
+    }
+}
+
+/// Round numbers within a range that is stretched to what is calm; without a number that is calm, above it.
+fn between(low: u64, high: u64, calm: Option<u64>) -> Vec<u64> {
+    let within = low.min(calm.unwrap_or(low))..=high.max(calm.unwrap_or(u64::MAX));
+    rounder(high.max(calm.unwrap_or(high))).into_iter().filter(|number| within.contains(number)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_become_rounder_and_never_less_calm() {
+        assert_eq!(tighter("/network/credit", &json!(9_500)), [json!(2_000), json!(5_000)]);
+        let all = |value: Value, calm: Value| plainer(&value, &calm, true);
+        assert_eq!(all(json!(4_321), json!(10_000)), [json!(5_000)]);
+        assert_eq!(all(json!(43), json!(5)), [5, 10, 20].map(|it| json!(it)));
+        assert_eq!(all(json!(43), json!(null)), [json!(50)]);
+        assert_eq!(all(json!([2, 30]), json!([5, 5]))[..2], [json!([2, 2]), json!([5, 5])]);
+        let skews = plainer(&json!([0, -70]), &json!([0, 0]), false);
+        assert_eq!(skews, [0, -1, -2, -5].map(|skew| json!([0, skew])));
     }
 }

@@ -140,6 +140,7 @@ pub(super) fn fate(fate: Fate) -> String {
         Fate::Lose => "is lost".to_owned(),
         Fate::Twice(0) => "arrives twice at once".to_owned(),
         Fate::Twice(later) => format!("arrives twice, the second time {} s later", seconds(later)),
+        Fate::Late(0) => "is sent on its own, so that later ones may overtake it".to_owned(),
         Fate::Late(by) => format!("arrives {} s late, and later ones overtake it", seconds(by)),
     }
 }

@@ -9,19 +9,18 @@ use crate::Trouble;
 use crate::bar::{bar, jobs};
 
 #[derive(Debug, ClapArgs)]
-#[group(required = true, multiple = false, id = "what")]
 pub(crate) struct Args {
     /// Compare what runs do now with what is kept.
-    #[arg(long, group = "what")]
+    #[arg(long, required_unless_present = "accept", conflicts_with = "accept")]
     check: bool,
     /// Keep what runs do now, because it is meant to be so.
-    #[arg(long, group = "what")]
+    #[arg(long)]
     accept: bool,
     /// Where digests are kept.
-    #[arg(long, value_name = "FILE", default_value = "sim/digests.txt", group = "where")]
+    #[arg(long, value_name = "FILE", default_value = "sim/digests.txt")]
     file: PathBuf,
     /// How many runs at a time.
-    #[arg(long, value_name = "N", default_value_t = jobs(), group = "how")]
+    #[arg(long, value_name = "N", default_value_t = jobs())]
     jobs: usize,
 }
 
