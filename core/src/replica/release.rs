@@ -21,6 +21,9 @@ use crate::store::staged::Staged;
 use crate::store::{Fault, Table};
 use crate::time::{Hlc, Mono, Now};
 
+#[cfg(test)]
+mod tests;
+
 /// What a plan changes of what waits.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
