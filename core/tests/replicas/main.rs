@@ -13,8 +13,6 @@ mod merging;
 mod parts;
 mod resolving;
 mod rules;
-mod rules;
-mod watching;
 mod watching;
 
 /// A replica and the store that it runs on.

@@ -51,6 +51,13 @@ pub struct Setup {
     pub skew_ms: Vec<i64>,
     /// Readers look at a replica about this often.
     pub readers_ms: u64,
+    /// How many generations may wait for other parts of their batches on one replica.
+    #[serde(default = "usual_waiting")]
+    pub waiting: usize,
+}
+
+fn usual_waiting() -> usize {
+    driftless::Limits::default().waiting
 }
 
 /// How generations are signed.
@@ -78,6 +85,13 @@ pub struct Waits {
     pub redial: u64,
     /// The same, at most.
     pub redial_max: u64,
+    /// For the other parts of a batch.
+    #[serde(default = "usual_parts")]
+    pub parts: u64,
+}
+
+fn usual_parts() -> u64 {
+    driftless::Timing::default().parts.0
 }
 
 impl From<driftless::Timing> for Waits {
@@ -89,6 +103,7 @@ impl From<driftless::Timing> for Waits {
             patience_max: timing.patience_max.0,
             redial: timing.redial.0,
             redial_max: timing.redial_max.0,
+            parts: timing.parts.0,
         }
     }
 }

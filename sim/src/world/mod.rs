@@ -31,7 +31,7 @@ pub use self::sabotage::Sabotage;
 pub use self::view::Device;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Concern, Dice};
-use crate::oracle::{Checked, Oracle, Violation, Watch, WriteExpected};
+use crate::oracle::{Checked, Oracle, Patience, Violation, Watch, WriteExpected};
 use crate::plan::{Act, Plan, Signatures};
 use crate::trace::Trace;
 
@@ -327,7 +327,10 @@ impl<'t> World<'t> {
         if let Err(fault) = core.handle(now, event, it.disk.store(), &mut out) {
             return Err(self.conduct(replica, "S-12", format!("its store is sound, and it says: {fault}")));
         }
-        let actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
+        let mut actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
+        if let Some(sabotage) = self.sabotage {
+            actions.retain(|action| !sabotage.hides(action));
+        }
         self.perform(replica, request, actions, expected)?;
         self.schedule(replica);
         self.end_if_due(replica);
@@ -363,7 +366,9 @@ impl<'t> World<'t> {
         let it = &self.replicas[replica];
         let wall = it.clock.now(self.now).wall;
         if let Some(seen) = it.seen() {
-            self.watch.handled(seen, wall, &actions, expected, &mut self.coverage)?;
+            let setup = &self.plan.setup;
+            let patience = Patience { now: self.now, bound: setup.timing.parts, waiting: setup.waiting };
+            self.watch.handled(seen, wall, patience, &actions, expected, &mut self.coverage)?;
             if relayed.is_some_and(|before| self.gained_unlinked(replica, &before)) {
                 self.coverage.hit(Point::Relayed);
             }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use driftless::store::{Commit, Table};
+use driftless::{Action, Config, Millis, Notice};
 
 use super::replica::Replica;
 use crate::oracle::Oracle;
@@ -29,6 +30,10 @@ pub enum Sabotage {
     PromisesTooMuch,
     /// Nobody ever gets a link to one replica.
     Isolates,
+    /// Replicas do not wait for the other parts of batches, and do not say so.
+    SplitsBatches,
+    /// Replicas do not wait for the other parts of batches, and say that they did.
+    WaitsTooShort,
 }
 
 impl Sabotage {
@@ -43,6 +48,8 @@ impl Sabotage {
         Sabotage::InventsCauses,
         Sabotage::PromisesTooMuch,
         Sabotage::Isolates,
+        Sabotage::SplitsBatches,
+        Sabotage::WaitsTooShort,
     ];
 
     /// Who must notice.
@@ -53,7 +60,7 @@ impl Sabotage {
             Sabotage::AltersFrames => Oracle::Conduct,
             // What was written and is not known to have been was written by nobody.
             Sabotage::WithholdsABatch => Oracle::Durability,
-            Sabotage::InventsCauses => Oracle::Causality,
+            Sabotage::InventsCauses | Sabotage::SplitsBatches | Sabotage::WaitsTooShort => Oracle::Causality,
             Sabotage::PromisesTooMuch => Oracle::SilentLoss,
             Sabotage::Isolates => Oracle::Convergence,
         }
@@ -77,6 +84,18 @@ impl Sabotage {
     pub(crate) fn promise(self, part: &driftless::Written) -> Option<driftless::Version> {
         let generation = part.version.generation + 1_000;
         (self == Sabotage::PromisesTooMuch).then_some(driftless::Version { generation, ..part.version })
+    }
+
+    /// Changes how a replica is set up.
+    pub(super) fn config(self, config: &mut Config) {
+        if matches!(self, Sabotage::SplitsBatches | Sabotage::WaitsTooShort) {
+            config.timing.parts = Millis(0);
+        }
+    }
+
+    /// Whether oracles do not get to see what a core does.
+    pub(super) fn hides(self, action: &Action) -> bool {
+        self == Sabotage::SplitsBatches && matches!(action, Action::Notice(Notice::BatchSplit { .. }))
     }
 
     pub(super) fn crash(self, replica: &mut Replica) {
