@@ -257,6 +257,18 @@ pub enum Notice {
         /// The device that shows something else.
         device: DeviceId,
     },
+    /// A part of a batch is shown, and others are not, in syncgroups that this device reads or read when the part
+    /// came (S-28). They are shown when they arrive.
+    BatchSplit {
+        /// Where the part is shown.
+        syncgroup: SyncgroupId,
+        /// The version of its rows.
+        version: Version,
+        /// Where other parts are missing.
+        missing: Vec<SyncgroupId>,
+        /// Why it was not waited for longer.
+        why: Split,
+    },
     /// A peer broke the protocol, and its link was closed.
     PeerFault {
         /// Which device.
@@ -274,6 +286,18 @@ pub enum Notice {
         /// In which syncgroup.
         syncgroup: SyncgroupId,
     },
+}
+
+/// Why a batch is seen in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
+pub enum Split {
+    /// It has waited for as long as [`crate::Timing::parts`] says.
+    Time,
+    /// More waits than [`crate::Limits`] allow.
+    Number,
+    /// This device has left a syncgroup that has a part of it.
+    Left,
 }
 
 /// Why a link is closed.

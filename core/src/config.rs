@@ -69,6 +69,9 @@ pub struct Timing {
     pub redial: Millis,
     /// The longest wait between two attempts to reach a device.
     pub redial_max: Millis,
+    /// How long a part of a batch over several syncgroups waits for the others, from when it was first received.
+    /// Then it is shown without them, and the application is told (S-28).
+    pub parts: Millis,
 }
 
 impl Default for Timing {
@@ -81,6 +84,7 @@ impl Default for Timing {
             resolve: Millis(2_000),
             redial: Millis(500),
             redial_max: Millis(60_000),
+            parts: Millis(60_000),
         }
     }
 }

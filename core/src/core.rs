@@ -93,6 +93,7 @@ impl Core {
     /// # Errors
     /// [`Fault`] if the store could not be read; then nothing has changed.
     pub fn handle(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
+        self.replica.waiting.start(now, self.replica.parts);
         match event {
             Event::Tick => self.tick(now, view, out),
             Event::Command { request, command } => self.command(now, request, command, view, out),
@@ -112,8 +113,8 @@ impl Core {
             return None;
         }
         let dial = self.peers.deadline(&self.sync.linked(), self.max_links);
-        let raise = self.raiser.deadline();
-        self.sync.deadline().into_iter().chain(dial).chain(raise).min()
+        let (raise, parts) = (self.raiser.deadline(), self.replica.waiting.deadline());
+        self.sync.deadline().into_iter().chain(dial).chain(raise).chain(parts).min()
     }
 
     // ---- events that need no plan, or hardly any ----
@@ -177,12 +178,20 @@ impl Core {
             return Ok(());
         }
         let chunks = self.sync.plan_chunks(&self.replica, view)?;
+        let mut plan = Plan::new(&self.replica, view);
+        let releases = self.replica.waiting.deadline().is_some_and(|due| due <= now.mono);
+        if releases {
+            command::settle(&mut plan, now)?;
+        }
+        let effects = plan.finish();
+        self.apply(now, effects, out);
         self.step(now.mono, out, |sync, step| {
             sync.send_chunks(chunks, step);
             sync.tick(step);
         });
         self.peers.dial(&self.sync.linked(), self.max_links, now.mono, out);
-        self.raise(now, view, out)
+        // The view does not show what was just released: conflicts are for the next tick then, which comes at once.
+        if releases { Ok(()) } else { self.raise(now, view, out) }
     }
 
     /// Raises the conflicts whose turn has come; those that the core answers itself are answered at once.
@@ -242,6 +251,8 @@ impl Core {
             Command::Resolver { database, attached } => Some((database.clone(), *attached)),
             _ => None,
         };
+        // A batch of this device's is whole at once, and nothing waits for it.
+        let may_release = !matches!(command, Command::Write(_) | Command::Resolve(_));
         let mut plan = Plan::new(&self.replica, view);
         let outcome = match command::run(&mut plan, &means, command) {
             Ok(outcome) => outcome,
@@ -251,6 +262,9 @@ impl Core {
                 return Ok(());
             }
         };
+        if may_release {
+            command::settle(&mut plan, now)?;
+        }
         let effects = plan.finish();
         self.dice = dice;
         if let Some((database, attached)) = resolver {
@@ -324,17 +338,16 @@ impl Core {
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         let Some(ix) = self.sync.shared(link, &deltas.name) else { return Ok(()) };
-        let Some(group) = self.replica.groups.get(&ix) else { return Ok(()) };
         let name = deltas.name;
         let mut plan = Plan::new(&self.replica, view);
-        let received: Received = match receive::receive(&mut plan, ix, deltas, now.wall)? {
+        let received: Received = match receive::receive(&mut plan, ix, deltas, now)? {
             Ok(received) => received,
             Err(wrong) => {
                 self.peer_fault(now, link, CloseReason::BadRun, wrong, out);
                 return Ok(());
             }
         };
-        command::complete(&mut plan, group, now.wall)?;
+        command::settle(&mut plan, now)?;
         let effects = plan.finish();
         // What the sender has is noted first, so that it is not told of it.
         self.apply_first(now.mono, effects, out, |core, gained, out| {
@@ -440,6 +453,7 @@ impl Core {
         }
         let mut plan = Plan::new(&self.replica, view);
         command::answered(&mut plan, group, issuer, answer, now.wall)?;
+        command::settle(&mut plan, now)?;
         let effects = plan.finish();
         self.apply(now, effects, out);
         Ok(())

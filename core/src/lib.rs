@@ -88,6 +88,7 @@
 //! - **S-20** metadata merges without an ancestor: each fact is named by its version;
 //! - **S-21 … S-26** exchange is pull with push as a hint; every run of generations is proven to be its
 //!   author's; whatever breaks off continues from what is held;
+//! - **S-28** batches are seen whole: a part waits, for a bounded time, for the others that this device reads;
 //! - **S-29** no effect without its causes;
 //! - **S-34** a generation is judged by the grants in its own causal past, so alike everywhere;
 //! - **S-52** a watch delivers every change, batch by batch, and resumes where it stopped;
@@ -127,7 +128,7 @@ mod syncgroup;
 mod time;
 mod wire;
 
-pub use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal, RowChange, Written};
+pub use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal, RowChange, Split, Written};
 pub use crate::config::{Config, Continuity, Identity, Timing};
 pub use crate::core::Core;
 pub use crate::crypto::{Ed25519, SecretKey, Signature, SignatureScheme};

@@ -51,6 +51,11 @@ pub struct Limits {
     /// Commits of which it is kept which rows they changed: a watch that was interrupted for longer starts from
     /// the current state.
     pub watch_log: u64,
+    /// Generations, in all syncgroups together, whose rows wait for other parts of their batches. Of more the
+    /// oldest are shown in part, and the application is told (S-28).
+    pub waiting: usize,
+    /// The bytes of those generations. They stand in the log anyway; what waits is kept in memory in short.
+    pub waiting_bytes: usize,
     /// How far ahead of the local clock a generation may be stamped to be applied (S-27).
     pub drift: Millis,
 }
@@ -65,6 +70,8 @@ impl Default for Limits {
             pending_requests: 10_000,
             chunk_bytes: 256 << 10,
             watch_log: 100_000,
+            waiting: 10_000,
+            waiting_bytes: 64 << 20,
             drift: Millis(5 * 60 * 1_000),
         }
     }

@@ -9,7 +9,7 @@ use crate::log::Log;
 use crate::sync::LinkStatus;
 use crate::syncgroup::{Member, SyncgroupInfo};
 
-/// What a replica holds of one syncgroup: for each author the last generation of its log (S-21).
+/// Generations of one syncgroup: for each author the last one of its log (S-21), and with it all before.
 pub type Knowledge = BTreeMap<Author, Generation>;
 
 impl Core {
@@ -31,7 +31,12 @@ impl Core {
     /// All syncgroups on this device, ordered by database and id.
     pub fn syncgroups(&self) -> Vec<SyncgroupInfo> {
         let device = self.replica.keys.device;
-        let mut all: Vec<_> = self.replica.groups.values().map(|group| group.info(&device)).collect();
+        let all = self
+            .replica
+            .groups
+            .values()
+            .map(|group| group.info(&device, self.replica.waiting.count(group.ix)));
+        let mut all: Vec<_> = all.collect();
         all.sort_by(|a, b| (&a.database, a.id).cmp(&(&b.database, b.id)));
         all
     }
@@ -41,8 +46,20 @@ impl Core {
         self.replica.group(syncgroup).map(|group| group.metadata.members())
     }
 
-    /// What is held of a syncgroup, durable or not; `None` if it is not here.
+    /// The generations of a syncgroup from which follows what readers see of it, durable or not; `None` if it is
+    /// not here. What is held may be more: parts of batches wait for others (S-28).
     pub fn knowledge(&self, syncgroup: &SyncgroupId) -> Option<Knowledge> {
+        let group = self.replica.group(syncgroup)?;
+        let named = |(ix, log): (&u32, &Log)| {
+            let shown = self.replica.waiting.last_shown(group.ix, *ix, log.held());
+            Some((self.replica.authors.get(*ix)?, shown)).filter(|(_, shown)| *shown > 0)
+        };
+        Some(group.logs.iter().filter_map(named).collect())
+    }
+
+    /// The generations of a syncgroup that are held, durable or not: what others get from this device; `None` if
+    /// it is not here.
+    pub fn held(&self, syncgroup: &SyncgroupId) -> Option<Knowledge> {
         let group = self.replica.group(syncgroup)?;
         let named = |(ix, log): (&u32, &Log)| Some((self.replica.authors.get(*ix)?, log.held()));
         Some(group.logs.iter().filter_map(named).collect())

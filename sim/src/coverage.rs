@@ -37,6 +37,12 @@ points! {
     BatchOverCollections = "batch over two collections", from 50;
     /// A batch that became generations in several syncgroups.
     BatchOverSyncgroups = "batch over two syncgroups", from 100;
+    /// A part of a batch was held, and waited for another.
+    BatchWaited = "batch waited for its other part", from 100;
+    /// A part of a batch had waited for long enough, or too much waited, and it was shown without another.
+    BatchSplit = "batch split at a bound", from 300;
+    /// A part of a batch was shown without another because the device had left a syncgroup.
+    BatchSplitByLeaving = "batch split by leaving";
     /// A row was deleted.
     Delete = "delete", from 50;
     /// A row that was not there was deleted, which wrote nothing.

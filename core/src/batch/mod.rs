@@ -87,15 +87,21 @@ pub(crate) fn write_parts(
         plan.join_frontier(*ix, wall)?;
     }
     let stamp = plan.next_stamp(wall);
-    let mut written = Vec::with_capacity(parts.len());
-    for ((ix, records), &syncgroup) in parts.iter().zip(&syncgroups) {
-        let others = syncgroups.iter().filter(|other| **other != syncgroup);
+    // All are checked before the first is applied: a batch is written as a whole, or not at all.
+    let mut encoded = Vec::with_capacity(parts.len());
+    for ((ix, records), syncgroup) in parts.iter().zip(&syncgroups) {
+        let others = syncgroups.iter().filter(|other| *other != syncgroup);
         let others: Vec<_> = others.map(|other| BatchPart::tag(&id, other)).collect();
         let part = (!others.is_empty()).then_some(BatchPart { id, others });
-        let encoded = plan.encode(*ix, stamp, records, part)?;
-        if encoded.bytes.len() > limits::MAX_GENERATION {
-            return Err(Refusal::BatchTooLarge { size: encoded.bytes.len() }.into());
+        let part = plan.encode(*ix, stamp, records, part)?;
+        if part.bytes.len() > limits::MAX_GENERATION {
+            return Err(Refusal::BatchTooLarge { size: part.bytes.len() }.into());
         }
+        plan.check_own(*ix, &part, records)?;
+        encoded.push(part);
+    }
+    let mut written = Vec::with_capacity(parts.len());
+    for (((ix, records), &syncgroup), encoded) in parts.iter().zip(&syncgroups).zip(encoded) {
         let version = plan.append_own(*ix, &encoded, records)?;
         written.push(Written { syncgroup, version, stamp: encoded.header.stamp });
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::authors::Authors;
 use super::stored::{Kept, LogNodes, StateRecord, Stored, corrupt};
+use super::waiting::{Part, Slot, Waiting, Waits, causes};
 use super::{Merges, Replica};
 use crate::config::Config;
 use crate::crypto::Keys;
@@ -20,7 +21,7 @@ use crate::store::key::{self, AuthorIx, GroupIx, meta};
 use crate::store::{Commit, Fault, Scan, Table, View, Write};
 use crate::syncgroup::group::{Group, GroupRecord, Tip, known};
 use crate::syncgroup::metadata::Past;
-use crate::time::Hlc;
+use crate::time::{Hlc, Mono, Wall};
 use crate::wire::codec::{DecodeError, Decoded, Reader};
 
 /// An entry of a table.
@@ -74,11 +75,14 @@ impl Replica {
             authors: load_authors(view)?,
             groups: BTreeMap::new(),
             by_id: BTreeMap::new(),
+            waiting: Waiting::default(),
+            parts: config.timing.parts,
             stamp: Hlc::default(),
             pruned: CommitSeq(0),
             seq: state.as_ref().map_or(CommitSeq(0), |state| state.seq),
         };
         replica.load_groups(view)?;
+        replica.load_waiting(view)?;
         if is_new || !continues {
             replica.incarnation = incarnation;
         }
@@ -129,6 +133,38 @@ impl Replica {
             self.load_metadata(&mut group, &log_key, view)?;
         }
         Ok(group)
+    }
+
+    fn load_waiting(&mut self, view: &dyn View) -> Result<(), Fault> {
+        let wrong = || corrupt(Table::Waiting, DecodeError { what: "what waits" });
+        let mut since: BTreeMap<Slot, Wall> = BTreeMap::new();
+        for (slot, wall) in entries(view, &Scan::all(Table::Waiting))? {
+            let (group, rest) = key::split_number(&slot).ok_or_else(wrong)?;
+            let (author, rest) = key::split_number(rest).ok_or_else(wrong)?;
+            let generation = Generation::from_be_bytes(rest.try_into().map_err(|_| wrong())?);
+            let wall = Wall(u64::from_le_bytes(wall.as_ref().try_into().map_err(|_| wrong())?));
+            since.insert((group, author, generation), wall);
+        }
+        let mut waiting = Waiting::default();
+        for (slot, wall) in &since {
+            let (group, ix, generation) = *slot;
+            let author = self.authors.get(ix).ok_or_else(wrong)?;
+            let encoded =
+                Stored::get(&|table, key| view.get(table, key), group, ix, generation)?.encoded()?;
+            let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+            let named = causes(&encoded, &records);
+            let named = named.filter_map(|cause| Some((self.authors.find(&cause.author)?, cause.generation)));
+            let mut causes: Vec<_> = named.filter(|(ix, n)| since.contains_key(&(group, *ix, *n))).collect();
+            causes.sort_unstable();
+            causes.dedup();
+            let read = || self.groups.values().filter(|group| group.record.stage.is_read());
+            let batch = encoded.header.batch.as_ref().filter(|_| read().any(|it| it.ix == group));
+            let part = batch.map(|batch| Part::find(batch, group, read().map(|it| (it.ix, &it.record.id))));
+            let (stamp, bytes) = (encoded.header.stamp, encoded.bytes.len());
+            waiting.load(*slot, Waits { stamp, bytes, part, causes, since: *wall, due: Mono(0) });
+        }
+        self.waiting = waiting;
+        Ok(())
     }
 
     fn load_metadata(&self, group: &mut Group, log_key: &Bytes, view: &dyn View) -> Result<(), Fault> {

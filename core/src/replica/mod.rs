@@ -5,8 +5,10 @@ pub(crate) mod authors;
 pub(crate) mod changes;
 pub(crate) mod load;
 pub(crate) mod plan;
+mod release;
 mod rows;
 pub(crate) mod stored;
+pub(crate) mod waiting;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -14,6 +16,7 @@ use alloc::vec::Vec;
 
 use self::authors::Authors;
 pub use self::load::BootError;
+use self::waiting::Waiting;
 
 use crate::action::Refusal;
 use crate::crypto::Keys;
@@ -24,7 +27,7 @@ use crate::resolve::conflict::NoAnswer;
 use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
-use crate::time::Hlc;
+use crate::time::{Hlc, Millis};
 
 /// Everything that this replica knows and that its store holds.
 #[derive(Debug, Clone)]
@@ -39,6 +42,10 @@ pub(crate) struct Replica {
     pub(crate) authors: Authors,
     pub(crate) groups: BTreeMap<GroupIx, Group>,
     by_id: BTreeMap<SyncgroupId, GroupIx>,
+    /// Generations that are held, and not shown yet.
+    pub(crate) waiting: Waiting,
+    /// How long they wait at most.
+    pub(crate) parts: Millis,
     /// The greatest stamp of any generation held.
     pub(crate) stamp: Hlc,
     /// The last commit of which it is not kept any more which rows it changed.

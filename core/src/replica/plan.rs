@@ -11,10 +11,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::Replica;
 use super::changes::ChangeEntry;
+use super::release::Moves;
 use super::stored::{LogNodes, StateRecord, Stored, corrupt};
-use crate::action::{Notice, RowChange};
+use super::{Replica, Stop};
+use crate::action::{Notice, Refusal, RowChange};
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, CollectionId, CommitSeq, Generation, Incarnation, Version};
 use crate::limits;
@@ -27,10 +28,10 @@ use crate::object::history::Place;
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::staged::Staged;
 use crate::store::{Commit, Fault, Table, View};
-use crate::syncgroup::PastIx;
 use crate::syncgroup::group::{Group, GroupRecord, Tip, known};
 use crate::syncgroup::metadata::{Metadata, NO_PAST, Past};
-use crate::time::{Hlc, Wall};
+use crate::syncgroup::{PastIx, judge};
+use crate::time::{Hlc, Now, Wall};
 use crate::wire::codec::{put_author, put_varint};
 
 /// Old changes of rows that one commit drops, at most.
@@ -47,6 +48,7 @@ pub(crate) struct Plan<'a> {
     pub(super) news: Vec<ChangeEntry>,
     /// Syncgroups of which rows have split, and rows that have come together.
     pub(super) split: BTreeSet<(GroupIx, Option<Bytes>)>,
+    pub(super) moves: Moves,
     stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
@@ -72,6 +74,7 @@ pub(crate) struct Effects {
     drafts: BTreeMap<GroupIx, Draft>,
     pub(crate) changes: Vec<RowChange>,
     pub(crate) split: BTreeSet<(GroupIx, Option<Bytes>)>,
+    moves: Moves,
     stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
@@ -102,6 +105,7 @@ impl<'a> Plan<'a> {
             changes: Vec::new(),
             news: Vec::new(),
             split: BTreeSet::new(),
+            moves: Moves::default(),
             stamp: replica.stamp,
             pruned: replica.pruned,
             incarnation: None,
@@ -143,6 +147,19 @@ impl<'a> Plan<'a> {
     fn group(&self, ix: GroupIx) -> Option<&Group> {
         let created = self.drafts.get(&ix).and_then(|draft| draft.created.as_ref());
         created.or_else(|| self.replica.groups.get(&ix))
+    }
+
+    /// All syncgroups, new ones too.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (GroupIx, &GroupRecord)> {
+        let created =
+            self.drafts.iter().filter_map(|(ix, draft)| Some((*ix, &draft.created.as_ref()?.record)));
+        let known = self.replica.groups.keys().filter_map(|ix| Some((*ix, self.record(*ix)?)));
+        known.chain(created)
+    }
+
+    /// The syncgroups that change.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = GroupIx> {
+        self.drafts.keys().copied()
     }
 
     fn draft(&mut self, ix: GroupIx) -> &mut Draft {
@@ -304,7 +321,7 @@ impl<'a> Plan<'a> {
         stamp: Hlc,
         records: &[Record],
         batch: Option<BatchPart>,
-    ) -> Result<Version, Fault> {
+    ) -> Result<Version, Stop> {
         self.join_frontier(group, stamp.wall())?;
         let encoded = self.encode(group, stamp.max(self.next_stamp(stamp.wall())), records, batch)?;
         self.append_own(group, &encoded, records)
@@ -312,7 +329,7 @@ impl<'a> Plan<'a> {
 
     /// Writes generations that do nothing but join what the next one would depend on, as long as that is more
     /// than a header can name.
-    pub(crate) fn join_frontier(&mut self, group: GroupIx, wall: Wall) -> Result<(), Fault> {
+    pub(crate) fn join_frontier(&mut self, group: GroupIx, wall: Wall) -> Result<(), Stop> {
         let own = self.author_ix(&self.replica.author());
         while self.tip(group).frontier.keys().filter(|ix| Some(**ix) != own).count()
             > limits::MAX_DEPENDENCIES
@@ -346,17 +363,37 @@ impl<'a> Plan<'a> {
         Ok(Encoded::write(header, &author, records))
     }
 
+    /// Whether what [`Plan::encode`] made can be applied now. It builds on what is shown: if what allows it is held
+    /// and still waits for a part of a batch, others would not take it, and it is refused for now (S-28, S-34).
+    pub(crate) fn check_own(
+        &self,
+        group: GroupIx,
+        encoded: &Encoded,
+        records: &[Record],
+    ) -> Result<(), Stop> {
+        if !self.waits_in(group) {
+            return Ok(());
+        }
+        let author = self.replica.author();
+        let past = self.past_of(group, &author, &encoded.header.dependencies)?;
+        let held = self.held(group, &author);
+        let shown = self.author_ix(&author).map_or(0, |own| self.last_shown(group, own));
+        let is_allowed = judge::is_allowed(self, group, &author, held + 1, encoded, records, &past);
+        if shown == held && is_allowed { Ok(()) } else { Err(Refusal::Pending.into()) }
+    }
+
     /// Applies what [`Plan::encode`] made.
     pub(crate) fn append_own(
         &mut self,
         group: GroupIx,
         encoded: &Encoded,
         records: &[Record],
-    ) -> Result<Version, Fault> {
+    ) -> Result<Version, Stop> {
+        self.check_own(group, encoded, records)?;
         let author = self.replica.author();
         let own = self.enter(author);
         let past = self.past_of(group, &author, &encoded.header.dependencies)?;
-        let generation = self.append(group, own, encoded, records, past)?;
+        let generation = self.append(group, own, encoded, records, past, None)?;
         Ok(Version { author, generation })
     }
 
@@ -366,7 +403,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Applies the next generation of an author, which was judged valid, and everything that it builds on is
-    /// held.
+    /// held. The rows of one that was received, at `received`, may have to wait: see [`Plan::release`].
     pub(crate) fn append(
         &mut self,
         group: GroupIx,
@@ -374,6 +411,7 @@ impl<'a> Plan<'a> {
         encoded: &Encoded,
         records: &[Record],
         mut past: Past,
+        received: Option<Now>,
     ) -> Result<Generation, Fault> {
         let mut log = self.log(group, author).cloned().unwrap_or_default();
         let nodes = log.tree.append(encoded.leaf);
@@ -393,6 +431,22 @@ impl<'a> Plan<'a> {
         self.staged.put(Table::Log, key::log(group, author, generation), stored.to_bytes());
         self.draft(group).logs.insert(author, log);
 
+        let place = (author, generation);
+        self.apply_metadata(group, place, encoded.header.stamp, records);
+        if !received.is_some_and(|now| self.hold(group, place, encoded, records, now)) {
+            self.show(group, place, encoded, records)?;
+        }
+        Ok(generation)
+    }
+
+    /// Shows the rows of a generation that is held. What this device writes from now on builds on it.
+    pub(super) fn show(
+        &mut self,
+        group: GroupIx,
+        place: Place,
+        encoded: &Encoded,
+        records: &[Record],
+    ) -> Result<(), Fault> {
         let mut tip = self.tip(group);
         for dependency in &encoded.header.dependencies {
             if let Some(ix) = self.author_ix(&dependency.author)
@@ -401,11 +455,10 @@ impl<'a> Plan<'a> {
                 tip.frontier.remove(&ix);
             }
         }
-        tip.frontier.insert(author, generation);
-        self.apply_metadata(group, (author, generation), encoded.header.stamp, records);
-        self.apply_rows(group, (author, generation), encoded, records, &mut tip)?;
+        tip.frontier.insert(place.0, place.1);
+        self.apply_rows(group, place, encoded, records, &mut tip)?;
         self.draft(group).tip = Some(tip);
-        Ok(generation)
+        Ok(())
     }
 
     fn apply_metadata(&mut self, group: GroupIx, place: Place, stamp: Hlc, records: &[Record]) {
@@ -471,6 +524,7 @@ impl<'a> Plan<'a> {
                 self.staged.put(Table::Tip, key::number(*ix), tip.to_bytes());
             }
         }
+        self.moves.store(&self.replica.waiting, &mut self.staged);
         if !self.news.is_empty() {
             let seq = CommitSeq(self.replica.seq.0 + 1);
             self.staged.put(Table::Change, key::change(seq), ChangeEntry::to_bytes(&self.news));
@@ -482,16 +536,18 @@ impl<'a> Plan<'a> {
             }
             self.pruned = last;
         }
-        let Self { staged, authors, drafts, changes, split, stamp, pruned, incarnation, notices, .. } = self;
+        let Self {
+            staged, authors, drafts, changes, split, moves, stamp, pruned, incarnation, notices, ..
+        } = self;
         let writes = staged.into_writes();
-        Effects { writes, authors, drafts, changes, split, stamp, pruned, incarnation, notices }
+        Effects { writes, authors, drafts, changes, split, moves, stamp, pruned, incarnation, notices }
     }
 }
 
 impl Replica {
     /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
     pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
-        let Effects { mut writes, authors, drafts, stamp, pruned, incarnation, .. } = effects;
+        let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, .. } = effects;
         self.pruned = self.pruned.max(pruned);
         authors.into_iter().for_each(|author| self.authors.push(author));
         self.stamp = self.stamp.max(stamp);
@@ -516,6 +572,7 @@ impl Replica {
             group.tip = draft.tip.unwrap_or_else(|| core::mem::take(&mut group.tip));
             group.metadata = draft.metadata.unwrap_or_else(|| core::mem::take(&mut group.metadata));
         }
+        moves.apply(&mut self.waiting);
         if writes.is_empty() && !reincarnated {
             return None;
         }

@@ -12,6 +12,9 @@ use crate::store::key::GroupIx;
 use crate::sync::link::{Link, Share};
 use crate::wire::{Announce, Entry, Holdings, Message, Pull, Summary};
 
+/// In the place of a hash over what readers see: it cannot be compared now.
+const UNKNOWN: Hash = Hash([0; 32]);
+
 /// What this replica knows of a syncgroup, in a hash.
 fn digest(replica: &Replica, ix: GroupIx) -> Tag {
     let knowledge = replica.groups.get(&ix).map(|group| group.knowledge).unwrap_or_default();
@@ -19,16 +22,20 @@ fn digest(replica: &Replica, ix: GroupIx) -> Tag {
 }
 
 /// The same over all that is shared on a link, and over what readers see of it. Both ends go through the
-/// shared syncgroups in the order of their names on the link.
+/// shared syncgroups in the order of their names on the link. While parts of batches wait, what readers see does
+/// not follow from what is held alone: then the second hash is [`UNKNOWN`].
 fn summary(replica: &Replica, link: &Link) -> (Hash, Hash) {
     let (mut knowledge, mut visible) = (Vec::new(), Vec::new());
+    let mut waits = false;
     for (name, ix) in link.offered.iter().filter(|(_, ix)| link.shares.contains_key(*ix)) {
         let Some(group) = replica.groups.get(ix) else { continue };
         knowledge.extend_from_slice(&name.0);
         knowledge.extend_from_slice(&group.knowledge.to_bytes());
         visible.extend_from_slice(&group.tip.visible.to_bytes());
+        waits |= replica.waiting.waits_in(*ix);
     }
-    (hash::derive(hash::SUMMARY, &[&knowledge]), hash::derive(hash::SUMMARY, &[&visible]))
+    let visible = if waits { UNKNOWN } else { hash::derive(hash::SUMMARY, &[&visible]) };
+    (hash::derive(hash::SUMMARY, &[&knowledge]), visible)
 }
 
 fn held(replica: &Replica, ix: GroupIx, author: &Author) -> Generation {
@@ -87,7 +94,8 @@ impl Sync {
         }
         let (knowledge, visible) = summary(step.replica, link);
         if knowledge == theirs.knowledge {
-            if visible != theirs.visible && !link.alarmed {
+            let comparable = visible != UNKNOWN && theirs.visible != UNKNOWN;
+            if comparable && visible != theirs.visible && !link.alarmed {
                 link.alarmed = true;
                 step.out.push(Action::Notice(Notice::Diverged { device: link.device }));
             }

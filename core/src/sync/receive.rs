@@ -13,7 +13,7 @@ use crate::replica::plan::Plan;
 use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::syncgroup::judge;
-use crate::time::{Hlc, Wall};
+use crate::time::{Hlc, Now, Wall};
 use crate::wire::{Deltas, Run};
 
 /// What came of a chunk.
@@ -45,7 +45,7 @@ pub(crate) fn receive(
     plan: &mut Plan<'_>,
     group: GroupIx,
     deltas: Deltas,
-    wall: Wall,
+    now: Now,
 ) -> Result<Result<Received, Wrong>, Fault> {
     let mut received = Received::default();
     let mut runs = Vec::with_capacity(deltas.runs.len());
@@ -70,10 +70,10 @@ pub(crate) fn receive(
         let before = received.applied;
         for run in &mut runs {
             while let Some(encoded) = run.generations.get(run.applied) {
-                let Some((records, past)) = ready(plan, group, run, encoded, wall)? else { break };
+                let Some((records, past)) = ready(plan, group, run, encoded, now.wall)? else { break };
                 // Only now does the author get a number: who is not allowed anything leaves no trace.
                 let ix = plan.enter(run.author);
-                plan.append(group, ix, encoded, &records, past)?;
+                plan.append(group, ix, encoded, &records, past, Some(now))?;
                 run.applied += 1;
                 received.applied += 1;
             }
@@ -284,7 +284,7 @@ mod tests {
     fn take(here: &Here, runs: Vec<Run>) -> (Result<usize, Wrong>, bool) {
         let mut plan = Plan::new(&here.replica, &here.store);
         let deltas = Deltas { name: crate::hash::Tag::default(), runs };
-        let result = receive(&mut plan, 0, deltas, WALL).unwrap();
+        let result = receive(&mut plan, 0, deltas, Now { wall: WALL, ..Now::default() }).unwrap();
         let is_trace = here.replica.clone().apply(plan.finish()).is_some();
         (result.map(|received| received.applied), is_trace)
     }

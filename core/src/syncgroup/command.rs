@@ -22,7 +22,8 @@ use crate::replica::plan::Plan;
 use crate::replica::{Replica, Stop};
 use crate::resolve::{Merge, Policy, Rule};
 use crate::store::Fault;
-use crate::time::Wall;
+use crate::store::key::GroupIx;
+use crate::time::{Now, Wall};
 
 /// What a command may use besides the replica.
 pub(crate) struct Means<'m> {
@@ -275,7 +276,7 @@ fn move_to(plan: &mut Plan<'_>, group: &Group, stage: Stage) {
     plan.notice(Notice::Syncgroup { syncgroup: group.record.id, state });
 }
 
-fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
+fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Stop> {
     let device = plan.replica.keys.device;
     let grants = plan.metadata(group.ix).map(|metadata| metadata.grants(&device)).unwrap_or_default();
     if grants.is_empty() {
@@ -396,21 +397,44 @@ pub(crate) fn answered(
     }
 }
 
-/// A syncgroup may have become complete here (S-32).
-pub(crate) fn complete(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
-    arrive(plan, group, group.record.stage.clone(), wall)
+/// Shows what need not wait any more, and moves on where a syncgroup has become complete by what was planned.
+pub(crate) fn settle(plan: &mut Plan<'_>, now: Now) -> Result<(), Fault> {
+    plan.release(now.mono)?;
+    let touched: Vec<_> = plan.touched().collect();
+    touched.into_iter().try_for_each(|ix| complete(plan, ix, now.wall))
 }
 
-/// Moves to a stage, or past it if what it waits for is held.
-fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Result<(), Fault> {
-    let is_held = |admitted: &Admitted| {
-        admitted.vector.iter().all(|(author, last)| plan.held(group.ix, author) >= *last)
-    };
-    match &stage {
-        Stage::Pending(admitted) if is_held(admitted) => move_to(plan, group, Stage::Active),
-        Stage::Leaving(admitted) if is_held(admitted) => write_leave(plan, group, wall)?,
-        _ if stage != group.record.stage => move_to(plan, group, stage),
+/// A syncgroup may have become complete here (S-32).
+fn complete(plan: &mut Plan<'_>, ix: GroupIx, wall: Wall) -> Result<(), Fault> {
+    let Some(group) = plan.replica.groups.get(&ix) else { return Ok(()) };
+    match plan.record(ix).map(|record| &record.stage) {
+        Some(Stage::Pending(admitted)) if is_here(plan, ix, admitted) => move_to(plan, group, Stage::Active),
+        Some(Stage::Leaving(admitted)) if is_here(plan, ix, admitted) => finish_leave(plan, group, wall)?,
         _ => {}
     }
     Ok(())
+}
+
+/// Moves to a stage, or past it if what it waits for is here.
+fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Result<(), Fault> {
+    match &stage {
+        Stage::Pending(admitted) if is_here(plan, group.ix, admitted) => move_to(plan, group, Stage::Active),
+        Stage::Leaving(admitted) if is_here(plan, group.ix, admitted) => finish_leave(plan, group, wall)?,
+        _ => move_to(plan, group, stage),
+    }
+    Ok(())
+}
+
+/// Whether all is shown that there was at admission: this device's own generations build on it.
+fn is_here(plan: &Plan<'_>, ix: GroupIx, admitted: &Admitted) -> bool {
+    let shown = |author| plan.author_ix(author).map_or(0, |author| plan.last_shown(ix, author));
+    admitted.vector.iter().all(|(author, last)| shown(author) >= *last)
+}
+
+/// Leaves a syncgroup, unless that has to wait: then it is tried again when more has arrived.
+fn finish_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
+    match write_leave(plan, group, wall) {
+        Err(Stop::Fault(fault)) => Err(fault),
+        Ok(()) | Err(Stop::Refused(_)) => Ok(()),
+    }
 }

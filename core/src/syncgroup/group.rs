@@ -60,6 +60,11 @@ impl Stage {
         }
     }
 
+    /// Whether this device follows what happens in the syncgroup: then batches that touch it are seen whole (S-28).
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Stage::Pending(_) | Stage::Active)
+    }
+
     pub(crate) fn state(&self) -> SyncgroupState {
         match self {
             Stage::Joining(_) => SyncgroupState::Joining,
@@ -93,12 +98,12 @@ pub(crate) struct Group {
     pub(crate) knowledge: SetDigest,
 }
 
-/// What changes with every generation that is applied, and is stored with it.
+/// What changes with every generation whose rows are shown, and is stored with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tip {
     /// The digest of what readers see (S-12).
     pub(crate) visible: SetDigest,
-    /// The generations that no other generation held has in its past: what the next one depends on.
+    /// The generations shown that no other one shown has in its past: what the next one depends on.
     pub(crate) frontier: BTreeMap<AuthorIx, Generation>,
 }
 
@@ -189,7 +194,7 @@ impl Group {
         own.map(|(author, held)| (author.incarnation, held)).collect()
     }
 
-    pub(crate) fn info(&self, device: &DeviceId) -> SyncgroupInfo {
+    pub(crate) fn info(&self, device: &DeviceId, waiting: u64) -> SyncgroupInfo {
         let mut collections: Vec<Name> = self.metadata.collections().values().cloned().collect();
         collections.sort();
         let rights: Option<Rights> = self.metadata.rights(device);
@@ -202,6 +207,7 @@ impl Group {
             collections,
             members: self.metadata.joined().count(),
             generations: self.logs.values().map(Log::held).sum(),
+            waiting,
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct SyncgroupInfo {
     pub members: usize,
     /// Generations held, of all authors together.
     pub generations: u64,
+    /// Those of them whose rows are not shown yet, because parts of their batches are missing (S-28).
+    pub waiting: u64,
 }
 
 /// A device that is or was a member.

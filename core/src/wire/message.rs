@@ -76,7 +76,8 @@ pub(crate) struct Summary {
     /// The sender's latest offer, and the latest that it has of the receiver.
     pub(crate) offer: u32,
     pub(crate) seen: u32,
-    /// A hash of knowledge, and one of visible state: where the first are equal the second must be (S-12).
+    /// A hash of knowledge, and one of visible state: where the first are equal the second must be (S-12), unless
+    /// one is zero: something is held there and not shown yet (S-28), and what readers see cannot be compared.
     pub(crate) knowledge: Hash,
     pub(crate) visible: Hash,
     /// Whether this answers the receiver's own summary.

@@ -10,6 +10,7 @@ use driftless::*;
 
 mod exchange;
 mod merging;
+mod parts;
 mod resolving;
 mod rules;
 mod watching;
@@ -19,7 +20,7 @@ struct Node {
     core: Core,
     store: MemStore,
     secret: SecretKey,
-    name: Name,
+    config: Config,
     replies: BTreeMap<u64, Result<Outcome, Refusal>>,
     notices: Vec<Notice>,
     changed: Vec<RowChange>,
@@ -51,14 +52,14 @@ fn name(text: &str) -> Name {
 
 fn boot(
     secret: &SecretKey,
-    name: &Name,
+    config: &Config,
     seed: u8,
     store: &MemStore,
     continuity: Continuity,
 ) -> (Core, Outbox) {
     let identity = Identity { secret: secret.clone(), continuity };
     let mut out = Outbox::new();
-    let core = Core::boot(&Config::new(name.clone()), &identity, [seed; 32], store, &mut out).unwrap();
+    let core = Core::boot(config, &identity, [seed; 32], store, &mut out).unwrap();
     (core, out)
 }
 
@@ -75,14 +76,15 @@ impl World {
             closed: Vec::new(),
         };
         for at in 0..count {
-            let (secret, name) = (SecretKey([at as u8 + 1; 32]), name(&format!("node {at}")));
+            let secret = SecretKey([at as u8 + 1; 32]);
+            let config = Config::new(name(&format!("node {at}")));
             let store = MemStore::new();
-            let (core, out) = boot(&secret, &name, at as u8, &store, Continuity::Unknown);
+            let (core, out) = boot(&secret, &config, at as u8, &store, Continuity::Unknown);
             world.nodes.push(Node {
                 core,
                 store,
                 secret,
-                name,
+                config,
                 replies: BTreeMap::new(),
                 notices: Vec::new(),
                 changed: Vec::new(),
@@ -103,7 +105,7 @@ impl World {
             self.unlink(link);
         }
         let node = &mut self.nodes[at];
-        let (core, out) = boot(&node.secret, &node.name, 100 + at as u8, &store, continuity);
+        let (core, out) = boot(&node.secret, &node.config, 100 + at as u8, &store, continuity);
         (node.core, node.store) = (core, store);
         self.perform(at, out);
     }

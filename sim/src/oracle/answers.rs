@@ -23,6 +23,8 @@ pub(crate) struct WriteExpected {
     reasons: Vec<Refusal>,
     /// Whether the reasons are all about syncgroups in which it comes to nothing.
     optional: bool,
+    /// Whether it may be refused because what allows it is held and not shown yet (S-28).
+    waits: bool,
 }
 
 impl Watch {
@@ -41,6 +43,7 @@ impl Watch {
             expected.reasons.push(Refusal::ShuttingDown);
         }
         for (group, changes) in changes {
+            expected.waits |= infos.get(&group).is_some_and(|info| info.waiting > 0);
             let held = core.knowledge(&group).unwrap_or_default();
             let reasons = reasons(infos.get(&group), &group, &changes);
             let rows = self.model.net_effect(&group, &held, changes);
@@ -165,7 +168,8 @@ impl WriteExpected {
             (Refusal::Forbidden(_), Refusal::Forbidden(_)) => true,
             (reason, refusal) => *reason == refusal,
         };
-        if !self.reasons.iter().any(|reason| same(&reason)) {
+        let may_wait = self.waits && *refusal == Refusal::Pending;
+        if !may_wait && !self.reasons.iter().any(|reason| same(&reason)) {
             return Err(format!("refused a batch: {refusal}; the reasons there are: {:?}", self.reasons));
         }
         match refusal {

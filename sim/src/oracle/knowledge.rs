@@ -7,7 +7,22 @@ use crate::coverage::Coverage;
 use crate::model::{Generation, Impossible, Rows};
 
 impl Watch {
-    /// Takes note of the generations that a replica wrote itself, and checks that it gave up none.
+    /// Checks that a replica gave up nothing that it held.
+    pub(super) fn gave_up(&self, replica: usize, before: &Held, held: &Held) -> Checked {
+        for (group, old) in before {
+            let new = held.get(group);
+            let gave_up = old
+                .iter()
+                .find(|(author, last)| new.and_then(|new| new.get(author)).copied().unwrap_or(0) < **last);
+            if let Some((author, last)) = gave_up {
+                let what = format!("held {author:?}/{last} of {group:?}, and does not any more");
+                return Err(Violation::new(Oracle::SilentLoss, "S-21", replica, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of the generations that a replica wrote itself. It builds on what its readers see.
     pub(super) fn take_note(
         &mut self,
         seen: Seen<'_>,
@@ -17,16 +32,6 @@ impl Watch {
         expected: Option<&WriteExpected>,
     ) -> Checked {
         let author = seen.core.author();
-        for (group, old) in before {
-            let new = held.get(group);
-            let gave_up = old
-                .iter()
-                .find(|(author, last)| new.and_then(|new| new.get(author)).copied().unwrap_or(0) < **last);
-            if let Some((author, last)) = gave_up {
-                let what = format!("held {author:?}/{last} of {group:?}, and does not any more");
-                return Err(Violation::new(Oracle::SilentLoss, "S-21", seen.replica, what));
-            }
-        }
         let nothing = Knowledge::new();
         for (group, new) in held {
             let old = before.get(group).unwrap_or(&nothing);

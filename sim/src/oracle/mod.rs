@@ -6,7 +6,7 @@
 //! | oracle | checked | in |
 //! |---|---|---|
 //! | model | touched rows after each commit, all rows when readers look | `rows` |
-//! | causality | after each commit | `knowledge` |
+//! | causality | after each commit | `knowledge`, `parts` |
 //! | durability | at each restart | `process` |
 //! | no silent loss | at each restart, and in the end | `process`, `settled` |
 //! | convergence | in the end | `settled` |
@@ -14,6 +14,7 @@
 
 mod answers;
 mod knowledge;
+mod parts;
 mod process;
 mod rows;
 mod settled;
@@ -26,6 +27,8 @@ use driftless::{Action, CommitSeq, Core, Knowledge, SyncgroupId, Version, Wall, 
 use serde::Serialize;
 
 pub(crate) use self::answers::WriteExpected;
+use self::parts::Parts;
+pub(crate) use self::parts::Patience;
 use crate::coverage::Coverage;
 use crate::model::Model;
 use crate::world::Sabotage;
@@ -104,6 +107,8 @@ pub(crate) struct Seen<'a> {
 struct Notes {
     /// What it held when it was last seen.
     held: Held,
+    /// What of it its readers saw.
+    shown: Held,
     /// The last commit that it asked for.
     seq: CommitSeq,
     /// The last commit that was reported to it as durable.
@@ -119,6 +124,8 @@ pub(crate) struct Watch {
     notes: Vec<Notes>,
     /// Batches that were acknowledged as safe, with the replica that wrote them.
     safe: BTreeSet<(SyncgroupId, Version, usize)>,
+    /// Batches over several syncgroups.
+    parts: Parts,
     /// The fastest clock of all replicas.
     fastest: Wall,
     /// What is broken on purpose.
@@ -132,6 +139,7 @@ impl Watch {
             model: Model::default(),
             notes: vec![Notes::default(); replicas],
             safe: BTreeSet::new(),
+            parts: Parts::new(replicas),
             fastest: Wall::default(),
             sabotage,
             batches: 0,
@@ -153,6 +161,7 @@ impl Watch {
         &mut self,
         seen: Seen<'_>,
         wall: Wall,
+        patience: Patience,
         actions: &[Action],
         expected: Option<&WriteExpected>,
         coverage: &mut Coverage,
@@ -171,11 +180,15 @@ impl Watch {
                 None => Ok(()),
             };
         }
-        let held = held(seen.core);
+        let (held, shown) = (held(seen.core), shown(seen.core));
         let before = std::mem::replace(&mut self.notes[seen.replica].held, held.clone());
-        self.take_note(seen, &before, &held, &parts, expected)?;
+        let before_shown = std::mem::replace(&mut self.notes[seen.replica].shown, shown.clone());
+        self.gave_up(seen.replica, &before, &held)?;
+        self.take_note(seen, &before_shown, &shown, &parts, expected)?;
         self.causality(seen.replica, &held, coverage)?;
-        self.changed_rows(seen, &before, &held, actions, coverage)?;
+        self.causality(seen.replica, &shown, coverage)?;
+        self.whole_batches(seen, patience, &before_shown, &parts, actions, coverage)?;
+        self.changed_rows(seen, &before_shown, &shown, actions, coverage)?;
         let notes = &mut self.notes[seen.replica];
         notes.after.push_back((notes.seq, held));
         Ok(())
@@ -222,6 +235,12 @@ impl Watch {
 
 /// What a core says that it holds.
 pub(crate) fn held(core: &Core) -> Held {
+    let groups = core.syncgroups();
+    groups.iter().filter_map(|group| Some((group.id, core.held(&group.id)?))).collect()
+}
+
+/// What a core says that its readers see.
+pub(crate) fn shown(core: &Core) -> Held {
     let groups = core.syncgroups();
     groups.iter().filter_map(|group| Some((group.id, core.knowledge(&group.id)?))).collect()
 }

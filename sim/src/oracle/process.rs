@@ -37,7 +37,9 @@ impl Watch {
         self.lost(seen, &notes.held, after, coverage)?;
         let seq = seen.store.seq();
         let after = [(survived, held.clone()), (seq, held.clone())].into();
-        self.notes[replica] = Notes { held, seq, reported: survived, after };
+        let shown = super::shown(seen.core);
+        self.parts.restarted(replica, &held, &shown);
+        self.notes[replica] = Notes { held, shown, seq, reported: survived, after };
         self.look(seen)
     }
 
@@ -80,6 +82,7 @@ impl Watch {
             return Err(Violation { oracle: Oracle::Durability, rule: "S-9", replicas, what });
         }
         self.model.withdraw(group, version);
+        self.parts.withdraw(group, version);
         Ok(())
     }
 

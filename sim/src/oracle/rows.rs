@@ -85,8 +85,8 @@ impl Watch {
 
     /// A reader looks at everything that a replica shows, at a moment of no significance.
     pub(crate) fn look(&self, seen: Seen<'_>) -> Checked {
-        let held = super::held(seen.core);
-        if held != self.notes[seen.replica].held {
+        let (held, notes) = (super::shown(seen.core), &self.notes[seen.replica]);
+        if held != notes.shown || super::held(seen.core) != notes.held {
             let what = "what it says it holds has changed without a commit";
             return Err(Violation::new(Oracle::Durability, "S-10", seen.replica, what));
         }
@@ -127,7 +127,7 @@ impl Watch {
         version: &Version,
         collections: &Collections,
     ) -> Checked {
-        let held = &self.notes[seen.replica].held[group];
+        let held = &self.notes[seen.replica].shown[group];
         let Some(generation) = self.model.generation(group, version) else { return Ok(()) };
         let wrong = |rule, what| Err(Violation::new(Oracle::Causality, rule, seen.replica, what));
         if !holds(held, version)
@@ -159,7 +159,7 @@ impl Watch {
     /// Checks the heads of every row (S-11).
     pub(super) fn all_heads(&self, seen: Seen<'_>) -> Checked {
         let collections = collections(seen)?;
-        for (group, held) in &self.notes[seen.replica].held {
+        for (group, held) in &self.notes[seen.replica].shown {
             for row in self.model.rows(group) {
                 let Some(collection) = collections.get(&(*group, row.collection.clone())) else { continue };
                 let real = read::heads(seen.store, collection, &row.key).map_err(fault(seen))?;

@@ -23,7 +23,8 @@ impl Watch {
         for (group, active) in active(all) {
             let Some((first, rest)) = active.split_first() else { continue };
             for other in rest {
-                let (one, two) = (first.core.knowledge(&group), other.core.knowledge(&group));
+                let knows = |seen: &Seen<'_>| (seen.core.held(&group), seen.core.knowledge(&group));
+                let (one, two) = (knows(first), knows(other));
                 if one != two {
                     let what = format!(
                         "of {group:?} replica {} holds {one:?}, replica {} holds {two:?}",
@@ -31,6 +32,12 @@ impl Watch {
                     );
                     return Err(disagreement("S-21", first, other, what));
                 }
+            }
+            if let Some(seen) =
+                active.iter().find(|seen| seen.core.held(&group) != seen.core.knowledge(&group))
+            {
+                let what = format!("of {group:?} not all is shown that is held");
+                return Err(Violation::new(Oracle::Convergence, "S-28", seen.replica, what));
             }
             members(&group, &active, all)?;
             self.arrived(&group, &active)?;

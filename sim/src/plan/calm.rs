@@ -25,6 +25,7 @@ impl Default for Setup {
             disk: DiskSetup::default(),
             skew_ms: Vec::new(),
             readers_ms: 5_000,
+            waiting: 10_000,
         }
     }
 }
@@ -38,6 +39,7 @@ impl Default for Waits {
             patience_max: 300_000,
             redial: 500,
             redial_max: 60_000,
+            parts: 60_000,
         }
     }
 }

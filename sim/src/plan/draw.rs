@@ -17,7 +17,8 @@ pub(super) fn plan(seed: u64, profile: &Profile) -> Plan {
     let mut size = swarm(1);
     let replicas = size.between(profile.replicas.0 as u64, profile.replicas.1 as u64) as usize;
     let safety_ms = size.between(profile.safety_ms.0, profile.safety_ms.1);
-    let setup = setup(&mut swarm(2), faults, replicas, safety_ms);
+    let mut setup = setup(&mut swarm(2), faults, replicas, safety_ms);
+    patience_for_parts(&mut swarm(3), &mut setup);
     let mut drawing = Drawing { seed, profile, safety_ms: setup.safety_ms, replicas, steps: Vec::new() };
     let groups = drawing.people();
     drawing.writes(&groups);
@@ -76,6 +77,19 @@ fn setup(dice: &mut Dice, faults: Faults, replicas: usize, safety_ms: u64) -> Se
         disk: DiskSetup { sync_ms: (dice.between(0, 5), dice.skewed(5, if slow { 3_000 } else { 50 })) },
         skew_ms: if faults.clocks { skews } else { vec![0; replicas] },
         readers_ms: dice.between(1_000, 10_000),
+        waiting: driftless::Limits::default().waiting,
+    }
+}
+
+/// How long, and how many of them, parts of batches wait for the others: sometimes for so little that batches are
+/// seen in part.
+fn patience_for_parts(dice: &mut Dice, setup: &mut Setup) {
+    let (short, few) = (dice.skewed(10, 20_000), dice.skewed(0, 20) as usize);
+    if dice.one_in(2) {
+        setup.timing.parts = short;
+    }
+    if dice.one_in(8) {
+        setup.waiting = few;
     }
 }
 
@@ -88,6 +102,7 @@ fn quick_waits(dice: &mut Dice) -> Waits {
         patience_max: dice.between(3_000, 30_000),
         redial: dice.between(50, 1_000),
         redial_max: dice.between(1_000, 20_000),
+        ..Waits::default()
     }
 }
 
@@ -209,6 +224,8 @@ impl Drawing<'_> {
         let count = all.skewed(workload.writes.0, workload.writes.1);
         let keys = all.between(1, keys);
         let largest = u64::from(workload.value_bytes);
+        // In some runs many batches are about several syncgroups.
+        let wide = all.one_in(2);
         // Bursts: several devices write at about the same moment, so that conflicts come about.
         let mut burst = 0;
         let mut last: Option<(u64, Vec<Edit>)> = None;
@@ -230,6 +247,12 @@ impl Drawing<'_> {
                 let row = row(&mut dice, group, keys);
                 let bytes = (!dice.one_in(5)).then(|| dice.skewed(0, largest) as u32);
                 changes.push(Edit { row, bytes });
+            }
+            let mut more = Dice::new(self.seed, Concern::Writes, &[number, 1]);
+            if wide && more.one_in(3) {
+                let others =
+                    groups.iter().filter(|group| group.label != first.label && group.made_at() <= at);
+                changes.extend(others.map(|group| Edit { row: row(&mut more, group, keys), bytes: Some(9) }));
             }
             let mut require = Vec::new();
             if dice.one_in(5) {

@@ -75,6 +75,8 @@ pub struct Setup {
     pub skew_ms: Vec<i64>,
     /// Readers look at a replica about this often.
     pub readers_ms: u64,
+    /// How many generations may wait for other parts of their batches on one replica.
+    pub waiting: usize,
 }
 
 /// How generations are signed.
@@ -103,6 +105,8 @@ pub struct Waits {
     pub redial: u64,
     /// The same, at most.
     pub redial_max: u64,
+    /// For the other parts of a batch.
+    pub parts: u64,
 }
 
 impl From<driftless::Timing> for Waits {
@@ -114,6 +118,7 @@ impl From<driftless::Timing> for Waits {
             patience_max: timing.patience_max.0,
             redial: timing.redial.0,
             redial_max: timing.redial_max.0,
+            parts: timing.parts.0,
         }
     }
 }

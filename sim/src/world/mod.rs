@@ -34,7 +34,7 @@ pub use self::view::Device;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Concern, Dice};
 use crate::facts::Facts;
-use crate::oracle::{Checked, Oracle, Violation, Watch, WriteExpected};
+use crate::oracle::{Checked, Oracle, Patience, Violation, Watch, WriteExpected};
 use crate::plan::{Act, Plan, Signatures};
 use crate::trace::Trace;
 
@@ -396,7 +396,9 @@ impl<'t> World<'t> {
         let it = &self.replicas[replica];
         let wall = it.clock.now(self.now).wall;
         if let Some(seen) = it.seen() {
-            self.watch.handled(seen, wall, &actions, expected, &mut self.coverage)?;
+            let setup = &self.plan.setup;
+            let patience = Patience { now: self.now, bound: setup.timing.parts, waiting: setup.waiting };
+            self.watch.handled(seen, wall, patience, &actions, expected, &mut self.coverage)?;
             if relayed.is_some_and(|before| self.gained_unlinked(replica, &before)) {
                 self.coverage.hit(Point::Relayed);
             }

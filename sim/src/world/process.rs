@@ -25,7 +25,9 @@ impl World<'_> {
         self.trace.note(self.now, || format!("r{replica} starts, continuity shown: {shown}"));
         let survived = self.replicas[replica].disk.store().seq();
         let mut out = Outbox::new();
-        if let Err(error) = self.replicas[replica].boot(self.plan.seed, &self.plan.setup, shown, &mut out) {
+        let (seed, setup) = (self.plan.seed, &self.plan.setup);
+        let sabotage = self.sabotage.as_ref().map(|saboteur| saboteur.kind);
+        if let Err(error) = self.replicas[replica].boot(seed, setup, shown, sabotage, &mut out) {
             let what = format!("does not start from what its disk has: {error}");
             return Err(Violation::new(Oracle::Durability, "S-10", replica, what));
         }

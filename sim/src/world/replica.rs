@@ -10,6 +10,7 @@ use driftless::{
 use super::clock::Clock;
 use super::disk::Disk;
 use super::label;
+use super::sabotage::Sabotage;
 use crate::KeyedHash;
 use crate::dice::{Concern, Dice};
 use crate::oracle::Seen;
@@ -124,6 +125,7 @@ impl Replica {
         seed: u64,
         setup: &Setup,
         shown: bool,
+        sabotage: Option<Sabotage>,
         out: &mut Outbox,
     ) -> Result<(), driftless::BootError> {
         self.boots += 1;
@@ -134,7 +136,8 @@ impl Replica {
         let continuity = if shown { Continuity::Shown } else { Continuity::Unknown };
         let identity = Identity { secret: self.secret.clone(), continuity };
         let random = Dice::new(seed, Concern::Boot, &numbers).bytes();
-        let config = config(self.index, setup);
+        let mut config = config(self.index, setup);
+        sabotage.iter().for_each(|sabotage| sabotage.config(&mut config));
         self.core = Some(Core::boot(&config, &identity, random, self.disk.store(), out)?);
         Ok(())
     }
@@ -174,6 +177,7 @@ fn config(index: usize, setup: &Setup) -> Config {
     let mut config = Config::new(name(index));
     config.signatures = scheme(setup.signatures);
     config.limits.chunk_bytes = setup.chunk_bytes;
+    config.limits.waiting = setup.waiting;
     let waits = &setup.timing;
     for (wait, millis) in [
         (&mut config.timing.relay, waits.relay),
@@ -182,6 +186,7 @@ fn config(index: usize, setup: &Setup) -> Config {
         (&mut config.timing.patience_max, waits.patience_max),
         (&mut config.timing.redial, waits.redial),
         (&mut config.timing.redial_max, waits.redial_max),
+        (&mut config.timing.parts, waits.parts),
     ] {
         wait.0 = millis;
     }

@@ -100,11 +100,22 @@ planted! {
     WithholdsABatch = "withholds-a-batch", noticed by Durability;
     /// The model believes that each author knew a batch more of some other than it did.
     InventsCauses = "invents-causes", noticed by Causality;
+    /// Replicas do not wait for the other parts of batches, and do not say so.
+    ShowsParts = "shows-parts", noticed by Causality;
+    /// Replicas do not wait for the other parts of batches, and say that they did.
+    WaitsTooShort = "waits-too-short", noticed by Causality;
     /// Applications are told that batches are safe which nobody ever wrote.
     PromisesTooMuch = "promises-too-much", noticed by SilentLoss;
 }
 
 impl Sabotage {
+    /// Changes how a replica is set up.
+    pub(crate) fn config(self, config: &mut driftless::Config) {
+        if matches!(self, Sabotage::ShowsParts | Sabotage::WaitsTooShort) {
+            config.timing.parts = driftless::Millis(0);
+        }
+    }
+
     /// Whether the model does not hear of this many-th batch.
     pub(crate) fn withholds(self, batch: u64) -> bool {
         self == Sabotage::WithholdsABatch && batch == 2

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use driftless::read;
 use driftless::store::{Commit, Table, Write};
-use driftless::{Action, LocalWrite, Outcome, Refusal, RequestId};
+use driftless::{Action, LocalWrite, Notice, Outcome, Refusal, RequestId};
 
 use super::Sabotage;
 use crate::model::RowKey;
@@ -204,6 +204,9 @@ impl Saboteur {
                         changes.retain(|change| change.local || change.value.is_some());
                     }
                 }
+            }
+            Sabotage::ShowsParts => {
+                actions.retain(|action| !matches!(action, Action::Notice(Notice::BatchSplit { .. })));
             }
             Sabotage::HushesReaders => actions.retain(|action| {
                 !matches!(action, Action::Reply { result: Err(Refusal::Forbidden("write")), .. })
