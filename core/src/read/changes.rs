@@ -188,7 +188,7 @@ impl Changes {
 
     /// What comes next in this view; `None` if nothing does, until there is another commit. While a state is
     /// told the view should stay the same: another one makes it start over. `limit` is how many rows a page
-    /// has, and how many commits one call looks through; batches come whole.
+    /// has, and how many commits are read at a time; batches come whole.
     ///
     /// # Errors
     /// [`Fault`] if the store cannot say; then nothing has been skipped.
@@ -212,14 +212,16 @@ impl Changes {
                 self.page(view, now, limit.max(1)).map(Some)
             }
             Stage::Changes { ready, .. } if !ready.is_empty() => Ok(Some(ready.remove(0))),
-            Stage::Changes { .. } => {
+            Stage::Changes { .. } => loop {
                 self.read_on(view, now, limit.max(1))?;
                 match &mut self.stage {
-                    Stage::Changes { ready, .. } if !ready.is_empty() => Ok(Some(ready.remove(0))),
-                    Stage::State { .. } => self.next(view, limit),
-                    _ => self.ended(view),
+                    Stage::Changes { ready, .. } if !ready.is_empty() => return Ok(Some(ready.remove(0))),
+                    // None of these commits matters; the next ones may.
+                    Stage::Changes { marker, .. } if marker.seq < now.seq => {}
+                    Stage::State { .. } => return self.next(view, limit),
+                    _ => return self.ended(view),
                 }
-            }
+            },
         }
     }
 
