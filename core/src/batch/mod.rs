@@ -1,5 +1,6 @@
 //! Local writes: a batch becomes one generation in every syncgroup that it touches (S-4, S-5).
 
+pub(crate) mod edited;
 mod precondition;
 
 use alloc::collections::BTreeMap;
@@ -7,6 +8,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use self::edited::EditedRow;
 use crate::action::{Refusal, Written};
 use crate::event::{Edit, LocalWrite, RowRef};
 use crate::id::{CollectionId, SyncgroupId, Version};
@@ -16,7 +18,7 @@ use crate::log::record::{Content, Record, RowRecord};
 use crate::object::RowState;
 use crate::replica::plan::Plan;
 use crate::replica::{Replica, Stop};
-use crate::resolve::merge::{self, Base, Operations};
+use crate::resolve::merge;
 use crate::resolve::{Operation, Policy};
 use crate::store::key::{self, GroupIx};
 use crate::syncgroup::Rights;
@@ -126,57 +128,18 @@ fn net_effect(plan: &Plan<'_>, batch: LocalWrite) -> Result<Parts, Stop> {
             }
             Edit::Delete => Content::Delete,
             Edit::Operate(operation) => {
-                if *policy != Policy::Merge(operation.merge()) {
-                    return Err(
-                        Refusal::OtherPolicy { merge: operation.merge(), policy: policy.clone() }.into()
-                    );
-                }
-                let before = rows.get(&(collection, key.clone()));
-                operate(plan, (group.ix, &collection, &key), before, operation)?
+                check_operation(policy, &operation)?;
+                let state = plan.row(&key::row(group.ix, &collection, &key))?;
+                let bases = state.bases(|ix| plan.author(ix));
+                let author = plan.replica.author();
+                let row =
+                    EditedRow { state: &state, bases: &bases, functions: &plan.replica.merges.0, author };
+                row.operate(rows.get(&(collection, key.clone())), operation)?
             }
         };
         rows.insert((collection, key), content);
     }
     Ok(parts)
-}
-
-/// What an operation comes to after what the same batch does to the row before.
-fn operate(
-    plan: &Plan<'_>,
-    (group, collection, key): (GroupIx, &CollectionId, &Bytes),
-    before: Option<&Content>,
-    operation: Operation,
-) -> Result<Content, Stop> {
-    let merge = operation.merge();
-    let value = match before {
-        None | Some(Content::Operate(_)) => {
-            let state = plan.row(&key::row(group, collection, key))?;
-            let bases = state.bases(|ix| plan.author(ix));
-            let folds = state.merging.as_ref().map_or(&[][..], |merging| &merging.folds);
-            let more = Operations::prepare(operation, |element| merge::inserted_by(folds, &bases, element));
-            let mut operations = more.clone();
-            if let Some(Content::Operate(before)) = before {
-                operations = before.clone();
-                operations.join(more).map_err(|_| Refusal::Unjoinable)?;
-            }
-            let size = state.to_bytes().len() + operations.to_bytes().len();
-            if size > limits::MAX_VALUE {
-                return Err(Refusal::ValueTooLong { size }.into());
-            }
-            return Ok(Content::Operate(operations));
-        }
-        Some(Content::Delete) => None,
-        Some(Content::Put(value)) => Some(value.clone()),
-    };
-    // The row is what this batch has made of it so far: nobody can have changed it meanwhile.
-    let here = Version { author: plan.replica.author(), generation: 0 };
-    let stamp = plan.next_stamp(Wall::default());
-    let bases = [Base { stamp, version: here, value }];
-    let operations = Operations::prepare(operation, |element| merge::inserted_by(&[], &bases, element));
-    let mut folds = Vec::new();
-    merge::take(&mut folds, &operations, stamp, Version { generation: 1, ..here });
-    let value = merge::shown(&merge, &bases, &folds, &plan.replica.merges.0);
-    Ok(value.map_or(Content::Delete, Content::Put))
 }
 
 pub(crate) fn check_key(key: &Bytes) -> Result<(), Refusal> {
@@ -189,6 +152,15 @@ pub(crate) fn check_value(policy: &Policy, value: &Bytes) -> Result<(), Refusal>
         _ if value.len() > limits::MAX_VALUE => Err(Refusal::ValueTooLong { size: value.len() }),
         Policy::Merge(merge) if !merge::is_base(merge, value) => Err(Refusal::NotMergeable(merge.clone())),
         _ => Ok(()),
+    }
+}
+
+/// Whether an operation can change a row of this policy.
+pub(crate) fn check_operation(policy: &Policy, operation: &Operation) -> Result<(), Refusal> {
+    let merge = operation.merge();
+    match policy {
+        Policy::Merge(named) if *named == merge => Ok(()),
+        other => Err(Refusal::OtherPolicy { merge, policy: other.clone() }),
     }
 }
 

@@ -2,10 +2,11 @@
 //! for synchronisation.
 //!
 //! Rows are read by [`get`], [`scan`] and [`count`]; what lies behind them by [`heads`], [`history`] and
-//! [`conflicts`]; what has changed since by [`Changes`].
+//! [`conflicts`]; what has changed since by [`Changes`]; what a batch would make of a row by [`edited`].
 
 mod changes;
 mod conflicts;
+mod edited;
 mod history;
 mod names;
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 pub use self::changes::{Changes, Marker, ParseMarkerError, Resumed, RowUpdate, Update, WatchEnd};
 pub(crate) use self::conflicts::Gathering;
 pub use self::conflicts::{ConflictRow, conflict, conflicts};
+pub use self::edited::edited;
 pub use self::history::{Edited, Entry, common_ancestor, history};
 use self::names::Names;
 use crate::id::{CollectionId, Name, SyncgroupId, Version};

@@ -70,14 +70,19 @@ impl<'v> Names<'v> {
             return Ok(state.last().and_then(|head| head.value().cloned()));
         }
         let policy = self.policy(key)?;
+        let functions = &self.collection.merges.0;
+        Ok(state.value(&policy, functions, self.authors_of(state)?))
+    }
+
+    /// Looks up everybody who wrote what is kept of a row.
+    pub(super) fn authors_of(&mut self, state: &RowState) -> Result<impl Fn(AuthorIx) -> Author, Fault> {
+        const NOBODY: Author =
+            Author { device: crate::id::DeviceId([0; 16]), incarnation: crate::id::Incarnation(0) };
         let beneath = state.merging.iter().flat_map(|merging| &merging.beneath);
         for head in state.heads.iter().chain(beneath) {
             self.author(head.author)?;
         }
-        const NOBODY: Author =
-            Author { device: crate::id::DeviceId([0; 16]), incarnation: crate::id::Incarnation(0) };
-        let authors = |ix| self.authors.get(&ix).copied().unwrap_or(NOBODY);
-        Ok(state.value(&policy, &self.collection.merges.0, authors))
+        Ok(|ix| self.authors.get(&ix).copied().unwrap_or(NOBODY))
     }
 
     pub(super) fn row(&mut self, key: Bytes, state: &RowState) -> Result<Option<Row>, Fault> {

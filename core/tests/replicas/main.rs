@@ -11,6 +11,7 @@ use driftless::*;
 mod exchange;
 mod merging;
 mod parts;
+mod reading;
 mod resolving;
 mod rules;
 mod watching;
