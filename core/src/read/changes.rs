@@ -26,10 +26,14 @@ use crate::id::{CommitSeq, Incarnation, Name, SyncgroupId};
 use crate::log::record::Content;
 use crate::replica::changes::{ChangeEntry, Changed, ChangedRow, Shows};
 use crate::replica::stored::{Kept, StateRecord, Stored, corrupt};
+use crate::store::key::GroupIx;
 use crate::store::{Fault, Scan, Table, View, key};
 use crate::syncgroup::SyncgroupState;
 use crate::syncgroup::group::GroupRecord;
 use crate::wire::codec::DecodeError;
+
+/// Bytes of values in a page of the state; the row that reaches it is the last.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Where a watch stands: how many commits of this store it has seen. As text it is one word.
 ///
@@ -188,7 +192,7 @@ impl Changes {
 
     /// What comes next in this view; `None` if nothing does, until there is another commit. While a state is
     /// told the view should stay the same: another one makes it start over. `limit` is how many rows a page
-    /// has, and how many commits are read at a time; batches come whole.
+    /// has at most, and it is full with a mebibyte of values; batches come whole.
     ///
     /// # Errors
     /// [`Fault`] if the store cannot say; then nothing has been skipped.
@@ -212,16 +216,14 @@ impl Changes {
                 self.page(view, now, limit.max(1)).map(Some)
             }
             Stage::Changes { ready, .. } if !ready.is_empty() => Ok(Some(ready.remove(0))),
-            Stage::Changes { .. } => loop {
-                self.read_on(view, now, limit.max(1))?;
+            Stage::Changes { .. } => {
+                self.read_on(view, now)?;
                 match &mut self.stage {
-                    Stage::Changes { ready, .. } if !ready.is_empty() => return Ok(Some(ready.remove(0))),
-                    // None of these commits matters; the next ones may.
-                    Stage::Changes { marker, .. } if marker.seq < now.seq => {}
-                    Stage::State { .. } => return self.next(view, limit),
-                    _ => return self.ended(view),
+                    Stage::Changes { ready, .. } if !ready.is_empty() => Ok(Some(ready.remove(0))),
+                    Stage::State { .. } => self.next(view, limit),
+                    _ => self.ended(view),
                 }
-            },
+            }
         }
     }
 
@@ -245,7 +247,7 @@ impl Changes {
             return Ok(Update::State { because: Resumed::Started, rows: Vec::new(), complete: Some(now) });
         };
         let because = *because;
-        let mut rows: Vec<RowUpdate> = Vec::new();
+        let (mut rows, mut bytes): (Vec<RowUpdate>, usize) = (Vec::new(), 0);
         while let Some((watched, prefix)) = self.watched.get(*collection) {
             let seen = after.clone();
             let from = seen.as_deref().unwrap_or(prefix);
@@ -255,11 +257,12 @@ impl Changes {
                 if seen.as_ref() == Some(&row.key) {
                     return ControlFlow::Continue(());
                 }
-                is_full = rows.len() >= limit;
+                is_full = rows.len() >= limit || bytes >= PAGE_BYTES;
                 if is_full {
                     return ControlFlow::Break(());
                 }
                 *after = Some(row.key.clone());
+                bytes += row.value.len();
                 rows.push(update(watched, row));
                 ControlFlow::Continue(())
             })?;
@@ -273,8 +276,8 @@ impl Changes {
         Ok(Update::State { because, rows, complete: Some(now) })
     }
 
-    /// Reads the changes of the next commits, up to one that matters.
-    fn read_on(&mut self, view: &dyn View, now: Marker, limit: usize) -> Result<(), Fault> {
+    /// Reads on up to the next commit that matters.
+    fn read_on(&mut self, view: &dyn View, now: Marker) -> Result<(), Fault> {
         let Stage::Changes { marker, .. } = self.stage else { return Ok(()) };
         if marker.seq >= now.seq {
             return Ok(());
@@ -284,33 +287,24 @@ impl Changes {
             return Ok(());
         }
         let from = key::change(CommitSeq(marker.seq.0 + 1));
-        let mut commits = Vec::new();
-        let scan = Scan::range(Table::Change, &from, None).limit(limit);
-        view.scan(&scan, &mut |key, value| {
-            commits
-                .push((key.first_chunk().map(|seq| u64::from_be_bytes(*seq)), Bytes::copy_from_slice(value)));
-            ControlFlow::Continue(())
+        let mut found = Ok(None);
+        view.scan(&Scan::range(Table::Change, &from, None), &mut |key, value| {
+            found = commit(key, value).map(|(seq, entries)| {
+                let matters = entries.iter().any(|entry| self.is_schema(entry) || self.has_rows(entry));
+                matters.then_some((seq, entries))
+            });
+            if matches!(found, Ok(None)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        let is_all = commits.len() < limit;
-        let mut reached = marker;
-        let mut ready = Vec::new();
-        for (seq, bytes) in commits {
-            let wrong = DecodeError { what: "the number of a commit" };
-            let seq = seq.ok_or_else(|| corrupt(Table::Change, wrong))?;
-            reached.seq = CommitSeq(seq);
-            let entries = ChangeEntry::from_bytes(&bytes)?;
-            if entries.iter().any(|entry| self.is_schema(entry)) {
-                self.stage = Stage::state(Resumed::Schema);
-                return Ok(());
+        self.stage = match found? {
+            None => Stage::Changes { marker: now, ready: Vec::new() },
+            Some((_, entries)) if entries.iter().any(|entry| self.is_schema(entry)) => {
+                Stage::state(Resumed::Schema)
             }
-            ready = self.batches(view, reached, entries)?;
-            if !ready.is_empty() {
-                self.stage = Stage::Changes { marker: reached, ready };
-                return Ok(());
+            Some((seq, entries)) => {
+                let marker = Marker { seq, ..marker };
+                Stage::Changes { marker, ready: self.batches(view, marker, entries)? }
             }
-        }
-        reached.seq = if is_all { now.seq } else { reached.seq };
-        self.stage = Stage::Changes { marker: reached, ready };
+        };
         Ok(())
     }
 
@@ -319,6 +313,21 @@ impl Changes {
             collection.index == entry.group && entry.what == Changed::Schema(collection.id)
         };
         self.watched.iter().any(is_it)
+    }
+
+    fn has_rows(&self, entry: &ChangeEntry) -> bool {
+        match &entry.what {
+            Changed::Rows { rows, .. } => rows.iter().any(|row| self.watching(entry.group, row).is_some()),
+            Changed::Schema(_) => false,
+        }
+    }
+
+    /// As part of which collection a row is watched.
+    fn watching(&self, group: GroupIx, row: &ChangedRow) -> Option<&Collection> {
+        let here = |(collection, prefix): &&(Collection, Bytes)| {
+            collection.index == group && collection.id == row.collection && row.key.starts_with(prefix)
+        };
+        self.watched.iter().find(here).map(|(collection, _)| collection)
     }
 
     /// What a commit changed of what is watched. The parts of a batch that touches several syncgroups come as
@@ -335,12 +344,7 @@ impl Changes {
             let Changed::Rows { local, batch, rows, .. } = what else { continue };
             let mut told = Vec::new();
             for row in &rows {
-                let here = |(collection, prefix): &&(Collection, Bytes)| {
-                    collection.index == group
-                        && collection.id == row.collection
-                        && row.key.starts_with(prefix)
-                };
-                if let Some((collection, _)) = self.watched.iter().find(here) {
+                if let Some(collection) = self.watching(group, row) {
                     told.push(shown(view, collection, row)?);
                 }
             }
@@ -399,6 +403,13 @@ fn end(view: &dyn View, collection: &Collection) -> Result<Option<WatchEnd>, Fau
         SyncgroupState::Joining | SyncgroupState::Pending | SyncgroupState::Active => None,
         state => Some(WatchEnd::NotMember(state)),
     })
+}
+
+/// What the log of changes says of a commit.
+fn commit(key: &[u8], value: &[u8]) -> Result<(CommitSeq, Vec<ChangeEntry>), Fault> {
+    let wrong = || corrupt(Table::Change, DecodeError { what: "the number of a commit" });
+    let seq = u64::from_be_bytes(*key.first_chunk().ok_or_else(wrong)?);
+    Ok((CommitSeq(seq), ChangeEntry::from_bytes(value)?))
 }
 
 fn update(collection: &Collection, row: Row) -> RowUpdate {
