@@ -140,6 +140,15 @@ pub enum Error {
         /// The collection's database.
         collection: Name,
     },
+    /// A read-write batch was run as often as allowed, and each time somebody else was faster. Nothing was written.
+    #[error(
+        "the batch was run {attempts} times, and each time something that it had read was changed before it could be \
+         written; read less in it, or run it again later"
+    )]
+    Contended {
+        /// How many times.
+        attempts: u32,
+    },
     /// The replica answered something else than was asked: a defect.
     #[error(
         "the replica gave an answer that does not fit the question ({0}); this is a defect, please report it"

@@ -78,12 +78,13 @@ mod shared;
 mod traffic;
 mod watch;
 
+pub use driftless::read::{Marker, Resumed, RowUpdate, Update, WatchEnd};
 pub use driftless_fjall::Options as StoreOptions;
 
 pub use crate::error::{Closed, Error, OpenError};
 pub use crate::handle::{Batch, Collection, Database, Node, NodeStatus, Receipt, Submitted, Syncgroup};
 pub use crate::news::{News, Notices};
-pub use crate::options::{Backlog, InviteOptions, Network, Options};
-pub use crate::reading::{Head, Range, Row, Rows, Snapshot};
+pub use crate::options::{InviteOptions, Merges, Network, Options, Retry};
+pub use crate::reading::{ConflictRow, Edited, Head, HistoryEntry, Range, Row, Rows, Snapshot};
 pub use crate::traffic::Traffic;
-pub use crate::watch::{RowUpdate, Watch, WatchItem};
+pub use crate::watch::Watch;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use driftless::{DeviceId, Limits, Millis, Name, Rights, Timing};
+use driftless::{DeviceId, Limits, MergeFunction, Millis, Name, Rights, Timing};
 use driftless_fjall::Options as StoreOptions;
 
 /// Settings of a node. The defaults suit an application on a laptop or a phone.
@@ -35,8 +35,11 @@ pub struct Options {
     pub timing: Timing,
     /// How links behave.
     pub network: Network,
-    /// How much a watch keeps for a slow reader.
-    pub backlog: Backlog,
+    /// How read-write batches are tried again.
+    pub retry: Retry,
+    /// The application's own merges. Register the same ones each time: a node without one shows such rows
+    /// otherwise.
+    pub merges: Merges,
     /// How the store on disk behaves.
     pub store: StoreOptions,
 }
@@ -51,7 +54,8 @@ impl Default for Options {
             limits: Limits::default(),
             timing: Timing::default(),
             network: Network::default(),
-            backlog: Backlog::default(),
+            retry: Retry::default(),
+            merges: Merges::default(),
             store: StoreOptions::default(),
         }
     }
@@ -93,19 +97,69 @@ impl Default for Network {
     }
 }
 
-/// How much a watch keeps for a reader that does not come to take it. Beyond either bound the reader has
-/// lagged: it is told so, and starts again from the current state.
+/// How [`crate::Database::run_in_batch`] tries again when others have changed what a batch has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backlog {
-    /// Changes of rows.
-    pub rows: usize,
-    /// Bytes of keys and values.
-    pub bytes: usize,
+pub struct Retry {
+    /// How many times a batch is tried, the first included.
+    pub attempts: u32,
+    /// The longest wait before the second attempt; doubled each time up to `wait_max`. Each wait is drawn at
+    /// random up to its bound, so that several that stand in each other's way part.
+    pub wait: Duration,
+    /// The longest wait between two attempts.
+    pub wait_max: Duration,
 }
 
-impl Default for Backlog {
+impl Default for Retry {
     fn default() -> Self {
-        Self { rows: 16_384, bytes: 16 << 20 }
+        Self { attempts: 30, wait: Duration::from_millis(1), wait_max: Duration::from_millis(100) }
+    }
+}
+
+/// The application's own merges (S-16): functions that give rows of their policy their value.
+///
+/// ```
+/// use driftless::MergeFunction;
+/// use driftless_tokio::{Merges, Options};
+///
+/// /// Keeps the longest text.
+/// struct Longest;
+///
+/// impl MergeFunction for Longest {
+///     fn name(&self) -> &str {
+///         "longest"
+///     }
+///     fn merge(&self, bases: &[&[u8]], operations: &[&[u8]]) -> Option<Vec<u8>> {
+///         bases.iter().chain(operations).max_by_key(|text| text.len()).map(|text| text.to_vec())
+///     }
+/// }
+///
+/// let options = Options { merges: Merges::new().with(&Longest), ..Options::default() };
+/// # let _ = options;
+/// ```
+#[derive(Clone, Default)]
+pub struct Merges(Vec<&'static dyn MergeFunction>);
+
+impl Merges {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, and this one. Of two of one name the first counts.
+    #[must_use]
+    pub fn with(mut self, function: &'static dyn MergeFunction) -> Self {
+        self.0.push(function);
+        self
+    }
+
+    pub(crate) fn as_slice(&self) -> &[&'static dyn MergeFunction] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Merges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|function| function.name())).finish()
     }
 }
 

@@ -3,13 +3,15 @@
 //! Reads are plain functions, not futures: they wait for nobody but the store, which mostly answers from
 //! memory. Who reads very many rows on an async executor does it on a thread for blocking work.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
+use driftless::Rule;
 use driftless::read;
-pub use driftless::read::{Head, Row};
+pub use driftless::read::{ConflictRow, Edited, Entry as HistoryEntry, Head, Row};
 
 use crate::error::Error;
 use crate::shared::AnyView;
@@ -93,10 +95,74 @@ impl Range {
     pub(crate) fn bounds(&self) -> (Bytes, Option<Bytes>) {
         (self.from.clone(), self.to.clone())
     }
+
+    /// The bounds of what was read of it, if `last` was the last row; all of it if there is none.
+    pub(crate) fn up_to(&self, last: Option<&Bytes>) -> (Bytes, Option<Bytes>) {
+        match last {
+            None => self.bounds(),
+            Some(last) if self.reverse => (last.clone(), self.to.clone()),
+            Some(last) => (self.from.clone(), Some(successor(last))),
+        }
+    }
+
+    /// The same, without a limit.
+    pub(crate) fn unlimited(self) -> Self {
+        Self { limit: usize::MAX, ..self }
+    }
+
+    /// How many rows are wanted at most.
+    pub(crate) fn rows(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) fn is_reversed(&self) -> bool {
+        self.reverse
+    }
+
+    /// Whether no row can be in it, or none is wanted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.limit == 0 || self.to.as_ref().is_some_and(|to| *to <= self.from)
+    }
+
+    /// Which of two keys comes first.
+    pub(crate) fn order(&self, key: &Bytes, other: &Bytes) -> Ordering {
+        if self.reverse { other.cmp(key) } else { key.cmp(other) }
+    }
 }
 
 /// A look at one moment of all databases of a node: reads on it agree with each other, whatever is written
-/// meanwhile. Keep it no longer than needed: the store keeps everything that it shows.
+/// meanwhile. It is what a read-only batch would be. Keep it no longer than needed: the store keeps everything
+/// that it shows.
+///
+/// ```
+/// use driftless_tokio::{Node, Options, Range};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let store = driftless_tokio::StoreOptions::new().state_dir(dir.path().join("state"));
+/// # let options = Options { discovery: false, store, ..Options::default() };
+/// let node = Node::open(dir.path().join("data"), options)?;
+/// let db = node.database("default")?;
+/// db.create_syncgroup("family", &["notes"]).await?;
+/// let notes = db.collection("notes")?;
+/// notes.put("milk", "1 l").await?;
+/// notes.put("milk", "2 l").await?;
+///
+/// let before = db.snapshot()?;
+/// notes.delete("milk").await?;
+/// assert_eq!(before.get(&notes, "milk")?.unwrap().value, "2 l");
+/// assert_eq!(before.count(&notes, Range::prefix("mi"))?, 1);
+/// assert_eq!(notes.count(Range::all())?, 0);
+///
+/// // Who made it what: the deletion, and the two puts.
+/// let history = notes.history("milk", 10)?;
+/// assert_eq!(history.len(), 3);
+/// assert_eq!(history[0].version.author.device, node.device());
+/// # node.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Snapshot {
     view: AnyView,
@@ -127,6 +193,66 @@ impl Snapshot {
     /// The rows of a range, read page by page as the iterator goes on.
     pub fn scan(&self, collection: &crate::Collection, range: Range) -> Rows {
         Rows::new(self, collection.stored().clone(), range)
+    }
+
+    /// How many rows a range has, at most as many as its limit. It costs as much as reading them.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store fails.
+    pub fn count(&self, collection: &crate::Collection, range: Range) -> Result<u64, Error> {
+        if range.limit != usize::MAX {
+            return self.scan(collection, range).try_fold(0, |count, row| row.map(|_| count + 1));
+        }
+        Ok(read::count(&*self.view, collection.stored(), &range.from, range.to.as_deref())?)
+    }
+
+    /// The history of a row, the last version first, `limit` versions at most: who made it what, when, and on
+    /// top of what, as far as it is kept.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store fails.
+    pub fn history(
+        &self,
+        collection: &crate::Collection,
+        key: impl AsRef<[u8]>,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, Error> {
+        Ok(read::history(&*self.view, collection.stored(), key.as_ref(), limit)?)
+    }
+
+    /// The nearest version that all heads of a row rest on; `None` if there is none, or if more than `limit`
+    /// versions lie between.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store fails.
+    pub fn common_ancestor(
+        &self,
+        collection: &crate::Collection,
+        key: impl AsRef<[u8]>,
+        limit: usize,
+    ) -> Result<Option<HistoryEntry>, Error> {
+        Ok(read::common_ancestor(&*self.view, collection.stored(), key.as_ref(), limit)?)
+    }
+
+    /// The rows in conflict, by key, from the key `from` on, `limit` at most.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store fails.
+    pub fn conflicts(
+        &self,
+        collection: &crate::Collection,
+        from: impl AsRef<[u8]>,
+        limit: usize,
+    ) -> Result<Vec<ConflictRow>, Error> {
+        Ok(read::conflicts(&*self.view, collection.stored(), from.as_ref(), limit)?)
+    }
+
+    /// The rules of a collection's schema, by prefix.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store fails.
+    pub fn schema(&self, collection: &crate::Collection) -> Result<Vec<Rule>, Error> {
+        Ok(read::schema(&*self.view, collection.stored())?)
     }
 
     pub(crate) fn view(&self) -> &AnyView {
@@ -197,12 +323,16 @@ impl Range {
         if self.reverse {
             return Self { to: Some(last.clone()), limit, ..self };
         }
-        // The first key after a key is that key with a zero byte at its end.
-        let mut next = Vec::with_capacity(last.len() + 1);
-        next.extend_from_slice(last);
-        next.push(0);
-        Self { from: next.into(), limit, ..self }
+        Self { from: successor(last), limit, ..self }
     }
+}
+
+/// The first key after a key is that key with a zero byte at its end.
+fn successor(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next.into()
 }
 
 impl Iterator for Rows {

@@ -1,87 +1,69 @@
-//! What the thread of the replica publishes, and everybody else reads: the latest snapshot of the store, the
-//! watches that want changes, and whether the node is still open.
+//! What the thread of the replica publishes, and everybody else reads: the latest snapshot of the store, and
+//! whether the node is still open.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 use driftless::store::View;
-use driftless::{CommitSeq, RowChange};
+use tokio::sync::watch;
 
 use crate::error::Closed;
-use crate::watch::Queue;
 
 /// A look at one moment of the store, whatever store it is.
 pub(crate) type AnyView = Arc<dyn View + Send + Sync>;
 
-/// The latest published moment.
-#[derive(Clone)]
-pub(crate) struct Moment {
-    /// Every commit up to this one is in the view.
-    pub(crate) seq: CommitSeq,
-    pub(crate) view: AnyView,
-}
-
-/// See the module.
-pub(crate) struct Published(Mutex<Inner>);
-
-struct Inner {
-    now: Result<Moment, Closed>,
-    watches: Vec<Weak<Queue>>,
-}
+/// See the module. Who waits for news is woken by each commit, and costs nothing until then.
+pub(crate) struct Published(watch::Sender<Result<AnyView, Closed>>);
 
 impl Published {
-    pub(crate) fn new(moment: Moment) -> Self {
-        Self(Mutex::new(Inner { now: Ok(moment), watches: Vec::new() }))
-    }
-
-    /// Nothing here is left half done if a thread panics in between, so a poisoned lock is as good as any.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(view: AnyView) -> Self {
+        Self(watch::Sender::new(Ok(view)))
     }
 
     /// The store as it is now.
-    pub(crate) fn now(&self) -> Result<Moment, Closed> {
-        self.lock().now.clone()
+    pub(crate) fn now(&self) -> Result<AnyView, Closed> {
+        self.0.borrow().clone()
     }
 
-    /// Shows a new moment to readers.
-    pub(crate) fn publish(&self, moment: Moment) {
-        let mut inner = self.lock();
-        if inner.now.is_ok() {
-            inner.now = Ok(moment);
-        }
-    }
-
-    /// Has a watch start: it gets every change after the moment returned, and none that is in it.
-    pub(crate) fn enlist(&self, queue: &Arc<Queue>) -> Result<Moment, Closed> {
-        let mut inner = self.lock();
-        let moment = inner.now.clone()?;
-        queue.restart(moment.seq);
-        let known = inner.watches.iter().any(|watch| std::ptr::eq(watch.as_ptr(), Arc::as_ptr(queue)));
-        if !known {
-            inner.watches.push(Arc::downgrade(queue));
-        }
-        Ok(moment)
-    }
-
-    /// Gives the changes of a commit to whom they concern.
-    pub(crate) fn changed(&self, seq: CommitSeq, changes: &[RowChange]) {
-        self.lock().watches.retain(|watch| match watch.upgrade() {
-            Some(queue) => {
-                queue.offer(seq, changes);
-                true
+    /// Shows readers the store after another commit.
+    pub(crate) fn publish(&self, view: AnyView) {
+        self.0.send_if_modified(|now| {
+            let is_open = now.is_ok();
+            if is_open {
+                *now = Ok(view);
             }
-            None => false,
+            is_open
         });
+    }
+
+    /// Hears of every commit from now on.
+    pub(crate) fn follow(&self) -> Following {
+        Following(self.0.subscribe())
     }
 
     /// Ends reading and watching. The first reason stays.
     pub(crate) fn close(&self, reason: &Closed) {
-        let mut inner = self.lock();
-        if inner.now.is_ok() {
-            inner.now = Err(reason.clone());
-        }
-        for queue in inner.watches.drain(..).filter_map(|watch| watch.upgrade()) {
-            queue.close(reason);
-        }
+        self.0.send_if_modified(|now| {
+            let was_open = now.is_ok();
+            if was_open {
+                *now = Err(reason.clone());
+            }
+            was_open
+        });
+    }
+}
+
+/// Somebody who wants to hear of commits. Only the latest view is kept.
+pub(crate) struct Following(watch::Receiver<Result<AnyView, Closed>>);
+
+impl Following {
+    /// The store as it is now: [`Following::changed`] tells of anything later.
+    pub(crate) fn now(&mut self) -> Result<AnyView, Closed> {
+        self.0.borrow_and_update().clone()
+    }
+
+    /// Waits for something later than what was last seen. It can be cancelled.
+    pub(crate) async fn changed(&mut self) {
+        // An error means that nothing more will come: the next look says why.
+        let _ = self.0.changed().await;
     }
 }

@@ -1,11 +1,12 @@
 //! The handle of a collection.
 
 use bytes::Bytes;
-use driftless::{Name, RowRef, SyncgroupId, read};
+use driftless::read::{self, Marker};
+use driftless::{Command, Name, Operation, Outcome, RowRef, Rule, SyncgroupId};
 
 use super::{Database, Receipt};
 use crate::error::Error;
-use crate::reading::{Head, Range, Row, Rows};
+use crate::reading::{ConflictRow, Head, HistoryEntry, Range, Row, Rows};
 use crate::watch::Watch;
 
 /// A collection: rows of a syncgroup, each a key and a value of bytes.
@@ -14,7 +15,7 @@ use crate::watch::Watch;
 /// are done when what was written will survive a crash.
 ///
 /// ```
-/// use driftless_tokio::{Node, Options, Range, WatchItem};
+/// use driftless_tokio::{Node, Options, Range, Update};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,12 +33,12 @@ use crate::watch::Watch;
 ///
 /// // A watch tells the rows that are there, then what changes.
 /// let mut watch = notes.watch("mil")?;
-/// let WatchItem::State { rows, complete: true } = watch.next().await? else { panic!() };
+/// let Some(Update::State { rows, complete: Some(_), .. }) = watch.next().await? else { panic!() };
 /// assert_eq!(rows.len(), 1);
 ///
 /// notes.delete("milk").await?;
-/// let WatchItem::Changed(changes) = watch.next().await? else { panic!() };
-/// assert_eq!((&changes[0].key[..], &changes[0].value), (&b"milk"[..], &None));
+/// let Some(Update::Batch { rows, .. }) = watch.next().await? else { panic!() };
+/// assert_eq!((&rows[0].key[..], &rows[0].value), (&b"milk"[..], &None));
 ///
 /// let left: Vec<_> = notes.scan(Range::all())?.collect::<Result<_, _>>()?;
 /// assert_eq!(left[0].key, "bread");
@@ -53,6 +54,7 @@ pub struct Collection {
 
 impl Collection {
     pub(crate) fn new(database: Database, stored: read::Collection) -> Self {
+        let stored = stored.with_merges(database.node().merges().as_slice());
         Self { database, stored }
     }
 
@@ -91,6 +93,66 @@ impl Collection {
         batch.commit().await
     }
 
+    /// Adds to a counter: a row of the policy [`driftless::Merge::Counter`].
+    ///
+    /// # Errors
+    /// As [`Collection::operate`].
+    pub async fn add(&self, key: impl AsRef<[u8]>, amount: i64) -> Result<Receipt, Error> {
+        self.operate(key, Operation::Add(amount)).await
+    }
+
+    /// Puts an element into a set: a row of the policy [`driftless::Merge::Set`].
+    ///
+    /// # Errors
+    /// As [`Collection::operate`].
+    pub async fn insert(&self, key: impl AsRef<[u8]>, element: impl Into<Bytes>) -> Result<Receipt, Error> {
+        self.operate(key, Operation::Insert(element.into())).await
+    }
+
+    /// Takes an element out of a set. What others insert meanwhile stays.
+    ///
+    /// # Errors
+    /// As [`Collection::operate`].
+    pub async fn remove(&self, key: impl AsRef<[u8]>, element: impl Into<Bytes>) -> Result<Receipt, Error> {
+        self.operate(key, Operation::Remove(element.into())).await
+    }
+
+    /// Sets a field of a row of the policy [`driftless::Merge::Fields`], and removes what was below it. The path
+    /// has the outermost name first.
+    ///
+    /// # Errors
+    /// As [`Collection::operate`].
+    pub async fn set_field(
+        &self,
+        key: impl AsRef<[u8]>,
+        path: &[&str],
+        value: impl Into<Bytes>,
+    ) -> Result<Receipt, Error> {
+        let mut batch = self.database.batch();
+        batch.set_field(self, key, path, value);
+        batch.commit().await
+    }
+
+    /// Removes a field and all below it.
+    ///
+    /// # Errors
+    /// As [`Collection::operate`].
+    pub async fn remove_field(&self, key: impl AsRef<[u8]>, path: &[&str]) -> Result<Receipt, Error> {
+        let mut batch = self.database.batch();
+        batch.remove_field(self, key, path);
+        batch.commit().await
+    }
+
+    /// Changes a merging row in a way that leaves room for the changes of others (S-16).
+    ///
+    /// # Errors
+    /// [`Error::Refused`], for example if the schema does not name the operation's merge.
+    pub async fn operate(&self, key: impl AsRef<[u8]>, operation: Operation) -> Result<Receipt, Error> {
+        let mut batch = self.database.batch();
+        batch.operate(self, key, operation);
+        batch.commit().await
+    }
+
     /// The row of this key, if it is there.
     ///
     /// # Errors
@@ -116,13 +178,102 @@ impl Collection {
         Ok(self.database.snapshot()?.scan(self, range))
     }
 
+    /// How many rows a range has now, at most as many as its limit. It costs as much as reading them.
+    ///
+    /// # Errors
+    /// As [`Collection::get`].
+    pub fn count(&self, range: Range) -> Result<u64, Error> {
+        self.database.snapshot()?.count(self, range)
+    }
+
+    /// The history of a row, the last version first, `limit` versions at most, as far as it is kept.
+    ///
+    /// # Errors
+    /// As [`Collection::get`].
+    pub fn history(&self, key: impl AsRef<[u8]>, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
+        self.database.snapshot()?.history(self, key, limit)
+    }
+
+    /// The rows in conflict, by key, from the key `from` on, `limit` at most: whatever a policy will do about
+    /// them. See [`Collection::set_schema`].
+    ///
+    /// # Errors
+    /// As [`Collection::get`].
+    pub fn conflicts(&self, from: impl AsRef<[u8]>, limit: usize) -> Result<Vec<ConflictRow>, Error> {
+        self.database.snapshot()?.conflicts(self, from, limit)
+    }
+
+    /// The rules of its schema, by prefix: what becomes of conflicts. Where none matches the last version wins.
+    ///
+    /// # Errors
+    /// As [`Collection::get`].
+    pub fn schema(&self) -> Result<Vec<Rule>, Error> {
+        self.database.snapshot()?.schema(self)
+    }
+
+    /// Says what becomes of conflicts in this collection, for all members. The rules take the place of all that
+    /// there were; of several that match a key the longest prefix counts.
+    ///
+    /// ```
+    /// use driftless::{Merge, Policy, Rule, counter};
+    /// # use driftless_tokio::{Node, Options};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = driftless_tokio::StoreOptions::new().state_dir(dir.path().join("state"));
+    /// # let options = Options { discovery: false, store, ..Options::default() };
+    /// # let node = Node::open(dir.path().join("data"), options)?;
+    /// # let db = node.database("default")?;
+    /// # db.create_syncgroup("shop", &["stock"]).await?;
+    /// let stock = db.collection("stock")?;
+    /// stock
+    ///     .set_schema(vec![
+    ///         Rule { prefix: "".into(), policy: Policy::Defer },
+    ///         Rule { prefix: "count/".into(), policy: Policy::Merge(Merge::Counter) },
+    ///         Rule { prefix: "tags/".into(), policy: Policy::Merge(Merge::Set) },
+    ///     ])
+    ///     .await?;
+    ///
+    /// // Devices that count at the same time do not undo each other.
+    /// stock.add("count/apples", 12).await?;
+    /// stock.add("count/apples", -5).await?;
+    /// let row = stock.get("count/apples")?.unwrap();
+    /// assert_eq!(counter::parse(&row.value), Some(7));
+    /// # node.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin of the syncgroup, or says why the rules cannot be.
+    pub async fn set_schema(&self, rules: Vec<Rule>) -> Result<(), Error> {
+        let command = Command::SetSchema {
+            syncgroup: self.stored.syncgroup,
+            collection: self.stored.name.clone(),
+            rules,
+        };
+        match self.database.node().command(command).await? {
+            Outcome::SchemaSet(_) => Ok(()),
+            _ => Err(Error::Unexpected("set a schema")),
+        }
+    }
+
     /// Watches the rows whose keys start with `prefix`: the current state first, then every change.
+    /// [`Database::watch`] watches several collections at once.
     ///
     /// # Errors
     /// [`Error::Closed`] if the node is closed.
     pub fn watch(&self, prefix: impl AsRef<[u8]>) -> Result<Watch, Error> {
-        let node = self.database.node();
-        Watch::start(node.published().clone(), self.stored.clone(), prefix.as_ref(), node.backlog())
+        self.database.watch([(self, prefix)])
+    }
+
+    /// The same, from where a watch of the same rows stopped: only what has changed since, as long as that is
+    /// known ([`driftless::Limits::watch_log`]).
+    ///
+    /// # Errors
+    /// As [`Collection::watch`].
+    pub fn watch_from(&self, marker: Marker, prefix: impl AsRef<[u8]>) -> Result<Watch, Error> {
+        self.database.watch_from(marker, [(self, prefix)])
     }
 
     pub(crate) fn stored(&self) -> &read::Collection {

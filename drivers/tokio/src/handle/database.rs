@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use driftless::{
-    Command, Invitation, Name, Notice, Outcome, SyncgroupId, SyncgroupInfo, SyncgroupState, read,
-};
+use bytes::Bytes;
+use driftless::read::{self, Marker};
+use driftless::{Command, Invitation, Name, Notice, Outcome, SyncgroupId, SyncgroupInfo, SyncgroupState};
 
 use super::{Batch, Collection, Node, Syncgroup};
 use crate::error::{self, Error};
 use crate::news::News;
 use crate::reading::Snapshot;
+use crate::watch::Watch;
 
 /// A database: a namespace of syncgroups on this device, independent of all others. Devices that share a
 /// syncgroup may have it in databases of different names.
@@ -217,6 +218,44 @@ impl Database {
     /// An empty batch: changes that are written together or not at all.
     pub fn batch(&self) -> Batch {
         Batch::new(self.clone())
+    }
+
+    /// Watches rows of several collections: of each those whose keys start with a prefix. The current state comes
+    /// first, then every change, batch by batch; see [`Watch`]. Collections of other databases can be among
+    /// them: what a watch sees is what one store holds.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub fn watch<'c, P: AsRef<[u8]>>(
+        &self,
+        rows: impl IntoIterator<Item = (&'c Collection, P)>,
+    ) -> Result<Watch, Error> {
+        self.start_watch(None, rows)
+    }
+
+    /// The same, from where a watch of the same rows stopped: only what has changed since. What a marker leads to
+    /// is kept for the last [`driftless::Limits::watch_log`] commits; one that is older, or of another store, is
+    /// answered with the current state, and with why.
+    ///
+    /// # Errors
+    /// As [`Database::watch`].
+    pub fn watch_from<'c, P: AsRef<[u8]>>(
+        &self,
+        marker: Marker,
+        rows: impl IntoIterator<Item = (&'c Collection, P)>,
+    ) -> Result<Watch, Error> {
+        self.start_watch(Some(marker), rows)
+    }
+
+    fn start_watch<'c, P: AsRef<[u8]>>(
+        &self,
+        from: Option<Marker>,
+        rows: impl IntoIterator<Item = (&'c Collection, P)>,
+    ) -> Result<Watch, Error> {
+        let stored = |(collection, prefix): (&Collection, P)| {
+            (collection.stored().clone(), Bytes::copy_from_slice(prefix.as_ref()))
+        };
+        Watch::start(self.node.published().follow(), rows.into_iter().map(stored).collect(), from)
     }
 
     /// A look at one moment.

@@ -4,6 +4,8 @@ mod batch;
 mod collection;
 mod database;
 mod node;
+mod reads;
+mod retry;
 mod syncgroup;
 
 pub use self::batch::{Batch, Receipt, Submitted};

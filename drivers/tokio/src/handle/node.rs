@@ -16,7 +16,7 @@ use crate::address;
 use crate::error::{self, Closed, Error, OpenError};
 use crate::link::Wire;
 use crate::news::{News, Notices};
-use crate::options::{Backlog, Options};
+use crate::options::{Merges, Options, Retry};
 use crate::reading::Snapshot;
 use crate::replica::{self, Request};
 use crate::shared::Published;
@@ -54,7 +54,8 @@ pub(crate) struct Inner {
     pub(crate) wire: Arc<Wire>,
     pub(crate) io: tokio::runtime::Handle,
     pub(crate) news: broadcast::WeakSender<News>,
-    pub(crate) backlog: Backlog,
+    pub(crate) retry: Retry,
+    pub(crate) merges: Merges,
 }
 
 /// A look at a node.
@@ -173,7 +174,7 @@ impl Node {
     /// # Errors
     /// [`Error::Closed`] if the node is closed.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        Ok(Snapshot::new(self.inner.published.now()?.view))
+        Ok(Snapshot::new(self.inner.published.now()?))
     }
 
     /// Closes the node: what was accepted is finished and made durable, links are closed with a good-bye, the
@@ -192,8 +193,12 @@ impl Node {
         &self.inner.published
     }
 
-    pub(crate) fn backlog(&self) -> Backlog {
-        self.inner.backlog
+    pub(crate) fn retry(&self) -> Retry {
+        self.inner.retry
+    }
+
+    pub(crate) fn merges(&self) -> &Merges {
+        &self.inner.merges
     }
 
     /// Has the replica look something up.
@@ -245,6 +250,12 @@ impl Node {
         };
         clock.abort();
         result
+    }
+
+    /// Waits, by the clock of the node's own threads.
+    pub(crate) async fn sleep(&self, span: Duration) {
+        // It never ends before the time has passed.
+        let _: Option<()> = self.timeout(span, std::future::pending()).await;
     }
 
     /// Why nobody answers any more.

@@ -29,7 +29,7 @@ use crate::handle::Inner;
 use crate::link::{DeviceKey, Endpoint};
 use crate::news;
 use crate::options::Options;
-use crate::shared::{Moment, Published};
+use crate::shared::Published;
 
 /// Requests of the application that wait for the replica's thread; who has more waits with them.
 const REQUESTS: usize = 256;
@@ -59,10 +59,12 @@ pub(crate) fn start<S>(store: S, identity: &Identity, options: Options) -> Resul
 where
     S: Store + Send + 'static,
 {
-    let Options { name, listen, discovery, peers, limits, timing, network, backlog, store: _ } = options;
+    let Options { name, listen, discovery, peers, limits, timing, network, retry, merges, store: _ } =
+        options;
     let mut config = Config::new(name.unwrap_or_else(host_name));
     config.limits = limits;
     config.timing = timing;
+    config.merges = merges.as_slice().to_vec();
 
     let mut outbox = Outbox::new();
     let view = store.snapshot();
@@ -81,8 +83,7 @@ where
 
     let (sender, requests) = mpsc::channel(REQUESTS);
     let (news, _) = broadcast::channel(news::KEPT);
-    let moment = Moment { seq: store.seq(), view: Arc::new(view.clone()) };
-    let published = Arc::new(Published::new(moment));
+    let published = Arc::new(Published::new(Arc::new(view.clone())));
     let inner = Inner {
         public_key,
         requests: sender,
@@ -90,7 +91,8 @@ where
         wire: endpoint.wire().clone(),
         io: io.handle().clone(),
         news: news.downgrade(),
-        backlog,
+        retry,
+        merges,
     };
     let peers = peers.into_iter().map(|(device, addr)| (device, address::of(addr))).collect();
     let disk = Disk::start(store.syncer()).map_err(thread_failed)?;

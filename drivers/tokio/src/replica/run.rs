@@ -1,10 +1,10 @@
 //! The loop: wait for what happens, tell the core, do what it says.
 //!
 //! ```text
-//!   requests ─┐                                  ┌─► store, then readers     (Commit)
-//!   links ────┼─► one event ─► Core::handle ─► actions, in order ─► links     (Send, Connect, …)
-//!   disk ─────┤                                  ├─► whoever asked           (Written, Reply)
-//!   deadline ─┘                                  └─► watches, news           (Changed, Notice)
+//!   requests ─┐                                  ┌─► store, then readers, watches  (Commit)
+//!   links ────┼─► one event ─► Core::handle ─► actions, in order ─► links           (Send, Connect, …)
+//!   disk ─────┤                                  ├─► whoever asked                 (Written, Reply)
+//!   deadline ─┘                                  └─► news                          (Notice)
 //! ```
 //!
 //! Of several things that have happened any may come first, so none can keep another waiting for ever: a
@@ -28,7 +28,7 @@ use crate::discovery::Discovery;
 use crate::error::{Closed, Error};
 use crate::link::{Endpoint, Incoming, Line};
 use crate::news::News;
-use crate::shared::{Moment, Published};
+use crate::shared::Published;
 
 /// How long the core may take to finish what it has accepted, once it was told to shut down.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
@@ -288,8 +288,7 @@ impl<S: Store> Replica<S> {
                     self.store.apply(&commit)?;
                     self.applied = commit.seq;
                     self.view = self.store.snapshot();
-                    let view = Arc::new(self.view.clone());
-                    self.published.publish(Moment { seq: self.applied, view });
+                    self.published.publish(Arc::new(self.view.clone()));
                 }
                 Action::Send { link, frame } => {
                     if let Some(line) = self.line(link) {
@@ -315,7 +314,8 @@ impl<S: Store> Replica<S> {
                     }
                 }
                 Action::Reply { request, result } => self.reply(request, result),
-                Action::Changed(changes) => self.published.changed(self.applied, &changes),
+                // Watches read the log of changes that the store keeps.
+                Action::Changed(_) => {}
                 Action::Notice(notice) => self.notice(notice),
                 Action::Stopped => self.stopped = true,
                 other => {
