@@ -152,8 +152,8 @@ fn set_schema(
     if group.metadata.collections().get(&id) != Some(&collection) {
         return Err(Refusal::NoCollection(collection).into());
     }
-    let wanted = check_rules(plan.replica, rules)?;
     let present = group.metadata.schemas().of(&id);
+    let wanted = check_rules(plan.replica, &present, rules)?;
     let gone = present.iter().filter(|rule| !wanted.contains_key(&rule.prefix));
     let mut changes: Vec<_> = gone.map(|rule| (rule.prefix.clone(), None)).collect();
     for (prefix, policy) in wanted {
@@ -171,8 +171,12 @@ fn set_schema(
     Ok(Outcome::SchemaSet(id))
 }
 
-/// The policies by prefix, if they make a schema.
-fn check_rules(replica: &Replica, rules: Vec<Rule>) -> Result<BTreeMap<Bytes, Policy>, Refusal> {
+/// The policies by prefix, if they make a schema. What is `present` may stay, though this device does not know it.
+fn check_rules(
+    replica: &Replica,
+    present: &[Rule],
+    rules: Vec<Rule>,
+) -> Result<BTreeMap<Bytes, Policy>, Refusal> {
     let refused = |why: String| Err(Refusal::Schema(why));
     if rules.len() > limits::MAX_RULES {
         return refused(format!(
@@ -182,7 +186,9 @@ fn check_rules(replica: &Replica, rules: Vec<Rule>) -> Result<BTreeMap<Bytes, Po
         ));
     }
     let mut wanted = BTreeMap::new();
-    for Rule { prefix, policy } in rules {
+    for rule in rules {
+        let is_new = !present.contains(&rule);
+        let Rule { prefix, policy } = rule;
         if prefix.len() > limits::MAX_KEY {
             return refused(format!(
                 "a prefix has {} bytes, and keys at most {}",
@@ -191,6 +197,7 @@ fn check_rules(replica: &Replica, rules: Vec<Rule>) -> Result<BTreeMap<Bytes, Po
             ));
         }
         if let Policy::Merge(Merge::Named(name)) = &policy
+            && is_new
             && !replica.merges.0.iter().any(|merge| merge.name() == name.as_str())
         {
             return refused(format!("this device has no merge function \"{name}\"; register it first"));
