@@ -74,6 +74,7 @@ mod news;
 mod options;
 mod reading;
 mod replica;
+mod resolver;
 mod shared;
 mod traffic;
 mod watch;
@@ -86,5 +87,6 @@ pub use crate::handle::{Batch, Collection, Database, Node, NodeStatus, Receipt, 
 pub use crate::news::{News, Notices};
 pub use crate::options::{InviteOptions, Merges, Network, Options, Retry};
 pub use crate::reading::{ConflictRow, Edited, Head, HistoryEntry, Range, Row, Rows, Snapshot};
+pub use crate::resolver::Resolver;
 pub use crate::traffic::Traffic;
 pub use crate::watch::Watch;

@@ -9,9 +9,9 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use driftless::Rule;
 use driftless::read;
 pub use driftless::read::{ConflictRow, Edited, Entry as HistoryEntry, Head, Row};
+use driftless::{Conflict, Rule};
 
 use crate::error::Error;
 use crate::shared::AnyView;
@@ -245,6 +245,15 @@ impl Snapshot {
         limit: usize,
     ) -> Result<Vec<ConflictRow>, Error> {
         Ok(read::conflicts(&*self.view, collection.stored(), from.as_ref(), limit)?)
+    }
+
+    /// The conflict that a row is in, with all rows that batches tie to it: what [`crate::Database::resolve`]
+    /// answers. [`Conflict::open`] names none if the row is in no conflict.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store fails.
+    pub fn conflict(&self, collection: &crate::Collection, key: impl AsRef<[u8]>) -> Result<Conflict, Error> {
+        Ok(read::conflict(&*self.view, collection.stored(), key.as_ref())?)
     }
 
     /// The rules of a collection's schema, by prefix.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use driftless::read::{self, Marker};
-use driftless::{Command, Name, Operation, Outcome, RowRef, Rule, SyncgroupId};
+use driftless::{Command, Conflict, Name, Operation, Outcome, RowRef, Rule, SyncgroupId};
 
 use super::{Database, Receipt};
 use crate::error::Error;
@@ -201,6 +201,14 @@ impl Collection {
     /// As [`Collection::get`].
     pub fn conflicts(&self, from: impl AsRef<[u8]>, limit: usize) -> Result<Vec<ConflictRow>, Error> {
         self.database.snapshot()?.conflicts(self, from, limit)
+    }
+
+    /// The conflict that a row is in, with all rows that batches tie to it: what [`Database::resolve`] answers.
+    ///
+    /// # Errors
+    /// As [`Collection::get`].
+    pub fn conflict(&self, key: impl AsRef<[u8]>) -> Result<Conflict, Error> {
+        self.database.snapshot()?.conflict(self, key)
     }
 
     /// The rules of its schema, by prefix: what becomes of conflicts. Where none matches the last version wins.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driftless::store::Store;
-use driftless::{Command, Core, DeviceId, Identity, Outcome, PublicKey, Status, Written};
+use driftless::{Command, Core, DeviceId, Identity, Name, Outcome, PublicKey, Status, Written};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -19,6 +19,7 @@ use crate::news::{News, Notices};
 use crate::options::{Merges, Options, Retry};
 use crate::reading::Snapshot;
 use crate::replica::{self, Request};
+use crate::resolver::Queue;
 use crate::shared::Published;
 use crate::traffic::Traffic;
 
@@ -230,6 +231,24 @@ impl Node {
         let command = Box::new(command);
         self.request(Request::Command { command, written: Some(written), reply }).await?;
         Ok(answer)
+    }
+
+    /// Attaches a resolver to a database, in the place of one that was attached.
+    pub(crate) async fn attach(&self, database: &Name, queue: &Arc<Queue>) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        let (database, queue) = (database.clone(), Arc::downgrade(queue));
+        self.request(Request::Attach { database, queue, reply }).await?;
+        match answer.await.map_err(|_| self.closed())?? {
+            Outcome::ResolverNoted => Ok(()),
+            _ => Err(Error::Unexpected("attach a resolver")),
+        }
+    }
+
+    /// Detaches a resolver, if it still is the one of its database.
+    pub(crate) fn detach(&self, database: &Name, queue: &Arc<Queue>) {
+        let request = Request::Detach { database: database.clone(), queue: Arc::downgrade(queue) };
+        // If the replica is too busy to hear of it, it finds nobody there when it raises the next conflict.
+        let _ = self.inner.requests.try_send(request);
     }
 
     async fn request(&self, request: Request) -> Result<(), Error> {

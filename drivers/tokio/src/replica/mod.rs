@@ -8,7 +8,7 @@ mod run;
 mod tests;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use crate::handle::Inner;
 use crate::link::{DeviceKey, Endpoint};
 use crate::news;
 use crate::options::Options;
+use crate::resolver::Queue;
 use crate::shared::Published;
 
 /// Requests of the application that wait for the replica's thread; who has more waits with them.
@@ -46,6 +47,10 @@ pub(crate) enum Request {
         written: Option<oneshot::Sender<Vec<Written>>>,
         reply: oneshot::Sender<Result<Outcome, Error>>,
     },
+    /// Raise conflicts of a database there.
+    Attach { database: Name, queue: Weak<Queue>, reply: oneshot::Sender<Result<Outcome, Error>> },
+    /// Raise none there any more.
+    Detach { database: Name, queue: Weak<Queue> },
     /// Look something up.
     Look(Box<dyn FnOnce(&Core) + Send>),
     /// A device can be reached there.

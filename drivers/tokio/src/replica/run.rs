@@ -4,20 +4,20 @@
 //!   requests ─┐                                  ┌─► store, then readers, watches  (Commit)
 //!   links ────┼─► one event ─► Core::handle ─► actions, in order ─► links           (Send, Connect, …)
 //!   disk ─────┤                                  ├─► whoever asked                 (Written, Reply)
-//!   deadline ─┘                                  └─► news                          (Notice)
+//!   deadline ─┘                                  └─► resolvers, news               (Resolve, Notice)
 //! ```
 //!
 //! Of several things that have happened any may come first, so none can keep another waiting for ever: a
 //! deadline that has passed is as good as a request that waits.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use driftless::store::Store;
 use driftless::{
-    Action, Address, CommitSeq, Core, DeviceId, Event, Fault, LinkId, Notice, Outbox, Outcome, Refusal,
-    RequestId, Written,
+    Action, Address, Command, CommitSeq, Conflict, Core, DeviceId, Event, Fault, LinkId, Name, Notice,
+    Outbox, Outcome, Refusal, RequestId, Written,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -28,6 +28,7 @@ use crate::discovery::Discovery;
 use crate::error::{Closed, Error};
 use crate::link::{Endpoint, Incoming, Line};
 use crate::news::News;
+use crate::resolver::{self, Queue};
 use crate::shared::Published;
 
 /// How long the core may take to finish what it has accepted, once it was told to shut down.
@@ -61,6 +62,8 @@ pub(super) struct Replica<S: Store> {
 
     published: Arc<Published>,
     news: broadcast::Sender<News>,
+    /// Who resolves conflicts, by database.
+    resolvers: BTreeMap<Name, Weak<Queue>>,
 
     shutdown: Option<Shutdown>,
     stopped: bool,
@@ -136,6 +139,7 @@ impl<S: Store> Replica<S> {
             next_request: 1,
             published,
             news,
+            resolvers: BTreeMap::new(),
             shutdown: None,
             stopped: false,
         }
@@ -215,10 +219,23 @@ impl<S: Store> Replica<S> {
     fn request(&mut self, request: Option<Request>) -> Result<(), Fault> {
         match request {
             Some(Request::Command { command, written, reply }) => {
-                let request = RequestId(self.next_request);
-                self.next_request += 1;
-                self.waiting.insert(request, Waiting { written, reply });
-                self.handle(Event::Command { request, command: *command })
+                self.command(*command, Some(Waiting { written, reply }))
+            }
+            Some(Request::Attach { database, queue, reply }) => {
+                let before = self.resolvers.insert(database.clone(), queue.clone());
+                if let Some(before) = before.filter(|before| !before.ptr_eq(&queue)).and_then(|b| b.upgrade())
+                {
+                    before.replace();
+                }
+                let command = Command::Resolver { database, attached: true };
+                self.command(command, Some(Waiting { written: None, reply }))
+            }
+            Some(Request::Detach { database, queue }) => {
+                if !self.resolvers.get(&database).is_some_and(|attached| attached.ptr_eq(&queue)) {
+                    return Ok(());
+                }
+                self.resolvers.remove(&database);
+                self.command(Command::Resolver { database, attached: false }, None)
             }
             Some(Request::Look(look)) => {
                 look(&self.core);
@@ -231,6 +248,13 @@ impl<S: Store> Replica<S> {
                 self.shut_down(None)
             }
         }
+    }
+
+    fn command(&mut self, command: Command, waiting: Option<Waiting>) -> Result<(), Fault> {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.waiting.extend(waiting.map(|waiting| (request, waiting)));
+        self.handle(Event::Command { request, command })
     }
 
     fn shut_down(&mut self, tell: Option<oneshot::Sender<()>>) -> Result<(), Fault> {
@@ -316,6 +340,7 @@ impl<S: Store> Replica<S> {
                 Action::Reply { request, result } => self.reply(request, result),
                 // Watches read the log of changes that the store keeps.
                 Action::Changed(_) => {}
+                Action::Resolve(conflicts) => self.raise(&conflicts),
                 Action::Notice(notice) => self.notice(notice),
                 Action::Stopped => self.stopped = true,
                 other => {
@@ -330,6 +355,15 @@ impl<S: Store> Replica<S> {
         if let Some(waiting) = self.waiting.remove(&request) {
             // Who does not wait any more need not hear.
             let _ = waiting.reply.send(result.map_err(Error::from));
+        }
+    }
+
+    /// Tells resolvers of conflicts. Where there is none any more, they stay open for the next one.
+    fn raise(&self, conflicts: &[Conflict]) {
+        for (database, row) in conflicts.iter().filter_map(resolver::whose) {
+            if let Some(queue) = self.resolvers.get(&database).and_then(Weak::upgrade) {
+                queue.offer(row);
+            }
         }
     }
 

@@ -5,5 +5,7 @@ mod batches;
 mod disk;
 mod help;
 mod local;
+mod merging;
+mod resolving;
 mod shared;
 mod watching;

@@ -1,0 +1,281 @@
+//! The application's resolver: conflicts come, answers go (S-17).
+//!
+//! ```text
+//!   raised by the core ──► which row (bounded queue) ──► looked at afresh ──► the application ──► one batch
+//!                                 ▲                                                │
+//!                                 └────────── overflow: raised again ──────────────┴── stale: the new state
+//! ```
+//!
+//! The queue holds which rows are concerned and not what they hold, so that a resolver that is slow sees each
+//! conflict as it is when its turn comes, and costs nothing meanwhile. Readers and writers never wait for it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use driftless::{Command, Conflict, Name, NoAnswer, Outcome, Refusal, Resolution, RowRef, read};
+use tokio::sync::Notify;
+
+use crate::error::Error;
+use crate::handle::{Database, Receipt};
+use crate::shared::Following;
+
+/// Conflicts that wait for a slow resolver; beyond that they are asked for again.
+const WAITING: usize = 1_024;
+
+/// The resolver of a database: made by [`Database::resolver`]. Dropping it detaches it, and what is open then
+/// stays open for the next one.
+///
+/// ```
+/// use driftless::{Choice, Policy, Resolution, Rule};
+/// use driftless_tokio::{Node, Options};
+/// # use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let open = |name: &str| {
+/// #     let store = driftless_tokio::StoreOptions::new().state_dir(dir.path().join("state").join(name));
+/// #     let mut options = Options { discovery: false, store, ..Options::default() };
+/// #     options.listen = Some("127.0.0.1:0".parse().unwrap());
+/// #     options.timing.resolve = driftless::Millis(20);
+/// #     Node::open(dir.path().join(name), options)
+/// # };
+/// # let (laptop, phone) = (open("laptop")?, open("phone")?);
+/// let db = laptop.database("default")?;
+/// let family = db.create_syncgroup("family", &["notes"]).await?;
+/// let notes = db.collection("notes")?;
+/// notes.set_schema(vec![Rule { prefix: "".into(), policy: Policy::AppResolves }]).await?;
+/// # let other = phone.database("default")?;
+/// # other.join(&family.invite(Default::default()).await?, Duration::from_secs(30)).await?;
+/// # phone.set_online(false);
+///
+/// // Two devices write the same row while they cannot reach each other.
+/// notes.put("milk", "2 l").await?;
+/// other.collection("notes")?.put("milk", "oat milk").await?;
+/// # phone.set_online(true);
+///
+/// let mut resolver = db.resolver().await?;
+/// while let Some(conflict) = resolver.next().await? {
+///     let mut answer = Resolution::new();
+///     for row in conflict.open() {
+///         let values = row.heads.iter().filter_map(|head| head.value.as_deref());
+///         answer = answer.answer(row, Choice::Put(values.collect::<Vec<_>>().join(&b", "[..]).into()));
+///     }
+///     resolver.resolve(answer).await?;
+/// #   break;
+/// }
+/// let row = notes.get("milk")?.unwrap();
+/// assert!(!row.in_conflict && row.value.len() == "2 l, oat milk".len());
+/// # laptop.shutdown().await;
+/// # phone.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Resolver {
+    database: Database,
+    queue: Arc<Queue>,
+    following: Following,
+}
+
+impl Database {
+    /// Attaches a resolver: conflicts under [`driftless::Policy::AppResolves`] come to it from now on, those that
+    /// are open already included; and, once, those that [`driftless::Policy::Defer`] has left open. Devices take
+    /// turns, so a conflict may come a little later than it arises. One resolver is attached at a time: another
+    /// one takes its place.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub async fn resolver(&self) -> Result<Resolver, Error> {
+        let following = self.node().published().follow();
+        let queue = Arc::new(Queue::default());
+        self.node().attach(self.name(), &queue).await?;
+        Ok(Resolver { database: self.clone(), queue, following })
+    }
+
+    /// Writes the answer to a conflict, as one batch: to one that came to a resolver, or that
+    /// [`crate::Collection::conflict`] has shown. No resolver need be attached.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`Refusal::NoAnswer`]: its [`NoAnswer::Stale`] holds the conflict as it is now.
+    pub async fn resolve(&self, answer: Resolution) -> Result<Receipt, Error> {
+        match self.node().command(Command::Resolve(answer)).await? {
+            Outcome::Written(parts) => Ok(Receipt { parts }),
+            _ => Err(Error::Unexpected("resolve a conflict")),
+        }
+    }
+
+    /// Attaches a resolver and answers every conflict by `work`, one at a time, until the node is closed or
+    /// another resolver takes its place. An answer that has become stale is asked for again, with the new state;
+    /// an empty one leaves the conflict open. Run it as a task of its own:
+    ///
+    /// ```
+    /// use driftless::{Choice, Resolution};
+    /// # use driftless_tokio::Database;
+    /// # fn spawn(db: Database) {
+    /// tokio::spawn(async move {
+    ///     db.resolve_with(async |conflict| {
+    ///         let mut answer = Resolution::new();
+    ///         for row in conflict.open() {
+    ///             let longest = row.heads.iter().max_by_key(|head| head.value.as_ref().map(|v| v.len()));
+    ///             answer = answer.answer(row, longest.map_or(Choice::Leave, |head| Choice::Pick(head.version)));
+    ///         }
+    ///         answer
+    ///     })
+    ///     .await
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the node is closed; [`Error::Read`] if the store fails; [`Error::Refused`] with
+    /// [`Refusal::NoAnswer`] if an answer does not fit its conflict, which is a mistake of `work`.
+    pub async fn resolve_with<W, A>(&self, mut work: W) -> Result<(), Error>
+    where
+        W: FnMut(Conflict) -> A,
+        A: Future<Output = Resolution>,
+    {
+        let mut resolver = self.resolver().await?;
+        while let Some(conflict) = resolver.next().await? {
+            let mut open = Some(conflict);
+            while let Some(conflict) = open.take() {
+                let answer = work(conflict).await;
+                if answer.answers.is_empty() {
+                    break;
+                }
+                match self.resolve(answer).await {
+                    Ok(_) => {}
+                    Err(Error::Refused(Refusal::NoAnswer(reason))) => match *reason {
+                        NoAnswer::Stale(now) => open = Some(now).filter(is_open),
+                        other => return Err(Error::Refused(Refusal::NoAnswer(Box::new(other)))),
+                    },
+                    // This conflict cannot be answered by this device now; others can be.
+                    Err(Error::Refused(refusal)) => {
+                        tracing::warn!(%refusal, "the answer to a conflict was refused; it stays open");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Resolver {
+    /// The next conflict, as it is now; `None` once another resolver has taken the place of this one. It waits
+    /// until there is one, and can be cancelled without losing any.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the node is closed; [`Error::Read`] if the store fails.
+    pub async fn next(&mut self) -> Result<Option<Conflict>, Error> {
+        loop {
+            let view = self.following.now()?;
+            match self.queue.take() {
+                Taken::Row(row) => {
+                    let found = read::collections(&*view)?;
+                    let found =
+                        found.into_iter().find(|c| c.syncgroup == row.syncgroup && c.name == row.collection);
+                    let Some(collection) = found else { continue };
+                    // It may have been resolved meanwhile.
+                    let conflict = read::conflict(&*view, &collection, &row.key)?;
+                    if is_open(&conflict) {
+                        return Ok(Some(conflict));
+                    }
+                }
+                Taken::Missed => self.database.node().attach(self.database.name(), &self.queue).await?,
+                Taken::Replaced => return Ok(None),
+                Taken::Nothing => tokio::select! {
+                    () = self.queue.news.notified() => {}
+                    () = self.following.changed() => {}
+                },
+            }
+        }
+    }
+
+    /// Writes an answer: see [`Database::resolve`].
+    ///
+    /// # Errors
+    /// As [`Database::resolve`].
+    pub async fn resolve(&self, answer: Resolution) -> Result<Receipt, Error> {
+        self.database.resolve(answer).await
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        self.database.node().detach(self.database.name(), &self.queue);
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("database", self.database.name()).finish_non_exhaustive()
+    }
+}
+
+fn is_open(conflict: &Conflict) -> bool {
+    conflict.open().next().is_some()
+}
+
+/// Conflicts on their way to a resolver: one row of each.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    rows: VecDeque<RowRef>,
+    missed: bool,
+    replaced: bool,
+}
+
+enum Taken {
+    Row(RowRef),
+    Missed,
+    Replaced,
+    Nothing,
+}
+
+impl Queue {
+    /// Nothing here is left half done if a thread panics in between, so a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a conflict that was raised.
+    pub(crate) fn offer(&self, row: RowRef) {
+        let mut waiting = self.lock();
+        if waiting.rows.len() >= WAITING {
+            waiting.missed = true;
+        } else if !waiting.rows.contains(&row) {
+            waiting.rows.push_back(row);
+        }
+        drop(waiting);
+        self.news.notify_one();
+    }
+
+    /// Another resolver is attached.
+    pub(crate) fn replace(&self) {
+        self.lock().replaced = true;
+        self.news.notify_one();
+    }
+
+    fn take(&self) -> Taken {
+        let mut waiting = self.lock();
+        if waiting.replaced {
+            return Taken::Replaced;
+        }
+        match waiting.rows.pop_front() {
+            Some(row) => Taken::Row(row),
+            None if std::mem::take(&mut waiting.missed) => Taken::Missed,
+            None => Taken::Nothing,
+        }
+    }
+}
+
+/// Which database a conflict belongs to, and a row that stands for it.
+pub(crate) fn whose(conflict: &Conflict) -> Option<(Name, RowRef)> {
+    conflict.open().next().map(|row| (row.database.clone(), row.row.clone()))
+}
