@@ -55,7 +55,11 @@
 //! - One thread owns the core and the store. Everything reaches it as an event, one at a time; what the core
 //!   asks for is done in order, a commit before the next event.
 //! - Another thread makes commits durable; all commits that come while it works share its next turn.
-//! - Reads and watches use a snapshot that the replica's thread publishes after each commit, and never wait.
+//! - Reads use a snapshot that the replica's thread publishes after each commit, and never wait. A watch is a place in
+//!   the log of changes that the store keeps: a commit wakes it, and it reads on; so a slow one costs nothing.
+//! - Batches that are read through are optimistic: what they have read is checked when they are written, and
+//!   [`Database::run_in_batch`] runs them again if somebody else was faster.
+//! - Conflicts that the application resolves wait in the store; a [`Resolver`] gets them one by one.
 //! - Links are QUIC connections. Both ends prove to own their device keys before a byte of theirs counts; a
 //!   slow or a flooding peer fills its own buffers, which are bounded, and nobody else's.
 #![forbid(unsafe_code)]

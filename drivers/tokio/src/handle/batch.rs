@@ -183,10 +183,20 @@ impl Batch {
         key: impl AsRef<[u8]>,
         heads: &[Head],
     ) -> &mut Self {
+        let versions: Vec<Version> = heads.iter().map(|head| head.version).collect();
+        self.require_versions(collection, key, &versions)
+    }
+
+    /// The same, by the versions of the heads.
+    pub fn require_versions(
+        &mut self,
+        collection: &Collection,
+        key: impl AsRef<[u8]>,
+        heads: &[Version],
+    ) -> &mut Self {
         self.check(collection);
-        let heads = heads.iter().map(|head| head.version).collect();
         let row = collection.row(key.as_ref());
-        self.required.push(Precondition::Heads { row, heads });
+        self.required.push(Precondition::Heads { row, heads: heads.to_vec() });
         self
     }
 

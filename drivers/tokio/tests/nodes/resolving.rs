@@ -100,7 +100,8 @@ async fn a_resolver_that_crashes_or_sleeps_blocks_nothing_and_the_next_one_gets_
 
     let last = db.clone();
     let task = tokio::spawn(async move { last.resolve_with(async |conflict| both(&conflict)).await });
-    assert_eq!(soon(sleeping.next()).await.unwrap(), None, "another one has taken its place");
+    // Another one takes its place: it ends, with what it had not looked at.
+    soon(async { while sleeping.next().await.unwrap().is_some() {} }).await;
     shows(&at_bob, "a", Some("of both")).await;
     shows(&at_bob, "b", Some("of both")).await;
     soon(ann.shutdown()).await;
