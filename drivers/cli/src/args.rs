@@ -6,7 +6,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use driftless::read::Marker;
 use driftless::{DeviceId, Name};
+
+mod conflicts;
+mod merging;
+
+pub use self::conflicts::Choice;
+pub use self::conflicts::{Conflicts, Log, Resolve};
+pub(crate) use self::merging::parse_policy;
+pub use self::merging::{Add, ChangeSet, Field, Policy, Schema, SchemaAction};
 
 /// Keep your own copy of shared data, work offline, and converge with your peers.
 ///
@@ -81,6 +90,8 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Put(Put),
     /// Print the value of a row, byte for byte. Exit status 1 if it is not there.
+    ///
+    /// A set is printed with one element on each line, and fields with one field on each line, unless --raw.
     Get(Get),
     /// Remove rows. Removing what is not there is not an error.
     Delete(Delete),
@@ -91,8 +102,86 @@ pub enum Command {
     ///   driftless scan notes --reverse --limit 10 --json
     #[command(verbatim_doc_comment)]
     Scan(Scan),
+    /// Count rows. It costs as much as reading them.
+    Count(Count),
     /// Print the rows, then every change as it comes, until interrupted.
+    ///
+    /// Changes come in whole batches, and each batch is followed by a marker: a line that begins with =. With
+    /// --from a watch goes on from there, also after days and restarts; if what has changed since is not known
+    /// any more, all rows are printed again, and it is said so.
+    ///
+    /// Examples:
+    ///   driftless watch notes
+    ///   driftless watch notes tasks --prefix 2026/ --json
+    ///   driftless watch notes --from 0f3c2a9e51b7d844-118
+    #[command(verbatim_doc_comment)]
     Watch(Watch),
+    /// Show or change what becomes of conflicts in a collection, for all its members.
+    ///
+    /// Each rule gives a policy to the rows whose keys start with a prefix; the longest prefix counts, and where
+    /// there is none the last version wins. Policies:
+    ///
+    ///   last-wins     the last version is shown; the next write closes the conflict
+    ///   defer         the same, but the conflict is left open until somebody resolves it
+    ///   app-resolves  conflicts are raised to the application, or resolved by `driftless resolve`
+    ///   batch-wins    of batches in conflict the last one wins as a whole
+    ///   counter       a number, changed by `driftless add`
+    ///   set           a set, changed by `driftless set-add` and `driftless set-remove`
+    ///   fields        a tree of fields, changed by `driftless field`
+    ///   merge:NAME    by a function that the application has registered under this name
+    ///
+    /// Examples:
+    ///   driftless schema notes
+    ///   driftless schema stock set count/ counter
+    ///   driftless schema stock set '' app-resolves
+    ///   driftless schema stock unset count/
+    #[command(verbatim_doc_comment)]
+    Schema(Schema),
+    /// Add to a counter; devices that count at the same time do not undo each other.
+    ///
+    /// Examples:
+    ///   driftless schema stock set count/ counter
+    ///   driftless add stock count/apples 12
+    ///   driftless add stock count/apples -3
+    #[command(verbatim_doc_comment)]
+    Add(Add),
+    /// Put elements into a set.
+    ///
+    /// Examples:
+    ///   driftless schema notes set tags/ set
+    ///   driftless set-add notes tags/monday home garden
+    #[command(verbatim_doc_comment)]
+    SetAdd(ChangeSet),
+    /// Take elements out of a set. What others put in meanwhile stays.
+    SetRemove(ChangeSet),
+    /// Change one field of a row of fields; others may change other fields meanwhile.
+    #[command(subcommand)]
+    Field(Field),
+    /// List the rows in conflict, with all their versions.
+    ///
+    /// Examples:
+    ///   driftless conflicts notes
+    ///   driftless conflicts notes --prefix 2026/ --json
+    #[command(verbatim_doc_comment)]
+    Conflicts(Conflicts),
+    /// Resolve the conflict of a row.
+    ///
+    /// It takes the place of all versions that are there. Other rows of the same conflict are left open: each is
+    /// resolved by a command of its own.
+    ///
+    /// Examples:
+    ///   driftless resolve notes milk --pick 3f2a9c01d4e5/4
+    ///   driftless resolve notes milk --value '2 l of oat milk'
+    ///   driftless resolve notes milk --delete
+    #[command(verbatim_doc_comment)]
+    Resolve(Resolve),
+    /// Show the history of a row, the last version first: who made it what, and when.
+    ///
+    /// Examples:
+    ///   driftless log notes milk
+    ///   driftless log notes milk --limit 3 --json
+    #[command(verbatim_doc_comment)]
+    Log(Log),
     /// Read rows from JSON Lines or from a directory tree.
     ///
     /// A line of JSON Lines is {"key": TEXT, "value": ANYTHING}; keys and values that are not text are
@@ -223,6 +312,9 @@ pub struct Get {
     /// KEY is in base64.
     #[arg(long)]
     pub key_base64: bool,
+    /// Print sets and fields as the bytes that they are stored as.
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// Arguments of `delete`.
@@ -265,15 +357,39 @@ pub struct Scan {
     pub keys: bool,
 }
 
-/// Arguments of `watch`.
+/// Arguments of `count`.
 #[derive(Debug, Args)]
-pub struct Watch {
+pub struct Count {
     /// Which collection.
     #[command(flatten)]
     pub of: CollectionArgs,
     /// Only keys that start with this.
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<OsString>,
+    /// Only keys from this one on.
+    #[arg(long, value_name = "KEY")]
+    pub from: Option<OsString>,
+    /// Only keys before this one.
+    #[arg(long, value_name = "KEY")]
+    pub to: Option<OsString>,
+}
+
+/// Arguments of `watch`.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// The collections.
+    #[arg(required = true, value_name = "COLLECTION")]
+    pub collections: Vec<Name>,
+    /// The syncgroup that they belong to, where several have collections of these names: its name, its id, or
+    /// the start of its id.
+    #[arg(long, value_name = "SYNCGROUP")]
+    pub syncgroup: Option<String>,
+    /// Only keys that start with this.
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<OsString>,
+    /// Go on from where another watch of the same rows stopped, as it printed it.
+    #[arg(long, value_name = "MARKER")]
+    pub from: Option<Marker>,
     /// Do not print the rows that are there at the start.
     #[arg(long)]
     pub changes_only: bool,

@@ -21,6 +21,7 @@ pub mod row;
 pub mod service;
 pub mod session;
 mod settings;
+pub mod shown;
 mod source;
 pub mod text;
 

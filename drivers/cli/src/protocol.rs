@@ -1,8 +1,8 @@
 //! What a client command and a running `serve` say to each other: JSON Lines over the control socket.
 //!
 //! ```text
-//! client  {"driftless":1,"token":null}
-//! server  {"driftless":1,"device":"0011…"}
+//! client  {"driftless":2,"token":null}
+//! server  {"driftless":2,"device":"0011…"}
 //! client  {"do":"scan","database":"default",…}
 //! server  {"is":"rows",…}  {"is":"rows",…}  {"is":"end"}
 //! client  {"do":"get",…}
@@ -18,11 +18,15 @@ use std::time::Duration;
 use driftless::{DeviceId, Name, Rights};
 use serde::{Deserialize, Serialize};
 
+mod conflicts;
+
+pub use self::conflicts::{ChoiceText, ConflictText, EntryText, HeadText, OperationText, RuleText, Who};
+
 use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;
@@ -93,13 +97,78 @@ pub enum Request {
         /// Whether the values are wanted.
         values: bool,
     },
-    /// The rows of a prefix and then every change: items `state`, `changed`, `lagged`, without an end.
+    /// Change a merging row, in one batch.
+    Operate {
+        /// Where.
+        of: CollectionRef,
+        /// Its key.
+        #[serde(with = "base64")]
+        key: Vec<u8>,
+        /// What to do, in order.
+        operations: Vec<OperationText>,
+    },
+    /// How many rows there are: an item `count`.
+    Count {
+        /// Where.
+        of: CollectionRef,
+        /// Which.
+        range: Range,
+    },
+    /// The rows of a prefix and then every change: items `state`, `batch`, `ended`. It ends once there is nothing
+    /// left to watch.
     Watch {
+        /// Where.
+        of: Vec<CollectionRef>,
+        /// The prefix of the keys.
+        #[serde(with = "base64")]
+        prefix: Vec<u8>,
+        /// From where to go on.
+        from: Option<String>,
+    },
+    /// The rules of a collection: an item `schema`.
+    Schema {
+        /// Where.
+        of: CollectionRef,
+    },
+    /// Change one rule of a collection: an item `schema`.
+    SetRule {
+        /// Where.
+        of: CollectionRef,
+        /// Its prefix.
+        #[serde(with = "base64")]
+        prefix: Vec<u8>,
+        /// Its policy, as text; `None` takes the rule away.
+        policy: Option<String>,
+    },
+    /// The rows in conflict: items `conflict`.
+    Conflicts {
         /// Where.
         of: CollectionRef,
         /// The prefix of the keys.
         #[serde(with = "base64")]
         prefix: Vec<u8>,
+        /// How many at most.
+        limit: Option<u64>,
+    },
+    /// Resolve the conflict of a row.
+    Resolve {
+        /// Where.
+        of: CollectionRef,
+        /// Its key.
+        #[serde(with = "base64")]
+        key: Vec<u8>,
+        /// What shall become of it.
+        choice: ChoiceText,
+    },
+    /// The history of a row: items `entry`, the last version first.
+    History {
+        /// Where.
+        of: CollectionRef,
+        /// Its key.
+        #[serde(with = "base64")]
+        key: Vec<u8>,
+        /// How many versions at most.
+        limit: u64,
     },
     /// Make a syncgroup: an item `syncgroup`.
     CreateSyncgroup {
@@ -172,17 +241,34 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
-/// A change that a watch has seen.
+/// A row that a watch has seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Update {
+    /// Its collection.
+    pub collection: String,
     /// The row's key.
     #[serde(with = "base64")]
     pub key: Vec<u8>,
-    /// What it shows now; `None` if it is gone.
+    /// What it shows; `None` if it is gone.
     #[serde(with = "base64_option")]
     pub value: Option<Vec<u8>>,
-    /// Whether this device made the change.
-    pub local: bool,
+    /// What the value is.
+    pub kind: Kind,
+}
+
+/// What a value is, by the policy of its row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Bytes that only the application understands.
+    #[default]
+    Bytes,
+    /// A decimal number.
+    Counter,
+    /// A set.
+    Set,
+    /// A tree of fields.
+    Fields,
 }
 
 /// Which rows to scan.
@@ -217,20 +303,45 @@ pub enum Response {
         /// The rows.
         rows: Vec<RowText>,
     },
-    /// Rows that are there at the start of a watch.
+    /// Rows that are there, as a watch begins or begins again.
     State {
+        /// Why it begins: `started`, `too_old`, `unknown` or `schema`.
+        because: String,
         /// The rows.
-        rows: Vec<RowText>,
-        /// Whether changes follow.
-        complete: bool,
+        rows: Vec<Update>,
+        /// If changes follow now: from where.
+        complete: Option<String>,
     },
-    /// What one commit changed.
-    Changed {
-        /// The changes.
-        changes: Vec<Update>,
+    /// What a batch has changed.
+    Batch {
+        /// From where to go on after it.
+        marker: String,
+        /// Whether this device wrote it.
+        local: bool,
+        /// The rows.
+        rows: Vec<Update>,
     },
-    /// Changes were dropped, and the state follows afresh.
-    Lagged,
+    /// There is nothing more to come of a syncgroup.
+    Ended {
+        /// Which.
+        syncgroup: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// How many.
+    Count {
+        /// Rows.
+        rows: u64,
+    },
+    /// The rules of a collection.
+    Schema {
+        /// By prefix.
+        rules: Vec<RuleText>,
+    },
+    /// A row in conflict.
+    Conflict(ConflictText),
+    /// A version in the history of a row.
+    Entry(EntryText),
     /// A syncgroup.
     Syncgroup(SyncgroupText),
     /// An invitation.
@@ -271,6 +382,9 @@ pub struct RowText {
     pub value: Vec<u8>,
     /// Whether it is in conflict.
     pub in_conflict: bool,
+    /// What the value is.
+    #[serde(default)]
+    pub kind: Kind,
 }
 
 /// A syncgroup.

@@ -2,14 +2,23 @@
 //! socket or from within the process.
 
 use driftless::read::prefix_end;
-use driftless::{Invitation, JoinRefusal, Member, Refusal, Rights, SyncgroupInfo, SyncgroupState};
-use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup, WatchItem};
+use driftless::{
+    Invitation, JoinRefusal, Member, Merge, Operation, Policy, Refusal, Rights, Rule, SyncgroupInfo,
+    SyncgroupState,
+};
+use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup};
 use tokio::sync::mpsc::Sender;
 
 use crate::protocol::{
-    self, Change, CollectionRef, LinkText, MemberText, Problem, Request, Response, RowText, StatusText,
-    SyncgroupRef, SyncgroupText, TrafficText, Update,
+    self, Change, CollectionRef, Kind, LinkText, MemberText, OperationText, Problem, Request, Response,
+    RowText, StatusText, SyncgroupRef, SyncgroupText, TrafficText,
 };
+
+mod conflicts;
+mod schema;
+mod watch;
+
+pub(crate) use self::schema::word as policy_word;
 
 /// Rows in one item of a scan; fewer if they are large.
 const PAGE_ROWS: usize = 512;
@@ -31,11 +40,26 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
     match request {
         Request::Write { of, changes } => write(node, &of, changes).await,
         Request::Get { of, key } => {
-            let row = find(node, &of).await?.get(&key)?.map(|row| row_text(row, true));
+            let collection = find(node, &of).await?;
+            let rules = collection.schema()?;
+            let row = collection.get(&key)?.map(|row| row_text(row, &rules, true));
             tell(out, Response::Row { row }).await
         }
         Request::Scan { of, range, values } => scan(node, &of, range, values, out).await,
-        Request::Watch { of, prefix } => watch(node, &of, &prefix, out).await,
+        Request::Operate { of, key, operations } => operate(node, &of, &key, operations).await,
+        Request::Count { of, range } => {
+            let (collection, range) = (find(node, &of).await?, to_range(range));
+            // Reading waits for the disk, and must not hold up the executor.
+            let counting = tokio::task::spawn_blocking(move || collection.count(range));
+            let rows = counting.await.map_err(|error| problem(false, &error))??;
+            tell(out, Response::Count { rows }).await
+        }
+        Request::Watch { of, prefix, from } => watch::watch(node, &of, &prefix, from, out).await,
+        Request::Schema { of } => schema::show(node, &of, out).await,
+        Request::SetRule { of, prefix, policy } => schema::set_rule(node, &of, prefix, policy, out).await,
+        Request::Conflicts { of, prefix, limit } => conflicts::list(node, &of, &prefix, limit, out).await,
+        Request::Resolve { of, key, choice } => conflicts::resolve(node, &of, &key, choice).await,
+        Request::History { of, key, limit } => conflicts::history(node, &of, &key, limit, out).await,
         Request::CreateSyncgroup { database, name, collections } => {
             let collections: Vec<&str> = collections.iter().map(driftless::Name::as_str).collect();
             let made =
@@ -96,6 +120,30 @@ async fn write(node: &Node, of: &CollectionRef, changes: Vec<Change>) -> Result<
     Ok(())
 }
 
+async fn operate(
+    node: &Node,
+    of: &CollectionRef,
+    key: &[u8],
+    operations: Vec<OperationText>,
+) -> Result<(), Problem> {
+    let collection = find(node, of).await?;
+    let mut batch = collection.database().batch();
+    for operation in operations {
+        let operation = match operation {
+            OperationText::Add { amount } => Operation::Add(amount),
+            OperationText::Insert { element } => Operation::Insert(element.into()),
+            OperationText::Remove { element } => Operation::Remove(element.into()),
+            OperationText::Field { path, value: Some(value) } => {
+                Operation::SetField { path, value: value.into() }
+            }
+            OperationText::Field { path, value: None } => Operation::RemoveField { path },
+        };
+        batch.operate(&collection, key, operation);
+    }
+    batch.commit().await?;
+    Ok(())
+}
+
 async fn scan(
     node: &Node,
     of: &CollectionRef,
@@ -103,7 +151,9 @@ async fn scan(
     values: bool,
     out: &Sender<Response>,
 ) -> Result<(), Problem> {
-    let mut rows = find(node, of).await?.scan(to_range(range))?;
+    let collection = find(node, of).await?;
+    let rules = collection.schema()?;
+    let mut rows = collection.scan(to_range(range))?;
     let out = out.clone();
     // Reading waits for the disk, and must not hold up the executor.
     let reading = tokio::task::spawn_blocking(move || -> Result<(), Problem> {
@@ -112,7 +162,7 @@ async fn scan(
             while page.len() < PAGE_ROWS && bytes < PAGE_BYTES {
                 let Some(row) = rows.next().transpose()? else { break };
                 bytes += row.key.len() + if values { row.value.len() } else { 0 };
-                page.push(row_text(row, values));
+                page.push(row_text(row, &rules, values));
             }
             if page.is_empty() || out.blocking_send(Response::Rows { rows: page }).is_err() {
                 return Ok(());
@@ -120,40 +170,6 @@ async fn scan(
         }
     });
     reading.await.map_err(|error| problem(false, &error))?
-}
-
-async fn watch(
-    node: &Node,
-    of: &CollectionRef,
-    prefix: &[u8],
-    out: &Sender<Response>,
-) -> Result<(), Problem> {
-    let mut watch = find(node, of).await?.watch(prefix)?;
-    loop {
-        let item = tokio::select! {
-            item = watch.next() => item?,
-            () = out.closed() => return Ok(()),
-        };
-        let response = match item {
-            WatchItem::State { rows, complete } => {
-                let rows = rows.into_iter().map(|row| row_text(row, true)).collect();
-                Response::State { rows, complete }
-            }
-            WatchItem::Changed(changes) => Response::Changed {
-                changes: changes
-                    .into_iter()
-                    .map(|change| Update {
-                        key: change.key.to_vec(),
-                        value: change.value.map(Into::into),
-                        local: change.local,
-                    })
-                    .collect(),
-            },
-            WatchItem::Lagged => Response::Lagged,
-            _ => continue,
-        };
-        tell(out, response).await?;
-    }
 }
 
 async fn status(node: &Node) -> Result<StatusText, Problem> {
@@ -216,11 +232,23 @@ fn to_range(range: protocol::Range) -> Range {
     }
 }
 
-fn row_text(row: Row, value: bool) -> RowText {
+fn row_text(row: Row, rules: &[Rule], value: bool) -> RowText {
     RowText {
+        kind: kind(rules, &row.key),
         key: row.key.into(),
         value: if value { row.value.into() } else { Vec::new() },
         in_conflict: row.in_conflict,
+    }
+}
+
+/// What the value of a row is, by the policy of the longest prefix.
+fn kind(rules: &[Rule], key: &[u8]) -> Kind {
+    let matching = rules.iter().filter(|rule| key.starts_with(&rule.prefix));
+    match matching.max_by_key(|rule| rule.prefix.len()).map(|rule| &rule.policy) {
+        Some(Policy::Merge(Merge::Counter)) => Kind::Counter,
+        Some(Policy::Merge(Merge::Set)) => Kind::Set,
+        Some(Policy::Merge(Merge::Fields)) => Kind::Fields,
+        _ => Kind::Bytes,
     }
 }
 
@@ -311,6 +339,7 @@ impl From<Error> for Problem {
                     "{error}. Create one with: driftless syncgroup create NAME, or join one by an invitation"
                 )
             }
+            Error::Refused(refusal) => schema::next_step(refusal).unwrap_or_else(|| error.to_string()),
             Error::JoinRefused(why) => format!("the request to join was refused: {}", refusal(*why)),
             _ => error.to_string(),
         };

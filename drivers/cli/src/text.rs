@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serializer};
 use serde_json::value::RawValue;
@@ -36,9 +36,13 @@ pub fn escape(bytes: &[u8]) -> String {
 
 /// The same, cut to a width, for lists and tables.
 pub fn escape_short(bytes: &[u8], width: usize) -> String {
-    let text = escape(bytes);
+    cut(&escape(bytes), width)
+}
+
+/// A text, cut to a width.
+pub fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
-        return text;
+        return text.to_owned();
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
@@ -74,6 +78,32 @@ pub fn key(text: &OsStr, base64: bool) -> Result<Vec<u8>> {
     BASE64
         .decode(&bytes)
         .with_context(|| format!("the key \"{}\" is no base64; leave out --key-base64?", escape(&bytes)))
+}
+
+/// The names on the way to a field, from `outer.inner`; a backslash takes what follows as it is.
+///
+/// # Errors
+/// If a name is empty, or a backslash is the last character.
+pub fn field_path(text: &str) -> Result<Vec<String>> {
+    let mut path = vec![String::new()];
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        let char = match char {
+            '.' => {
+                path.push(String::new());
+                continue;
+            }
+            '\\' => chars.next().with_context(|| format!("the path \"{text}\" ends with a backslash"))?,
+            char => char,
+        };
+        if let Some(name) = path.last_mut() {
+            name.push(char);
+        }
+    }
+    if path.iter().any(String::is_empty) {
+        bail!("the path \"{text}\" has an empty name; names stand with dots between: address.city");
+    }
+    Ok(path)
 }
 
 /// The bytes of an argument: on Unix any bytes, elsewhere UTF-8.

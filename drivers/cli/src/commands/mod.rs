@@ -1,7 +1,9 @@
 //! What each command does.
 
+mod conflicts;
 mod export;
 mod import;
+mod merging;
 mod network;
 mod rows;
 mod serve;
@@ -15,7 +17,7 @@ use anyhow::Result;
 
 use crate::args::{Cli, CollectionArgs, Command, Global};
 use crate::output::Output;
-use crate::protocol::CollectionRef;
+use crate::protocol::{CollectionRef, Request, Response};
 use crate::session::{Missing, Reach, Session};
 use crate::{demo, settings};
 
@@ -39,6 +41,41 @@ impl Context {
     /// The same, for commands with which things begin.
     pub(crate) async fn first_session(&self, reach: Reach) -> Result<Session> {
         Session::open(&self.dir, reach, Missing::Make).await
+    }
+
+    /// Has something done.
+    pub(crate) async fn tell(&self, request: Request) -> Result<()> {
+        let mut session = self.session(Reach::Alone).await?;
+        let outcome = session.tell(request).await;
+        session.close().await;
+        outcome
+    }
+
+    /// Asks for something whose answer is one item.
+    pub(crate) async fn one(&self, request: Request) -> Result<Response> {
+        let mut session = self.session(Reach::Alone).await?;
+        let answer = session.one(request).await;
+        session.close().await;
+        answer
+    }
+
+    /// Asks for something whose answer is any number of items, and takes them as they come.
+    pub(crate) async fn each(
+        &mut self,
+        request: Request,
+        mut take: impl FnMut(&mut Output, Response) -> Result<()>,
+    ) -> Result<()> {
+        let mut session = self.session(Reach::Alone).await?;
+        let outcome = async {
+            let mut answer = session.ask(request).await?;
+            while let Some(item) = answer.next().await? {
+                take(&mut self.out, item)?;
+            }
+            Ok(())
+        };
+        let outcome = outcome.await;
+        session.close().await;
+        outcome
     }
 
     /// Which collection is meant.
@@ -70,7 +107,16 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Get(args) => rows::get(context, args).await,
         Command::Delete(args) => rows::delete(context, args).await,
         Command::Scan(args) => rows::scan(context, args).await,
+        Command::Count(args) => rows::count(context, args).await,
         Command::Watch(args) => watch::watch(context, args).await,
+        Command::Schema(args) => merging::schema(context, args).await,
+        Command::Add(args) => merging::add(context, args).await,
+        Command::SetAdd(args) => merging::change_set(context, args, true).await,
+        Command::SetRemove(args) => merging::change_set(context, args, false).await,
+        Command::Field(command) => merging::field(context, command).await,
+        Command::Conflicts(args) => conflicts::conflicts(context, args).await,
+        Command::Resolve(args) => conflicts::resolve(context, args).await,
+        Command::Log(args) => conflicts::log(context, args).await,
         Command::Import(args) => import::import(context, args).await,
         Command::Export(args) => export::export(context, args).await,
         Command::Syncgroup(command) => syncgroup::syncgroup(context, command).await,

@@ -1,4 +1,4 @@
-//! `put`, `get`, `delete`, `scan`.
+//! `put`, `get`, `delete`, `scan`, `count`.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -6,26 +6,24 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use driftless::limits;
+use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::{Delete, Get, Put, Scan};
-use crate::protocol::{Change, Range, Request, Response, RowText};
+use crate::args::{Count, Delete, Get, Put, Scan};
+use crate::protocol::{Change, Kind, Range, Request, Response, RowText};
 use crate::session::Reach;
-use crate::{No, row, text};
+use crate::{No, row, shown, text};
 
 pub(super) async fn put(context: &mut Context, args: Put) -> Result<()> {
     let key = text::key(&args.key, args.key_base64)?;
     let value = value(args.value.as_deref())?;
     let request =
         Request::Write { of: context.collection(args.of), changes: vec![Change { key, value: Some(value) }] };
-    let mut session = context.session(Reach::Alone).await?;
-    let outcome = session.tell(request).await;
-    session.close().await;
-    outcome
+    context.tell(request).await
 }
 
 /// The value that an argument stands for.
-fn value(argument: Option<&OsStr>) -> Result<Vec<u8>> {
+pub(super) fn value(argument: Option<&OsStr>) -> Result<Vec<u8>> {
     let bytes = match argument {
         Some(text) if text != "-" => text::argument_bytes(text)?,
         _ => return read_bounded(std::io::stdin().lock(), "standard input"),
@@ -57,39 +55,52 @@ fn read_bounded(source: impl std::io::Read, name: &str) -> Result<Vec<u8>> {
 pub(super) async fn get(context: &mut Context, args: Get) -> Result<()> {
     let key = text::key(&args.key, args.key_base64)?;
     let request = Request::Get { of: context.collection(args.of), key: key.clone() };
-    let mut session = context.session(Reach::Alone).await?;
-    let answer = session.one(request).await;
-    session.close().await;
-    let Response::Row { row: Some(found) } = answer? else {
+    let Response::Row { row: Some(found) } = context.one(request).await? else {
         return Err(No(format!("there is no row \"{}\"", text::escape(&key))).into());
     };
+    let kind = if args.raw { Kind::Bytes } else { found.kind };
     if context.out.json {
-        context.out.line(&row::print(&found.key, Some(&found.value)))?;
-    } else {
-        context.out.raw(&found.value)?;
+        return Ok(context.out.line(&json_line(kind, &found.key, &found.value))?);
     }
-    Ok(())
+    match shown::lines(kind, &found.value) {
+        Some(lines) => lines.iter().try_for_each(|line| Ok(context.out.line(line)?)),
+        None => Ok(context.out.raw(&found.value)?),
+    }
 }
 
 pub(super) async fn delete(context: &mut Context, args: Delete) -> Result<()> {
     let keys = args.keys.iter().map(|key| text::key(key, args.key_base64)).collect::<Result<Vec<_>>>()?;
     let changes = keys.into_iter().map(|key| Change { key, value: None }).collect();
-    let request = Request::Write { of: context.collection(args.of), changes };
-    let mut session = context.session(Reach::Alone).await?;
-    let outcome = session.tell(request).await;
-    session.close().await;
-    outcome
+    context.tell(Request::Write { of: context.collection(args.of), changes }).await
+}
+
+pub(super) async fn count(context: &mut Context, args: Count) -> Result<()> {
+    let range = range(args.prefix.as_deref(), args.from.as_deref(), args.to.as_deref())?;
+    let Response::Count { rows } =
+        context.one(Request::Count { of: context.collection(args.of), range }).await?
+    else {
+        anyhow::bail!("the answer is no count; this is a defect");
+    };
+    if context.out.json {
+        return Ok(context.out.object(&json!({ "rows": rows }))?);
+    }
+    Ok(context.out.line(&rows.to_string())?)
+}
+
+/// The rows that options name.
+fn range(prefix: Option<&OsStr>, from: Option<&OsStr>, to: Option<&OsStr>) -> Result<Range> {
+    let bytes = |text: Option<&OsStr>| text.map(text::argument_bytes).transpose();
+    Ok(Range {
+        prefix: bytes(prefix)?.unwrap_or_default(),
+        from: bytes(from)?,
+        to: bytes(to)?,
+        ..Range::default()
+    })
 }
 
 pub(super) async fn scan(context: &mut Context, args: Scan) -> Result<()> {
-    let bytes = |text: Option<&OsStr>| text.map(text::argument_bytes).transpose();
-    let range = Range {
-        prefix: bytes(args.prefix.as_deref())?.unwrap_or_default(),
-        from: bytes(args.from.as_deref())?,
-        to: bytes(args.to.as_deref())?,
-        reverse: args.reverse,
-        limit: args.limit,
-    };
+    let range = range(args.prefix.as_deref(), args.from.as_deref(), args.to.as_deref())?;
+    let range = Range { reverse: args.reverse, limit: args.limit, ..range };
     let request = Request::Scan { of: context.collection(args.of), range, values: !args.keys };
     let mut session = context.session(Reach::Alone).await?;
     let outcome = print_rows(context, &mut session, request, args.keys).await;
@@ -115,8 +126,20 @@ async fn print_rows(
 
 fn line(row: &RowText, keys: bool, json: bool) -> String {
     match (json, keys) {
-        (true, _) => row::print(&row.key, (!keys).then_some(&row.value)),
+        (true, true) => row::print(&row.key, None),
+        (true, false) => json_line(row.kind, &row.key, &row.value),
         (false, true) => text::escape(&row.key),
-        (false, false) => format!("{}\t{}", text::escape(&row.key), text::escape(&row.value)),
+        (false, false) => format!("{}\t{}", text::escape(&row.key), shown::line(row.kind, &row.value)),
     }
+}
+
+/// A row as JSON: in the form that `import` reads, except for sets and fields, which are shown as what they are.
+fn json_line(kind: Kind, key: &[u8], value: &[u8]) -> String {
+    if !shown::is_rendered(kind, value) {
+        return row::print(key, Some(value));
+    }
+    let mut object = Map::new();
+    text::insert_bytes(&mut object, "key", key);
+    shown::insert(&mut object, kind, value);
+    Value::Object(object).to_string()
 }

@@ -5,13 +5,20 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use crate::args::Watch;
-use crate::protocol::{Request, Response};
+use crate::protocol::{CollectionRef, Request, Response, Update};
 use crate::session::{Reach, Session};
-use crate::text;
+use crate::{shown, text};
 
 pub(super) async fn watch(context: &mut Context, args: Watch) -> Result<()> {
     let prefix = args.prefix.as_deref().map(text::argument_bytes).transpose()?.unwrap_or_default();
-    let request = Request::Watch { of: context.collection(args.of.clone()), prefix };
+    let of = |collection: &driftless::Name| CollectionRef {
+        database: context.global.db.clone(),
+        collection: collection.clone(),
+        syncgroup: args.syncgroup.clone(),
+    };
+    let of = args.collections.iter().map(of).collect();
+    let from = args.from.map(|marker| marker.to_string());
+    let request = Request::Watch { of, prefix, from };
     let mut session = context.session(Reach::Network).await?;
     if !session.is_remote() {
         context.out.remark("no server is running here: connected to the network while this command runs");
@@ -27,27 +34,35 @@ pub(super) async fn watch(context: &mut Context, args: Watch) -> Result<()> {
 async fn print(context: &mut Context, session: &mut Session, request: Request, args: &Watch) -> Result<()> {
     let mut answer = session.ask(request).await?;
     let mut left = args.limit.unwrap_or(u64::MAX);
+    let is_one = args.collections.len() == 1;
+    let mut within_state = false;
     while left > 0 {
         let Some(item) = answer.next().await? else { break };
         match item {
-            Response::State { rows, complete } => {
+            Response::State { because, rows, complete } => {
+                if !within_state && because != "started" {
+                    print_again(context, &because)?;
+                }
+                within_state = complete.is_none();
                 for row in rows.iter().filter(|_| !args.changes_only) {
-                    print_row(context, "state", &row.key, Some(&row.value), None)?;
+                    print_row(context, "state", row, is_one, None)?;
                 }
-                if complete {
-                    print_event(context, "ready", "everything is shown, changes follow")?;
-                }
-            }
-            Response::Changed { changes } => {
-                for change in changes.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
-                    let event = if change.value.is_some() { "put" } else { "delete" };
-                    print_row(context, event, &change.key, change.value.as_deref(), Some(change.local))?;
-                    left -= 1;
+                if let Some(marker) = complete {
+                    print_marker(context, "ready", &marker)?;
                 }
             }
-            Response::Lagged => {
-                print_event(context, "lagged", "changes were dropped, all rows follow again")?;
+            Response::Batch { marker, local, rows } => {
+                let printed = usize::try_from(left).unwrap_or(usize::MAX).min(rows.len());
+                for row in rows.iter().take(printed) {
+                    let event = if row.value.is_some() { "put" } else { "delete" };
+                    print_row(context, event, row, is_one, Some(local))?;
+                }
+                left -= printed as u64;
+                if printed == rows.len() {
+                    print_marker(context, "batch", &marker)?;
+                }
             }
+            Response::Ended { syncgroup, why } => print_end(context, &syncgroup, &why)?,
             _ => {}
         }
         context.out.flush()?;
@@ -58,16 +73,19 @@ async fn print(context: &mut Context, session: &mut Session, request: Request, a
 fn print_row(
     context: &mut Context,
     event: &str,
-    key: &[u8],
-    value: Option<&[u8]>,
+    row: &Update,
+    is_one: bool,
     local: Option<bool>,
 ) -> Result<()> {
     if context.out.json {
         let mut object = Map::new();
         object.insert("event".into(), json!(event));
-        text::insert_bytes(&mut object, "key", key);
-        if let Some(value) = value {
-            text::insert_bytes(&mut object, "value", value);
+        if !is_one {
+            object.insert("collection".into(), json!(row.collection));
+        }
+        text::insert_bytes(&mut object, "key", &row.key);
+        if let Some(value) = &row.value {
+            shown::insert(&mut object, row.kind, value);
         }
         if let Some(local) = local {
             object.insert("local".into(), json!(local));
@@ -79,17 +97,51 @@ fn print_row(
         "put" => '+',
         _ => '-',
     };
-    let value = value.map(|value| format!("\t{}", text::escape(value))).unwrap_or_default();
-    Ok(context.out.line(&format!("{sign} {}{value}", text::escape(key)))?)
+    let collection =
+        if is_one { String::new() } else { format!("{}\t", text::escape(row.collection.as_bytes())) };
+    let value =
+        row.value.as_ref().map(|value| format!("\t{}", shown::line(row.kind, value))).unwrap_or_default();
+    Ok(context.out.line(&format!("{sign} {collection}{}{value}", text::escape(&row.key)))?)
 }
 
-fn print_event(context: &mut Context, event: &str, remark: &str) -> Result<()> {
+/// Where a watch can go on: after the state, and after each batch.
+fn print_marker(context: &mut Context, event: &str, marker: &str) -> Result<()> {
     if context.out.json {
-        context.out.object(&json!({ "event": event }))?;
-    } else {
+        return Ok(context.out.object(&json!({ "event": event, "marker": marker }))?);
+    }
+    context.out.line(&format!("= {marker}"))?;
+    if event == "ready" {
         // What is printed before it must not come after it.
         context.out.flush()?;
-        context.out.remark(remark);
+        context
+            .out
+            .remark("everything is shown, changes follow; --from with the last marker goes on from there");
     }
+    Ok(())
+}
+
+/// All rows follow, though some were printed before.
+fn print_again(context: &mut Context, because: &str) -> Result<()> {
+    if context.out.json {
+        return Ok(context.out.object(&json!({ "event": "again", "because": because }))?);
+    }
+    let why = match because {
+        "too_old" => "what has changed since is not known any more",
+        "unknown" => "the marker is not of this data directory as it is now",
+        "schema" => "the schema has changed, and with it maybe what rows show",
+        other => other,
+    };
+    context.out.flush()?;
+    context.out.remark(&format!("{why}: all rows follow; any that is not among them is not there"));
+    Ok(())
+}
+
+fn print_end(context: &mut Context, syncgroup: &str, why: &str) -> Result<()> {
+    if context.out.json {
+        let end = json!({ "event": "end", "syncgroup": syncgroup, "because": why });
+        return Ok(context.out.object(&end)?);
+    }
+    context.out.flush()?;
+    context.out.remark(&format!("nothing more will come of syncgroup {syncgroup}: {why}"));
     Ok(())
 }

@@ -6,8 +6,11 @@
     reason = "these tests start processes and touch the disk"
 )]
 
+mod conflicts;
+mod merging;
 mod rows;
 mod sharing;
 mod stress;
 mod support;
 mod transfer;
+mod watching;

@@ -1,18 +1,8 @@
-//! Rows: put, get, delete, scan, watch.
-
-use std::process::Stdio;
+//! Rows: put, get, delete, scan, count.
 
 use serde_json::{Value, json};
 
-use crate::support::{Home, Lines};
-
-/// The same with a server and without one.
-fn both_ways(test: impl Fn(&Home)) {
-    test(&Home::with_notes());
-    let home = Home::with_notes();
-    let _server = home.serve();
-    test(&home);
-}
+use crate::support::{Home, both_ways};
 
 #[test]
 fn what_is_put_can_be_read_until_it_is_deleted() {
@@ -75,22 +65,17 @@ fn a_scan_shows_the_range_that_was_asked_for() {
 }
 
 #[test]
-fn a_watch_shows_the_rows_and_then_every_change() {
-    let home = Home::with_notes();
-    let _server = home.serve();
-    home.run(["put", "notes", "a/old", "1"]).ok();
-    let args = ["watch", "notes", "--prefix", "a/", "--limit", "2", "--json"];
-    let mut watch = home.command(args).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = Lines::new(watch.stdout.take().unwrap());
-    let mut next = || serde_json::from_str::<Value>(&lines.next().expect("a line in time")).unwrap();
-    assert_eq!(next(), json!({"event": "state", "key": "a/old", "value": "1"}));
-    assert_eq!(next(), json!({"event": "ready"}));
-    home.run(["put", "notes", "a/new", "2"]).ok();
-    home.run(["put", "notes", "b/other", "3"]).ok();
-    home.run(["delete", "notes", "a/old"]).ok();
-    assert_eq!(next(), json!({"event": "put", "key": "a/new", "value": "2", "local": true}));
-    assert_eq!(next(), json!({"event": "delete", "key": "a/old", "local": true}));
-    assert!(watch.wait().unwrap().success());
+fn rows_are_counted_by_range() {
+    both_ways(|home| {
+        for key in ["a", "b/1", "b/2", "c"] {
+            home.run(["put", "notes", key, "x"]).ok();
+        }
+        let count = |options: &[&str]| home.run(["count", "notes"].iter().chain(options)).ok();
+        assert_eq!(count(&[]), "4\n");
+        assert_eq!(count(&["--prefix", "b/"]), "2\n");
+        assert_eq!(count(&["--from", "b/2", "--to", "c"]), "1\n");
+        assert_eq!(home.run(["count", "notes", "--json"]).json(), [json!({"rows": 4})]);
+    });
 }
 
 #[test]
@@ -130,7 +115,26 @@ fn wrong_usage_is_told_apart_from_an_answer() {
 fn the_help_of_every_command_shows_without_a_data_directory() {
     let home = Home::new();
     let commands = [
-        "init", "serve", "put", "get", "delete", "scan", "watch", "import", "export", "status", "network",
+        "init",
+        "serve",
+        "put",
+        "get",
+        "delete",
+        "scan",
+        "count",
+        "watch",
+        "schema",
+        "add",
+        "set-add",
+        "set-remove",
+        "field",
+        "conflicts",
+        "resolve",
+        "log",
+        "import",
+        "export",
+        "status",
+        "network",
         "demo",
     ];
     for command in commands {

@@ -5,20 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::{Home, PATIENCE};
-
-fn invitation(home: &Home, options: &[&str]) -> String {
-    home.run(["syncgroup", "invite", "notes"].iter().chain(options)).ok().trim().to_owned()
-}
-
-/// Asks until the answer is right: others need their time.
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let started = std::time::Instant::now();
-    while !done() {
-        assert!(started.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-}
+use crate::support::{Home, eventually, invitation};
 
 #[test]
 fn a_device_that_joins_gets_the_rows_and_both_see_later_writes() {

@@ -46,7 +46,16 @@ impl Home {
     }
 
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_driftless"));
+        self.program(env!("CARGO_BIN_EXE_driftless"), args)
+    }
+
+    /// Any program, in this home.
+    pub(crate) fn program<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("HOME", self.root.path())
@@ -79,6 +88,14 @@ impl Home {
         self.serve_at(&self.dir())
     }
 
+    /// Another device, a member of the syncgroup `notes` of this one, which must be served.
+    pub(crate) fn joined(&self, options: &[&str]) -> Self {
+        let there = Self::new();
+        there.run(["init"]).ok();
+        there.run(["syncgroup", "join", &invitation(self, options)]).ok();
+        there
+    }
+
     pub(crate) fn serve_at(&self, dir: &Path) -> Server {
         let args = ["serve", "--listen", "127.0.0.1:0", "--no-discovery", "--until-stdin-ends"];
         let mut command = self.command(args);
@@ -90,6 +107,28 @@ impl Home {
         assert!(lines.next().is_some_and(|line| line.starts_with("device ")), "the server did not start");
         Server { child, _lines: lines }
     }
+}
+
+/// An invitation to the syncgroup `notes`.
+pub(crate) fn invitation(home: &Home, options: &[&str]) -> String {
+    home.run(["syncgroup", "invite", "notes"].iter().chain(options)).ok().trim().to_owned()
+}
+
+/// Asks until the answer is right: others need their time.
+pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The same with a server and without one.
+pub(crate) fn both_ways(test: impl Fn(&Home)) {
+    test(&Home::with_notes());
+    let home = Home::with_notes();
+    let _server = home.serve();
+    test(&home);
 }
 
 /// Runs a command to its end.

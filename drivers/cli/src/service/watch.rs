@@ -1,0 +1,99 @@
+//! Answers `watch`.
+
+use std::collections::BTreeMap;
+
+use driftless::{Name, Rule, SyncgroupId};
+use driftless_tokio::{Collection, Node, Resumed, RowUpdate, Update, WatchEnd};
+use tokio::sync::mpsc::Sender;
+
+use super::{find, kind, problem, state_word, tell};
+use crate::protocol::{self, CollectionRef, Kind, Problem, Response};
+
+pub(super) async fn watch(
+    node: &Node,
+    of: &[CollectionRef],
+    prefix: &[u8],
+    from: Option<String>,
+    out: &Sender<Response>,
+) -> Result<(), Problem> {
+    let mut collections = Vec::with_capacity(of.len());
+    for of in of {
+        collections.push(find(node, of).await?);
+    }
+    let Some(database) = collections.first().map(Collection::database).cloned() else { return Ok(()) };
+    let rows = collections.iter().map(|collection| (collection, prefix));
+    let mut watch = match from {
+        Some(marker) => database.watch_from(marker.parse().map_err(|error| problem(false, &error))?, rows)?,
+        None => database.watch(rows)?,
+    };
+    let mut kinds = Kinds::new(&collections)?;
+    loop {
+        let update = tokio::select! {
+            update = watch.next() => update?,
+            () = out.closed() => return Ok(()),
+        };
+        let response = match update {
+            None => return Ok(()),
+            Some(Update::State { because, rows, complete }) => {
+                if because == Resumed::Schema {
+                    kinds = Kinds::new(&collections)?;
+                }
+                let (because, complete) = (why_state(because), complete.map(|marker| marker.to_string()));
+                Response::State { because, rows: kinds.texts(rows), complete }
+            }
+            Some(Update::Batch { marker, local, rows }) => {
+                Response::Batch { marker: marker.to_string(), local, rows: kinds.texts(rows) }
+            }
+            Some(Update::End { syncgroup, why }) => {
+                Response::Ended { syncgroup: syncgroup.to_string(), why: why_end(why) }
+            }
+            Some(_) => continue,
+        };
+        tell(out, response).await?;
+    }
+}
+
+/// The rules of the collections that are watched: they say what values are.
+struct Kinds(BTreeMap<(SyncgroupId, Name), Vec<Rule>>);
+
+impl Kinds {
+    fn new(collections: &[Collection]) -> Result<Self, Problem> {
+        let rules = |collection: &Collection| {
+            Ok(((collection.syncgroup(), collection.name().clone()), collection.schema()?))
+        };
+        collections.iter().map(rules).collect::<Result<_, Problem>>().map(Self)
+    }
+
+    fn texts(&self, rows: Vec<RowUpdate>) -> Vec<protocol::Update> {
+        let text = |row: RowUpdate| {
+            let name = (row.syncgroup, row.collection);
+            protocol::Update {
+                kind: self.0.get(&name).map_or(Kind::Bytes, |rules| kind(rules, &row.key)),
+                collection: name.1.to_string(),
+                key: row.key.to_vec(),
+                value: row.value.map(Into::into),
+            }
+        };
+        rows.into_iter().map(text).collect()
+    }
+}
+
+fn why_state(because: Resumed) -> String {
+    match because {
+        Resumed::Started => "started",
+        Resumed::TooOld => "too_old",
+        Resumed::Unknown => "unknown",
+        Resumed::Schema => "schema",
+        _ => "other",
+    }
+    .to_owned()
+}
+
+fn why_end(why: WatchEnd) -> String {
+    match why {
+        WatchEnd::NotMember(state) => {
+            format!("this device is not a member of the syncgroup any more: {}", state_word(state))
+        }
+        _ => "the syncgroup is not on this device any more".to_owned(),
+    }
+}

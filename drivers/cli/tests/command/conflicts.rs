@@ -1,0 +1,113 @@
+//! Conflicts between devices: shown, resolved, and kept in the history.
+
+use serde_json::Value;
+
+use crate::support::{Home, Server, eventually};
+
+/// Two devices that have both written these rows while they were apart. They have met again.
+fn split(policy: &str, keys: &[&str]) -> (Home, Home, [Server; 2]) {
+    let here = Home::with_notes();
+    let server = here.serve();
+    here.run(["schema", "notes", "set", "", policy]).ok();
+    let there = here.joined(&[]);
+    here.run(["network", "off"]).ok();
+    for key in keys {
+        there.run(["put", "notes", key, "from there"]).ok();
+        here.run(["put", "notes", key, "from here"]).ok();
+    }
+    here.run(["network", "on"]).ok();
+    let other = there.serve();
+    for home in [&here, &there] {
+        eventually("both versions are there", || conflicts(home).len() == keys.len());
+    }
+    (here, there, [server, other])
+}
+
+fn conflicts(home: &Home) -> Vec<Value> {
+    home.run(["conflicts", "notes", "--json"]).json()
+}
+
+fn version(conflict: &Value, value: &str) -> String {
+    let heads = conflict["heads"].as_array().unwrap();
+    let head = heads.iter().find(|head| head["value"] == value).unwrap();
+    head["version"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn conflicts_are_listed_with_their_versions_and_resolved_for_everybody() {
+    let (here, there, _servers) = split("app-resolves", &["a", "b", "c/x"]);
+    let listed = conflicts(&here);
+    assert_eq!(listed[0]["policy"], "app-resolves");
+    assert_eq!(listed[0]["heads"].as_array().unwrap().len(), 2);
+    assert_eq!(listed[0]["heads"][0]["value"], home_value(&here, "a"), "the shown one comes first");
+    let text = here.run(["conflicts", "notes", "--prefix", "c/"]).ok();
+    assert!(text.starts_with("c/x  (app-resolves") && text.contains("from there"), "{text}");
+    assert_eq!(here.run(["conflicts", "notes", "--json", "--limit", "2"]).json().len(), 2);
+
+    here.run(["resolve", "notes", "a", "--pick", &version(&listed[0], "from there")]).ok();
+    // The short form that people read is as good.
+    let short = text.lines().find(|line| line.contains("from here")).unwrap();
+    here.run(["resolve", "notes", "c/x", "--pick", short.split_whitespace().next().unwrap()]).ok();
+    there.run(["resolve", "notes", "b", "--value", "from both"]).ok();
+    for home in [&here, &there] {
+        eventually("nothing is in conflict", || conflicts(home).is_empty());
+        assert_eq!(home_value(home, "a"), "from there");
+        assert_eq!(home_value(home, "b"), "from both");
+        assert_eq!(home_value(home, "c/x"), "from here");
+    }
+    assert!(here.run(["conflicts", "notes"]).stderr.contains("no row is in conflict"));
+    assert!(here.run(["resolve", "notes", "a", "--delete"]).failed(1).contains("no conflict"));
+}
+
+fn home_value(home: &Home, key: &str) -> String {
+    home.run(["get", "notes", key]).ok()
+}
+
+#[test]
+fn a_conflict_that_the_last_version_wins_can_be_decided_otherwise() {
+    let (here, there, _servers) = split("last-wins", &["a", "b"]);
+    let shown = home_value(&here, "a");
+    let other = if shown == "from here" { "from there" } else { "from here" };
+    let listed = conflicts(&here);
+    here.run(["resolve", "notes", "a", "--pick", &version(&listed[0], other)]).ok();
+    here.run(["resolve", "notes", "b", "--delete"]).ok();
+    eventually("it has arrived", || conflicts(&there).is_empty());
+    assert_eq!(home_value(&there, "a"), other);
+    assert!(there.run(["get", "notes", "b"]).failed(1).contains("no row"));
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_refused_with_what_would() {
+    let (here, _there, _servers) = split("defer", &["a"]);
+    let unknown = here.run(["resolve", "notes", "a", "--pick", "ffff"]).failed(1);
+    assert!(unknown.contains("they are"), "{unknown}");
+    let several = here.run(["resolve", "notes", "a", "--pick", ""]).failed(1);
+    assert!(several.contains("fits several"), "{several}");
+    assert!(here.run(["resolve", "notes", "a"]).failed(2).contains("--pick"));
+    assert!(here.run(["resolve", "notes", "a", "--delete", "--value", "x"]).failed(2).contains("--value"));
+    assert!(
+        here.run(["resolve", "notes", "never", "--delete"]).failed(1).contains("driftless conflicts notes")
+    );
+    assert_eq!(conflicts(&here).len(), 1);
+}
+
+#[test]
+fn the_history_of_a_row_tells_who_made_it_what() {
+    let (here, _there, _servers) = split("app-resolves", &["a"]);
+    let pick = version(&conflicts(&here)[0], "from there");
+    here.run(["resolve", "notes", "a", "--pick", &pick]).ok();
+    here.run(["delete", "notes", "a"]).ok();
+    let log = here.run(["log", "notes", "a", "--json"]).json();
+    let did: Vec<&str> = log.iter().map(|entry| entry["did"].as_str().unwrap()).collect();
+    assert_eq!(did, ["delete", "put", "put", "put"]);
+    assert_eq!((&log[0]["head"], &log[1]["pick"]), (&true.into(), &true.into()));
+    assert_eq!(log[1]["parents"].as_array().unwrap().len(), 2);
+    assert_ne!(log[2]["device"], log[3]["device"]);
+    assert!(
+        log.iter().all(|entry| entry["name"].is_string() && entry["when"].as_str().unwrap().ends_with('Z'))
+    );
+    let text = here.run(["log", "notes", "a", "--limit", "2"]).ok();
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.contains("delete") && text.contains("pick"), "{text}");
+    assert!(here.run(["log", "notes", "never"]).failed(1).contains("nobody ever wrote"));
+}

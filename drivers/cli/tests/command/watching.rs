@@ -1,0 +1,120 @@
+//! `watch`: states, batches, markers.
+
+use std::process::{Child, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{Home, Lines};
+
+/// A running `watch` and what it prints.
+struct Watching {
+    child: Child,
+    lines: Lines,
+}
+
+impl Watching {
+    fn start(home: &Home, options: &[&str]) -> Self {
+        let args = ["watch", "notes"].iter().chain(options);
+        let mut child = home.command(args).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = Lines::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().expect("a line in time")
+    }
+
+    fn event(&mut self) -> Value {
+        serde_json::from_str(&self.line()).unwrap()
+    }
+
+    /// The marker of an event of this name.
+    fn marker(&mut self, event: &str) -> String {
+        let found = self.event();
+        assert_eq!(found["event"], event, "{found}");
+        found["marker"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_watch_shows_the_rows_and_then_every_change_with_a_marker_after_each_batch() {
+    let home = Home::with_notes();
+    let _server = home.serve();
+    home.run(["put", "notes", "a/old", "1"]).ok();
+    let mut watch = Watching::start(&home, &["--prefix", "a/", "--limit", "2", "--json"]);
+    assert_eq!(watch.event(), json!({"event": "state", "key": "a/old", "value": "1"}));
+    watch.marker("ready");
+    home.run(["put", "notes", "a/new", "2"]).ok();
+    home.run(["put", "notes", "b/other", "3"]).ok();
+    home.run(["delete", "notes", "a/old"]).ok();
+    assert_eq!(watch.event(), json!({"event": "put", "key": "a/new", "value": "2", "local": true}));
+    let first = watch.marker("batch");
+    assert_eq!(watch.event(), json!({"event": "delete", "key": "a/old", "local": true}));
+    assert_ne!(watch.marker("batch"), first);
+    assert!(watch.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_watch_goes_on_from_a_marker_also_after_a_restart() {
+    let home = Home::with_notes();
+    let server = home.serve();
+    let mut watch = Watching::start(&home, &["--json"]);
+    let marker = watch.marker("ready");
+    drop(watch);
+    home.run(["put", "notes", "a", "1"]).ok();
+    home.run(["delete", "notes", "a", "b"]).ok();
+    drop(server);
+    let _server = home.serve();
+    home.run(["put", "notes", "c", "3"]).ok();
+    let mut watch = Watching::start(&home, &["--json", "--from", &marker]);
+    assert_eq!(watch.event()["key"], "a");
+    let after = watch.marker("batch");
+    assert_eq!(watch.event(), json!({"event": "delete", "key": "a", "local": true}));
+    watch.marker("batch");
+    assert_eq!(watch.event()["key"], "c");
+    drop(watch);
+    // In words: the marker stands on a line of its own.
+    let mut watch = Watching::start(&home, &["--from", &after, "--limit", "2"]);
+    assert_eq!(watch.line(), "- a");
+    assert!(watch.line().starts_with("= "));
+    assert_eq!(watch.line(), "+ c\t3");
+}
+
+#[test]
+fn a_marker_of_another_store_is_answered_with_all_rows_and_why() {
+    let home = Home::with_notes();
+    let _server = home.serve();
+    home.run(["put", "notes", "a", "1"]).ok();
+    let mut watch = Watching::start(&home, &["--json", "--from", "00000000000000ff-7"]);
+    assert_eq!(watch.event(), json!({"event": "again", "because": "unknown"}));
+    assert_eq!(watch.event()["key"], "a");
+    watch.marker("ready");
+    let wrong = home.run(["watch", "notes", "--from", "yesterday"]).failed(2);
+    assert!(wrong.contains("as a watch printed it"), "{wrong}");
+}
+
+#[test]
+fn several_collections_are_watched_together_and_a_syncgroup_that_is_left_ends_it() {
+    let home = Home::with_notes();
+    let _server = home.serve();
+    home.run(["syncgroup", "add-collection", "notes", "tasks"]).ok();
+    home.run(["put", "tasks", "a", "1"]).ok();
+    let mut watch = Watching::start(&home, &["tasks", "--json"]);
+    assert_eq!(watch.event(), json!({"event": "state", "collection": "tasks", "key": "a", "value": "1"}));
+    watch.marker("ready");
+    home.run(["put", "notes", "b", "2"]).ok();
+    assert_eq!(watch.event()["collection"], "notes");
+    watch.marker("batch");
+    home.run(["syncgroup", "leave", "notes"]).ok();
+    let end = watch.event();
+    assert_eq!(end["event"], "end");
+    assert!(end["because"].as_str().unwrap().contains("not a member"), "{end}");
+    assert!(watch.child.wait().unwrap().success());
+}
