@@ -157,6 +157,9 @@ fn log_notice(notice: &Notice) {
         Notice::FromTheFuture { author, syncgroup } => tracing::warn!(
             "writes of {author} in syncgroup {syncgroup} are from the future and wait: check the clocks"
         ),
+        Notice::BatchSplit { syncgroup, version, missing, why } => tracing::warn!(
+            "a batch is shown in part: {version:?} in syncgroup {syncgroup} without its parts in {missing:?} ({why:?})"
+        ),
         other => tracing::info!("{other:?}"),
     }
 }
