@@ -114,6 +114,7 @@ pub mod fuzzing;
 mod gate;
 mod hash;
 mod id;
+pub mod inspect;
 pub mod limits;
 mod log;
 mod object;

@@ -19,6 +19,7 @@ pub(crate) use self::conflicts::Gathering;
 pub use self::conflicts::{ConflictRow, conflict, conflicts};
 pub use self::history::{Edited, Entry, common_ancestor, history};
 use self::names::Names;
+pub(crate) use self::names::author;
 use crate::id::{CollectionId, Name, SyncgroupId, Version};
 use crate::object::RowState;
 use crate::replica::Merges;
