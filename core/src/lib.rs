@@ -108,6 +108,7 @@ mod config;
 mod core;
 mod crypto;
 mod dice;
+mod digest;
 mod event;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
