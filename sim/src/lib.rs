@@ -45,6 +45,7 @@
 mod coverage;
 mod dice;
 pub mod digests;
+pub mod explore;
 mod facts;
 mod keyed;
 pub mod model;

@@ -5,10 +5,10 @@
 //! installs it where that is possible. Each opens a page with `#selftest`, which makes the page use and check
 //! itself, and write the verdict into the document.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use driftless_sim::page::{self, Recording};
 use driftless_sim::plan::{Profile, Workload};
@@ -75,7 +75,7 @@ type Rows = BTreeMap<(usize, String), String>;
 fn rows_on_the_page_are_those_that_readers_saw_at_the_end() {
     for seed in [1, 2, 4] {
         let plan = Plan::draw(seed, &Profile::default());
-        let seen: RefCell<Rows> = RefCell::default();
+        let seen: Mutex<Rows> = Mutex::default();
         let look = |world: &World<'_>| {
             let mut rows = Rows::new();
             let groups = (0..4).filter_map(|group| Some((group, world.syncgroup(group)?)));
@@ -90,7 +90,7 @@ fn rows_on_the_page_are_those_that_readers_saw_at_the_end() {
                     }
                 }
             }
-            *seen.borrow_mut() = rows;
+            *seen.lock().unwrap() = rows;
             Ok(())
         };
         let mut recording = Recording::new();
@@ -113,7 +113,7 @@ fn rows_on_the_page_are_those_that_readers_saw_at_the_end() {
             };
         }
         assert!(!shown.is_empty());
-        assert_eq!(shown, *seen.borrow(), "seed {seed}");
+        assert_eq!(shown, *seen.lock().unwrap(), "seed {seed}");
     }
 }
 

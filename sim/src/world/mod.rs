@@ -23,6 +23,7 @@ mod view;
 
 use driftless::{Action, Address, CommitSeq, Core, Event, Name, Outbox};
 
+pub(crate) use self::disk::Disk;
 use self::network::Network;
 use self::people::People;
 pub use self::people::collection;

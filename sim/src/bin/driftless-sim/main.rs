@@ -8,6 +8,7 @@
 mod bar;
 mod bench;
 mod digests;
+mod explore;
 mod input;
 mod merge;
 mod page;
@@ -40,6 +41,8 @@ enum Command {
     Story(input::Input),
     /// Write a run as a page to look at, in one HTML file.
     Report(page::Args),
+    /// Walk every order of events of a small scope.
+    Explore(explore::Args),
     /// Print the plan of a seed.
     Plan(replay::PlanArgs),
     /// Check, or accept, what a fixed set of seeds does.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Story(input) => replay::tell(&input),
         Command::Report(args) => page::report(&args),
+        Command::Explore(args) => explore::explore(&args),
         Command::Plan(args) => replay::print(&args),
         Command::Digests(args) => digests::digests(&args),
         Command::Merge(args) => merge::merge(&args),
