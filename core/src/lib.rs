@@ -108,12 +108,14 @@ mod config;
 mod core;
 mod crypto;
 mod dice;
+mod digest;
 mod event;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod gate;
 mod hash;
 mod id;
+pub mod inspect;
 pub mod limits;
 mod log;
 mod object;

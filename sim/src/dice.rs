@@ -40,6 +40,8 @@ pub(crate) enum Concern {
     Readers = 14,
     /// The origin of a replica's monotonic clock.
     Clock = 15,
+    /// A random walk through a scope that is explored.
+    Walk = 40,
 }
 
 /// A stream of choices.

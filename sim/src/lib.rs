@@ -37,16 +37,20 @@
 //!   all faults are healed, and everybody must come to agree and to rest.
 //! * A [suite] runs many seeds, and [counts](Coverage) what they exercised.
 //!
-//! The command `driftless-sim` runs suites and replays failures.
+//! A run can be recorded, and looked at as a [page].
+//!
+//! The command `driftless-sim` runs suites, replays failures and writes pages.
 #![forbid(unsafe_code)]
 
 mod coverage;
 mod dice;
 pub mod digests;
+pub mod explore;
 mod facts;
 mod keyed;
 pub mod model;
 mod oracle;
+pub mod page;
 pub mod plan;
 pub mod report;
 mod run;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::coverage::{Coverage, Point};
 use crate::facts::Facts;
 use crate::oracle::{Checked, Oracle, Violation};
+use crate::page::Recording;
 use crate::plan::{Plan, Setup, Step};
 use crate::trace::{Trace, TraceLine};
 use crate::world::{Sabotage, World};
@@ -29,6 +30,8 @@ pub type Invariant<'i> = dyn Fn(&World<'_>) -> Result<(), String> + Sync + 'i;
 pub struct Options<'o> {
     /// Takes the trace.
     pub trace: Option<&'o mut TraceLine<'o>>,
+    /// Takes what the page of the run shows.
+    pub record: Option<&'o mut Recording>,
     /// Stop at this moment of virtual time.
     pub until: Option<u64>,
     /// What else must be true, by name.
@@ -135,8 +138,8 @@ impl fmt::Display for Failure {
 
 /// Executes a plan.
 pub fn execute<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
-    let Options { trace, until, invariants, sabotage, facts } = options;
-    let mut world = World::new(plan, Trace::new(trace), sabotage);
+    let Options { trace, until, invariants, sabotage, facts, record } = options;
+    let mut world = World::new(plan, Trace::new(trace, record), sabotage);
     if facts.is_some() {
         world.take_notes();
     }

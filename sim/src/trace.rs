@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 
 use driftless::{Action, Event};
 
+use crate::page::Recording;
+
 /// Takes the lines of a trace.
 pub type TraceLine<'t> = dyn FnMut(&str) + 't;
 
@@ -11,6 +13,7 @@ pub type TraceLine<'t> = dyn FnMut(&str) + 't;
 pub(crate) struct Trace<'t> {
     hasher: blake3::Hasher,
     lines: Option<&'t mut TraceLine<'t>>,
+    recording: Option<&'t mut Recording>,
     pub(crate) events: u64,
 }
 
@@ -31,8 +34,13 @@ impl fmt::Write for Hashed<'_> {
 }
 
 impl<'t> Trace<'t> {
-    pub(crate) fn new(lines: Option<&'t mut TraceLine<'t>>) -> Self {
-        Self { hasher: blake3::Hasher::new(), lines, events: 0 }
+    pub(crate) fn new(lines: Option<&'t mut TraceLine<'t>>, recording: Option<&'t mut Recording>) -> Self {
+        Self { hasher: blake3::Hasher::new(), lines, recording, events: 0 }
+    }
+
+    /// Whoever records the run, if it is recorded.
+    pub(crate) fn recording(&mut self) -> Option<&mut Recording> {
+        self.recording.as_deref_mut()
     }
 
     /// The digest of everything up to now.
@@ -55,6 +63,9 @@ impl<'t> Trace<'t> {
 
     pub(crate) fn event(&mut self, at: u64, replica: usize, event: &Event) {
         self.events += 1;
+        if let Some(recording) = self.recording() {
+            recording.event(at, replica, event);
+        }
         let head = [1, at, replica as u64];
         match event {
             Event::Received { link, frame } => self.hash(&[2, at, replica as u64, link.0], &[frame], None),
@@ -72,6 +83,9 @@ impl<'t> Trace<'t> {
     }
 
     pub(crate) fn action(&mut self, at: u64, replica: usize, action: &Action) {
+        if let Some(recording) = self.recording() {
+            recording.action(at, replica, action);
+        }
         match action {
             Action::Send { link, frame } => self.hash(&[3, link.0], &[frame], None),
             Action::Commit(commit) => {

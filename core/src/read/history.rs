@@ -43,6 +43,16 @@ pub enum Edited {
     Operated(Merge),
 }
 
+impl From<Content> for Edited {
+    fn from(content: Content) -> Self {
+        match content {
+            Content::Put(value) => Edited::Put(value),
+            Content::Delete => Edited::Deleted,
+            Content::Operate(operations) => Edited::Operated(operations.merge()),
+        }
+    }
+}
+
 /// The history of a row from its heads on, the last version first, `limit` entries at most. It costs that many
 /// reads of the log.
 ///
@@ -85,11 +95,7 @@ fn places(view: &dyn View, collection: &Collection, key: &[u8]) -> Result<Vec<Pl
 }
 
 fn entry(versions: &RowVersions<'_>, heads: &[Place], place: Place, node: Node) -> Result<Entry, Fault> {
-    let edited = match node.record.content {
-        Content::Put(value) => Edited::Put(value),
-        Content::Delete => Edited::Deleted,
-        Content::Operate(operations) => Edited::Operated(operations.merge()),
-    };
+    let edited = Edited::from(node.record.content);
     Ok(Entry {
         version: Version { author: versions.author(place.0)?, generation: place.1 },
         stamp: node.stamp,

@@ -21,6 +21,7 @@ pub use self::conflicts::{ConflictRow, conflict, conflicts};
 pub use self::edited::edited;
 pub use self::history::{Edited, Entry, common_ancestor, history};
 use self::names::Names;
+pub(crate) use self::names::author;
 use crate::id::{CollectionId, Name, SyncgroupId, Version};
 use crate::object::RowState;
 use crate::replica::Merges;

@@ -94,7 +94,8 @@ impl<'v> Names<'v> {
     }
 }
 
-pub(super) fn author(view: &dyn View, ix: AuthorIx) -> Result<Author, Fault> {
+/// The author of a local number.
+pub(crate) fn author(view: &dyn View, ix: AuthorIx) -> Result<Author, Fault> {
     let wrong = |error| corrupt(Table::Author, error);
     let bytes = view.get(Table::Author, &key::number(ix))?;
     let bytes = bytes.ok_or_else(|| wrong(DecodeError { what: "an author" }))?;

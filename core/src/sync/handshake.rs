@@ -16,9 +16,14 @@ use crate::wire::{Hello, Message, Offer, Offered};
 const PROTOCOL: u32 = 1;
 
 /// The salt of a link, the same at both ends.
-fn salt(one: (&DeviceId, &[u8; 16]), other: (&DeviceId, &[u8; 16])) -> Hash {
+pub(crate) fn salt(one: (&DeviceId, &[u8; 16]), other: (&DeviceId, &[u8; 16])) -> Hash {
     let (low, high) = if one.0 < other.0 { (one, other) } else { (other, one) };
     hash::derive(hash::LINK_SALT, &[&low.0.0, low.1, &high.0.0, high.1])
+}
+
+/// The name of a syncgroup on a link of this salt.
+pub(crate) fn name(salt: &Hash, syncgroup: &SyncgroupId) -> Tag {
+    hash::derive(hash::LINK_NAME, &[&salt.0, &syncgroup.0]).tag()
 }
 
 impl Sync {
@@ -89,11 +94,10 @@ impl Sync {
         let Some((_, salt)) = link.hello.as_ref() else { return };
         let (mut offered, mut ended) = (BTreeMap::new(), BTreeMap::new());
         for group in step.replica.groups.values() {
-            let name = || hash::derive(hash::LINK_NAME, &[&salt.0, &group.record.id.0]).tag();
             if group.may_share_with(&link.device) {
-                offered.insert(name(), group.ix);
+                offered.insert(name(salt, &group.record.id), group.ix);
             } else if group.has_left(&link.device) {
-                ended.insert(name(), group.ix);
+                ended.insert(name(salt, &group.record.id), group.ix);
             }
         }
         let is_new = link.revision == 0 || offered != link.offered || ended != link.ended;
@@ -168,7 +172,6 @@ impl Sync {
     pub(crate) fn names(&self, id: LinkId, replica: &Replica) -> BTreeMap<Tag, GroupIx> {
         let salt = self.links.get(&id).and_then(|link| Some(link.hello.as_ref()?.1));
         let Some(salt) = salt else { return BTreeMap::new() };
-        let name = |id: &SyncgroupId| hash::derive(hash::LINK_NAME, &[&salt.0, &id.0]).tag();
-        replica.groups.values().map(|group| (name(&group.record.id), group.ix)).collect()
+        replica.groups.values().map(|group| (name(&salt, &group.record.id), group.ix)).collect()
     }
 }

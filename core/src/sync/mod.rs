@@ -7,7 +7,7 @@
 //! Frames leave through the durability barrier (see [`crate::gate`]).
 
 mod compare;
-mod handshake;
+pub(crate) mod handshake;
 mod link;
 pub(crate) mod receive;
 pub(crate) mod serve;

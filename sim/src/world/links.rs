@@ -191,6 +191,7 @@ impl World<'_> {
             frame = saboteur.frame(self.network.frames, pair, &mut passage, &frame);
             keeps_credit = saboteur.keeps_credit(bytes);
         }
+        self.observe_frame(replica, &passage, &frame);
         if !keeps_credit {
             self.queue.push(passage.leaves, Happening::Writable { link, credit: bytes });
         }

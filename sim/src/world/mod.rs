@@ -13,6 +13,7 @@ mod disk;
 mod facts;
 mod links;
 mod network;
+mod observe;
 mod people;
 mod process;
 mod queue;
@@ -22,6 +23,7 @@ mod view;
 
 use driftless::{Action, Address, CommitSeq, Core, Event, Name, Outbox};
 
+pub(crate) use self::disk::Disk;
 use self::network::Network;
 use self::people::People;
 pub use self::people::collection;
@@ -116,6 +118,9 @@ impl<'t> World<'t> {
 
     /// Starts all replicas.
     pub(crate) fn start(&mut self) -> Checked {
+        if let Some(recording) = self.trace.recording() {
+            recording.begin(self.replicas.iter().map(|it| it.device));
+        }
         for replica in 0..self.replicas.len() {
             self.boot(replica, true)?;
             let mut dice = Dice::new(self.plan.seed, Concern::Readers, &[replica as u64]);
@@ -149,6 +154,7 @@ impl<'t> World<'t> {
         self.network.heal_for_ever();
         self.heal_cuts();
         self.trace.note(self.now, || "all faults end".into());
+        self.observe_heal();
         for replica in 0..self.replicas.len() {
             self.replicas[replica].armed = None;
             if self.replicas[replica].core.is_none() {
@@ -180,10 +186,12 @@ impl<'t> World<'t> {
             Happening::Step(index) => {
                 self.step = index;
                 let plan = self.plan;
+                self.observe_step(index);
                 let (events, act) = (self.trace.events, &plan.steps[index].act);
                 let possible = self.possible(act);
                 self.act(act)?;
                 self.note_passed_over(index, possible, self.trace.events > events);
+                self.observe_cuts();
                 Ok(())
             }
             Happening::Tick { replica, boot } => {
@@ -208,7 +216,9 @@ impl<'t> World<'t> {
                 if it.boots == boot && it.core.is_some() { self.durable(replica, seq) } else { Ok(()) }
             }
             Happening::Arrive { link, frame, order, again } => {
-                let Some(arrival) = self.network.arrive(link, order) else { return Ok(()) };
+                let arrival = self.network.arrive(link, order);
+                self.observe_arrival(link, order, arrival);
+                let Some(arrival) = arrival else { return Ok(()) };
                 let Some(replica) = self.network.owner(link) else { return Ok(()) };
                 if again {
                     self.coverage.hit(Point::FrameTwice);
@@ -374,6 +384,7 @@ impl<'t> World<'t> {
         actions: Vec<Action>,
         expected: Option<&WriteExpected>,
     ) -> Checked {
+        self.observe_names(replica, &actions);
         for action in &actions {
             self.trace.action(self.now, replica, action);
             self.note_action(replica, action);
@@ -392,6 +403,7 @@ impl<'t> World<'t> {
                 *said = parts.unwrap_or_default();
             }
         }
+        self.observe(replica, &actions);
         let relayed = self.relays(replica);
         let it = &self.replicas[replica];
         let wall = it.clock.now(self.now).wall;

@@ -136,6 +136,11 @@ impl Network {
         self.cut.keys().filter(|(a, b)| !self.cut.contains_key(&(*b, *a))).copied().collect()
     }
 
+    /// From whom to whom nothing gets through.
+    pub(crate) fn cuts(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.cut.keys().copied()
+    }
+
     /// Whether anything is cut anywhere.
     pub(crate) fn is_cut(&self) -> bool {
         !self.cut.is_empty()

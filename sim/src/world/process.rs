@@ -4,6 +4,7 @@ use driftless::{Action, Event, Outbox};
 
 use super::World;
 use super::network::other;
+use super::observe::Process;
 use super::queue::Happening;
 use super::replica::End;
 use super::sabotage::Saboteur;
@@ -23,6 +24,7 @@ impl World<'_> {
             self.coverage.hit(if shown { Point::RestartShown } else { Point::RestartUnknown });
         }
         self.trace.note(self.now, || format!("r{replica} starts, continuity shown: {shown}"));
+        self.observe_process(replica, Process::Starts { shown });
         let survived = self.replicas[replica].disk.store().seq();
         let mut out = Outbox::new();
         let (seed, setup) = (self.plan.seed, &self.plan.setup);
@@ -42,6 +44,7 @@ impl World<'_> {
                 self.commit(replica, commit)?;
             }
         }
+        self.observe_start(replica, &actions);
         if let Some(seen) = self.replicas[replica].seen() {
             self.watch.restarted(seen, survived, &mut self.coverage)?;
         }
@@ -102,6 +105,7 @@ impl World<'_> {
         self.trace
             .note(self.now, || format!("r{replica} dies; {lost} of {at_risk} commits at risk are lost"));
         self.note(replica, Happened::Died { lost, at_risk });
+        self.observe_process(replica, Process::Dies { lost, at_risk });
         self.end_process(replica);
     }
 
@@ -125,6 +129,7 @@ impl World<'_> {
             Some(End::Stopped) => {
                 it.disk.crash(usize::MAX);
                 self.trace.note(self.now, || format!("r{replica} has stopped"));
+                self.observe_process(replica, Process::Stopped);
                 self.end_process(replica);
             }
         }

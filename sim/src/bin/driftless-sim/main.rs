@@ -1,4 +1,4 @@
-//! `driftless-sim`: runs suites of simulations, replays failures, cuts them down and tells them.
+//! `driftless-sim`: runs suites of simulations, replays failures, cuts them down, tells them and shows them.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -8,8 +8,10 @@
 mod bar;
 mod bench;
 mod digests;
+mod explore;
 mod input;
 mod merge;
+mod page;
 mod replay;
 mod run;
 mod shrink;
@@ -37,6 +39,10 @@ enum Command {
     Shrink(shrink::Args),
     /// Tell what happens in a plan or seed.
     Story(input::Input),
+    /// Write a run as a page to look at, in one HTML file.
+    Report(page::Args),
+    /// Walk every order of events of a small scope.
+    Explore(explore::Args),
     /// Print the plan of a seed.
     Plan(replay::PlanArgs),
     /// Check, or accept, what a fixed set of seeds does.
@@ -54,6 +60,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Story(input) => replay::tell(&input),
+        Command::Report(args) => page::report(&args),
+        Command::Explore(args) => explore::explore(&args),
         Command::Plan(args) => replay::print(&args),
         Command::Digests(args) => digests::digests(&args),
         Command::Merge(args) => merge::merge(&args),
