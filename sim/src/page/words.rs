@@ -272,7 +272,7 @@ mod tests {
         let act = Act::Cut { from: vec![0, 1], to: vec![2], both: true };
         let (name, fields) = step(&act);
         assert_eq!(name, "cut");
-        assert_eq!(fields, "both true, from 0 1, to 2");
+        assert_eq!(fields, "from 0 1, to 2", "what is usual is not said");
     }
 
     #[test]

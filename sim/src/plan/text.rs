@@ -294,11 +294,12 @@ mod tests {
         let calm = serde_json::to_string(&plan.setup).unwrap();
         let kept = concat!(
             r#"{"replicas":2,"safety_ms":20000,"liveness_ms":1800000,"signatures":"keyed","timing":{"relay":20,"#,
-            r#""confirm":500,"patience":2000,"patience_max":300000,"redial":500,"redial_max":60000},"#,
+            r#""confirm":500,"patience":2000,"patience_max":300000,"redial":500,"redial_max":60000,"#,
+            r#""parts":60000},"#,
             r#""chunk_bytes":262144,"network":{"latency_ms":[50,50],"jitter_ms":0,"loss_ppm":0,"#,
             r#""duplicate_ppm":0,"reorder_ppm":0,"bytes_per_ms":null,"credit":1048576,"link_life_ms":null,"#,
             r#""callback":true,"neighbourhood":true},"disk":{"sync_ms":[5,5]},"skew_ms":[0,0],"#,
-            r#""readers_ms":5000}"#,
+            r#""readers_ms":5000,"waiting":10000}"#,
         );
         assert_eq!(calm, kept, "give a new field a default that changes nothing, and add it here");
         assert_eq!(

@@ -47,8 +47,6 @@ pub(crate) struct Args {
 
 /// How many times larger than the smallest known plan the median may be.
 const MOST_TIMES: f64 = 3.0;
-/// How long one plan may take.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// What came of one plan.
 struct Row {
@@ -195,5 +193,6 @@ fn conclude(rows: &[Row], unnoticed: &[&str]) -> bool {
     if !unnoticed.is_empty() {
         println!("not noticed in these seeds: {}", unnoticed.join(", "));
     }
-    unnoticed.is_empty() && slowest <= LONGEST && median.is_none_or(|median| median <= MOST_TIMES)
+    // Not how long it took: that is for people to judge, who know what else the machine had to do.
+    unnoticed.is_empty() && gave_up == 0 && median.is_none_or(|median| median <= MOST_TIMES)
 }
