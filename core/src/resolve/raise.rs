@@ -220,6 +220,13 @@ impl Raiser {
         Ok(())
     }
 
+    /// Whether there is anybody to answer. Where batches win as a whole the core is, but not for rows that they
+    /// tie to others which are the application's to decide: those wait for its resolver.
+    fn is_answered(&self, conflict: &Conflict) -> bool {
+        let mut others = conflict.open().filter(|row| row.policy != Policy::BatchWins).peekable();
+        others.peek().is_none() || others.any(|row| self.attached.contains(&row.database))
+    }
+
     /// Raises the conflicts whose turn has come.
     fn raise(&mut self, now: Mono, replica: &Replica, view: &dyn View) -> Result<Raised, Fault> {
         let mut raised = Raised::default();
@@ -241,7 +248,8 @@ impl Raiser {
             let ix = key::split_number(&row_key).map(|(ix, _)| ix);
             let known = collections.iter().find(|known| Some(known.index) == ix && known.id == collection);
             let conflict = known.map(|known| gathering.gather(known, &key)).transpose()?;
-            let Some(conflict) = conflict.filter(|conflict| conflict.open().next().is_some()) else {
+            let conflict = conflict.filter(|conflict| conflict.open().next().is_some());
+            let Some(conflict) = conflict.filter(|conflict| self.is_answered(conflict)) else {
                 self.waiting.remove(&row_key);
                 continue;
             };
