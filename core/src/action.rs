@@ -157,6 +157,9 @@ pub enum Refusal {
     /// A value that cannot be merged.
     #[error("the row is a {0}, and this is no value of one")]
     NotMergeable(Merge),
+    /// A field without a name.
+    #[error("the path of a field is empty; it needs at least one name")]
+    NoField,
     /// The operations of a row and the batch cannot be told together.
     #[error("the changes of one row in this batch do not go together; write them in two batches")]
     Unjoinable,

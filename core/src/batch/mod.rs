@@ -157,6 +157,11 @@ pub(crate) fn check_value(policy: &Policy, value: &Bytes) -> Result<(), Refusal>
 
 /// Whether an operation can change a row of this policy.
 pub(crate) fn check_operation(policy: &Policy, operation: &Operation) -> Result<(), Refusal> {
+    if let Operation::SetField { path, .. } | Operation::RemoveField { path } = operation
+        && path.is_empty()
+    {
+        return Err(Refusal::NoField);
+    }
     let merge = operation.merge();
     match policy {
         Policy::Merge(named) if *named == merge => Ok(()),

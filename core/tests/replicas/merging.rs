@@ -165,3 +165,15 @@ fn values_that_are_no_counter_are_refused_where_counters_are() {
     let write = LocalWrite::new().put(world.row(id, "n/x"), "many");
     assert_eq!(world.command(0, Command::Write(write)), Err(Refusal::NotMergeable(Merge::Counter)));
 }
+
+#[test]
+fn a_field_without_a_name_is_refused() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::Merge(Merge::Fields))]);
+    for operation in
+        [Operation::SetField { path: vec![], value: "x".into() }, Operation::RemoveField { path: vec![] }]
+    {
+        let batch = LocalWrite::new().operate(world.row(id, "k"), operation);
+        assert_eq!(world.command(0, Command::Write(batch)), Err(Refusal::NoField));
+    }
+}

@@ -171,9 +171,17 @@ impl Operations {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Decoded<Self> {
-        match postcard::take_from_bytes(bytes) {
-            Ok((operations, [])) => Ok(operations),
+        match postcard::take_from_bytes::<Self>(bytes) {
+            Ok((operations, [])) if operations.is_sound() => Ok(operations),
             _ => Err(DecodeError { what: "operations" }),
+        }
+    }
+
+    /// Whether all fields have a name: one without would be the whole tree, which is no field of it.
+    pub(crate) fn is_sound(&self) -> bool {
+        match self {
+            Operations::Fields(changes) => changes.iter().all(|change| !change.path.is_empty()),
+            _ => true,
         }
     }
 
