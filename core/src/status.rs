@@ -8,6 +8,7 @@ use crate::id::{Author, CommitSeq, DeviceId, Generation, PublicKey, SyncgroupId}
 use crate::log::Log;
 use crate::sync::LinkStatus;
 use crate::syncgroup::{Member, SyncgroupInfo};
+use crate::time::Hlc;
 
 /// Generations of one syncgroup: for each author the last one of its log (S-21), and with it all before.
 pub type Knowledge = BTreeMap<Author, Generation>;
@@ -26,6 +27,11 @@ impl Core {
     /// The number of the last commit handed out.
     pub fn last_commit(&self) -> CommitSeq {
         self.replica.seq
+    }
+
+    /// The last stamp that this replica gave or took in (S-7): everything that it writes from now on comes after.
+    pub fn last_stamp(&self) -> Hlc {
+        self.replica.stamp
     }
 
     /// All syncgroups on this device, ordered by database and id.

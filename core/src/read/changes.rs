@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use super::names::author;
 use super::{Collection, Row, get, prefix_end, scan};
-use crate::id::{CommitSeq, Incarnation, Name, SyncgroupId};
+use crate::id::{CommitSeq, Name, SyncgroupId};
 use crate::log::record::Content;
 use crate::replica::changes::{ChangeEntry, Changed, ChangedRow, Shows};
-use crate::replica::stored::{Kept, StateRecord, Stored, corrupt};
+use crate::replica::stored::{Kept, Lives, StateRecord, Stored, corrupt};
 use crate::store::key::GroupIx;
 use crate::store::{Fault, Scan, Table, View, key};
 use crate::syncgroup::SyncgroupState;
@@ -45,15 +45,15 @@ const PAGE_BYTES: usize = 1 << 20;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Marker {
-    /// The life of the store that the number belongs to.
-    pub incarnation: Incarnation,
+    /// The boot at which the number was given: after a crash that lost commits it may be given again.
+    pub life: u64,
     /// The last commit that was seen.
     pub seq: CommitSeq,
 }
 
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.incarnation.0, self.seq.0)
+        write!(f, "{:016x}-{}", self.life, self.seq.0)
     }
 }
 
@@ -65,11 +65,11 @@ pub struct ParseMarkerError;
 impl core::str::FromStr for Marker {
     type Err = ParseMarkerError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (incarnation, seq) = text.split_once('-').ok_or(ParseMarkerError)?;
-        let is_hex = incarnation.len() == 16 && incarnation.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let incarnation = u64::from_str_radix(incarnation, 16).ok().filter(|_| is_hex);
+        let (life, seq) = text.split_once('-').ok_or(ParseMarkerError)?;
+        let is_hex = life.len() == 16 && life.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let life = u64::from_str_radix(life, 16).ok().filter(|_| is_hex);
         let seq = seq.parse().map_err(|_| ParseMarkerError)?;
-        Ok(Self { incarnation: Incarnation(incarnation.ok_or(ParseMarkerError)?), seq: CommitSeq(seq) })
+        Ok(Self { life: life.ok_or(ParseMarkerError)?, seq: CommitSeq(seq) })
     }
 }
 
@@ -112,7 +112,7 @@ pub enum Resumed {
     Started,
     /// It was away for longer than changes are kept: some were missed.
     TooOld,
-    /// Its marker is not of this store, or of an earlier life of it.
+    /// Its marker is not of this store, or of a commit that a crash took.
     Unknown,
     /// The schema has changed, and with it maybe what rows show.
     Schema,
@@ -301,7 +301,8 @@ impl Changes {
                 Stage::state(Resumed::Schema)
             }
             Some((seq, entries)) => {
-                let marker = Marker { seq, ..marker };
+                // What was seen of an earlier life goes on in this one.
+                let marker = Marker { seq, ..now };
                 Stage::Changes { marker, ready: self.batches(view, marker, entries)? }
             }
         };
@@ -380,13 +381,13 @@ impl Stage {
 
 /// Where the store is; `None` if it is new.
 fn now(view: &dyn View) -> Result<Option<Marker>, Fault> {
-    let state = StateRecord::get(view)?;
-    Ok(state.map(|state| Marker { incarnation: state.incarnation, seq: state.seq }))
+    let Some(state) = StateRecord::get(view)? else { return Ok(None) };
+    Ok(Some(Marker { life: Lives::get(view)?.now(), seq: state.seq }))
 }
 
 /// Why a marker cannot be resumed from; `None` if it can.
 fn is_known(view: &dyn View, marker: &Marker, now: &Marker) -> Result<Option<Resumed>, Fault> {
-    if marker.incarnation != now.incarnation || marker.seq > now.seq {
+    if marker.seq > now.seq || !Lives::get(view)?.has(marker.life, marker.seq) {
         return Ok(Some(Resumed::Unknown));
     }
     let from = Kept::get(view)?.from(now.seq);

@@ -8,7 +8,7 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::authors::Authors;
-use super::stored::{Kept, LogNodes, StateRecord, Stored, corrupt};
+use super::stored::{Kept, Lives, LogNodes, StateRecord, Stored, corrupt};
 use super::waiting::{Part, Slot, Waiting, Waits, causes};
 use super::{Merges, Replica};
 use crate::config::Config;
@@ -44,7 +44,7 @@ fn entries_of(view: &dyn View, table: Table, group: GroupIx) -> Result<Vec<Entry
 
 impl Replica {
     /// Loads the replica, and returns its first commit. Every boot makes one: once it is durable, so is all
-    /// that was found. `incarnation` is used where the store is new or may have been set back (S-2).
+    /// that was found. `incarnation` is fresh, and used where the store is new or may have been set back (S-2).
     pub(crate) fn load(
         keys: Keys,
         config: &Config,
@@ -90,6 +90,7 @@ impl Replica {
         let state = StateRecord::new(replica.seq, replica.incarnation).to_write();
         replica.pruned = CommitSeq(replica.seq.0.saturating_sub(replica.limits.watch_log));
         let mut writes = alloc::vec![Write::put(Table::Meta, meta::DEVICE, &device.0), state];
+        writes.push(Lives::get(view)?.begin(incarnation.0, replica.seq));
         writes.extend(Kept::get(view)?.keep(replica.limits.watch_log, replica.seq, view)?);
         let commit = Commit { seq: replica.seq, writes };
         Ok((replica, commit))

@@ -93,6 +93,43 @@ impl Kept {
     }
 }
 
+/// How many earlier boots are remembered.
+const MOST_LIVES: usize = 256;
+
+/// The boots of a store: each has a random name of its own, and the commits from its first one on, up to where the
+/// next one began. What a crash took was in none that can be found here: so a marker of a commit that is gone is
+/// known to be one, although its number has been given again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lives(Vec<(u64, CommitSeq)>);
+
+impl Lives {
+    pub(crate) fn get(view: &dyn View) -> Result<Self, Fault> {
+        let wrong = |_| corrupt(Table::Meta, DecodeError { what: "the boots of the store" });
+        let bytes = view.get(Table::Meta, meta::LIVES)?;
+        bytes.map_or(Ok(Self::default()), |bytes| postcard::from_bytes(&bytes).map_err(wrong))
+    }
+
+    /// Begins another one with this commit.
+    pub(super) fn begin(mut self, life: u64, first: CommitSeq) -> Write {
+        self.0.push((life, first));
+        let too_many = self.0.len().saturating_sub(MOST_LIVES);
+        self.0.drain(..too_many);
+        // Serialising such a type into memory cannot fail; an empty list would make every marker unknown.
+        Write::put(Table::Meta, meta::LIVES, &postcard::to_allocvec(&self).unwrap_or_default())
+    }
+
+    /// The one that goes on now.
+    pub(crate) fn now(&self) -> u64 {
+        self.0.last().map_or(0, |(life, _)| *life)
+    }
+
+    /// Whether the commit of this number that a life knew is in the store.
+    pub(crate) fn has(&self, life: u64, seq: CommitSeq) -> bool {
+        let Some(at) = self.0.iter().rposition(|(known, _)| *known == life) else { return false };
+        self.0.get(at + 1).is_none_or(|(_, next)| seq < *next)
+    }
+}
+
 /// A generation as stored: with the number of the metadata in its past, and the nodes of the log tree that
 /// it completes.
 pub(crate) struct Stored {

@@ -18,6 +18,7 @@ pub(crate) mod meta {
     pub(crate) const STATE: &[u8] = b"state";
     /// Of which commits it is kept which rows they changed.
     pub(crate) const KEPT: &[u8] = b"kept";
+    pub(crate) const LIVES: &[u8] = b"lives";
     /// The device whose store it is.
     pub(crate) const DEVICE: &[u8] = b"device";
 }

@@ -53,6 +53,19 @@ fn first_the_state_then_batches_from_here_and_there() {
 }
 
 #[test]
+fn nothing_comes_only_where_nothing_is_left() {
+    let (mut world, id) = World::together(2);
+    let mut changes = watch(&world, 0, id, "a");
+    told(&world, 0, &mut changes);
+    for n in 0..5 {
+        world.put(0, id, "b", &n.to_string());
+    }
+    world.put(0, id, "a", "x");
+    // More commits than are looked at together lie before it.
+    assert_eq!(told(&world, 0, &mut changes), "local[a=x]");
+}
+
+#[test]
 fn a_marker_goes_on_where_it_was_with_the_values_of_then() {
     let (mut world, id) = World::together(2);
     let mut changes = watch(&world, 0, id, "");
@@ -69,6 +82,38 @@ fn a_marker_goes_on_where_it_was_with_the_values_of_then() {
 }
 
 #[test]
+fn a_marker_of_a_commit_that_a_crash_took_is_known_as_such() {
+    let (mut world, id) = World::together(2);
+    world.put(0, id, "k", "1");
+    let durable = world.nodes[0].store.clone();
+    let mut changes = watch(&world, 0, id, "");
+    told(&world, 0, &mut changes);
+    let kept = changes.marker().unwrap();
+    world.put(0, id, "k", "lost");
+    told(&world, 0, &mut changes);
+    let lost = changes.marker().unwrap();
+    world.reboot(0, durable, Continuity::Shown);
+    // The numbers of the commits that were lost are given again.
+    for n in 0..5 {
+        world.put(0, id, "other", &n.to_string());
+    }
+    let resume = |world: &World, marker| {
+        let mut changes = Changes::resume(vec![(world.collection(0, id), "".into())], marker);
+        told(world, 0, &mut changes)
+    };
+    assert_eq!(resume(&world, lost), "Unknown(k=1 other=4).");
+    assert!(resume(&world, kept).starts_with("local[other=0] local[other=1]"));
+    // A marker that went on in this life is good after the next start too.
+    let store = world.nodes[0].store.clone();
+    let mut changes = Changes::resume(vec![(world.collection(0, id), "".into())], kept);
+    told(&world, 0, &mut changes);
+    let marker = changes.marker().unwrap();
+    world.reboot(0, store, Continuity::Unknown);
+    world.put(0, id, "k", "2");
+    assert_eq!(resume(&world, marker), "local[k=2]");
+}
+
+#[test]
 fn a_marker_of_another_life_or_from_long_ago_gets_the_state_and_is_told_so() {
     let (mut world, id) = World::together(2);
     world.put(0, id, "k", "1");
@@ -76,7 +121,7 @@ fn a_marker_of_another_life_or_from_long_ago_gets_the_state_and_is_told_so() {
     told(&world, 0, &mut changes);
     let marker = changes.marker().unwrap();
     let resume = |world: &World, marker| Changes::resume(vec![(world.collection(0, id), "".into())], marker);
-    let elsewhere = Marker { incarnation: Incarnation(marker.incarnation.0 ^ 1), ..marker };
+    let elsewhere = Marker { life: marker.life ^ 1, ..marker };
     assert_eq!(told(&world, 0, &mut resume(&world, elsewhere)), "Unknown(k=1).");
     let ahead = Marker { seq: CommitSeq(marker.seq.0 + 1_000), ..marker };
     assert_eq!(told(&world, 0, &mut resume(&world, ahead)), "Unknown(k=1).");
