@@ -4,63 +4,13 @@
 //! runs on one machine, or count instructions with `valgrind --tool=callgrind`.
 #![allow(clippy::disallowed_types, reason = "this program measures; the core never reads a clock")]
 
+#[path = "node/mod.rs"]
+mod node;
+
 use std::time::Instant;
 
-use driftless::store::MemStore;
 use driftless::*;
-
-struct Node {
-    core: Core,
-    store: MemStore,
-    frames: Vec<bytes::Bytes>,
-    replies: Vec<Outcome>,
-}
-
-impl Node {
-    fn new(secret: u8) -> Self {
-        let identity = Identity { secret: SecretKey([secret; 32]), continuity: Continuity::Unknown };
-        let config = Config::new(Name::new("bench").expect("a name"));
-        let (mut store, mut out) = (MemStore::new(), Outbox::new());
-        let core = Core::boot(&config, &identity, [secret; 32], &store, &mut out).expect("a new store");
-        let mut seq = None;
-        while let Some(action) = out.pop() {
-            if let Action::Commit(commit) = action {
-                store.apply(&commit);
-                seq = Some(commit.seq);
-            }
-        }
-        let mut node = Self { core, store, frames: Vec::new(), replies: Vec::new() };
-        node.handle(Event::Durable { seq: seq.expect("the first commit") });
-        node
-    }
-
-    fn handle(&mut self, event: Event) {
-        let now = Now { mono: Mono(1), wall: Wall(1_700_000_000_000) };
-        let mut out = Outbox::new();
-        self.core.handle(now, event, &self.store, &mut out).expect("memory does not fail");
-        while let Some(action) = out.pop() {
-            match action {
-                Action::Commit(commit) => {
-                    self.store.apply(&commit);
-                }
-                Action::Send { frame, .. } => self.frames.push(frame),
-                Action::Reply { result, .. } => self.replies.push(result.expect("no refusal")),
-                _ => {}
-            }
-        }
-    }
-
-    fn durable(&mut self) {
-        let seq = self.core.last_commit();
-        self.handle(Event::Durable { seq });
-    }
-
-    fn command(&mut self, command: Command) -> Outcome {
-        self.handle(Event::Command { request: RequestId(1), command });
-        self.durable();
-        self.replies.pop().expect("a reply")
-    }
-}
+use node::Node;
 
 fn main() {
     let rows: u32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(100_000);
@@ -99,26 +49,7 @@ fn main() {
     let Outcome::Invited(invitation) = a.command(invite) else { return };
     b.command(Command::Join { database, invitation });
     let start = Instant::now();
-    let (key_a, key_b) = (a.core.public_key(), b.core.public_key());
-    for (node, peer, initiated) in [(&mut a, key_b, true), (&mut b, key_a, false)] {
-        node.handle(Event::LinkUp { link: LinkId(1), peer, initiated, address: None });
-        node.handle(Event::Writable { link: LinkId(1), credit: 1 << 50 });
-    }
-    let (mut frames, mut bytes) = (0u64, 0u64);
-    loop {
-        for node in [&mut a, &mut b] {
-            node.durable();
-            node.handle(Event::Tick);
-        }
-        let (from_a, from_b) = (std::mem::take(&mut a.frames), std::mem::take(&mut b.frames));
-        if from_a.is_empty() && from_b.is_empty() {
-            break;
-        }
-        frames += (from_a.len() + from_b.len()) as u64;
-        bytes += from_a.iter().chain(&from_b).map(|frame| frame.len() as u64).sum::<u64>();
-        from_a.into_iter().for_each(|frame| b.handle(Event::Received { link: LinkId(1), frame }));
-        from_b.into_iter().for_each(|frame| a.handle(Event::Received { link: LinkId(1), frame }));
-    }
+    let (frames, bytes) = node::link(&mut a, &mut b, 1);
     let taken = start.elapsed();
     assert_eq!(a.core.visible_digest(&syncgroup), b.core.visible_digest(&syncgroup), "both show the same");
     let rate = |time: std::time::Duration| f64::from(rows) / time.as_secs_f64();

@@ -1,0 +1,92 @@
+//! What the measuring examples share: replicas in memory, and a link that takes no time.
+
+use driftless::store::MemStore;
+use driftless::*;
+
+/// A replica in memory, and what it wants to say.
+pub(crate) struct Node {
+    pub(crate) core: Core,
+    pub(crate) store: MemStore,
+    /// Milliseconds since the start.
+    pub(crate) now: u64,
+    pub(crate) frames: Vec<bytes::Bytes>,
+    pub(crate) replies: Vec<Outcome>,
+}
+
+impl Node {
+    pub(crate) fn new(secret: u8) -> Self {
+        let identity = Identity { secret: SecretKey([secret; 32]), continuity: Continuity::Unknown };
+        let config = Config::new(Name::new("bench").expect("a name"));
+        let (mut store, mut out) = (MemStore::new(), Outbox::new());
+        let core = Core::boot(&config, &identity, [secret; 32], &store, &mut out).expect("a new store");
+        let mut seq = None;
+        while let Some(action) = out.pop() {
+            if let Action::Commit(commit) = action {
+                store.apply(&commit);
+                seq = Some(commit.seq);
+            }
+        }
+        let mut node = Self { core, store, now: 1, frames: Vec::new(), replies: Vec::new() };
+        node.handle(Event::Durable { seq: seq.expect("the first commit") });
+        node
+    }
+
+    pub(crate) fn handle(&mut self, event: Event) {
+        let now = Now { mono: Mono(self.now), wall: Wall(1_700_000_000_000 + self.now) };
+        let mut out = Outbox::new();
+        self.core.handle(now, event, &self.store, &mut out).expect("memory does not fail");
+        while let Some(action) = out.pop() {
+            match action {
+                Action::Commit(commit) => {
+                    self.store.apply(&commit);
+                }
+                Action::Send { frame, .. } => self.frames.push(frame),
+                Action::Reply { result, .. } => self.replies.push(result.expect("no refusal")),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn durable(&mut self) {
+        let seq = self.core.last_commit();
+        self.handle(Event::Durable { seq });
+    }
+
+    pub(crate) fn command(&mut self, command: Command) -> Outcome {
+        self.handle(Event::Command { request: RequestId(1), command });
+        self.durable();
+        self.replies.pop().expect("a reply")
+    }
+}
+
+/// Links two replicas by a link of this number, and delivers until they have nothing more to say. Returns how many
+/// frames that took, and their bytes.
+pub(crate) fn link(a: &mut Node, b: &mut Node, link: u64) -> (u64, u64) {
+    let link = LinkId(link);
+    let (key_a, key_b) = (a.core.public_key(), b.core.public_key());
+    for (node, peer, initiated) in [(&mut *a, key_b, true), (&mut *b, key_a, false)] {
+        node.handle(Event::LinkUp { link, peer, initiated, address: None });
+        node.handle(Event::Writable { link, credit: 1 << 50 });
+    }
+    deliver(a, b, link)
+}
+
+/// Delivers until two replicas have nothing more to say at this moment.
+pub(crate) fn deliver(a: &mut Node, b: &mut Node, link: LinkId) -> (u64, u64) {
+    let (mut frames, mut bytes) = (0u64, 0u64);
+    loop {
+        for node in [&mut *a, &mut *b] {
+            node.durable();
+            node.handle(Event::Tick);
+        }
+        let (from_a, from_b) = (std::mem::take(&mut a.frames), std::mem::take(&mut b.frames));
+        if from_a.is_empty() && from_b.is_empty() {
+            break;
+        }
+        frames += (from_a.len() + from_b.len()) as u64;
+        bytes += from_a.iter().chain(&from_b).map(|frame| frame.len() as u64).sum::<u64>();
+        from_a.into_iter().for_each(|frame| b.handle(Event::Received { link, frame }));
+        from_b.into_iter().for_each(|frame| a.handle(Event::Received { link, frame }));
+    }
+    (frames, bytes)
+}
