@@ -123,9 +123,13 @@ fn picked(
     match head.map(|head| &head.content) {
         Some(HeadContent::Put(value)) => Ok(Content::Put(value.clone())),
         Some(HeadContent::Delete) => Ok(Content::Delete),
-        // An operation is no content by itself; rows of operations are in conflict only under a policy that
-        // does not know them.
-        Some(HeadContent::Operate) | None => Err(NoAnswer::NoSuchHead(row.clone(), version).into()),
+        // An operation is no content by itself, and a policy under which its row is in conflict does not know
+        // it: what it was built on is what the row shows there.
+        Some(HeadContent::Operate) => {
+            let last = state.bases(|ix| plan.author(ix)).into_iter().next();
+            Ok(last.and_then(|base| base.value).map_or(Content::Delete, Content::Put))
+        }
+        None => Err(NoAnswer::NoSuchHead(row.clone(), version).into()),
     }
 }
 

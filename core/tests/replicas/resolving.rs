@@ -233,3 +233,25 @@ fn batches_win_or_lose_as_a_whole() {
     assert!(!world.get(1, id, "from").unwrap().in_conflict);
     world.assert_same(id);
 }
+
+#[test]
+fn an_operation_from_before_another_schema_stands_in_no_batch_s_way() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::Merge(Merge::Counter))]);
+    world.run(60_000);
+    let link = world.links_of(0)[0];
+    world.unlink(link);
+    world.put(0, id, "k", "7");
+    world.run(10);
+    world.put(1, id, "k", "5");
+    world.operate(1, id, "k", Operation::Add(1));
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    world.link(0, 1);
+    world.run(60_000);
+    for at in 0..2 {
+        let open = read::conflicts(&world.nodes[at].store, &world.collection(at, id), b"", 10).unwrap();
+        assert_eq!(open, []);
+        assert_eq!(world.text(at, id, "k").as_deref(), Some("5"), "what the last batch built on");
+    }
+    world.assert_same(id);
+}
