@@ -89,8 +89,13 @@ impl Effects {
 
     /// Whether it changes who shares what with whom.
     pub(crate) fn changes_sharing(&self) -> bool {
-        let changes =
-            |draft: &Draft| draft.created.is_some() || draft.record.is_some() || draft.metadata.is_some();
+        let changes = |draft: &Draft| {
+            let is_known_elsewhere = !draft.pasts.is_empty();
+            draft.created.is_some()
+                || draft.record.is_some()
+                || draft.metadata.is_some()
+                || is_known_elsewhere
+        };
         self.drafts.values().any(changes)
     }
 }

@@ -94,9 +94,9 @@ impl Sync {
         let Some((_, salt)) = link.hello.as_ref() else { return };
         let (mut offered, mut ended) = (BTreeMap::new(), BTreeMap::new());
         for group in step.replica.groups.values() {
-            if group.may_share_with(&link.device) {
+            if group.may_share_with(&link.device, &step.replica.authors) {
                 offered.insert(name(salt, &group.record.id), group.ix);
-            } else if group.has_left(&link.device) {
+            } else if group.has_left(&link.device, &step.replica.authors) {
                 ended.insert(name(salt, &group.record.id), group.ix);
             }
         }

@@ -169,22 +169,41 @@ impl Group {
         }
     }
 
-    /// Whether a device is known here to have left.
-    pub(crate) fn has_left(&self, device: &DeviceId) -> bool {
-        self.is_shared() && self.metadata.is_former(device)
+    /// Whether a device has left, and may rest: a member knows it. A device that has left itself is none, so
+    /// what it knows is not enough: two that leave while apart would each take the other's word, and those whom
+    /// only one of them knew would never hear of both. It goes by what others wrote: whatever has the departure
+    /// in its past takes it along.
+    pub(crate) fn has_left(&self, device: &DeviceId, authors: &Authors) -> bool {
+        let is_passed_on = || {
+            self.logs.iter().any(|(ix, log)| {
+                let is_others = authors.get(*ix).is_some_and(|author| author.device != *device);
+                is_others && self.metadata.has_departed_in(device, self.pasts.get(log.past))
+            })
+        };
+        self.is_shared() && self.metadata.is_former(device) && (!self.is_departed() || is_passed_on())
+    }
+
+    /// Whether this device has left, as far as it knows.
+    fn is_departed(&self) -> bool {
+        matches!(
+            self.record.stage,
+            Stage::Departing | Stage::Left | Stage::Joining(_) | Stage::Withdrawing(_)
+        )
     }
 
     /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). Before all
     /// is here that there was at admission, little is known: whoever admitted this device counts as a member
     /// until then, and while there is nothing at all, whoever can name the syncgroup may send it, for what it
-    /// sends proves itself.
-    pub(crate) fn may_share_with(&self, device: &DeviceId) -> bool {
+    /// sends proves itself. Two devices that have both left tell each other what nobody wrote in the knowledge
+    /// of it, until one of them finds a member.
+    pub(crate) fn may_share_with(&self, device: &DeviceId, authors: &Authors) -> bool {
         let has_admitted = match &self.record.stage {
             Stage::Pending(admitted) | Stage::Leaving(admitted) => admitted.by == *device,
             _ => false,
         };
         let is_empty = self.metadata.name().is_none();
-        self.is_shared() && (has_admitted || is_empty || self.metadata.rights(device).is_some())
+        let is_leaving = self.metadata.is_former(device) && !self.has_left(device, authors);
+        self.is_shared() && (has_admitted || is_empty || is_leaving || self.metadata.rights(device).is_some())
     }
 
     /// What is held of a device's own logs.

@@ -186,6 +186,12 @@ impl Metadata {
         self.standings.get(device).is_some_and(|standing| standing.rights(|_, _| true).is_none())
     }
 
+    /// Whether the facts in a past say all that is known of a device's departure.
+    pub(crate) fn has_departed_in(&self, device: &DeviceId, past: &Past) -> bool {
+        let ends = self.standings.get(device).map(|standing| &standing.ends);
+        ends.is_some_and(|ends| ends.iter().all(|end| past.contains(end.author, end.generation)))
+    }
+
     /// The grants to a device that have not ended.
     pub(crate) fn grants(&self, device: &DeviceId) -> Vec<Version> {
         let Some(standing) = self.standings.get(device) else { return Vec::new() };
