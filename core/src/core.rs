@@ -14,7 +14,8 @@ use crate::crypto::Keys;
 use crate::dice::Dice;
 use crate::event::{Command, Event};
 use crate::gate::Gate;
-use crate::id::{Address, Author, DeviceId, Generation, Incarnation, LinkId, RequestId, SyncgroupId};
+use crate::id::{Address, Author, DeviceId, Incarnation, LinkId, RequestId, SyncgroupId};
+use crate::log::Checkpoint;
 use crate::peer::Peers;
 use crate::replica::load::BootError;
 use crate::replica::plan::{Effects, Plan};
@@ -357,8 +358,8 @@ impl Core {
         Ok(())
     }
 
-    /// An offer tells what the peer holds of this device's own log. If that is more than is here, the store
-    /// was set back: nothing more is written under the old name (S-2).
+    /// An offer tells how far this device's own log has got, in its own word. If that is more than is here, the
+    /// store was set back: nothing more is written under the old name (S-2).
     fn offer(
         &mut self,
         now: Now,
@@ -372,9 +373,11 @@ impl Core {
         let plan = Plan::new(&self.replica, view);
         let set_back = offer.syncgroups.iter().find_map(|offered| {
             let ix = *names.get(&offered.name)?;
-            let held = plan.held(ix, &author);
-            let more = |(incarnation, last): &(Incarnation, Generation)| {
-                *incarnation == author.incarnation && *last > held
+            let (held, id) = (plan.held(ix, &author), plan.record(ix)?.id);
+            let more = |(incarnation, signed): &(Incarnation, Checkpoint)| {
+                *incarnation == author.incarnation
+                    && signed.size > held
+                    && signed.verify(&id, &author, &self.replica.keys)
             };
             offered.yours.iter().any(more).then_some(ix)
         });

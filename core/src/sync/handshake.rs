@@ -110,7 +110,7 @@ impl Sync {
         }
         let yours = |ix: &GroupIx| {
             let group = step.replica.groups.get(ix);
-            group.map(|group| group.written_by(&link.device, &step.replica.authors)).unwrap_or_default()
+            group.map(|group| group.signed_by(&link.device, &step.replica.authors)).unwrap_or_default()
         };
         let one = |(name, ix): (&Tag, &GroupIx), ended| Offered { name: *name, yours: yours(ix), ended };
         let offered = link.offered.iter().map(|entry| one(entry, false));

@@ -10,7 +10,7 @@ use super::metadata::{Metadata, Pasts};
 use super::{Invitation, JoinRefusal, Rights, SyncgroupInfo, SyncgroupState};
 use crate::hash::{self, Hash, SetDigest};
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, SyncgroupId};
-use crate::log::Log;
+use crate::log::{Checkpoint, Log};
 use crate::replica::authors::Authors;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_varint};
@@ -211,6 +211,15 @@ impl Group {
         let named = self.logs.iter().filter_map(|(ix, log)| Some((authors.get(*ix)?, log.held())));
         let own = named.filter(|(author, _)| author.device == *device);
         own.map(|(author, held)| (author.incarnation, held)).collect()
+    }
+
+    /// A device's own word for its logs, as far as it is here.
+    pub(crate) fn signed_by(&self, device: &DeviceId, authors: &Authors) -> Vec<(Incarnation, Checkpoint)> {
+        let signed = self.logs.iter().filter_map(|(ix, log)| {
+            let author = authors.get(*ix).filter(|author| author.device == *device)?;
+            Some((author.incarnation, log.proof.as_ref()?.checkpoint))
+        });
+        signed.collect()
     }
 
     pub(crate) fn info(&self, device: &DeviceId, waiting: u64) -> SyncgroupInfo {

@@ -10,7 +10,7 @@ use super::codec::{DecodeError, Decoded};
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
 use crate::limits;
-use crate::log::Proof;
+use crate::log::{Checkpoint, Proof};
 use crate::syncgroup::JoinRefusal;
 use crate::syncgroup::group::Asking;
 
@@ -64,8 +64,9 @@ pub(crate) struct Offer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Offered {
     pub(crate) name: Tag,
-    /// What the sender holds of the receiver's own logs: the first thing compared on a link (S-2).
-    pub(crate) yours: Vec<(Incarnation, Generation)>,
+    /// The receiver's own word for each of its logs, as far as the sender has it: the first thing compared on a
+    /// link. Whoever has signed for more than it holds was set back (S-2).
+    pub(crate) yours: Vec<(Incarnation, Checkpoint)>,
     /// The sender knows that the receiver has left: nothing is shared.
     pub(crate) ended: bool,
 }
