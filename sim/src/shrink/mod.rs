@@ -2,7 +2,7 @@
 //!
 //! What Zeller's delta debugging does to a list of steps is done here to everything that a plan decides: steps,
 //! replicas, syncgroups and keys, the faults of the surroundings, what is written, and when. A candidate counts
-//! if it is simpler (see [`size`] and [`Cost`](cost::Cost)) and still fails in the same way: by the same oracle
+//! if it is simpler (see [`size`]; what it costs is weighed too) and still fails in the same way: by the same oracle
 //! and the same rule. Passes follow each other until none finds anything more:
 //!
 //! | pass | tries |
