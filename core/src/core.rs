@@ -315,6 +315,9 @@ impl Core {
                 self.step(now.mono, out, |sync, step| sync.announced(link, news, step))
             }
             Message::Pull(pull) => self.step(now.mono, out, |sync, step| sync.pulled(link, pull, step)),
+            Message::Introduction(introduction) => {
+                self.step(now.mono, out, |sync, step| sync.introduced(link, introduction, step))
+            }
             Message::Summary(theirs) => {
                 self.step(now.mono, out, |sync, step| sync.summary(link, &theirs, step));
                 Ok(())

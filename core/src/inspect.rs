@@ -63,6 +63,13 @@ pub enum Frame {
     Pull(Holdings),
     /// News of what the sender holds.
     Announce(Holdings),
+    /// What the sender holds, with the word of whoever admitted it: the receiver may not have heard of that.
+    Introduction {
+        /// Whoever admitted the sender.
+        author: Author,
+        /// What it holds.
+        holdings: Holdings,
+    },
     /// Generations.
     Deltas {
         /// Of which syncgroup.
@@ -176,6 +183,9 @@ pub fn frame(bytes: &[u8]) -> Option<Frame> {
         Message::Digests(digests) => Frame::Digests(digests),
         Message::Pull(pull) => Frame::Pull(holdings(&pull.0)),
         Message::Announce(news) => Frame::Announce(holdings(&news.0)),
+        Message::Introduction(introduction) => {
+            Frame::Introduction { author: introduction.author, holdings: holdings(&introduction.holdings) }
+        }
         Message::Deltas(deltas) => {
             let generations = deltas.runs.iter().flat_map(|run| {
                 let numbered = (run.first..).zip(&run.generations);

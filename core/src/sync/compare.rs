@@ -9,7 +9,7 @@ use crate::hash::{self, Hash, Tag};
 use crate::id::{Author, Generation, LinkId};
 use crate::replica::Replica;
 use crate::store::key::GroupIx;
-use crate::sync::link::{Link, Share};
+use crate::sync::link::{Link, Share, Way};
 use crate::wire::{Announce, Entry, Holdings, Message, Pull, Summary};
 
 /// In the place of a hash over what readers see: it cannot be compared now.
@@ -27,12 +27,12 @@ fn digest(replica: &Replica, ix: GroupIx) -> Tag {
 fn summary(replica: &Replica, link: &Link) -> (Hash, Hash) {
     let (mut knowledge, mut visible) = (Vec::new(), Vec::new());
     let mut waits = false;
-    for (name, ix) in link.offered.iter().filter(|(_, ix)| link.shares.contains_key(*ix)) {
-        let Some(group) = replica.groups.get(ix) else { continue };
+    for (name, ix) in link.shared() {
+        let Some(group) = replica.groups.get(&ix) else { continue };
         knowledge.extend_from_slice(&name.0);
         knowledge.extend_from_slice(&group.knowledge.to_bytes());
         visible.extend_from_slice(&group.tip.visible.to_bytes());
-        waits |= replica.waiting.waits_in(*ix);
+        waits |= replica.waiting.waits_in(ix);
     }
     let visible = if waits { UNKNOWN } else { hash::derive(hash::SUMMARY, &[&visible]) };
     (hash::derive(hash::SUMMARY, &[&knowledge]), visible)
@@ -104,8 +104,7 @@ impl Sync {
                 self.send_summary(id, true, step);
             }
         } else if !theirs.answer {
-            let shares = link.shares.iter();
-            let digests = shares.map(|(ix, share)| (share.name, digest(step.replica, *ix))).collect();
+            let digests = link.shared().map(|(name, ix)| (*name, digest(step.replica, ix))).collect();
             self.send(id, &Message::Digests(digests), step);
             self.disagreed(id, step);
         }
@@ -120,7 +119,7 @@ impl Sync {
         link.announce = None;
         link.tries = 0;
         let mut done = Vec::new();
-        for (ix, share) in &mut link.shares {
+        for (ix, share) in link.shares.iter_mut().filter(|(_, share)| share.way == Way::Both) {
             same(step.replica, *ix, share, max);
             done.push(*ix);
         }
@@ -144,7 +143,9 @@ impl Sync {
         let mut differ = Vec::new();
         for (name, theirs) in digests {
             let Some(link) = self.links.get_mut(&id) else { return };
-            let Some((ix, share)) = link.share_mut(name) else { continue };
+            let Some((ix, share)) = link.share_mut(name).filter(|(_, share)| share.way == Way::Both) else {
+                continue;
+            };
             if digest(step.replica, ix) == *theirs {
                 same(step.replica, ix, share, max);
             } else if share.pull.is_none() {
@@ -195,6 +196,7 @@ impl Sync {
         let own_held = held(step.replica, ix, &own);
         if let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix))
             && share.known
+            && share.way == Way::Both
         {
             share.believe(own, own_held, usize::MAX, |belief| belief.goal = own_held.max(belief.sent));
         }
@@ -211,6 +213,11 @@ impl Sync {
         Pull(theirs): Pull,
         step: &mut Step<'_>,
     ) -> Result<(), (CloseReason, &'static str)> {
+        self.give(id, &theirs.name);
+        let share = self.links.get_mut(&id).and_then(|link| link.share_mut(&theirs.name));
+        if share.is_some_and(|(_, share)| share.way == Way::Take) {
+            return Ok(()); // Taking from somebody is no reason to give.
+        }
         let Some(ix) = self.note(id, &theirs, true, step)? else { return Ok(()) };
         let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) else {
             return Ok(());
@@ -287,6 +294,9 @@ impl Sync {
     /// Pulls what the other end has and this one lacks; ends the pull if that is nothing.
     pub(super) fn settle(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) {
         let Some(share) = self.links.get(&id).and_then(|link| link.shares.get(&ix)) else { return };
+        if share.way == Way::Give {
+            return; // Whoever only takes serves nothing.
+        }
         if !share.ahead.is_empty() {
             self.pull(id, ix, step);
         } else if share.known && !share.differs {
@@ -322,7 +332,7 @@ impl Sync {
     /// Pulls a syncgroup from the link that has most lately been of use, of those that hold more.
     pub(super) fn pull_next(&mut self, ix: GroupIx, step: &mut Step<'_>) {
         let share = |link: &Link| {
-            let share = link.shares.get(&ix)?;
+            let share = link.shares.get(&ix).filter(|share| share.way != Way::Give)?;
             (!share.ahead.is_empty() || share.differs).then_some(share.tries)
         };
         let best = self.links.iter().filter_map(|(id, link)| Some((share(link)?, *id))).min();

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::link::{Link, Share};
+use super::link::{Link, Share, Way};
 use super::{Step, Sync};
 use crate::action::CloseReason;
 use crate::hash::{self, Hash, Tag};
@@ -145,14 +145,22 @@ impl Sync {
         Ok(())
     }
 
-    /// What both ends offer is shared. What has been shared before keeps its state.
+    /// What both ends offer is shared. What has been shared before keeps its state. What goes one way goes on to
+    /// do so, unless it is not offered any more that gave a reason to.
     fn share(&mut self, id: LinkId, step: &mut Step<'_>) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let mut before = core::mem::take(&mut link.shares);
         for (name, ix) in link.offered.iter().filter(|(name, _)| link.their_names.contains(*name)) {
-            let share = before.remove(ix).unwrap_or_else(|| Share::new(*name));
-            link.shares.insert(*ix, share);
+            let share = before.remove(ix).unwrap_or_else(|| Share::new(*name, Way::Both));
+            link.shares.insert(*ix, Share { way: Way::Both, ..share });
         }
+        let goes_on = |share: &Share| match share.way {
+            Way::Both => false,
+            Way::Give => link.offered.contains_key(&share.name),
+            Way::Take => link.their_names.contains(&share.name),
+        };
+        let one_way: Vec<_> = before.iter().filter(|(_, share)| goes_on(share)).map(|(ix, _)| *ix).collect();
+        link.shares.extend(one_way.into_iter().filter_map(|ix| Some((ix, before.remove(&ix)?))));
         let ended: Vec<GroupIx> = before.into_keys().filter(|ix| self.pulls.get(ix) == Some(&id)).collect();
         // Even where nothing is shared, both must know that they have each other's latest offer. One end
         // compares at once; the other only if it does not hear of that.
@@ -165,6 +173,7 @@ impl Sync {
             self.pulls.remove(&ix);
             self.pull_next(ix, step);
         }
+        self.plan_introduction(id, step);
     }
 
     /// The syncgroups here by their names on a link: for comparing one's own logs, which comes before all

@@ -33,6 +33,11 @@ pub(crate) struct Link {
     pub(crate) their_revision: u32,
     pub(crate) their_names: BTreeSet<Tag>,
     pub(crate) shares: BTreeMap<GroupIx, Share>,
+    /// Syncgroups that are not offered, and taken all the same.
+    pub(crate) taken: BTreeMap<Tag, GroupIx>,
+    /// When to introduce this device, and how often it did since the offers last changed.
+    pub(crate) introduce: Option<Mono>,
+    pub(crate) introductions: u32,
     /// Both ends are known to hold the same.
     pub(crate) agreed: bool,
     /// When to make sure of it, and how often that was tried since something last happened.
@@ -50,10 +55,21 @@ pub(crate) struct Link {
     pub(crate) alarmed: bool,
 }
 
-/// A syncgroup that both ends share.
+/// Which way generations go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Both,
+    /// To the other end, which does not offer the syncgroup, but has asked.
+    Give,
+    /// From the other end, which has introduced itself.
+    Take,
+}
+
+/// A syncgroup that both ends share, or one gives to the other.
 #[derive(Debug, Clone)]
 pub(crate) struct Share {
     pub(crate) name: Tag,
+    pub(crate) way: Way,
     /// Whether the other end has told all that it holds.
     pub(crate) known: bool,
     pub(crate) beliefs: BTreeMap<Author, Belief>,
@@ -107,6 +123,9 @@ impl Link {
             their_revision: 0,
             their_names: BTreeSet::new(),
             shares: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            introduce: None,
+            introductions: 0,
             agreed: false,
             confirm: None,
             tries: 0,
@@ -128,24 +147,42 @@ impl Link {
         self.shares.values().any(|share| !share.behind.is_empty() || share.pull.is_some())
     }
 
+    /// The syncgroup that a name stands for which came over the link.
+    pub(crate) fn named(&self, name: &Tag) -> Option<GroupIx> {
+        self.offered.get(name).or_else(|| self.taken.get(name)).copied()
+    }
+
     /// The share under a name that came over the link, if it is shared.
     pub(crate) fn share_mut(&mut self, name: &Tag) -> Option<(GroupIx, &mut Share)> {
-        let ix = *self.offered.get(name)?;
+        let ix = self.named(name)?;
         self.shares.get_mut(&ix).map(|share| (ix, share))
+    }
+
+    /// What both ends share, in the order of its names on the link.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = (&Tag, GroupIx)> {
+        let both = |ix: &GroupIx| self.shares.get(ix).is_some_and(|share| share.way == Way::Both);
+        self.offered.iter().filter(move |(_, ix)| both(ix)).map(|(name, ix)| (name, *ix))
+    }
+
+    /// What is offered, and the other end does not offer.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (Tag, GroupIx)> {
+        let is_answered = |name: &Tag| self.their_names.contains(name);
+        self.offered.iter().filter(move |(name, _)| !is_answered(name)).map(|(name, ix)| (*name, *ix))
     }
 
     /// The earliest moment at which something is to be done.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let pulls = self.shares.values().filter_map(|share| share.pull);
-        let own = [self.confirm, self.announce, self.handshake, self.join];
+        let own = [self.confirm, self.announce, self.handshake, self.join, self.introduce];
         own.into_iter().flatten().chain(pulls).min()
     }
 }
 
 impl Share {
-    pub(crate) fn new(name: Tag) -> Self {
+    pub(crate) fn new(name: Tag, way: Way) -> Self {
         Self {
             name,
+            way,
             known: false,
             beliefs: BTreeMap::new(),
             behind: BTreeSet::new(),

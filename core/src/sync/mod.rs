@@ -8,6 +8,7 @@
 
 mod compare;
 pub(crate) mod handshake;
+mod introduce;
 mod link;
 pub(crate) mod receive;
 pub(crate) mod serve;
@@ -16,8 +17,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use self::link::Link;
 pub use self::link::LinkStatus;
+use self::link::{Link, Way};
 pub(crate) use self::serve::{Chunk, Signed};
 use crate::action::{Action, CloseReason, Notice, Outbox};
 use crate::config::Timing;
@@ -141,10 +142,10 @@ impl Sync {
         self.links.get(&link).map(|link| link.key)
     }
 
-    /// The syncgroup that a name stands for, if it is shared on a link.
+    /// The syncgroup that a name stands for, if it is taken from the other end of a link.
     pub(crate) fn shared(&self, link: LinkId, name: &crate::hash::Tag) -> Option<GroupIx> {
         let link = self.links.get(&link)?;
-        link.offered.get(name).copied().filter(|ix| link.shares.contains_key(ix))
+        link.named(name).filter(|ix| link.shares.get(ix).is_some_and(|share| share.way != Way::Give))
     }
 
     /// Whether a request to join is still wanted. One that withdraws overtakes its own copies.
@@ -169,8 +170,11 @@ impl Sync {
     }
 
     pub(crate) fn status(&self) -> Vec<LinkStatus> {
-        let status =
-            |link: &Link| LinkStatus { device: link.device, shared: link.shares.len(), agreed: link.agreed };
+        let status = |link: &Link| LinkStatus {
+            device: link.device,
+            shared: link.shared().count(),
+            agreed: link.agreed,
+        };
         self.links.values().map(status).collect()
     }
 
@@ -184,21 +188,25 @@ impl Sync {
         let max = step.replica.limits.authors;
         for link in self.links.values_mut() {
             let Some(share) = link.shares.get_mut(&ix) else { continue };
+            let way = share.way;
             for &author_ix in authors {
                 let Some(author) = step.replica.authors.get(author_ix) else { continue };
                 let held = group.held(author_ix);
-                let push = author == own && share.known;
+                let push = author == own && share.known && way == Way::Both;
                 share.believe(author, held, max, |belief| {
                     if push {
                         belief.goal = held;
                     }
                 });
                 let lacks = share.beliefs.get(&author).is_none_or(|belief| belief.has < held);
-                if lacks && !push {
+                if lacks && !push && way == Way::Both {
                     share.untold.insert(author);
                     let at = step.now + self.dice.about(self.timing.relay);
                     link.announce = Some(link.announce.map_or(at, |soon| soon.min(at)));
                 }
+            }
+            if way != Way::Both {
+                continue;
             }
             link.agreed = false;
             link.tries = 0;
@@ -283,7 +291,7 @@ impl Sync {
         for id in late {
             let Some(link) = self.links.get(&id) else { continue };
             let (handshake, join) = (due(link.handshake), due(link.join));
-            let (announce, confirm) = (due(link.announce), due(link.confirm));
+            let (announce, confirm, introduce) = (due(link.announce), due(link.confirm), due(link.introduce));
             let shares = link.shares.iter().filter(|(_, share)| due(share.pull));
             let pulls: Vec<_> = shares.map(|(ix, _)| *ix).collect();
             if handshake {
@@ -299,6 +307,9 @@ impl Sync {
             }
             if confirm {
                 self.confirm(id, step);
+            }
+            if introduce {
+                self.introduce(id, step);
             }
         }
     }

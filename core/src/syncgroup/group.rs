@@ -206,6 +206,11 @@ impl Group {
         self.is_shared() && (has_admitted || is_empty || is_leaving || self.metadata.rights(device).is_some())
     }
 
+    /// Whether generations are taken from whoever proves to be a member: as long as this device is one itself.
+    pub(crate) fn may_take(&self) -> bool {
+        self.is_shared() && !self.is_departed()
+    }
+
     /// What is held of a device's own logs.
     pub(crate) fn written_by(&self, device: &DeviceId, authors: &Authors) -> Vec<(Incarnation, Generation)> {
         let named = self.logs.iter().filter_map(|(ix, log)| Some((authors.get(*ix)?, log.held())));

@@ -186,6 +186,11 @@ impl Metadata {
         self.standings.get(device).is_some_and(|standing| standing.rights(|_, _| true).is_none())
     }
 
+    /// Whether a device is or was a member.
+    pub(crate) fn is_known(&self, device: &DeviceId) -> bool {
+        self.standings.contains_key(device)
+    }
+
     /// Whether the facts in a past say all that is known of a device's departure.
     pub(crate) fn has_departed_in(&self, device: &DeviceId, past: &Past) -> bool {
         let ends = self.standings.get(device).map(|standing| &standing.ends);

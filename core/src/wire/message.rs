@@ -39,6 +39,7 @@ pub(crate) enum Message {
         nonce: [u8; 16],
         answer: Result<Vec<(Author, Generation)>, JoinRefusal>,
     },
+    Introduction(Introduction),
 }
 
 /// The first message of each end.
@@ -109,6 +110,17 @@ pub(crate) struct Pull(pub(crate) Holdings);
 /// News of what the sender holds (S-25).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Announce(pub(crate) Holdings);
+
+/// A member that the receiver may not have heard of makes itself known, by what only members have: a word that
+/// another member has signed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Introduction {
+    /// Whoever admitted the sender.
+    pub(crate) author: Author,
+    pub(crate) checkpoint: Checkpoint,
+    /// All that the sender holds of the syncgroup.
+    pub(crate) holdings: Holdings,
+}
 
 /// Generations of one syncgroup: of each author one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,5 +4,5 @@ pub(crate) mod codec;
 mod message;
 
 pub(crate) use self::message::{
-    Announce, Deltas, Entry, Hello, Holdings, Message, Offer, Offered, Pull, Run, Summary,
+    Announce, Deltas, Entry, Hello, Holdings, Introduction, Message, Offer, Offered, Pull, Run, Summary,
 };

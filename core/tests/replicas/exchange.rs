@@ -41,6 +41,34 @@ fn a_newcomer_receives_what_was_there_and_then_may_write() {
 }
 
 #[test]
+fn a_newcomer_whose_admitter_vanished_makes_itself_known_to_the_other_members() {
+    let mut world = World::new(4);
+    let id = world.create(0, "notes");
+    for newcomer in [1, 2] {
+        let invitation = world.invite(0, id, Rights::Write);
+        world.ask_to_join(newcomer, invitation).unwrap();
+        let link = world.link(newcomer, 0);
+        world.run(10_000);
+        world.unlink(link);
+    }
+    world.put(1, id, "by 1", "there");
+    world.put(2, id, "by 2", "there");
+    // 0 admitted both, and is never seen again: to 1, 2 is a stranger.
+    let link = world.link(1, 2);
+    world.run(10_000);
+    assert_eq!(world.rows(1, id).len(), 2);
+    assert_eq!(world.rows(2, id), world.rows(1, id));
+    world.unlink(link);
+    // A device that was never admitted learns nothing.
+    world.link(3, 2);
+    world.run(600_000);
+    assert!(world.nodes[3].core.syncgroups().is_empty());
+    let sent = world.sent;
+    world.run(86_400_000);
+    assert_eq!(world.sent, sent, "nothing to say for a day");
+}
+
+#[test]
 fn concurrent_writes_converge_on_the_same_winner_and_the_next_write_closes_the_conflict() {
     let (mut world, id) = World::together(3);
     for link in world.links.keys().copied().collect::<Vec<_>>() {

@@ -476,6 +476,7 @@ impl Scope {
             Some(inspect::Frame::Digests(_)) => "digests",
             Some(inspect::Frame::Pull(_)) => "a pull",
             Some(inspect::Frame::Announce(_)) => "an announcement",
+            Some(inspect::Frame::Introduction { .. }) => "an introduction",
             Some(inspect::Frame::Deltas { .. }) => "deltas",
             _ => "a frame",
         }

@@ -8,8 +8,19 @@ use super::naming::Naming;
 use crate::plan::Act;
 
 /// Kinds of frames, by number: what the page lists, and in which order.
-pub(super) const FRAME_KINDS: [&str; 10] =
-    ["hello", "offer", "summary", "digests", "pull", "announce", "deltas", "join", "joined", "unreadable"];
+pub(super) const FRAME_KINDS: [&str; 11] = [
+    "hello",
+    "offer",
+    "summary",
+    "digests",
+    "pull",
+    "announce",
+    "introduction",
+    "deltas",
+    "join",
+    "joined",
+    "unreadable",
+];
 
 /// The most generations of a frame that are told one by one.
 const MOST_TOLD: usize = 40;
@@ -60,6 +71,11 @@ pub(super) fn frame(
         Some(Frame::Announce(holdings)) => {
             let held = naming.of_versions(&holdings.held);
             ("announce", naming.on_link(link, &holdings.name), format!("holds {held}"))
+        }
+        Some(Frame::Introduction { author, holdings }) => {
+            let (admitter, held) = (naming.of_author(author), naming.of_versions(&holdings.held));
+            let text = format!("shows the word of {admitter}, who admitted it; holds {held}");
+            ("introduction", naming.on_link(link, &holdings.name), text)
         }
         Some(Frame::Deltas { name, generations }) => {
             let mut lines: Vec<String> = Vec::new();

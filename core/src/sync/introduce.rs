@@ -1,0 +1,113 @@
+//! Making oneself known to a member that has not heard of one's admission (S-32, S-34).
+//!
+//! Whoever admits a device tells the others in the course of time. Until then, and for ever if it is lost before,
+//! the newcomer knows members to whom it is a stranger: they offer it nothing, so nothing is shared, and neither
+//! would ever tell the other. The newcomer breaks the silence: it shows a word that the one who admitted it has
+//! signed, which only members pass on, and says what it holds. The other *takes* what it lacks, and gives
+//! nothing; every generation proves itself. Among them is the admission, and from then on they share as all do.
+//!
+//! ```text
+//!   newcomer                          member
+//!      ── offer ──►  ◄── offer ──       offers nothing to a stranger
+//!      ── introduction ──────────►      known signature? then takes
+//!      ◄─────────────────── pull ──
+//!      ── deltas ────────────────►      here is the admission
+//!      ◄────────────────── offer ──     shares
+//! ```
+
+use alloc::vec::Vec;
+
+use super::link::{Share, Way};
+use super::{Step, Sync, holdings};
+use crate::action::CloseReason;
+use crate::hash::Tag;
+use crate::id::{Author, DeviceId, LinkId};
+use crate::log::Checkpoint;
+use crate::replica::Replica;
+use crate::store::key::GroupIx;
+use crate::syncgroup::group::Group;
+use crate::wire::{Announce, Introduction, Message};
+
+/// How often a device introduces itself on a link before it takes the other for one who is no member.
+const TRIES: u32 = 6;
+
+impl Sync {
+    /// Sees to it that this device introduces itself, if the other end of a link, which is a member, does not
+    /// offer something that this one does.
+    pub(super) fn plan_introduction(&mut self, id: LinkId, step: &Step<'_>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.introductions = 0;
+        let is_needed = link.their_revision > 0 && link.unanswered().next().is_some();
+        link.introduce = is_needed.then_some(step.now + self.timing.confirm);
+    }
+
+    /// Introduces this device where it has had no answer.
+    pub(super) fn introduce(&mut self, id: LinkId, step: &mut Step<'_>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.introduce = None;
+        if link.introductions >= TRIES {
+            return;
+        }
+        let tries = link.introductions;
+        link.introductions += 1;
+        let introductions: Vec<_> =
+            link.unanswered().filter_map(|(name, ix)| introduction(step.replica, name, ix)).collect();
+        if introductions.is_empty() {
+            return;
+        }
+        introductions.iter().for_each(|message| self.send(id, message, step));
+        let at = step.now + self.patience(tries);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.introduce = Some(at);
+        }
+    }
+
+    /// Takes in that a stranger is a member, as it says. What it says beyond that is an announcement.
+    pub(crate) fn introduced(
+        &mut self,
+        id: LinkId,
+        introduction: Introduction,
+        step: &mut Step<'_>,
+    ) -> Result<(), (CloseReason, &'static str)> {
+        let Introduction { author, checkpoint, holdings } = introduction;
+        let Some(ix) = self.names(id, step.replica).get(&holdings.name).copied() else { return Ok(()) };
+        let Some(group) = step.replica.groups.get(&ix).filter(|group| group.may_take()) else {
+            return Ok(());
+        };
+        let is_known = group.metadata.is_known(&author.device);
+        if !is_known || !checkpoint.verify(&group.record.id, &author, &step.replica.keys) {
+            return Ok(()); // Like a syncgroup that is not here.
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.taken.insert(holdings.name, ix);
+            link.shares.entry(ix).or_insert_with(|| Share::new(holdings.name, Way::Take));
+        }
+        self.announced(id, Announce(holdings), step)
+    }
+
+    /// The other end asks for something that it does not offer itself: it takes after an introduction.
+    pub(super) fn give(&mut self, id: LinkId, name: &Tag) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if let Some(ix) = link.offered.get(name).copied() {
+            link.shares.entry(ix).or_insert_with(|| Share::new(*name, Way::Give));
+        }
+    }
+}
+
+/// What this device shows of itself: the word of the one who admitted it, and what is held here.
+fn introduction(replica: &Replica, name: Tag, ix: GroupIx) -> Option<Message> {
+    let group = replica.groups.get(&ix)?;
+    let (author, checkpoint) = reference(replica, group, &replica.keys.device)?;
+    let holdings = holdings(replica, ix, name, None);
+    Some(Message::Introduction(Introduction { author, checkpoint, holdings }))
+}
+
+/// Whoever admitted a device that is still a member, with its signature.
+fn reference(replica: &Replica, group: &Group, device: &DeviceId) -> Option<(Author, Checkpoint)> {
+    let grants = group.metadata.grants(device);
+    let mut signed = grants.iter().filter_map(|grant| {
+        let log = group.logs.get(&replica.authors.find(&grant.author)?)?;
+        Some((grant.author, log.proof.as_ref()?.checkpoint))
+    });
+    signed.next()
+}
