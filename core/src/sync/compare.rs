@@ -363,6 +363,11 @@ impl Sync {
                 belief.goal = belief.goal.max(belief.sent);
             });
         }
+        if received.applied == 0 && received.held_back {
+            // It will come again, and may be held back again for long: no wait gets shorter by that.
+            self.settle(id, ix, step);
+            return;
+        }
         if received.applied > 0 {
             share.tries = 0;
         }

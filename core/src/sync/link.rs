@@ -96,6 +96,8 @@ pub(crate) struct Belief {
     pub(crate) sent: Generation,
     /// It shall be sent this much.
     pub(crate) goal: Generation,
+    /// It was sent this much at some time, whatever it said later.
+    pub(crate) peak: Generation,
 }
 
 /// An open link.
@@ -208,7 +210,7 @@ impl Share {
         }
         let belief = self.beliefs.entry(author).or_default();
         change(belief);
-        let Belief { has, sent, goal } = *belief;
+        let Belief { has, sent, goal, .. } = *belief;
         let mark = |set: &mut BTreeSet<Author>, on| if on { set.insert(author) } else { set.remove(&author) };
         mark(&mut self.behind, goal > sent);
         mark(&mut self.ahead, has > held);
@@ -219,6 +221,8 @@ impl Share {
 
     /// Both ends hold the same of this author.
     pub(crate) fn agree(&mut self, author: Author, held: Generation, max: usize) {
-        self.believe(author, held, max, |belief| *belief = Belief { has: held, sent: held, goal: held });
+        self.believe(author, held, max, |belief| {
+            *belief = Belief { has: held, sent: held, goal: held, peak: held }
+        });
     }
 }

@@ -267,16 +267,22 @@ impl Sync {
                 share.behind.clear();
                 continue;
             };
+            let mut is_new = false;
             for run in &chunk.deltas.runs {
                 let held = step.replica.authors.find(&run.author);
                 let held = held.and_then(|a| Some(step.replica.groups.get(&ix)?.held(a))).unwrap_or(0);
-                share.believe(run.author, held, max, |belief| belief.sent = belief.sent.max(run.last()));
+                share.believe(run.author, held, max, |belief| {
+                    is_new |= run.last() > belief.peak;
+                    belief.peak = belief.peak.max(run.last());
+                    belief.sent = belief.sent.max(run.last());
+                });
             }
             for (author, checkpoint) in chunk.signed {
                 self.signed.insert((ix, author), checkpoint);
             }
             self.send(id, &Message::Deltas(chunk.deltas), step);
-            if let Some(link) = self.links.get_mut(&id) {
+            // What was sent before and is asked for again may be held back there.
+            if let Some(link) = self.links.get_mut(&id).filter(|_| is_new) {
                 link.tries = 0;
             }
         }

@@ -25,6 +25,8 @@ pub(crate) struct Received {
     pub(crate) shown: Vec<(Author, Generation)>,
     /// Something before a run is missing: a frame was lost, or is late.
     pub(crate) gap: bool,
+    /// Something was in order, and could not be applied yet.
+    pub(crate) held_back: bool,
 }
 
 /// Why a chunk is the sender's fault, whatever else one knows (S-26).
@@ -82,6 +84,7 @@ pub(crate) fn receive(
             break;
         }
     }
+    received.held_back = runs.iter().any(|run| run.applied < run.generations.len());
     for run in runs.into_iter().filter(|run| run.applied > 0) {
         let ix = plan.enter(run.author);
         plan.set_proof(group, ix, run.proof_of_applied()?);

@@ -104,6 +104,27 @@ fn replicas_that_agree_fall_silent() {
 }
 
 #[test]
+fn what_comes_from_the_future_is_asked_for_less_and_less_often() {
+    let (mut world, id) = World::together(4);
+    let links: Vec<_> = world.links_of(0);
+    links.into_iter().for_each(|link| world.unlink(link));
+    let ahead = Millis(20 * 60_000);
+    world.now.wall = world.now.wall + ahead;
+    world.put(0, id, "k", "from the future");
+    world.now.wall = Wall(world.now.wall.0 - ahead.0);
+    let sent = world.sent;
+    for other in 1..4 {
+        world.link(0, other);
+    }
+    world.run(10 * 60_000);
+    assert_eq!(world.text(1, id, "k"), None);
+    assert!(world.sent - sent < 600, "{} frames in ten minutes", world.sent - sent);
+    world.run(15 * 60_000);
+    assert_eq!(world.text(1, id, "k").as_deref(), Some("from the future"));
+    world.assert_same(id);
+}
+
+#[test]
 fn two_replicas_that_agree_find_out_with_frames_of_constant_size() {
     let bytes = |rows: usize| {
         let (mut world, id) = World::together(2);
