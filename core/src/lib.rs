@@ -114,6 +114,8 @@ mod event;
 pub mod fuzzing;
 mod gate;
 mod hash;
+#[cfg(feature = "hostile")]
+pub mod hostile;
 mod id;
 pub mod inspect;
 pub mod limits;

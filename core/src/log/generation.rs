@@ -77,18 +77,23 @@ pub(crate) struct Encoded {
 
 impl Encoded {
     /// Encodes a generation. The header's hash of the body is filled in.
-    pub(crate) fn write(mut header: Header, author: &Author, records: &[Record]) -> Self {
+    pub(crate) fn write(header: Header, author: &Author, records: &[Record]) -> Self {
         let mut body = Vec::new();
         for record in records {
             record.write(author, &header.dependencies, &mut body);
         }
-        header.body = hash::derive(hash::BODY, &[&body]);
+        Self::seal(header, &body)
+    }
+
+    /// Puts a header, with its hash of the body, before a body.
+    pub(crate) fn seal(mut header: Header, body: &[u8]) -> Self {
+        header.body = hash::derive(hash::BODY, &[body]);
         let mut head = Vec::with_capacity(48);
         header.write(&mut head);
         let mut bytes = Vec::with_capacity(head.len() + body.len() + 4);
         put_varint(&mut bytes, head.len() as u64);
         bytes.extend_from_slice(&head);
-        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(body);
         let bytes = Bytes::from(bytes);
         let body = bytes.slice(bytes.len() - body.len()..);
         Self { leaf: tree::leaf(&head), bytes, header, body }

@@ -44,6 +44,15 @@ fn held(replica: &Replica, ix: GroupIx, author: &Author) -> Generation {
 }
 
 impl Sync {
+    /// What this replica would say now of what it shares on a link.
+    #[cfg(feature = "hostile")]
+    pub(crate) fn honest_summary(&self, id: LinkId, replica: &Replica) -> Option<Summary> {
+        let link = self.links.get(&id)?;
+        let (knowledge, visible) = summary(replica, link);
+        let (offer, seen) = (link.revision, link.their_revision);
+        Some(Summary { offer, seen, knowledge, visible, answer: false })
+    }
+
     /// Makes sure that both ends hold the same, unless generations are on their way: then later.
     pub(super) fn confirm(&mut self, id: LinkId, step: &mut Step<'_>) {
         let Some(link) = self.links.get_mut(&id) else { return };

@@ -176,11 +176,15 @@ impl Sync {
         self.plan_introduction(id, step);
     }
 
+    /// What salts the names on a link, once both ends have said hello.
+    pub(crate) fn salt(&self, id: LinkId) -> Option<Hash> {
+        Some(self.links.get(&id)?.hello.as_ref()?.1)
+    }
+
     /// The syncgroups here by their names on a link: for comparing one's own logs, which comes before all
     /// else (S-2).
     pub(crate) fn names(&self, id: LinkId, replica: &Replica) -> BTreeMap<Tag, GroupIx> {
-        let salt = self.links.get(&id).and_then(|link| Some(link.hello.as_ref()?.1));
-        let Some(salt) = salt else { return BTreeMap::new() };
+        let Some(salt) = self.salt(id) else { return BTreeMap::new() };
         replica.groups.values().map(|group| (name(&salt, &group.record.id), group.ix)).collect()
     }
 }

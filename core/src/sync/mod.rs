@@ -348,7 +348,7 @@ impl Sync {
 }
 
 /// What is held of a syncgroup: all of it, or of some authors.
-fn holdings(
+pub(crate) fn holdings(
     replica: &Replica,
     ix: GroupIx,
     name: crate::hash::Tag,

@@ -1,0 +1,213 @@
+//! Making generations.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Content, Forged, Forgery, Made, Stage};
+use crate::hash::{Hash, Tag};
+use crate::id::{Author, Incarnation, Name, PublicKey, Version};
+use crate::log::generation::{Dependency, Encoded, Header};
+use crate::log::record::{MetaRecord, Record, RowRecord};
+use crate::log::tree::Tree;
+use crate::log::{self, Checkpoint, Proof};
+use crate::replica::plan::Plan;
+use crate::syncgroup::Rights;
+use crate::syncgroup::metadata::genesis;
+use crate::time::{Hlc, Millis};
+use crate::wire::{Deltas, Message, Run};
+
+/// How far ahead is too far, and how far is not.
+const FAR: Millis = Millis(3_600_000);
+const NEAR: Millis = Millis(240_000);
+/// A kind of record that there will hardly ever be.
+const UNKNOWN_KIND: u8 = 200;
+
+/// Makes a log, and the frames that carry it; `None` while the link cannot carry any.
+pub fn forge(stage: &Stage<'_>, forgery: Forgery) -> Option<Forged> {
+    let name = stage.name()?;
+    let incarnation = Incarnation(stage.draw("incarnation"));
+    let mut log = ForgedLog::new(stage, forgery, incarnation)?;
+    log.add(0);
+    if stage.draw("length").is_multiple_of(2) || forgery == Forgery::StampBack || forgery == Forgery::Gap {
+        log.add(1);
+    }
+    let run = log.run();
+    let frame = Message::Deltas(Deltas { name, runs: alloc::vec![run] }).encode();
+    Some(Forged { frames: alloc::vec![frame], made: log.made })
+}
+
+/// The log of an incarnation of the hostile device's, which nothing else writes.
+pub(super) struct ForgedLog<'s> {
+    stage: &'s Stage<'s>,
+    forgery: Forgery,
+    author: Author,
+    dependencies: Vec<Dependency>,
+    tree: Tree,
+    generations: Vec<Bytes>,
+    stamp: Hlc,
+    pub(super) made: Vec<Made>,
+}
+
+impl<'s> ForgedLog<'s> {
+    pub(super) fn new(stage: &'s Stage<'s>, forgery: Forgery, incarnation: Incarnation) -> Option<Self> {
+        let replica = &stage.core.replica;
+        let device = if forgery == Forgery::OthersName { stage.peer } else { replica.keys.device };
+        let ahead = match forgery {
+            Forgery::Future => FAR,
+            Forgery::SoonFuture => NEAR,
+            _ => Millis(0),
+        };
+        Some(Self {
+            author: Author { device, incarnation },
+            dependencies: dependencies(stage, forgery)?,
+            tree: Tree::default(),
+            generations: Vec::new(),
+            stamp: Hlc::after(Hlc::default(), stage.wall + ahead),
+            made: Vec::new(),
+            stage,
+            forgery,
+        })
+    }
+
+    /// Writes the next generation.
+    pub(super) fn add(&mut self, nth: u64) {
+        let step = if self.forgery == Forgery::StampBack { 0 } else { nth };
+        let stamp = Hlc(self.stamp.0 + step);
+        let dependencies = if nth == 0 { self.dependencies.clone() } else { Vec::new() };
+        let version = Version { author: self.author, generation: nth + 1 };
+        let named = dependencies.iter().map(|it| Version { author: it.author, generation: it.generation });
+        let named = named.collect();
+        let header = Header { stamp, body: Hash::default(), dependencies, batch: None, acknowledged: None };
+        let (records, content) = self.content(nth);
+        let content = if self.forgery.is_never_valid() { Content::Never } else { content };
+        let encoded = if self.forgery == Forgery::UnknownKind {
+            Encoded::seal(header, &[UNKNOWN_KIND, 1, 7])
+        } else {
+            Encoded::write(header, &self.author, &records)
+        };
+        self.tree.append(encoded.leaf);
+        let mut bytes = encoded.bytes.to_vec();
+        if self.forgery == Forgery::AlteredBody
+            && let Some(last) = bytes.last_mut()
+        {
+            *last ^= 1;
+        }
+        self.generations.push(bytes.into());
+        self.made.push(Made { version, stamp, dependencies: named, content });
+    }
+
+    fn content(&self, nth: u64) -> (Vec<Record>, Content) {
+        let keys = &self.stage.core.replica.keys;
+        let ghost = || PublicKey(self.stage.bytes("ghost"));
+        let meta = |record| alloc::vec![Record::Meta(record)];
+        let Ok(name) = Name::new("hostile") else { return (Vec::new(), Content::Never) };
+        match self.forgery {
+            Forgery::Genesis => {
+                let records = genesis(name.clone(), self.stage.bytes("nonce"), keys.public, name, Vec::new());
+                (records.into_iter().map(Record::Meta).collect(), Content::Never)
+            }
+            Forgery::AdmitsGhost => {
+                let key = ghost();
+                let admit = MetaRecord::Admit { key, name, rights: Rights::Write, request: None };
+                (meta(admit), Content::Admits(key.device(), Rights::Write))
+            }
+            Forgery::PromotesItself => {
+                let admit =
+                    MetaRecord::Admit { key: keys.public, name, rights: Rights::Admin, request: None };
+                (meta(admit), Content::Admits(keys.device, Rights::Admin))
+            }
+            Forgery::EndsOthers => {
+                let group = self.stage.core.replica.group(&self.stage.syncgroup);
+                let grants = group.map(|group| group.metadata.grants(&self.stage.peer)).unwrap_or_default();
+                (meta(MetaRecord::Leave { grants }), Content::EndsOthers)
+            }
+            _ => self.row(nth),
+        }
+    }
+
+    fn row(&self, nth: u64) -> (Vec<Record>, Content) {
+        let missing = Version {
+            author: Author { device: self.stage.peer, incarnation: Incarnation(self.stage.draw("nobody")) },
+            generation: 7,
+        };
+        let parents = match self.forgery {
+            Forgery::MissingParent => alloc::vec![missing],
+            // What admitted the device is no version of a row.
+            Forgery::OddParent => self.admission().into_iter().collect(),
+            _ => Vec::new(),
+        };
+        let key = Bytes::from(alloc::format!("k{}", self.stage.draw("key") % 4));
+        let value = Bytes::from(alloc::format!("hostile {nth} of {:?}", self.author));
+        let row = RowRecord {
+            collection: self.stage.collection,
+            key: key.clone(),
+            parents: parents.clone(),
+            repeats: None,
+            pick: false,
+            content: log::record::Content::Put(value.clone()),
+        };
+        let collection = self.stage.collection;
+        (alloc::vec![Record::Row(row)], Content::Row { collection, key, parents, value })
+    }
+
+    fn admission(&self) -> Option<Version> {
+        admission(self.stage)
+    }
+
+    /// The whole log as a run, signed.
+    pub(super) fn run(&self) -> Run {
+        let keys = &self.stage.core.replica.keys;
+        let mut checkpoint = Checkpoint::sign(&self.stage.syncgroup, &self.author, &self.tree, keys);
+        match self.forgery {
+            Forgery::BadSignature => {
+                let mut bytes = checkpoint.signature.to_bytes();
+                bytes[0] ^= 1;
+                checkpoint.signature = crate::crypto::Signature::from_bytes(&bytes);
+            }
+            Forgery::WrongRoot => checkpoint.root = Hash(self.stage.bytes("root")),
+            _ => {}
+        }
+        let (first, skip) = if self.forgery == Forgery::Gap { (2, 1) } else { (1, 0) };
+        let generations = self.generations.iter().skip(skip).cloned().collect();
+        Run { author: self.author, first, generations, proof: Proof { checkpoint, completion: Vec::new() } }
+    }
+}
+
+/// The generation that admitted the hostile device, if it was.
+fn admission(stage: &Stage<'_>) -> Option<Version> {
+    let group = stage.core.replica.group(&stage.syncgroup)?;
+    let members = group.metadata.members();
+    members.into_iter().find(|it| it.device == stage.core.replica.keys.device).map(|it| it.admitted)
+}
+
+/// What the log says that it builds on.
+fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> {
+    let nobody = Author { device: stage.peer, incarnation: Incarnation(stage.draw("nobody")) };
+    let replica = &stage.core.replica;
+    let plan = Plan::new(replica, stage.view);
+    let mut named: Vec<Version> = match (forgery, replica.group(&stage.syncgroup)) {
+        (Forgery::NoCause, _) | (_, None) => Vec::new(),
+        (Forgery::OldCauses, _) => admission(stage).into_iter().collect(),
+        (_, Some(group)) => {
+            let frontier = group.tip.frontier.iter();
+            frontier.map(|(ix, last)| Version { author: plan.author(*ix), generation: *last }).collect()
+        }
+    };
+    named.sort();
+    let tagged = named.into_iter().filter_map(|version| {
+        let group = replica.group(&stage.syncgroup)?;
+        let tag = plan.tag(group.ix, plan.author_ix(&version.author)?, version.generation).ok()?;
+        Some(Dependency { author: version.author, generation: version.generation, tag })
+    });
+    let mut dependencies: Vec<Dependency> = tagged.collect();
+    match forgery {
+        Forgery::MissingCause => {
+            dependencies.push(Dependency { author: nobody, generation: 7, tag: Tag::default() });
+            dependencies.sort_by_key(|dependency| dependency.author);
+        }
+        Forgery::WrongTag => dependencies.iter_mut().for_each(|it| it.tag = Tag(stage.bytes("tag"))),
+        _ => {}
+    }
+    Some(dependencies)
+}

@@ -1,0 +1,256 @@
+//! What a hostile device can say, behind the feature `hostile`: for simulators, and for nothing else.
+//!
+//! A device that means harm has its own key, speaks the wire format and can compute whatever it likes. Here it
+//! borrows the state of a [`Core`] that runs as usual, which knows what to lie about, and makes frames that no
+//! core would send: the driver puts them on a link beside the core's own. Nothing here changes the core.
+//!
+//! * [`forge`] makes generations. Most are wrong in some way; the few that are valid, though odd, are described
+//!   in [`Forged::made`], so that a simulator knows what honest replicas may come to hold.
+//! * [`lie`] says something untrue about what is held.
+//! * [`flood`] says too much.
+
+mod forge;
+mod say;
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use self::forge::forge;
+pub use self::say::{flood, lie};
+use crate::core::Core;
+use crate::hash::Tag;
+use crate::id::{CollectionId, DeviceId, LinkId, SyncgroupId, Version};
+use crate::store::View;
+use crate::sync::handshake;
+use crate::syncgroup::Rights;
+use crate::time::{Hlc, Wall};
+
+/// Where and with what something hostile is said.
+#[derive(Clone, Copy)]
+pub struct Stage<'s> {
+    /// The device that says it, by the core that it runs besides.
+    pub core: &'s Core,
+    /// The store of that core.
+    pub view: &'s dyn View,
+    /// The link on which it will be said.
+    pub link: LinkId,
+    /// The device at its other end.
+    pub peer: DeviceId,
+    /// About which syncgroup. Its id is enough: the core need not be a member.
+    pub syncgroup: SyncgroupId,
+    /// A collection of it.
+    pub collection: CollectionId,
+    /// What time it is.
+    pub wall: Wall,
+    /// Random bytes, from which everything is drawn.
+    pub seed: [u8; 32],
+}
+
+impl core::fmt::Debug for Stage<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Stage").field("link", &self.link).field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl Stage<'_> {
+    /// What the syncgroup is called on the link; `None` before both ends have said hello.
+    fn name(&self) -> Option<Tag> {
+        Some(handshake::name(&self.core.sync.salt(self.link)?, &self.syncgroup))
+    }
+
+    /// A number drawn for a purpose.
+    fn draw(&self, purpose: &str) -> u64 {
+        crate::dice::Dice::new(&self.seed, purpose).u64()
+    }
+
+    fn bytes<const N: usize>(&self, purpose: &str) -> [u8; N] {
+        crate::dice::Dice::new(&self.seed, purpose).bytes()
+    }
+}
+
+macro_rules! kinds {
+    ($(#[doc = $about:literal])+ $name:ident { $($(#[doc = $doc:literal])+ $kind:ident,)+ }) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        #[non_exhaustive]
+        pub enum $name { $($(#[doc = $doc])+ $kind,)+ }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [$name] = &[$($name::$kind,)+];
+        }
+    };
+}
+
+kinds! {
+    /// How a log is made that no core would write. Each is the log of an incarnation that the device makes up.
+    ///
+    /// Two logs of one incarnation, a fork (S-26), are not among them: forks are neither proven nor cut yet.
+    Forgery {
+        /// The signature is wrong.
+        BadSignature,
+        /// It is said to be another device's log.
+        OthersName,
+        /// The signed root is not that of the run.
+        WrongRoot,
+        /// A body is not the one that its header names.
+        AlteredBody,
+        /// A stamp is not above the one before.
+        StampBack,
+        /// A run that starts at a later generation than the first.
+        Gap,
+        /// It depends on something that nobody has.
+        MissingCause,
+        /// It depends on another content of a generation that there is.
+        WrongTag,
+        /// It depends on nothing, so on nothing that permits it (back-dated).
+        NoCause,
+        /// It depends on its device's admission alone, as if it knew nothing of what came since (back-dated).
+        OldCauses,
+        /// It is stamped an hour ahead.
+        Future,
+        /// It is stamped four minutes ahead, which is within the limit.
+        SoonFuture,
+        /// It makes the syncgroup anew (a rival genesis).
+        Genesis,
+        /// It admits a device that does not exist.
+        AdmitsGhost,
+        /// It makes its own device an admin.
+        PromotesItself,
+        /// It says that others' grants end.
+        EndsOthers,
+        /// It has a record of a kind that nobody knows.
+        UnknownKind,
+        /// Its row builds on a version that nobody has.
+        MissingParent,
+        /// Its row builds on a version of something else.
+        OddParent,
+        /// An ordinary write.
+        Ordinary,
+    }
+}
+
+kinds! {
+    /// Something untrue about what is held.
+    Lie {
+        /// That all is the same, or something else.
+        Summary,
+        /// That the same is held, and something else shown.
+        Visible,
+        /// Digests of nothing.
+        Digests,
+        /// To hold far more than there is.
+        More,
+        /// To hold logs of authors that do not exist.
+        Ghosts,
+        /// To hold nothing.
+        Nothing,
+        /// That the other has written more than it did.
+        SetBack,
+        /// To have another nonce than it said.
+        OtherNonce,
+        /// To share nothing any more.
+        Withdraws,
+        /// An answer to a request that was not made.
+        Joined,
+        /// That the other has admitted it, without its signature.
+        Introduction,
+    }
+}
+
+kinds! {
+    /// More than one should say.
+    Flood {
+        /// Many hellos.
+        Hellos,
+        /// Many requests for everything.
+        Pulls,
+        /// More syncgroups than anybody takes.
+        Offers,
+        /// More authors than anybody takes.
+        Announces,
+        /// Many requests to join.
+        Joins,
+        /// The same generations again and again.
+        Deltas,
+        /// A frame larger than frames may be.
+        LargeFrame,
+        /// Logs of many incarnations.
+        Incarnations,
+    }
+}
+
+impl Forgery {
+    /// Whether nobody may ever accept it, whatever the device is permitted.
+    pub fn is_never_valid(self) -> bool {
+        match self {
+            Forgery::OldCauses
+            | Forgery::Future
+            | Forgery::SoonFuture
+            | Forgery::AdmitsGhost
+            | Forgery::PromotesItself
+            | Forgery::EndsOthers
+            | Forgery::OddParent
+            | Forgery::Ordinary => false,
+            Forgery::BadSignature
+            | Forgery::OthersName
+            | Forgery::WrongRoot
+            | Forgery::AlteredBody
+            | Forgery::StampBack
+            | Forgery::Gap
+            | Forgery::MissingCause
+            | Forgery::WrongTag
+            | Forgery::NoCause
+            | Forgery::Genesis
+            | Forgery::UnknownKind
+            | Forgery::MissingParent => true,
+        }
+    }
+}
+
+/// What was forged.
+#[derive(Debug, Clone, Default)]
+pub struct Forged {
+    /// To be sent in this order.
+    pub frames: Vec<Bytes>,
+    /// The generations in them, each in full where it can be understood at all.
+    pub made: Vec<Made>,
+}
+
+/// A generation that was made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// Which.
+    pub version: Version,
+    /// Its stamp.
+    pub stamp: Hlc,
+    /// What it says that it depends on, besides the one before it.
+    pub dependencies: Vec<Version>,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a made generation says.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A row is set.
+    Row {
+        /// Its collection.
+        collection: CollectionId,
+        /// Its key.
+        key: Bytes,
+        /// The versions that it says it supersedes.
+        parents: Vec<Version>,
+        /// Its value.
+        value: Bytes,
+    },
+    /// A device is admitted.
+    Admits(DeviceId, Rights),
+    /// Some grants, not its own, are said to end.
+    EndsOthers,
+    /// Nothing that anybody may ever accept.
+    Never,
+}

@@ -1,0 +1,174 @@
+//! Saying what is not so, and saying too much.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::forge::ForgedLog;
+use super::{Flood, Forged, Forgery, Lie, Stage};
+use crate::hash::{Hash, Tag};
+use crate::id::{Author, Incarnation, Name};
+use crate::limits::{Limits, MAX_FRAME};
+use crate::log::Checkpoint;
+use crate::syncgroup::group::Asking;
+use crate::syncgroup::{Invitation, Rights, Terms};
+use crate::time::Millis;
+use crate::wire::{Announce, Deltas, Entry, Hello, Holdings, Introduction, Message, Offer, Offered, Pull};
+
+/// How often is too often.
+const MANY: u64 = 100;
+/// Incarnations of one device: enough to be felt, and within what everybody takes.
+const INCARNATIONS: u64 = 20;
+
+/// Says something untrue; `None` while the link cannot carry it.
+pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
+    let name = stage.name()?;
+    let author = |nth: u64| Author {
+        device: stage.peer,
+        incarnation: Incarnation(stage.draw("somebody").wrapping_add(nth)),
+    };
+    let entry = |author| Entry { author, generation: 1_000, tag: Tag(stage.bytes("tag")) };
+    let held = |name| {
+        let group = stage.core.replica.group(&stage.syncgroup)?;
+        Some(crate::sync::holdings(&stage.core.replica, group.ix, name, None))
+    };
+    let message = match lie {
+        Lie::Summary => {
+            let mut summary = stage.core.sync.honest_summary(stage.link, &stage.core.replica)?;
+            summary.knowledge = Hash(stage.bytes("knowledge"));
+            summary.answer = stage.draw("answer").is_multiple_of(2);
+            Message::Summary(summary)
+        }
+        Lie::Visible => {
+            let mut summary = stage.core.sync.honest_summary(stage.link, &stage.core.replica)?;
+            summary.visible = Hash(stage.bytes("visible"));
+            Message::Summary(summary)
+        }
+        Lie::Digests => Message::Digests(alloc::vec![(name, Tag(stage.bytes("digest")))]),
+        Lie::More => {
+            let mut holdings = held(name)?;
+            for entry in &mut holdings.entries {
+                entry.generation += 1_000;
+                entry.tag = Tag(stage.bytes("tag"));
+            }
+            Message::Announce(Announce(holdings))
+        }
+        Lie::Ghosts => {
+            let entries = (0..INCARNATIONS).map(|nth| entry(author(nth))).collect();
+            Message::Announce(Announce(Holdings { name, whole: false, entries }))
+        }
+        Lie::Nothing => Message::Pull(Pull(Holdings { name, whole: true, entries: Vec::new() })),
+        Lie::SetBack => {
+            let summary = stage.core.sync.honest_summary(stage.link, &stage.core.replica)?;
+            // The incarnations are right, and what they are said to have signed is not.
+            let replica = &stage.core.replica;
+            let known = replica.group(&stage.syncgroup);
+            let known =
+                known.map(|group| group.written_by(&stage.peer, &replica.authors)).unwrap_or_default();
+            let forged = |(incarnation, last): (Incarnation, u64)| {
+                let author = Author { device: stage.peer, incarnation };
+                let tree = crate::log::tree::Tree::default();
+                let signed = Checkpoint::sign(&stage.syncgroup, &author, &tree, &replica.keys);
+                (incarnation, Checkpoint { size: last + 5, ..signed })
+            };
+            let yours = known.into_iter().map(forged).collect();
+            let offered = Offered { name, yours, ended: false };
+            let revision = summary.offer.saturating_add(1);
+            Message::Offer(Offer { revision, syncgroups: alloc::vec![offered] })
+        }
+        Lie::OtherNonce => Message::Hello(hello(stage)),
+        Lie::Withdraws => {
+            let summary = stage.core.sync.honest_summary(stage.link, &stage.core.replica)?;
+            let revision = summary.offer.saturating_add(1);
+            Message::Offer(Offer { revision, syncgroups: Vec::new() })
+        }
+        Lie::Introduction => {
+            let author = author(0);
+            let tree = crate::log::tree::Tree::default();
+            let keys = &stage.core.replica.keys;
+            let checkpoint = Checkpoint::sign(&stage.syncgroup, &author, &tree, keys);
+            let holdings = Holdings { name, whole: true, entries: alloc::vec![entry(author)] };
+            Message::Introduction(Introduction { author, checkpoint, holdings })
+        }
+        Lie::Joined => Message::Joined {
+            syncgroup: stage.syncgroup,
+            nonce: stage.bytes("nonce"),
+            answer: Ok(alloc::vec![(author(0), u64::MAX)]),
+        },
+    };
+    Some(alloc::vec![message.encode()])
+}
+
+fn hello(stage: &Stage<'_>) -> Hello {
+    Hello { protocol: 1, nonce: stage.bytes("nonce"), boot: stage.draw("boot"), wanted: true }
+}
+
+/// Says too much; `None` while the link cannot carry it.
+pub fn flood(stage: &Stage<'_>, flood: Flood) -> Option<Forged> {
+    let name = stage.name()?;
+    let (limits, nobody) = (Limits::default(), stage.draw("nobody"));
+    let many = |message: Message| core::iter::repeat_n(message.encode(), MANY as usize).collect();
+    let mut made = Vec::new();
+    let frames: Vec<Bytes> = match flood {
+        Flood::Hellos => many(Message::Hello(hello(stage))),
+        Flood::Pulls => many(Message::Pull(Pull(Holdings { name, whole: true, entries: Vec::new() }))),
+        Flood::Offers => {
+            let one = |nth: usize| {
+                let mut tag = [0; 16];
+                tag.iter_mut().zip(nth.to_le_bytes()).for_each(|(byte, new)| *byte = new);
+                Offered { name: Tag(tag), yours: Vec::new(), ended: false }
+            };
+            let syncgroups = (0..=limits.syncgroups).map(one).collect();
+            alloc::vec![Message::Offer(Offer { revision: u32::MAX, syncgroups }).encode()]
+        }
+        Flood::Announces => {
+            let entry = |nth: usize| Entry {
+                author: Author {
+                    device: stage.peer,
+                    incarnation: Incarnation(nobody.wrapping_add(nth as u64)),
+                },
+                generation: 1,
+                tag: Tag::default(),
+            };
+            let entries = (0..=limits.authors).map(entry).collect();
+            alloc::vec![Message::Announce(Announce(Holdings { name, whole: false, entries })).encode()]
+        }
+        Flood::Joins => (0..MANY).filter_map(|nth| join(stage, nth)).map(|join| join.encode()).collect(),
+        Flood::Deltas => {
+            let forged = super::forge(stage, Forgery::Ordinary)?;
+            made = forged.made;
+            let frames = forged.frames.iter();
+            frames.flat_map(|frame| core::iter::repeat_n(frame.clone(), MANY as usize)).collect()
+        }
+        Flood::LargeFrame => alloc::vec![alloc::vec![7; MAX_FRAME + 1].into()],
+        Flood::Incarnations => {
+            let mut runs = Vec::new();
+            for nth in 0..INCARNATIONS {
+                let incarnation = Incarnation(nobody.wrapping_add(nth));
+                let mut log = ForgedLog::new(stage, Forgery::Ordinary, incarnation)?;
+                log.add(0);
+                runs.push(log.run());
+                made.extend(log.made);
+            }
+            alloc::vec![Message::Deltas(Deltas { name, runs }).encode()]
+        }
+    };
+    Some(Forged { frames, made })
+}
+
+/// A request that shows an invitation which the device has signed itself.
+fn join(stage: &Stage<'_>, nth: u64) -> Option<Message> {
+    let mut nonce: [u8; 16] = stage.bytes("nonce");
+    nonce[0] ^= nth as u8;
+    let terms = Terms {
+        syncgroup: stage.syncgroup,
+        rights: Rights::Admin,
+        expires: stage.wall + Millis(1_000_000),
+        reusable: true,
+        nonce,
+    };
+    let name = Name::new("hostile").ok()?;
+    let invitation = Invitation::sign(terms, name.clone(), Vec::new(), &stage.core.replica.keys);
+    let asking = Asking { invitation, nonce };
+    Some(Message::Join { asking, name, withdraw: false, wrote: Vec::new() })
+}
