@@ -15,8 +15,8 @@ use crate::id::{CollectionId, SyncgroupId, Version};
 use crate::limits;
 use crate::log::generation::BatchPart;
 use crate::log::record::{Content, Record, RowRecord};
-use crate::object::RowState;
 use crate::replica::plan::Plan;
+use crate::replica::rows::ReadRow;
 use crate::replica::{Replica, Stop};
 use crate::resolve::merge;
 use crate::resolve::{Operation, Policy};
@@ -27,6 +27,36 @@ use crate::time::Wall;
 
 /// A batch's net effect: for each syncgroup the rows that change, in order.
 type Parts = BTreeMap<GroupIx, BTreeMap<(CollectionId, Bytes), Content>>;
+
+/// What a batch comes to in one syncgroup: records, and the row that each of them changes, as it was read.
+pub(crate) struct Part {
+    pub(crate) group: GroupIx,
+    pub(crate) records: Vec<Record>,
+    pub(crate) rows: Vec<ReadRow>,
+}
+
+impl Part {
+    pub(crate) fn new(group: GroupIx, rows: usize) -> Self {
+        Self { group, records: Vec::with_capacity(rows), rows: Vec::with_capacity(rows) }
+    }
+
+    /// Adds a change of a row that knows all its heads.
+    pub(crate) fn change(
+        &mut self,
+        plan: &Plan<'_>,
+        row: ReadRow,
+        (collection, key): (CollectionId, Bytes),
+        content: Content,
+        pick: bool,
+    ) {
+        let heads = row.state.heads.iter();
+        let mut parents: Vec<Version> = heads.map(|head| head.version(|ix| plan.author(ix))).collect();
+        // More heads than a record can name: the rest stay, and the next write takes them.
+        parents.truncate(limits::MAX_PARENTS);
+        self.records.push(Record::Row(RowRecord { collection, key, parents, repeats: None, pick, content }));
+        self.rows.push(row);
+    }
+}
 
 /// Plans a batch. `id` names it where it touches several syncgroups.
 pub(crate) fn write(
@@ -42,35 +72,19 @@ pub(crate) fn write(
     }
     let mut parts = Vec::new();
     for (ix, rows) in net_effect(plan, batch)? {
-        let mut records = Vec::with_capacity(rows.len());
+        let mut part = Part::new(ix, rows.len());
         for ((collection, key), content) in rows {
-            let state = plan.row(&key::row(ix, &collection, &key))?;
-            if content == Content::Delete && plan.shown(ix, &collection, &key, &state).is_none() {
+            let row = ReadRow::get(plan, ix, &collection, &key)?;
+            if content == Content::Delete && plan.shown(ix, &collection, &key, &row.state).is_none() {
                 continue; // Deleting what is not there writes nothing.
             }
-            records.push(record(plan, &state, collection, key, content, false));
+            part.change(plan, row, (collection, key), content, false);
         }
-        if !records.is_empty() {
-            parts.push((ix, records));
+        if !part.records.is_empty() {
+            parts.push(part);
         }
     }
-    write_parts(plan, wall, id, &parts)
-}
-
-/// A change of a row that knows all its heads.
-pub(crate) fn record(
-    plan: &Plan<'_>,
-    state: &RowState,
-    collection: CollectionId,
-    key: Bytes,
-    content: Content,
-    pick: bool,
-) -> Record {
-    let mut parents: Vec<Version> =
-        state.heads.iter().map(|head| head.version(|ix| plan.author(ix))).collect();
-    // More heads than a record can name: the rest stay, and the next write takes them.
-    parents.truncate(limits::MAX_PARENTS);
-    Record::Row(RowRecord { collection, key, parents, repeats: None, pick, content })
+    write_parts(plan, wall, id, parts)
 }
 
 /// Writes what a batch comes to, all of it at one stamp: by that its parts are known to belong together.
@@ -78,33 +92,35 @@ pub(crate) fn write_parts(
     plan: &mut Plan<'_>,
     wall: Wall,
     id: [u8; 16],
-    parts: &[(GroupIx, Vec<Record>)],
+    parts: Vec<Part>,
 ) -> Result<Vec<Written>, Stop> {
     if parts.len() > limits::MAX_BATCH_PARTS {
         return Err(Refusal::TooManyParts { count: parts.len() }.into());
     }
     let syncgroups: Vec<SyncgroupId> =
-        parts.iter().filter_map(|(ix, _)| plan.record(*ix).map(|record| record.id)).collect();
-    for (ix, _) in parts {
-        plan.join_frontier(*ix, wall)?;
+        parts.iter().filter_map(|part| plan.record(part.group).map(|record| record.id)).collect();
+    for part in &parts {
+        plan.join_frontier(part.group, wall)?;
     }
     let stamp = plan.next_stamp(wall);
     // All are checked before the first is applied: a batch is written as a whole, or not at all.
     let mut encoded = Vec::with_capacity(parts.len());
-    for ((ix, records), syncgroup) in parts.iter().zip(&syncgroups) {
+    for (Part { group, records, .. }, syncgroup) in parts.iter().zip(&syncgroups) {
         let others = syncgroups.iter().filter(|other| *other != syncgroup);
         let others: Vec<_> = others.map(|other| BatchPart::tag(&id, other)).collect();
         let part = (!others.is_empty()).then_some(BatchPart { id, others });
-        let part = plan.encode(*ix, stamp, records, part)?;
+        let part = plan.encode(*group, stamp, records, part)?;
         if part.bytes.len() > limits::MAX_GENERATION {
             return Err(Refusal::BatchTooLarge { size: part.bytes.len() }.into());
         }
-        plan.check_own(*ix, &part, records)?;
+        plan.check_own(*group, &part, records)?;
         encoded.push(part);
     }
     let mut written = Vec::with_capacity(parts.len());
-    for (((ix, records), &syncgroup), encoded) in parts.iter().zip(&syncgroups).zip(encoded) {
-        let version = plan.append_own(*ix, &encoded, records)?;
+    for ((Part { group, records, rows }, syncgroup), encoded) in
+        parts.into_iter().zip(syncgroups).zip(encoded)
+    {
+        let version = plan.append_own(group, &encoded, &records, rows)?;
         written.push(Written { syncgroup, version, stamp: encoded.header.stamp });
     }
     Ok(written)

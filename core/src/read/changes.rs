@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::names::author;
 use super::{Collection, Row, get, prefix_end, scan};
-use crate::id::{CommitSeq, Name, SyncgroupId};
-use crate::log::record::Content;
+use crate::id::{CollectionId, CommitSeq, Name, SyncgroupId};
+use crate::log::record::{Content, Record, RowRecord};
+use crate::object::history::Place;
 use crate::replica::changes::{ChangeEntry, Changed, ChangedRow, Shows};
 use crate::replica::stored::{Kept, Lives, StateRecord, Stored, corrupt};
 use crate::store::key::GroupIx;
@@ -34,6 +35,9 @@ use crate::wire::codec::DecodeError;
 
 /// Bytes of values in a page of the state; the row that reaches it is the last.
 const PAGE_BYTES: usize = 1 << 20;
+
+/// Commits that are looked at together, at most.
+const MOST_COMMITS: usize = 256;
 
 /// Where a watch stands: how many commits of this store it has seen. As text it is one word.
 ///
@@ -286,27 +290,31 @@ impl Changes {
             self.stage = Stage::state(because);
             return Ok(());
         }
-        let from = key::change(CommitSeq(marker.seq.0 + 1));
-        let mut found = Ok(None);
-        view.scan(&Scan::range(Table::Change, &from, None), &mut |key, value| {
-            found = commit(key, value).map(|(seq, entries)| {
-                let matters = entries.iter().any(|entry| self.is_schema(entry) || self.has_rows(entry));
-                matters.then_some((seq, entries))
-            });
-            if matches!(found, Ok(None)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        self.stage = match found? {
-            None => Stage::Changes { marker: now, ready: Vec::new() },
-            Some((_, entries)) if entries.iter().any(|entry| self.is_schema(entry)) => {
-                Stage::state(Resumed::Schema)
-            }
-            Some((seq, entries)) => {
+        let (mut from, mut page) = (CommitSeq(marker.seq.0 + 1), 1);
+        loop {
+            let commits = commits(view, from, page)?;
+            let is_last = commits.len() < page;
+            for (seq, entries) in commits {
+                if entries.iter().any(|entry| self.is_schema(entry)) {
+                    self.stage = Stage::state(Resumed::Schema);
+                    return Ok(());
+                }
                 // What was seen of an earlier life goes on in this one.
                 let marker = Marker { seq, ..now };
-                Stage::Changes { marker, ready: self.batches(view, marker, entries)? }
+                let ready = self.batches(view, marker, entries)?;
+                if !ready.is_empty() {
+                    self.stage = Stage::Changes { marker, ready };
+                    return Ok(());
+                }
+                from = CommitSeq(seq.0 + 1);
             }
-        };
-        Ok(())
+            if is_last {
+                self.stage = Stage::Changes { marker: now, ready: Vec::new() };
+                return Ok(());
+            }
+            // The next one usually matters; where it does not, many may not.
+            page = (2 * page).min(MOST_COMMITS);
+        }
     }
 
     fn is_schema(&self, entry: &ChangeEntry) -> bool {
@@ -316,17 +324,10 @@ impl Changes {
         self.watched.iter().any(is_it)
     }
 
-    fn has_rows(&self, entry: &ChangeEntry) -> bool {
-        match &entry.what {
-            Changed::Rows { rows, .. } => rows.iter().any(|row| self.watching(entry.group, row).is_some()),
-            Changed::Schema(_) => false,
-        }
-    }
-
     /// As part of which collection a row is watched.
-    fn watching(&self, group: GroupIx, row: &ChangedRow) -> Option<&Collection> {
+    fn watching(&self, group: GroupIx, (id, key): (&CollectionId, &Bytes)) -> Option<&Collection> {
         let here = |(collection, prefix): &&(Collection, Bytes)| {
-            collection.index == group && collection.id == row.collection && row.key.starts_with(prefix)
+            collection.index == group && collection.id == *id && key.starts_with(prefix)
         };
         self.watched.iter().find(here).map(|(collection, _)| collection)
     }
@@ -342,13 +343,22 @@ impl Changes {
         let mut last_of = BTreeMap::new();
         let mut parts: Vec<(bool, Vec<RowUpdate>)> = Vec::new();
         for ChangeEntry { group, what } in entries {
-            let Changed::Rows { local, batch, rows, .. } = what else { continue };
-            let mut told = Vec::new();
-            for row in &rows {
-                if let Some(collection) = self.watching(group, row) {
-                    told.push(shown(view, collection, row)?);
+            let (local, batch, mut told) = match what {
+                Changed::Schema(_) => continue,
+                Changed::Rows { local, batch, rows, .. } => {
+                    let watched = |row: &ChangedRow| self.watching(group, (&row.collection, &row.key));
+                    let rows = rows.iter().filter_map(|row| Some((watched(row)?, row)));
+                    let told = rows.map(|(collection, row)| shown(view, collection, row));
+                    (local, batch, told.collect::<Result<Vec<_>, _>>()?)
                 }
-            }
+                Changed::Generation { by, local, collection } => {
+                    if !self.is_watched(group, collection.as_ref()) {
+                        continue;
+                    }
+                    let (batch, told) = self.generation(view, group, by)?;
+                    (local, batch, told)
+                }
+            };
             let before = batch.and_then(|batch| last_of.insert(batch, parts.len()));
             if let Some((_, earlier)) = before.and_then(|at: usize| parts.get_mut(at)) {
                 told.splice(0..0, core::mem::take(earlier));
@@ -357,6 +367,31 @@ impl Changes {
         }
         let parts = parts.into_iter().filter(|(_, rows)| !rows.is_empty());
         Ok(parts.map(|(local, rows)| Update::Batch { marker, local, rows }).collect())
+    }
+
+    /// Whether a collection of a syncgroup is watched, or any.
+    fn is_watched(&self, group: GroupIx, id: Option<&CollectionId>) -> bool {
+        let is_it = |collection: &Collection| id.is_none_or(|id| collection.id == *id);
+        self.watched.iter().any(|(collection, _)| collection.index == group && is_it(collection))
+    }
+
+    /// The rows that are watched of a generation, as that made them, and the batch that it is a part of.
+    fn generation(
+        &self,
+        view: &dyn View,
+        group: GroupIx,
+        (ix, generation): Place,
+    ) -> Result<(Option<[u8; 16]>, Vec<RowUpdate>), Fault> {
+        let encoded = Stored::get(&|table, key| view.get(table, key), group, ix, generation)?.encoded()?;
+        let records = encoded.records(&author(view, ix)?).map_err(|error| corrupt(Table::Log, error))?;
+        let rows = records.into_iter().filter_map(|record| {
+            let Record::Row(RowRecord { collection: id, key, content, .. }) = record else { return None };
+            let collection = self.watching(group, (&id, &key))?;
+            let value = if let Content::Put(value) = content { Some(value) } else { None };
+            let (syncgroup, collection) = (collection.syncgroup, collection.name.clone());
+            Some(RowUpdate { syncgroup, collection, key, value })
+        });
+        Ok((encoded.header.batch.as_ref().map(|part| part.id), rows.collect()))
     }
 
     /// Takes out what cannot be watched any more.
@@ -404,6 +439,24 @@ fn end(view: &dyn View, collection: &Collection) -> Result<Option<WatchEnd>, Fau
         SyncgroupState::Joining | SyncgroupState::Pending | SyncgroupState::Active => None,
         state => Some(WatchEnd::NotMember(state)),
     })
+}
+
+/// What the log of changes says of the next commits, at most so many.
+fn commits(
+    view: &dyn View,
+    from: CommitSeq,
+    limit: usize,
+) -> Result<Vec<(CommitSeq, Vec<ChangeEntry>)>, Fault> {
+    let (from, mut found) = (key::change(from), Vec::new());
+    let mut wrong = Ok(());
+    view.scan(&Scan::range(Table::Change, &from, None).limit(limit), &mut |key, value| {
+        match commit(key, value) {
+            Ok(commit) => found.push(commit),
+            Err(fault) => wrong = Err(fault),
+        }
+        if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    wrong.map(|()| found)
 }
 
 /// What the log of changes says of a commit.

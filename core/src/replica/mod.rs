@@ -6,7 +6,7 @@ pub(crate) mod changes;
 pub(crate) mod load;
 pub(crate) mod plan;
 mod release;
-mod rows;
+pub(crate) mod rows;
 pub(crate) mod stored;
 pub(crate) mod waiting;
 

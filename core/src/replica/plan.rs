@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::changes::ChangeEntry;
 use super::release::Moves;
+use super::rows::ReadRow;
 use super::stored::{LogNodes, StateRecord, Stored, corrupt};
 use super::{Replica, Stop};
 use crate::action::{Notice, Refusal, RowChange};
@@ -36,6 +37,14 @@ use crate::wire::codec::{put_author, put_varint};
 
 /// Old changes of rows that one commit drops, at most.
 const MOST_PRUNED: u64 = 64;
+
+/// Where a generation that is applied comes from.
+pub(crate) enum Origin {
+    /// This device writes it, and has read the rows that it changes; those that it has not are read then.
+    Own(Vec<ReadRow>),
+    /// It was received now. Its rows may have to wait: see [`Plan::release`].
+    Received(Now),
+}
 
 /// A change being planned.
 pub(crate) struct Plan<'a> {
@@ -329,7 +338,7 @@ impl<'a> Plan<'a> {
     ) -> Result<Version, Stop> {
         self.join_frontier(group, stamp.wall())?;
         let encoded = self.encode(group, stamp.max(self.next_stamp(stamp.wall())), records, batch)?;
-        self.append_own(group, &encoded, records)
+        self.append_own(group, &encoded, records, Vec::new())
     }
 
     /// Writes generations that do nothing but join what the next one would depend on, as long as that is more
@@ -340,7 +349,7 @@ impl<'a> Plan<'a> {
             > limits::MAX_DEPENDENCIES
         {
             let encoded = self.encode(group, self.next_stamp(wall), &[], None)?;
-            self.append_own(group, &encoded, &[])?;
+            self.append_own(group, &encoded, &[], Vec::new())?;
         }
         Ok(())
     }
@@ -387,18 +396,19 @@ impl<'a> Plan<'a> {
         if shown == held && is_allowed { Ok(()) } else { Err(Refusal::Pending.into()) }
     }
 
-    /// Applies what [`Plan::encode`] made.
+    /// Applies what [`Plan::encode`] made; of each record the row that it changes, as far as they were read.
     pub(crate) fn append_own(
         &mut self,
         group: GroupIx,
         encoded: &Encoded,
         records: &[Record],
+        rows: Vec<ReadRow>,
     ) -> Result<Version, Stop> {
         self.check_own(group, encoded, records)?;
         let author = self.replica.author();
         let own = self.enter(author);
         let past = self.past_of(group, &author, &encoded.header.dependencies)?;
-        let generation = self.append(group, own, encoded, records, past, None)?;
+        let generation = self.append(group, own, encoded, records, past, Origin::Own(rows))?;
         Ok(Version { author, generation })
     }
 
@@ -408,7 +418,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Applies the next generation of an author, which was judged valid, and everything that it builds on is
-    /// held. The rows of one that was received, at `received`, may have to wait: see [`Plan::release`].
+    /// held.
     pub(crate) fn append(
         &mut self,
         group: GroupIx,
@@ -416,7 +426,7 @@ impl<'a> Plan<'a> {
         encoded: &Encoded,
         records: &[Record],
         mut past: Past,
-        received: Option<Now>,
+        origin: Origin,
     ) -> Result<Generation, Fault> {
         let mut log = self.log(group, author).cloned().unwrap_or_default();
         let nodes = log.tree.append(encoded.leaf);
@@ -438,9 +448,12 @@ impl<'a> Plan<'a> {
 
         let place = (author, generation);
         self.apply_metadata(group, place, encoded.header.stamp, records);
-        if !received.is_some_and(|now| self.hold(group, place, encoded, records, now)) {
-            self.show(group, place, encoded, records)?;
-        }
+        let rows = match origin {
+            Origin::Own(rows) => rows,
+            Origin::Received(now) if self.hold(group, place, encoded, records, now) => return Ok(generation),
+            Origin::Received(_) => Vec::new(),
+        };
+        self.show(group, place, encoded, records, rows)?;
         Ok(generation)
     }
 
@@ -451,6 +464,7 @@ impl<'a> Plan<'a> {
         place: Place,
         encoded: &Encoded,
         records: &[Record],
+        rows: Vec<ReadRow>,
     ) -> Result<(), Fault> {
         let mut tip = self.tip(group);
         for dependency in &encoded.header.dependencies {
@@ -461,7 +475,7 @@ impl<'a> Plan<'a> {
             }
         }
         tip.frontier.insert(place.0, place.1);
-        self.apply_rows(group, place, encoded, records, &mut tip)?;
+        self.apply_rows(group, place, encoded, (records, rows), &mut tip)?;
         self.draft(group).tip = Some(tip);
         Ok(())
     }

@@ -120,6 +120,9 @@ impl Plan<'_> {
 
     /// Whether anything waits in a syncgroup.
     pub(super) fn waits_in(&self, group: GroupIx) -> bool {
+        if self.replica.waiting.is_empty() && self.moves.waits.is_empty() {
+            return false; // As nearly always.
+        }
         let new = (group, 0, 0)..=(group, AuthorIx::MAX, Generation::MAX);
         let new = self.moves.waits.range(new).map(|(slot, _)| slot);
         let before = self.replica.waiting.of_group(group).map(|(slot, _)| slot);
@@ -323,7 +326,7 @@ impl Plan<'_> {
                 let encoded = self.stored(group, author, generation)?.encoded()?;
                 let records = encoded.records(&self.author(author));
                 let records = records.map_err(|error| super::stored::corrupt(Table::Log, error))?;
-                self.show(group, (author, generation), &encoded, &records)?;
+                self.show(group, (author, generation), &encoded, &records, Vec::new())?;
                 self.moves.shown.insert(slot);
             }
             if later.len() == before {

@@ -20,6 +20,33 @@ use crate::store::{Fault, Table};
 use crate::syncgroup::group::Tip;
 use crate::time::Hlc;
 
+/// A row as a plan has read it.
+pub(crate) struct ReadRow {
+    /// Its place in the store.
+    key: Bytes,
+    pub(crate) state: RowState,
+}
+
+impl ReadRow {
+    pub(crate) fn get(
+        plan: &Plan<'_>,
+        group: GroupIx,
+        collection: &CollectionId,
+        key: &[u8],
+    ) -> Result<Self, Fault> {
+        let key = key::row(group, collection, key);
+        Ok(Self { state: plan.row(&key)?, key })
+    }
+}
+
+/// The generation that changes rows.
+struct Change {
+    group: GroupIx,
+    by: Place,
+    stamp: Hlc,
+    local: bool,
+}
+
 impl Plan<'_> {
     /// The policy of a row.
     pub(crate) fn policy(&self, group: GroupIx, collection: &CollectionId, key: &[u8]) -> &Policy {
@@ -42,46 +69,67 @@ impl Plan<'_> {
         state.value(policy, &self.replica.merges.0, |ix| self.author(ix))
     }
 
-    /// Changes the rows of a generation.
+    /// Changes the rows of a generation. The first of them may have been read before, in the same order.
     pub(super) fn apply_rows(
         &mut self,
         group: GroupIx,
         by: Place,
         encoded: &Encoded,
-        records: &[Record],
+        (records, read): (&[Record], Vec<ReadRow>),
         tip: &mut Tip,
     ) -> Result<(), Fault> {
-        let mut rows = Vec::new();
-        for record in records {
-            if let Record::Row(row) = record {
-                rows.extend(self.apply_row(group, by, encoded.header.stamp, row, tip)?);
+        let local = self.author(by.0) == self.replica.author();
+        let change = Change { group, by, stamp: encoded.header.stamp, local };
+        let mut read = read.into_iter();
+        // Spelled out only once one of them shows something else than what this generation made of it.
+        let mut spelled_out: Option<Vec<ChangedRow>> = None;
+        for (at, row) in rows_of(records).enumerate() {
+            let read = match read.next() {
+                Some(read) => read,
+                None => ReadRow::get(self, group, &row.collection, &row.key)?,
+            };
+            let shows = self.apply_row(&change, read, row, tip)?;
+            if spelled_out.is_none() && shows.is_some() && shows == Shows::own(row, by) {
+                continue;
             }
+            let earlier = || rows_of(records).take(at).filter_map(|row| ChangedRow::own(row, by)).collect();
+            let rows = spelled_out.get_or_insert_with(earlier);
+            rows.extend(shows.map(|shows| ChangedRow::new(row, shows)));
         }
-        if !rows.is_empty() {
-            let local = self.author(by.0) == self.replica.author();
-            let batch = encoded.header.batch.as_ref().map(|part| part.id);
-            self.news.push(ChangeEntry { group, what: Changed::Rows { by, local, batch, rows } });
-        }
+        let what = match spelled_out {
+            Some(rows) if rows.is_empty() => return Ok(()),
+            Some(rows) => {
+                let batch = encoded.header.batch.as_ref().map(|part| part.id);
+                Changed::Rows { by, local, batch, rows }
+            }
+            None => {
+                let mut collections = rows_of(records).map(|row| row.collection);
+                let Some(first) = collections.next() else { return Ok(()) };
+                let collection = collections.all(|other| other == first).then_some(first);
+                Changed::Generation { by, local, collection }
+            }
+        };
+        self.news.push(ChangeEntry { group, what });
         Ok(())
     }
 
     /// Changes one row. Returns what it shows now, if that is something else than before.
     fn apply_row(
         &mut self,
-        group: GroupIx,
-        (ix, generation): Place,
-        stamp: Hlc,
+        change: &Change,
+        ReadRow { key: row_key, mut state }: ReadRow,
         row: &RowRecord,
         tip: &mut Tip,
-    ) -> Result<Option<ChangedRow>, Fault> {
-        let row_key = key::row(group, &row.collection, &row.key);
-        let mut state = self.row(&row_key)?;
+    ) -> Result<Option<Shows>, Fault> {
+        if let Some(head) = self.only_head(change, &state, row) {
+            return Ok(self.replace(change, (row_key, state), head, row, tip));
+        }
+        let group = change.group;
         let before = self.shown(group, &row.collection, &row.key, &state);
         let was_split = state.is_split();
         let counted = state.visible(&row.collection, &row.key, |ix| self.author(ix));
 
-        let place = (ix, generation);
-        self.take_version(group, place, stamp, row, &mut state)?;
+        self.take_version(group, change.by, change.stamp, row, &mut state)?;
 
         let counts = state.visible(&row.collection, &row.key, |ix| self.author(ix));
         if counted != counts {
@@ -99,15 +147,60 @@ impl Plan<'_> {
             _ => {}
         }
         let after = self.shown(group, &row.collection, &row.key, &state);
-        let shows = if before == after { None } else { Some(shows(&state, after.as_ref())) };
         self.staged.put(Table::Row, row_key, state.to_bytes());
-        let Some(shows) = shows else { return Ok(None) };
-        if let Some(syncgroup) = self.record(group).map(|record| record.id) {
-            let local = self.author(ix) == self.replica.author();
-            let (collection, key) = (row.collection, row.key.clone());
-            self.changes.push(RowChange { syncgroup, collection, key, value: after, local });
+        if before == after {
+            return Ok(None);
         }
-        Ok(Some(ChangedRow { collection: row.collection, key: row.key.clone(), shows }))
+        let shows = Shows::of(&state, after.as_ref());
+        self.changed(change, row, after);
+        Ok(Some(shows))
+    }
+
+    /// The only head that a row has after a change which is in no conflict: a put or a delete that knew the one
+    /// head there was, or the first version of all. Nearly every change is of this kind, and conflicts cost it
+    /// nothing but the look at this.
+    fn only_head(&self, change: &Change, state: &RowState, row: &RowRecord) -> Option<RowHead> {
+        let content = match &row.content {
+            Content::Put(value) => HeadContent::Put(value.clone()),
+            Content::Delete => HeadContent::Delete,
+            Content::Operate(_) => return None,
+        };
+        let is_known = |old: &RowHead| row.parents.contains(&old.version(|ix| self.author(ix)));
+        let is_alone = state.is_plain() && state.heads.first().is_none_or(is_known);
+        let (author, generation) = change.by;
+        is_alone.then_some(RowHead { author, generation, stamp: change.stamp, content })
+    }
+
+    /// Changes a row that has one head before and after. Returns what it shows now, if that is something else.
+    fn replace(
+        &mut self,
+        change: &Change,
+        (row_key, mut state): (Bytes, RowState),
+        head: RowHead,
+        row: &RowRecord,
+        tip: &mut Tip,
+    ) -> Option<Shows> {
+        let is_same = state.heads.first().and_then(RowHead::value) == head.value();
+        let visible = |state: &RowState| state.visible(&row.collection, &row.key, |ix| self.author(ix));
+        if !is_same {
+            visible(&state).iter().for_each(|hash| tip.visible.remove(hash));
+        }
+        state.heads.clear();
+        state.heads.push(head);
+        if !is_same {
+            visible(&state).iter().for_each(|hash| tip.visible.add(hash));
+            self.changed(change, row, state.heads.first().and_then(RowHead::value).cloned());
+        }
+        self.staged.put(Table::Row, row_key, state.to_bytes());
+        if is_same { None } else { Shows::own(row, change.by) }
+    }
+
+    /// Notes for the application that a row shows something else now.
+    fn changed(&mut self, change: &Change, row: &RowRecord, value: Option<Bytes>) {
+        if let Some(syncgroup) = self.record(change.group).map(|record| record.id) {
+            let (collection, key) = (row.collection, row.key.clone());
+            self.changes.push(RowChange { syncgroup, collection, key, value, local: change.local });
+        }
     }
 
     /// Takes a version into a row (S-11, S-16).
@@ -170,14 +263,8 @@ impl Plan<'_> {
     }
 }
 
-/// What a row shows, as it is kept for those who watch.
-fn shows(state: &RowState, value: Option<&Bytes>) -> Shows {
-    let last = state.last().filter(|head| head.value() == value);
-    match (value, last) {
-        (None, _) => Shows::Nothing,
-        (Some(_), Some(last)) => Shows::Version((last.author, last.generation)),
-        (Some(_), None) => Shows::Derived,
-    }
+fn rows_of(records: &[Record]) -> impl Iterator<Item = &RowRecord> {
+    records.iter().filter_map(|record| if let Record::Row(row) = record { Some(row) } else { None })
 }
 
 /// The versions of a row, with one that is being applied.

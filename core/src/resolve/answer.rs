@@ -8,14 +8,15 @@ use bytes::Bytes;
 use super::Policy;
 use super::conflict::{Answer, Choice, Conflict, NoAnswer, Resolution};
 use crate::action::Written;
-use crate::batch;
+use crate::batch::{self, Part};
 use crate::event::RowRef;
 use crate::id::{CollectionId, Version};
-use crate::log::record::{Content, Record};
+use crate::log::record::Content;
 use crate::object::HeadContent;
 use crate::read;
 use crate::replica::Stop;
 use crate::replica::plan::Plan;
+use crate::replica::rows::ReadRow;
 use crate::store::key::{self, GroupIx};
 use crate::time::Wall;
 
@@ -47,16 +48,16 @@ pub(crate) fn resolve(
         };
         parts.entry(group.ix).or_default().insert((collection, row.key), content);
     }
-    let mut records = Vec::with_capacity(parts.len());
+    let mut written = Vec::with_capacity(parts.len());
     for (ix, rows) in parts {
-        let mut part: Vec<Record> = Vec::with_capacity(rows.len());
+        let mut part = Part::new(ix, rows.len());
         for ((collection, key), (content, pick)) in rows {
-            let state = plan.row(&key::row(ix, &collection, &key))?;
-            part.push(batch::record(plan, &state, collection, key, content, pick));
+            let row = ReadRow::get(plan, ix, &collection, &key)?;
+            part.change(plan, row, (collection, key), content, pick);
         }
-        records.push((ix, part));
+        written.push(part);
     }
-    batch::write_parts(plan, wall, id, &records)
+    batch::write_parts(plan, wall, id, written)
 }
 
 fn conflict_of(plan: &Plan<'_>, row: &RowRef) -> Result<Conflict, Stop> {

@@ -9,7 +9,7 @@ use crate::log::generation::Encoded;
 use crate::log::record::Record;
 use crate::log::tree::{Known, Nodes, Tree};
 use crate::log::{Log, Proof};
-use crate::replica::plan::Plan;
+use crate::replica::plan::{Origin, Plan};
 use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::syncgroup::judge;
@@ -75,7 +75,7 @@ pub(crate) fn receive(
                 let Some((records, past)) = ready(plan, group, run, encoded, now.wall)? else { break };
                 // Only now does the author get a number: who is not allowed anything leaves no trace.
                 let ix = plan.enter(run.author);
-                plan.append(group, ix, encoded, &records, past, Some(now))?;
+                plan.append(group, ix, encoded, &records, past, Origin::Received(now))?;
                 run.applied += 1;
                 received.applied += 1;
             }

@@ -86,7 +86,7 @@ fn create(
     }
     let id = id_of(&replica.author(), &encoded.leaf);
     plan.set_record(ix, GroupRecord { id, database, stage: Stage::Active });
-    plan.append_own(ix, &encoded, &records)?;
+    plan.append_own(ix, &encoded, &records, Vec::new())?;
     plan.notice(Notice::Syncgroup { syncgroup: id, state: Stage::Active.state() });
     Ok(Outcome::Created(id))
 }
