@@ -186,6 +186,9 @@ impl Core {
         }
         let effects = plan.finish();
         self.apply(now, effects, out);
+        if self.sync.compares(now.mono) {
+            self.replica.settle_knowledge();
+        }
         self.step(now.mono, out, |sync, step| {
             sync.send_chunks(chunks, step);
             sync.tick(step);
@@ -319,6 +322,7 @@ impl Core {
                 self.step(now.mono, out, |sync, step| sync.introduced(link, introduction, step))
             }
             Message::Summary(theirs) => {
+                self.replica.settle_knowledge();
                 self.step(now.mono, out, |sync, step| sync.summary(link, &theirs, step));
                 Ok(())
             }

@@ -22,7 +22,7 @@ impl Authors {
         self.list.get(ix as usize).copied()
     }
 
-    pub(super) fn push(&mut self, author: Author) {
+    pub(crate) fn push(&mut self, author: Author) {
         self.index.insert(author, self.list.len() as AuthorIx);
         self.list.push(author);
     }

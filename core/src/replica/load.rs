@@ -19,7 +19,7 @@ use crate::log::tree::Tree;
 use crate::log::{Log, Proof};
 use crate::store::key::{self, AuthorIx, GroupIx, meta};
 use crate::store::{Commit, Fault, Scan, Table, View, Write};
-use crate::syncgroup::group::{Group, GroupRecord, Tip, known};
+use crate::syncgroup::group::{Group, GroupRecord, Tip};
 use crate::syncgroup::metadata::Past;
 use crate::time::{Hlc, Mono, Wall};
 use crate::wire::codec::{DecodeError, Decoded, Reader};
@@ -122,12 +122,12 @@ impl Replica {
             let wrong = || corrupt(Table::Checkpoint, DecodeError { what: "a checkpoint" });
             let (_, rest) = key::split_number(&pair).ok_or_else(wrong)?;
             let (author_ix, _) = key::split_number(rest).ok_or_else(wrong)?;
-            let author = self.authors.get(author_ix).ok_or_else(wrong)?;
+            self.authors.get(author_ix).ok_or_else(wrong)?;
             let mut log = load_log(view, ix, author_ix)?;
             if !proof.is_empty() {
                 log.proof = Some(postcard::from_bytes::<Proof>(&proof).map_err(|_| wrong())?);
             }
-            group.knowledge.add(&known(&author, &log));
+            group.knowledge.grow(author_ix);
             group.logs.insert(author_ix, log);
         }
         for (log_key, _) in entries_of(view, Table::Metadata, ix)? {

@@ -64,6 +64,13 @@ impl Replica {
         self.groups.get(self.by_id.get(id)?)
     }
 
+    /// Brings what is known up to date for those who compare it.
+    pub(crate) fn settle_knowledge(&mut self) {
+        for group in self.groups.values_mut() {
+            group.knowledge.settle(&group.logs, &self.authors);
+        }
+    }
+
     /// The number that the next syncgroup gets.
     pub(crate) fn next_group(&self) -> GroupIx {
         self.groups.last_key_value().map_or(0, |(ix, _)| ix + 1)

@@ -29,7 +29,7 @@ use crate::object::history::Place;
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::staged::Staged;
 use crate::store::{Commit, Fault, Table, View};
-use crate::syncgroup::group::{Group, GroupRecord, Tip, known};
+use crate::syncgroup::group::{Group, GroupRecord, Tip};
 use crate::syncgroup::metadata::{Metadata, NO_PAST, Past};
 use crate::syncgroup::{PastIx, judge};
 use crate::time::{Hlc, Now, Wall};
@@ -579,11 +579,7 @@ impl Replica {
             }
             let Some(group) = self.groups.get_mut(&ix) else { continue };
             for (author_ix, log) in draft.logs {
-                let Some(author) = self.authors.get(author_ix) else { continue };
-                if let Some(before) = group.logs.get(&author_ix) {
-                    group.knowledge.remove(&known(&author, before));
-                }
-                group.knowledge.add(&known(&author, &log));
+                group.knowledge.grow(author_ix);
                 group.logs.insert(author_ix, log);
             }
             draft.pasts.into_iter().for_each(|past| group.pasts.push(past));

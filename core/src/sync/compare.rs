@@ -17,7 +17,7 @@ const UNKNOWN: Hash = Hash([0; 32]);
 
 /// What this replica knows of a syncgroup, in a hash.
 fn digest(replica: &Replica, ix: GroupIx) -> Tag {
-    let knowledge = replica.groups.get(&ix).map(|group| group.knowledge).unwrap_or_default();
+    let knowledge = replica.groups.get(&ix).map(|group| group.known(&replica.authors)).unwrap_or_default();
     hash::derive(hash::SUMMARY, &[&knowledge.to_bytes()]).tag()
 }
 
@@ -30,7 +30,7 @@ fn summary(replica: &Replica, link: &Link) -> (Hash, Hash) {
     for (name, ix) in link.shared() {
         let Some(group) = replica.groups.get(&ix) else { continue };
         knowledge.extend_from_slice(&name.0);
-        knowledge.extend_from_slice(&group.knowledge.to_bytes());
+        knowledge.extend_from_slice(&group.known(&replica.authors).to_bytes());
         visible.extend_from_slice(&group.tip.visible.to_bytes());
         waits |= replica.waiting.waits_in(ix);
     }

@@ -238,6 +238,11 @@ impl Sync {
         self.links.values().filter_map(Link::deadline).min()
     }
 
+    /// Whether it is time to compare on some link.
+    pub(crate) fn compares(&self, now: Mono) -> bool {
+        self.links.values().any(|link| link.confirm.is_some_and(|at| at <= now))
+    }
+
     /// Plans the next chunk for each link that has credit.
     pub(crate) fn plan_chunks(
         &self,

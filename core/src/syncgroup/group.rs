@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::knowledge::Knowledge;
 use super::metadata::{Metadata, Pasts};
 use super::{Invitation, JoinRefusal, Rights, SyncgroupInfo, SyncgroupState};
-use crate::hash::{self, Hash, SetDigest};
+use crate::hash::SetDigest;
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, SyncgroupId};
 use crate::log::{Checkpoint, Log};
 use crate::replica::authors::Authors;
@@ -94,8 +95,7 @@ pub(crate) struct Group {
     pub(crate) tip: Tip,
     pub(crate) metadata: Metadata,
     pub(crate) pasts: Pasts,
-    /// The sum over all authors of what is held of each, for comparing knowledge by one hash.
-    pub(crate) knowledge: SetDigest,
+    pub(crate) knowledge: Knowledge,
 }
 
 /// What changes with every generation whose rows are shown, and is stored with them.
@@ -133,13 +133,6 @@ impl Tip {
     }
 }
 
-/// What a log adds to the digest of knowledge: numbers *and* content.
-pub(crate) fn known(author: &Author, log: &Log) -> Hash {
-    let (device, incarnation) = (&author.device.0, author.incarnation.0.to_le_bytes());
-    let parts: [&[u8]; 4] = [device, &incarnation, &log.held().to_le_bytes(), &log.tree.root().0];
-    hash::derive(hash::KNOWLEDGE, &parts)
-}
-
 impl Group {
     pub(crate) fn new(ix: GroupIx, record: GroupRecord) -> Self {
         Self {
@@ -149,8 +142,13 @@ impl Group {
             tip: Tip::default(),
             metadata: Metadata::default(),
             pasts: Pasts::default(),
-            knowledge: SetDigest::default(),
+            knowledge: Knowledge::default(),
         }
+    }
+
+    /// All that is held, as one hash.
+    pub(crate) fn known(&self, authors: &Authors) -> SetDigest {
+        self.knowledge.digest(&self.logs, authors)
     }
 
     /// The last generation held of an author.

@@ -4,6 +4,7 @@ pub(crate) mod command;
 pub(crate) mod group;
 mod invitation;
 pub(crate) mod judge;
+pub(crate) mod knowledge;
 pub(crate) mod metadata;
 
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,111 @@
+//! What is held of a syncgroup, as one hash: the sum over all authors of what is held of each.
+//!
+//! Replicas compare it when a while has passed since something came, and not with every generation. So what an author
+//! adds is hashed only when somebody asks, however much has come since the last time.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::hash::{self, Hash, SetDigest};
+use crate::id::Author;
+use crate::log::Log;
+use crate::replica::authors::Authors;
+use crate::store::key::AuthorIx;
+
+/// The sum, and which parts of it are out of date.
+#[derive(Clone, Default)]
+pub(crate) struct Knowledge {
+    sum: SetDigest,
+    /// What the sum counts of each author, by author.
+    counted: Vec<(AuthorIx, Hash)>,
+    /// Whose logs have grown since.
+    grown: BTreeSet<AuthorIx>,
+}
+
+/// It follows from the logs, whenever it was last brought up to date: two that differ in that are one state.
+impl fmt::Debug for Knowledge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Knowledge")
+    }
+}
+
+impl Knowledge {
+    /// An author's log has grown.
+    pub(crate) fn grow(&mut self, author: AuthorIx) {
+        self.grown.insert(author);
+    }
+
+    /// The sum over these logs.
+    pub(crate) fn digest(&self, logs: &BTreeMap<AuthorIx, Log>, authors: &Authors) -> SetDigest {
+        let mut sum = self.sum;
+        for ix in &self.grown {
+            if let Ok(at) = self.place(*ix) {
+                self.counted.get(at).iter().for_each(|(_, hash)| sum.remove(hash));
+            }
+            known(*ix, logs, authors).iter().for_each(|hash| sum.add(hash));
+        }
+        sum
+    }
+
+    /// Brings the sum up to date, so that the next one who asks need not hash the same again.
+    pub(crate) fn settle(&mut self, logs: &BTreeMap<AuthorIx, Log>, authors: &Authors) {
+        for ix in core::mem::take(&mut self.grown) {
+            let Some(hash) = known(ix, logs, authors) else { continue };
+            self.sum.add(&hash);
+            match self.place(ix) {
+                Ok(at) => {
+                    if let Some((_, counted)) = self.counted.get_mut(at) {
+                        self.sum.remove(counted);
+                        *counted = hash;
+                    }
+                }
+                Err(at) => self.counted.insert(at, (ix, hash)),
+            }
+        }
+    }
+
+    fn place(&self, author: AuthorIx) -> Result<usize, usize> {
+        self.counted.binary_search_by_key(&author, |(ix, _)| *ix)
+    }
+}
+
+/// What an author's log adds: numbers *and* content.
+fn known(ix: AuthorIx, logs: &BTreeMap<AuthorIx, Log>, authors: &Authors) -> Option<Hash> {
+    let (log, author): (_, Author) = (logs.get(&ix)?, authors.get(ix)?);
+    let incarnation = author.incarnation.0.to_le_bytes();
+    let parts: [&[u8]; 4] = [&author.device.0, &incarnation, &log.held().to_le_bytes(), &log.tree.root().0];
+    Some(hash::derive(hash::KNOWLEDGE, &parts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{DeviceId, Incarnation};
+
+    #[test]
+    fn it_follows_from_the_logs_alone_whenever_it_is_settled() {
+        let mut authors = Authors::default();
+        for n in 0..3 {
+            authors.push(Author { device: DeviceId([n; 16]), incarnation: Incarnation(1) });
+        }
+        let mut logs: BTreeMap<AuthorIx, Log> = BTreeMap::new();
+        let (mut lazy, mut eager) = (Knowledge::default(), Knowledge::default());
+        let mut seen = BTreeSet::new();
+        for (step, ix) in [0, 1, 0, 0, 2, 1, 2, 2, 0].into_iter().enumerate() {
+            logs.entry(ix).or_default().tree.append(hash::derive(hash::LEAF, &[&[step as u8]]));
+            lazy.grow(ix);
+            eager.grow(ix);
+            eager.settle(&logs, &authors);
+            if step == 4 {
+                lazy.settle(&logs, &authors);
+            }
+            let digest = lazy.digest(&logs, &authors);
+            assert_eq!(digest, eager.digest(&logs, &authors));
+            assert!(seen.insert(digest), "each step is something else to know");
+            let mut anew = Knowledge::default();
+            logs.keys().for_each(|ix| anew.grow(*ix));
+            assert_eq!(anew.digest(&logs, &authors), digest, "as after a boot");
+        }
+    }
+}
