@@ -3,7 +3,6 @@
 pub(crate) mod edited;
 mod precondition;
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -20,13 +19,10 @@ use crate::replica::rows::ReadRow;
 use crate::replica::{Replica, Stop};
 use crate::resolve::merge;
 use crate::resolve::{Operation, Policy};
-use crate::store::key::{self, GroupIx};
+use crate::store::key::GroupIx;
 use crate::syncgroup::Rights;
 use crate::syncgroup::group::{Group, Stage};
 use crate::time::Wall;
-
-/// A batch's net effect: for each syncgroup the rows that change, in order.
-type Parts = BTreeMap<GroupIx, BTreeMap<(CollectionId, Bytes), Content>>;
 
 /// What a batch comes to in one syncgroup: records, and the row that each of them changes, as it was read.
 pub(crate) struct Part {
@@ -70,21 +66,73 @@ pub(crate) fn write(
             return Err(Refusal::Precondition { index }.into());
         }
     }
-    let mut parts = Vec::new();
-    for (ix, rows) in net_effect(plan, batch)? {
-        let mut part = Part::new(ix, rows.len());
-        for ((collection, key), content) in rows {
-            let row = ReadRow::get(plan, ix, &collection, &key)?;
-            if content == Content::Delete && plan.shown(ix, &collection, &key, &row.state).is_none() {
-                continue; // Deleting what is not there writes nothing.
-            }
-            part.change(plan, row, (collection, key), content, false);
+    let mut edits = edits(plan, batch)?.into_iter().peekable();
+    let mut parts: Vec<Part> = Vec::new();
+    while let Some(Located { place, edit }) = edits.next() {
+        let (group, collection, key) = place;
+        let row = ReadRow::get(plan, group, &collection, &key)?;
+        let mut content = edited(plan, &row, None, edit)?;
+        while let Some(next) = edits.next_if(|next| next.is_at(group, &collection, &key)) {
+            content = edited(plan, &row, Some(&content), next.edit)?;
         }
-        if !part.records.is_empty() {
-            parts.push(part);
+        if content == Content::Delete && plan.shown(group, &collection, &key, &row.state).is_none() {
+            continue; // Deleting what is not there writes nothing.
+        }
+        if parts.last().is_none_or(|part| part.group != group) {
+            parts.push(Part::new(group, 1));
+        }
+        if let Some(part) = parts.last_mut() {
+            part.change(plan, row, (collection, key), content, false);
         }
     }
     write_parts(plan, wall, id, parts)
+}
+
+/// A change of a row, and where that is.
+struct Located {
+    place: (GroupIx, CollectionId, Bytes),
+    edit: Edit,
+}
+
+impl Located {
+    fn is_at(&self, group: GroupIx, collection: &CollectionId, key: &Bytes) -> bool {
+        (self.place.0, &self.place.1, &self.place.2) == (group, collection, key)
+    }
+}
+
+/// Checks every change, and orders them by rows: those of one row stay in the order of the batch.
+fn edits(plan: &Plan<'_>, batch: LocalWrite) -> Result<Vec<Located>, Refusal> {
+    let mut edits = Vec::with_capacity(batch.changes.len());
+    for change in batch.changes {
+        let group = writable(plan.replica, &change.row.syncgroup)?;
+        let collection = collection(group, &change.row)?;
+        let key = change.row.key;
+        check_key(&key)?;
+        let policy = plan.policy(group.ix, &collection, &key);
+        match &change.edit {
+            Edit::Put(value) => check_value(policy, value)?,
+            Edit::Delete => {}
+            Edit::Operate(operation) => check_operation(policy, operation)?,
+        }
+        edits.push(Located { place: (group.ix, collection, key), edit: change.edit });
+    }
+    edits.sort_by(|a, b| a.place.cmp(&b.place));
+    Ok(edits)
+}
+
+/// What a row comes to by one more change. Of several puts and deletes the last counts; operations add up, and apply
+/// to a put or a delete before them.
+fn edited(plan: &Plan<'_>, row: &ReadRow, before: Option<&Content>, edit: Edit) -> Result<Content, Refusal> {
+    match edit {
+        Edit::Put(value) => Ok(Content::Put(value)),
+        Edit::Delete => Ok(Content::Delete),
+        Edit::Operate(operation) => {
+            let bases = row.state.bases(|ix| plan.author(ix));
+            let (functions, author) = (&plan.replica.merges.0, plan.replica.author());
+            let row = EditedRow { state: &row.state, bases: &bases, functions, author };
+            row.operate(before, operation)
+        }
+    }
 }
 
 /// Writes what a batch comes to, all of it at one stamp: by that its parts are known to belong together.
@@ -124,38 +172,6 @@ pub(crate) fn write_parts(
         written.push(Written { syncgroup, version, stamp: encoded.header.stamp });
     }
     Ok(written)
-}
-
-/// Checks every change. Of several puts and deletes of a row the last counts; operations add up, and apply to a
-/// put or a delete before them.
-fn net_effect(plan: &Plan<'_>, batch: LocalWrite) -> Result<Parts, Stop> {
-    let mut parts = Parts::new();
-    for change in batch.changes {
-        let group = writable(plan.replica, &change.row.syncgroup)?;
-        let collection = collection(group, &change.row)?;
-        let key = change.row.key;
-        check_key(&key)?;
-        let rows = parts.entry(group.ix).or_default();
-        let policy = plan.policy(group.ix, &collection, &key);
-        let content = match change.edit {
-            Edit::Put(value) => {
-                check_value(policy, &value)?;
-                Content::Put(value)
-            }
-            Edit::Delete => Content::Delete,
-            Edit::Operate(operation) => {
-                check_operation(policy, &operation)?;
-                let state = plan.row(&key::row(group.ix, &collection, &key))?;
-                let bases = state.bases(|ix| plan.author(ix));
-                let author = plan.replica.author();
-                let row =
-                    EditedRow { state: &state, bases: &bases, functions: &plan.replica.merges.0, author };
-                row.operate(rows.get(&(collection, key.clone())), operation)?
-            }
-        };
-        rows.insert((collection, key), content);
-    }
-    Ok(parts)
 }
 
 pub(crate) fn check_key(key: &Bytes) -> Result<(), Refusal> {

@@ -53,7 +53,8 @@ impl StateRecord {
         format.copy_from_slice(&self.format.to_le_bytes());
         seq.copy_from_slice(&self.seq.0.to_le_bytes());
         incarnation.copy_from_slice(&self.incarnation.0.to_le_bytes());
-        Write::put(Table::Meta, meta::STATE, &bytes)
+        let key = Bytes::from_static(meta::STATE);
+        Write { table: Table::Meta, key, value: Some(Bytes::copy_from_slice(&bytes)) }
     }
 }
 

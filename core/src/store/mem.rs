@@ -39,7 +39,8 @@ impl MemStore {
                 Some(value) => table.insert(write.key.clone(), value.clone()),
                 None => table.remove(&write.key),
             };
-            undo.writes.push(super::Write { value: before, ..write.clone() });
+            let (table, key) = (write.table, write.key.clone());
+            undo.writes.push(super::Write { table, key, value: before });
         }
         self.seq = commit.seq;
         undo
