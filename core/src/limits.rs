@@ -49,7 +49,7 @@ pub struct Limits {
     /// Bytes of deltas put into one frame, unless a single generation is larger.
     pub chunk_bytes: usize,
     /// Commits of which it is kept which rows they changed: a watch that was interrupted for longer starts from
-    /// the current state.
+    /// the current state. With 0 none is kept: writes are spared that, and watches tell the current state each time.
     pub watch_log: u64,
     /// Generations, in all syncgroups together, whose rows wait for other parts of their batches. Of more the
     /// oldest are shown in part, and the application is told (S-28).

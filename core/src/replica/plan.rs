@@ -28,7 +28,7 @@ use crate::object::RowState;
 use crate::object::history::Place;
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::staged::Staged;
-use crate::store::{Commit, Fault, Table, View};
+use crate::store::{Commit, Fault, Table, View, Write};
 use crate::syncgroup::group::{Group, GroupRecord, Tip};
 use crate::syncgroup::metadata::{Metadata, NO_PAST, Past};
 use crate::syncgroup::{PastIx, judge};
@@ -78,7 +78,7 @@ struct Draft {
 /// A planned change, free of what it was planned on.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    writes: Vec<crate::store::Write>,
+    writes: Vec<Write>,
     authors: Vec<Author>,
     drafts: BTreeMap<GroupIx, Draft>,
     pub(crate) changes: Vec<RowChange>,
@@ -538,29 +538,39 @@ impl<'a> Plan<'a> {
 
     /// Ends planning.
     pub(crate) fn finish(mut self) -> Effects {
-        for (ix, draft) in &self.drafts {
-            if let Some(tip) = &draft.tip {
-                self.staged.put(Table::Tip, key::number(*ix), tip.to_bytes());
-            }
-        }
         self.moves.store(&self.replica.waiting, &mut self.staged);
-        if !self.news.is_empty() {
-            let seq = CommitSeq(self.replica.seq.0 + 1);
-            self.staged.put(Table::Change, key::change(seq), ChangeEntry::to_bytes(&self.news));
-            // Commits that changed no row left nothing, and take nothing away: catch up with them by and by.
-            let due = CommitSeq(seq.0.saturating_sub(self.replica.limits.watch_log));
-            let last = due.min(CommitSeq(self.replica.pruned.0 + MOST_PRUNED));
-            for old in self.replica.pruned.0 + 1..=last.0 {
-                self.staged.remove(Table::Change, key::change(CommitSeq(old)));
-            }
-            self.pruned = last;
-        }
+        let news = self.log_of_changes();
         let Self {
             staged, authors, drafts, changes, split, moves, stamp, pruned, incarnation, notices, ..
         } = self;
-        let writes = staged.into_writes();
+        let mut writes = staged.into_writes();
+        // What nothing in a plan reads back joins only here.
+        let tips = drafts.iter().filter_map(|(ix, draft)| Some((*ix, draft.tip.as_ref()?)));
+        writes.extend(tips.map(|(ix, tip)| put(Table::Tip, key::number(ix), tip.to_bytes())));
+        writes.extend(news);
         Effects { writes, authors, drafts, changes, split, moves, stamp, pruned, incarnation, notices }
     }
+
+    /// Keeps what changed for those who watch, and drops what is too old.
+    fn log_of_changes(&mut self) -> Vec<Write> {
+        let limit = self.replica.limits.watch_log;
+        if self.news.is_empty() || limit == 0 {
+            return Vec::new();
+        }
+        let seq = CommitSeq(self.replica.seq.0 + 1);
+        // Commits that changed no row left nothing, and take nothing away: catch up with them by and by.
+        let due = CommitSeq(seq.0.saturating_sub(limit));
+        let last = due.min(CommitSeq(self.replica.pruned.0 + MOST_PRUNED));
+        let old = self.replica.pruned.0 + 1..=last.0;
+        self.pruned = last;
+        let remove = |old| Write { table: Table::Change, key: key::change(CommitSeq(old)), value: None };
+        let news = put(Table::Change, key::change(seq), ChangeEntry::to_bytes(&self.news));
+        core::iter::once(news).chain(old.map(remove)).collect()
+    }
+}
+
+fn put(table: Table, key: Bytes, value: Bytes) -> Write {
+    Write { table, key, value: Some(value) }
 }
 
 impl Replica {
@@ -583,7 +593,9 @@ impl Replica {
                 group.logs.insert(author_ix, log);
             }
             draft.pasts.into_iter().for_each(|past| group.pasts.push(past));
-            group.record = draft.record.unwrap_or_else(|| group.record.clone());
+            if let Some(record) = draft.record {
+                group.record = record;
+            }
             group.tip = draft.tip.unwrap_or_else(|| core::mem::take(&mut group.tip));
             group.metadata = draft.metadata.unwrap_or_else(|| core::mem::take(&mut group.metadata));
         }

@@ -150,6 +150,69 @@ fn a_marker_of_another_life_or_from_long_ago_gets_the_state_and_is_told_so() {
 }
 
 #[test]
+fn whoever_keeps_no_log_is_told_the_state_each_time() {
+    let (mut world, id) = World::together(2);
+    let mut config = Config::new(name("none"));
+    config.limits.watch_log = 0;
+    let identity = Identity { secret: world.nodes[0].secret.clone(), continuity: Continuity::Shown };
+    let mut out = Outbox::new();
+    let core = Core::boot(&config, &identity, [9; 32], &world.nodes[0].store, &mut out).unwrap();
+    world.nodes[0].core = core;
+    world.perform(0, out);
+    let mut changes = watch(&world, 0, id, "");
+    world.put(0, id, "k", "1");
+    assert_eq!(told(&world, 0, &mut changes), "Started(k=1).");
+    world.put(0, id, "k", "2");
+    assert_eq!(told(&world, 0, &mut changes), "TooOld(k=2).");
+    assert_eq!(told(&world, 0, &mut changes), "");
+}
+
+#[test]
+fn rows_that_show_something_else_than_was_written_are_told_as_they_are() {
+    let (mut world, id) = World::together(2);
+    world.put(0, id, "same", "x");
+    world.put(0, id, "split", "x");
+    world.run(60_000);
+    let mut changes = watch(&world, 0, id, "");
+    told(&world, 0, &mut changes);
+    // A batch in which one row shows what it showed before.
+    let batch = LocalWrite::new().put(world.row(id, "same"), "x").put(world.row(id, "new"), "y");
+    world.command(0, Command::Write(batch)).unwrap();
+    assert_eq!(told(&world, 0, &mut changes), "local[new=y]");
+    // One that changes nothing that is shown.
+    world.put(0, id, "same", "x");
+    assert_eq!(told(&world, 0, &mut changes), "");
+    // A batch of which one row loses against what was written here later.
+    world.run(60_000);
+    let link = world.links_of(0)[0];
+    world.unlink(link);
+    let batch = LocalWrite::new().put(world.row(id, "split"), "theirs").put(world.row(id, "theirs"), "z");
+    world.command(1, Command::Write(batch)).unwrap();
+    world.now.mono.0 += 1_000;
+    world.now.wall.0 += 1_000;
+    world.put(0, id, "split", "ours");
+    assert_eq!(told(&world, 0, &mut changes), "local[split=ours]");
+    world.link(0, 1);
+    world.run(60_000);
+    assert_eq!(told(&world, 0, &mut changes), "[theirs=z]");
+}
+
+#[test]
+fn a_few_rows_among_many_commits_are_found() {
+    let (mut world, id) = World::together(1);
+    let mut changes = watch(&world, 0, id, "a");
+    told(&world, 0, &mut changes);
+    for n in 0..1_000 {
+        world.put(0, id, &format!("b{n}"), "x");
+        if n % 300 == 299 {
+            world.put(0, id, &format!("a{n}"), "x");
+        }
+    }
+    assert_eq!(told(&world, 0, &mut changes), "local[a299=x] local[a599=x] local[a899=x]");
+    assert_eq!(told(&world, 0, &mut changes), "");
+}
+
+#[test]
 fn another_schema_and_a_departure_are_told() {
     let (mut world, id) = World::together(2);
     let mut changes = watch(&world, 1, id, "");
