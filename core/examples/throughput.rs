@@ -1,7 +1,8 @@
 //! How fast one core writes and takes over rows, in memory: `cargo run --release --example throughput -- 100000`.
 //!
-//! Every row is a batch of its own, the most expensive way. The machine's noise is in the figures: compare
-//! runs on one machine, or count instructions with `valgrind --tool=callgrind`.
+//! `throughput [WRITES [ROWS [WATCH_LOG]]]`: so many writes, of so many rows, with so many commits kept for those who
+//! watch. Every write is a batch of its own, the most expensive way. The machine's noise is in the figures: compare
+//! runs on one machine, or count instructions with `valgrind --tool=callgrind`, as CONTRIBUTING.md shows.
 #![allow(clippy::disallowed_types, reason = "this program measures; the core never reads a clock")]
 
 #[path = "node/mod.rs"]
@@ -13,8 +14,12 @@ use driftless::*;
 use node::Node;
 
 fn main() {
-    let rows: u32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(100_000);
-    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    let argument = |at| std::env::args().nth(at).and_then(|n| n.parse::<u32>().ok());
+    let writes = argument(1).unwrap_or(100_000);
+    let rows = argument(2).unwrap_or(writes).max(1);
+    let mut config = Config::new(Name::new("bench").expect("a name"));
+    config.limits.watch_log = argument(3).map_or(config.limits.watch_log, u64::from);
+    let (mut a, mut b) = (Node::with(1, &config), Node::with(2, &config));
     let (database, name) = (Name::new("db").expect("a name"), Name::new("rows").expect("a name"));
     let create = Command::CreateSyncgroup {
         database: database.clone(),
@@ -24,11 +29,11 @@ fn main() {
     let Outcome::Created(syncgroup) = a.command(create) else { return };
 
     let start = Instant::now();
-    for n in 0..rows {
+    for n in 0..writes {
         // Keys in no order, as people's are.
-        let key = n.wrapping_mul(2_654_435_761).to_be_bytes().to_vec();
+        let key = (n % rows).wrapping_mul(2_654_435_761).to_be_bytes().to_vec();
         let row = RowRef { syncgroup, collection: name.clone(), key: key.into() };
-        let batch = LocalWrite::new().put(row, vec![7u8; 100]);
+        let batch = LocalWrite::new().put(row, vec![n as u8; 100]);
         a.handle(Event::Command { request: RequestId(1), command: Command::Write(batch) });
         if n % 1_000 == 999 {
             a.durable();
@@ -52,11 +57,7 @@ fn main() {
     let (frames, bytes) = node::link(&mut a, &mut b, 1);
     let taken = start.elapsed();
     assert_eq!(a.core.visible_digest(&syncgroup), b.core.visible_digest(&syncgroup), "both show the same");
-    let rate = |time: std::time::Duration| f64::from(rows) / time.as_secs_f64();
-    println!("written   {rows} rows, each a batch: {written:.2?}, {:.0} rows/s", rate(written));
-    println!(
-        "synced    {frames} frames, {:.1} MB: {taken:.2?}, {:.0} rows/s",
-        bytes as f64 / 1e6,
-        rate(taken)
-    );
+    let rate = |time: std::time::Duration| f64::from(writes) / time.as_secs_f64();
+    println!("written   {writes} batches of one row: {written:.2?}, {:.0}/s", rate(written));
+    println!("synced    {frames} frames, {:.1} MB: {taken:.2?}, {:.0}/s", bytes as f64 / 1e6, rate(taken));
 }

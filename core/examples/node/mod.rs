@@ -1,12 +1,65 @@
-//! What the measuring examples share: replicas in memory, and a link that takes no time.
+//! What measuring examples and tests share: replicas in memory whose stores count, and a link that takes no time.
+#![allow(dead_code, reason = "who measures one thing does not look at the others")]
 
-use driftless::store::MemStore;
+use std::cell::Cell;
+
+use driftless::store::{Each, Fault, MemStore, Scan, Table, View};
 use driftless::*;
+
+/// A store in memory that counts what it is asked.
+#[derive(Default)]
+pub(crate) struct Store {
+    tables: MemStore,
+    reads: Cell<u64>,
+    scans: Cell<u64>,
+    writes: u64,
+    bytes: u64,
+}
+
+/// What a store was asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Reads of one key.
+    pub(crate) reads: u64,
+    /// Reads of a range.
+    pub(crate) scans: u64,
+    /// Keys that commits set or removed.
+    pub(crate) writes: u64,
+    /// Bytes of those keys, and of what they were set to.
+    pub(crate) bytes: u64,
+}
+
+impl Store {
+    fn apply(&mut self, commit: &store::Commit) {
+        self.writes += commit.writes.len() as u64;
+        let bytes =
+            |write: &store::Write| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len);
+        self.bytes += commit.writes.iter().map(bytes).sum::<usize>() as u64;
+        self.tables.apply(commit);
+    }
+
+    fn counts(&self) -> Counts {
+        let Self { reads, scans, writes, bytes, .. } = self;
+        Counts { reads: reads.get(), scans: scans.get(), writes: *writes, bytes: *bytes }
+    }
+}
+
+impl View for Store {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<bytes::Bytes>, Fault> {
+        self.reads.set(self.reads.get() + 1);
+        self.tables.get(table, key)
+    }
+
+    fn scan(&self, scan: &Scan<'_>, each: Each<'_>) -> Result<(), Fault> {
+        self.scans.set(self.scans.get() + 1);
+        self.tables.scan(scan, each)
+    }
+}
 
 /// A replica in memory, and what it wants to say.
 pub(crate) struct Node {
     pub(crate) core: Core,
-    pub(crate) store: MemStore,
+    pub(crate) store: Store,
     /// Milliseconds since the start.
     pub(crate) now: u64,
     pub(crate) frames: Vec<bytes::Bytes>,
@@ -15,10 +68,13 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(secret: u8) -> Self {
+        Self::with(secret, &Config::new(Name::new("bench").expect("a name")))
+    }
+
+    pub(crate) fn with(secret: u8, config: &Config) -> Self {
         let identity = Identity { secret: SecretKey([secret; 32]), continuity: Continuity::Unknown };
-        let config = Config::new(Name::new("bench").expect("a name"));
-        let (mut store, mut out) = (MemStore::new(), Outbox::new());
-        let core = Core::boot(&config, &identity, [secret; 32], &store, &mut out).expect("a new store");
+        let (mut store, mut out) = (Store::default(), Outbox::new());
+        let core = Core::boot(config, &identity, [secret; 32], &store, &mut out).expect("a new store");
         let mut seq = None;
         while let Some(action) = out.pop() {
             if let Action::Commit(commit) = action {
@@ -37,13 +93,24 @@ impl Node {
         self.core.handle(now, event, &self.store, &mut out).expect("memory does not fail");
         while let Some(action) = out.pop() {
             match action {
-                Action::Commit(commit) => {
-                    self.store.apply(&commit);
-                }
+                Action::Commit(commit) => self.store.apply(&commit),
                 Action::Send { frame, .. } => self.frames.push(frame),
                 Action::Reply { result, .. } => self.replies.push(result.expect("no refusal")),
                 _ => {}
             }
+        }
+    }
+
+    /// What the store is asked while something is done.
+    pub(crate) fn counting(&mut self, work: impl FnOnce(&mut Self)) -> Counts {
+        let before = self.store.counts();
+        work(self);
+        let after = self.store.counts();
+        Counts {
+            reads: after.reads - before.reads,
+            scans: after.scans - before.scans,
+            writes: after.writes - before.writes,
+            bytes: after.bytes - before.bytes,
         }
     }
 
