@@ -54,6 +54,7 @@ pub mod page;
 pub mod plan;
 pub mod report;
 mod run;
+pub mod scale;
 pub mod shards;
 pub mod shrink;
 mod sim;
