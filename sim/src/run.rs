@@ -40,6 +40,8 @@ pub struct Options<'o> {
     pub sabotage: Option<Sabotage>,
     /// Takes what became of the plan.
     pub facts: Option<&'o mut Facts>,
+    /// Leave out the digest of the trace: to measure what it costs.
+    pub without_digest: bool,
 }
 
 impl fmt::Debug for Options<'_> {
@@ -138,8 +140,10 @@ impl fmt::Display for Failure {
 
 /// Executes a plan.
 pub fn execute<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
-    let Options { trace, until, invariants, sabotage, facts, record } = options;
-    let mut world = World::new(plan, Trace::new(trace, record), sabotage);
+    let Options { trace, until, invariants, sabotage, facts, record, without_digest } = options;
+    let trace = Trace::new(trace, record);
+    let trace = if without_digest { trace.without_digest() } else { trace };
+    let mut world = World::new(plan, trace, sabotage);
     if facts.is_some() {
         world.take_notes();
     }

@@ -11,7 +11,8 @@ pub type TraceLine<'t> = dyn FnMut(&str) + 't;
 
 /// Everything that went into the cores and came out of them.
 pub(crate) struct Trace<'t> {
-    hasher: blake3::Hasher,
+    /// `None` if nobody wants the digest.
+    hasher: Option<blake3::Hasher>,
     lines: Option<&'t mut TraceLine<'t>>,
     recording: Option<&'t mut Recording>,
     pub(crate) events: u64,
@@ -35,7 +36,12 @@ impl fmt::Write for Hashed<'_> {
 
 impl<'t> Trace<'t> {
     pub(crate) fn new(lines: Option<&'t mut TraceLine<'t>>, recording: Option<&'t mut Recording>) -> Self {
-        Self { hasher: blake3::Hasher::new(), lines, recording, events: 0 }
+        Self { hasher: Some(blake3::Hasher::new()), lines, recording, events: 0 }
+    }
+
+    /// The same without a digest, which is then all zeros.
+    pub(crate) fn without_digest(self) -> Self {
+        Self { hasher: None, ..self }
     }
 
     /// Whoever records the run, if it is recorded.
@@ -45,19 +51,20 @@ impl<'t> Trace<'t> {
 
     /// The digest of everything up to now.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        *self.hasher.finalize().as_bytes()
+        self.hasher.as_ref().map_or([0; 32], |hasher| *hasher.finalize().as_bytes())
     }
 
     fn hash(&mut self, head: &[u64], payload: &[&[u8]], rest: Option<&dyn fmt::Debug>) {
+        let Some(hasher) = &mut self.hasher else { return };
         for number in head {
-            self.hasher.update(&number.to_le_bytes());
+            hasher.update(&number.to_le_bytes());
         }
         for bytes in payload {
-            self.hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
         }
         if let Some(rest) = rest {
             // A hasher takes everything.
-            let _ = write!(Hashed(&mut self.hasher), "{rest:?}");
+            let _ = write!(Hashed(hasher), "{rest:?}");
         }
     }
 

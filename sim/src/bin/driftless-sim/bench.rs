@@ -1,5 +1,8 @@
 //! `driftless-sim bench`.
 
+mod figures;
+mod memory;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,8 @@ use crate::shrink::{tell, with_story};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    figures: figures::Args,
     /// Find each planted defect, shrink the plan, and compare it with the smallest one known.
     #[arg(long)]
     shrink: bool,
@@ -25,7 +30,7 @@ pub(crate) struct Args {
     /// From what plans are drawn.
     #[arg(long, value_name = "NAME", default_value = "harsh")]
     profile: String,
-    /// In which seeds to look for each defect.
+    /// In which seeds to look for each defect, or which to run and measure.
     #[arg(long, value_name = "A..B", default_value = "0..400")]
     seeds: Seeds,
     /// How many plans that fail to shrink for each defect.
@@ -66,7 +71,7 @@ impl Row {
 
 pub(crate) fn bench(args: &Args) -> Result<bool, Trouble> {
     if !args.shrink {
-        return Err(Trouble::NothingToMeasure);
+        return figures::figures(&args.figures, &args.seeds);
     }
     let profile: Profile = args.profile.parse()?;
     let defects = if args.defect.is_empty() { Sabotage::ALL } else { &args.defect };

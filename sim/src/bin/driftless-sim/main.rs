@@ -90,8 +90,10 @@ enum Trouble {
     Passes(String),
     #[error("{path}: {cause}")]
     Digests { path: String, cause: driftless_sim::digests::NotADigest },
-    #[error("nothing to measure: say --shrink")]
-    NothingToMeasure,
+    #[error("the scenario failed: {0}")]
+    Scenario(String),
+    #[error("a measurement in a process of its own failed: {0}")]
+    Measurement(String),
     #[error(transparent)]
     Profile(#[from] driftless_sim::plan::UnknownProfile),
     #[error(transparent)]
