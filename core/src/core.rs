@@ -20,8 +20,7 @@ use crate::peer::Peers;
 use crate::replica::load::BootError;
 use crate::replica::plan::{Effects, Plan};
 use crate::replica::{Replica, Stop};
-use crate::resolve::answer;
-use crate::resolve::raise::Raiser;
+use crate::resolve::raise::{Raiser, Raising};
 use crate::store::key::GroupIx;
 use crate::store::{Fault, View};
 use crate::sync::receive::{self, Received};
@@ -94,7 +93,17 @@ impl Core {
     /// # Errors
     /// [`Fault`] if the store could not be read; then nothing has changed.
     pub fn handle(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
+        // What was found in the store is due by this clock from now on; unless nothing comes of the event.
+        let loaded = self.replica.waiting.is_loaded().then(|| self.replica.waiting.clone());
         self.replica.waiting.start(now, self.replica.parts);
+        let handled = self.dispatch(now, event, view, out);
+        if let (Err(_), Some(loaded)) = (&handled, loaded) {
+            self.replica.waiting = loaded;
+        }
+        handled
+    }
+
+    fn dispatch(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
         match event {
             Event::Tick => self.tick(now, view, out),
             Event::Command { request, command } => self.command(now, request, command, view, out),
@@ -185,6 +194,8 @@ impl Core {
             command::settle(&mut plan, now)?;
         }
         let effects = plan.finish();
+        // The view does not show what is just released: conflicts are for the next tick then, which comes at once.
+        let raising = if releases { None } else { self.raising(now, view)? };
         self.apply(now, effects, out);
         if self.sync.compares(now.mono) {
             self.replica.settle_knowledge();
@@ -194,35 +205,20 @@ impl Core {
             sync.tick(step);
         });
         self.peers.dial(&self.sync.linked(), self.max_links, now.mono, out);
-        // The view does not show what was just released: conflicts are for the next tick then, which comes at once.
-        if releases { Ok(()) } else { self.raise(now, view, out) }
-    }
-
-    /// Raises the conflicts whose turn has come; those that the core answers itself are answered at once.
-    fn raise(&mut self, now: Now, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
-        if self.raiser.deadline().is_none_or(|due| due > now.mono) {
-            return Ok(());
-        }
-        let mut raiser = self.raiser.clone();
-        let raised = raiser.tick(now.mono, &self.replica, view, |ix| self.sync.is_arriving(ix))?;
-        let mut dice = self.dice.clone();
-        let mut plan = Plan::new(&self.replica, view);
-        for conflict in &raised.own {
-            let answered = answer::batch_wins(&plan, conflict)
-                .and_then(|resolution| answer::resolve(&mut plan, now.wall, dice.bytes(), resolution));
-            if let Err(Stop::Fault(fault)) = answered {
-                return Err(fault);
+        if let Some(Raising { raiser, dice, effects, conflicts }) = raising {
+            self.raiser = raiser;
+            self.dice = dice;
+            self.apply(now, effects, out);
+            if !conflicts.is_empty() {
+                out.push(Action::Resolve(conflicts));
             }
-            // What is refused is refused for a reason that others do not have: they take their turns.
-        }
-        let effects = plan.finish();
-        self.raiser = raiser;
-        self.dice = dice;
-        self.apply(now, effects, out);
-        if !raised.conflicts.is_empty() {
-            out.push(Action::Resolve(raised.conflicts));
         }
         Ok(())
+    }
+
+    /// Conflicts whose turn has come.
+    fn raising(&self, now: Now, view: &dyn View) -> Result<Option<Raising>, Fault> {
+        Raising::plan(&self.raiser, &self.dice, &self.replica, now, view, |ix| self.sync.is_arriving(ix))
     }
 
     // ---- commands ----

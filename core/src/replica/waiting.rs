@@ -158,6 +158,11 @@ impl Waiting {
         }
     }
 
+    /// Whether something was found in the store, and it was not said yet what time it is.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.is_loaded
+    }
+
     /// Says what time it is, after a boot: what was found has waited since it was first received, and waits no
     /// longer than if it had just come.
     pub(crate) fn start(&mut self, now: Now, bound: Millis) {

@@ -20,20 +20,22 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::Policy;
 use super::conflict::Conflict;
+use super::{Policy, answer};
+use crate::dice::Dice;
 use crate::hash::{self, Hash};
 use crate::id::{CollectionId, Name};
 use crate::object::RowState;
 use crate::read::{self, Gathering};
-use crate::replica::Replica;
 use crate::replica::load::entries;
+use crate::replica::plan::{Effects, Plan};
 use crate::replica::stored::corrupt;
+use crate::replica::{Replica, Stop};
 use crate::store::key::{self, GroupIx};
 use crate::store::{Fault, Scan, Table, View};
 use crate::syncgroup::Rights;
 use crate::syncgroup::group::{Group, Stage};
-use crate::time::{Millis, Mono};
+use crate::time::{Millis, Mono, Now};
 use crate::wire::codec::DecodeError;
 
 /// Rows that wait for a turn or an answer, at most; further ones wait in the store.
@@ -267,6 +269,44 @@ impl Raiser {
             }
         }
         Ok(raised)
+    }
+}
+
+/// Conflicts that are going to be raised. Nothing has changed yet: the store may have failed on the way.
+pub(crate) struct Raising {
+    pub(crate) raiser: Raiser,
+    pub(crate) dice: Dice,
+    /// The answers to those that the core answers itself.
+    pub(crate) effects: Effects,
+    /// For the application.
+    pub(crate) conflicts: Vec<Conflict>,
+}
+
+impl Raising {
+    /// Those whose turn has come; `None` before anybody's turn.
+    pub(crate) fn plan(
+        raiser: &Raiser,
+        dice: &Dice,
+        replica: &Replica,
+        now: Now,
+        view: &dyn View,
+        is_arriving: impl Fn(GroupIx) -> bool,
+    ) -> Result<Option<Self>, Fault> {
+        if raiser.deadline().is_none_or(|due| due > now.mono) {
+            return Ok(None);
+        }
+        let (mut raiser, mut dice) = (raiser.clone(), dice.clone());
+        let raised = raiser.tick(now.mono, replica, view, is_arriving)?;
+        let mut plan = Plan::new(replica, view);
+        for conflict in &raised.own {
+            let answered = answer::batch_wins(&plan, conflict)
+                .and_then(|resolution| answer::resolve(&mut plan, now.wall, dice.bytes(), resolution));
+            if let Err(Stop::Fault(fault)) = answered {
+                return Err(fault);
+            }
+            // What is refused is refused for a reason that others do not have: they take their turns.
+        }
+        Ok(Some(Self { raiser, dice, effects: plan.finish(), conflicts: raised.conflicts }))
     }
 }
 
