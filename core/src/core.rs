@@ -26,6 +26,7 @@ use crate::store::{Fault, View};
 use crate::sync::receive::{self, Received};
 use crate::sync::{Step, Sync};
 use crate::syncgroup::command::{self, Answer, Means, Request};
+use crate::syncgroup::group::Group;
 use crate::time::{Mono, Now};
 use crate::wire::{Deltas, Message, Offer};
 
@@ -497,10 +498,12 @@ impl Core {
         out: &mut Outbox,
         follow: impl FnOnce(&mut Self, &Gained, &mut Outbox),
     ) {
-        let gained = Gained {
-            groups: effects.gains().map(|(ix, authors)| (ix, authors.collect())).collect(),
-            sharing: effects.changes_sharing(),
-        };
+        let groups: Vec<_> = effects.gains().map(|(ix, authors)| (ix, authors.collect())).collect();
+        // Having left itself, a device shares with others that have as well until anybody's generation shows that
+        // their departure is known: any may.
+        let has_left = |ix: &GroupIx| self.replica.groups.get(ix).is_some_and(Group::is_departed);
+        let sharing = effects.changes_sharing() || groups.iter().any(|(ix, _)| has_left(ix));
+        let gained = Gained { groups, sharing };
         for (ix, closed) in &effects.split {
             match closed {
                 Some(row) => self.raiser.closed(row, now),

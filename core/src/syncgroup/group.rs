@@ -182,7 +182,7 @@ impl Group {
     }
 
     /// Whether this device has left, as far as it knows.
-    fn is_departed(&self) -> bool {
+    pub(crate) fn is_departed(&self) -> bool {
         matches!(
             self.record.stage,
             Stage::Departing | Stage::Left | Stage::Joining(_) | Stage::Withdrawing(_)
