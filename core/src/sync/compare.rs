@@ -372,7 +372,21 @@ impl Sync {
                 belief.goal = belief.goal.max(belief.sent);
             });
         }
-        if received.applied == 0 && received.held_back {
+        let (mut gap, mut held_back) = (false, !received.held_back.is_empty());
+        for (author, last) in &received.held_back {
+            let held = held(step.replica, ix, author);
+            share.believe(*author, held, max, |belief| belief.came = *last);
+        }
+        for (author, run) in &received.later {
+            let held = held(step.replica, ix, author);
+            share.believe(*author, held, max, |belief| {
+                // What follows on what was held back is held back as well; otherwise something is missing.
+                let follows = *run.start() <= belief.came.saturating_add(1);
+                belief.came = if follows { belief.came.max(*run.end()) } else { belief.came };
+                (gap, held_back) = (gap || !follows, held_back || follows);
+            });
+        }
+        if received.applied == 0 && held_back && !gap {
             // It will come again, and may be held back again for long: no wait gets shorter by that.
             self.settle(id, ix, step);
             return;
@@ -382,15 +396,15 @@ impl Sync {
         }
         if share.pull.is_some() {
             // More may be on its way; after a gap something is not.
-            let at = if received.gap { confirm } else { step.now + patience };
-            share.pull = Some(if received.gap { share.pull.map_or(at, |old| old.min(at)) } else { at });
+            let at = if gap { confirm } else { step.now + patience };
+            share.pull = Some(if gap { share.pull.map_or(at, |old| old.min(at)) } else { at });
         }
         let lacks = !share.ahead.is_empty();
         link.agreed = false;
         link.tries = 0;
         link.confirm = Some(link.confirm.map_or(confirm, |at| at.min(confirm)));
         // What was sent outright and did not fit shows that something before it is missing.
-        if !(lacks && received.applied == 0 && received.gap) {
+        if !(lacks && received.applied == 0 && gap) {
             self.settle(id, ix, step);
         } else if !self.pulls.contains_key(&ix) {
             self.pull(id, ix, step);

@@ -98,6 +98,8 @@ pub(crate) struct Belief {
     pub(crate) goal: Generation,
     /// It was sent this much at some time, whatever it said later.
     pub(crate) peak: Generation,
+    /// From it came this much in order, and was held back here.
+    pub(crate) came: Generation,
 }
 
 /// An open link.
@@ -222,7 +224,7 @@ impl Share {
     /// Both ends hold the same of this author.
     pub(crate) fn agree(&mut self, author: Author, held: Generation, max: usize) {
         self.believe(author, held, max, |belief| {
-            *belief = Belief { has: held, sent: held, goal: held, peak: held }
+            *belief = Belief { has: held, sent: held, goal: held, peak: held, came: held }
         });
     }
 }

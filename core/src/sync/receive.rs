@@ -1,6 +1,7 @@
 //! Taking in generations: verify, judge, apply, all of a chunk in one commit (S-23, S-26).
 
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use crate::action::Notice;
 use crate::hash::Hash;
@@ -23,10 +24,10 @@ pub(crate) struct Received {
     pub(crate) applied: usize,
     /// What the sender has shown to hold.
     pub(crate) shown: Vec<(Author, Generation)>,
-    /// Something before a run is missing: a frame was lost, or is late.
-    pub(crate) gap: bool,
-    /// Something was in order, and could not be applied yet.
-    pub(crate) held_back: bool,
+    /// Runs that start behind what is held: something before them was lost, is late, or was held back.
+    pub(crate) later: Vec<(Author, RangeInclusive<Generation>)>,
+    /// How far runs went of which something was in order, and could not be applied yet.
+    pub(crate) held_back: Vec<(Author, Generation)>,
 }
 
 /// Why a chunk is the sender's fault, whatever else one knows (S-26).
@@ -59,7 +60,7 @@ pub(crate) fn receive(
         received.shown.push((author, last));
         let held = plan.held(group, &author);
         if first > held + 1 {
-            received.gap = true;
+            received.later.push((author, first..=last));
         } else if last > held {
             match verify(plan, group, run, held) {
                 Ok(run) => runs.extend(run),
@@ -84,7 +85,8 @@ pub(crate) fn receive(
             break;
         }
     }
-    received.held_back = runs.iter().any(|run| run.applied < run.generations.len());
+    let held_back = runs.iter().filter(|run| run.applied < run.generations.len());
+    received.held_back = held_back.map(|run| (run.author, run.last())).collect();
     for run in runs.into_iter().filter(|run| run.applied > 0) {
         let ix = plan.enter(run.author);
         plan.set_proof(group, ix, run.proof_of_applied()?);
@@ -179,6 +181,10 @@ fn ready(
 }
 
 impl Verified {
+    fn last(&self) -> Generation {
+        self.base + self.generations.len() as u64
+    }
+
     /// The proof for as much of the run as was applied.
     fn proof_of_applied(self) -> Result<Proof, Fault> {
         let Proof { checkpoint, completion } = self.proof;
