@@ -6,117 +6,255 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 macro_rules! points {
-    ($($(#[doc = $doc:literal])+ $point:ident = $name:literal $(, from $least:literal)?;)+) => {
+    ($($group:ident { $($(#[doc = $doc:literal])+ $point:ident = $name:literal $(, from $least:literal)?;)+ })+) => {
         /// Something worth seeing in some run.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
         #[non_exhaustive]
-        pub enum Point { $($(#[doc = $doc])+ #[serde(rename = $name)] $point,)+ }
+        pub enum Point { $($($(#[doc = $doc])+ #[serde(rename = $name)] $point,)+)+ }
 
         impl Point {
-            /// All of them, in the order of the report.
-            pub const ALL: &'static [Point] = &[$(Point::$point,)+];
+            /// All of them, in the order of the report: group by group.
+            pub const ALL: &'static [Point] = &[$($(Point::$point,)+)+];
 
             /// A short name.
             pub fn name(self) -> &'static str {
-                match self { $(Point::$point => $name,)+ }
+                match self { $($(Point::$point => $name,)+)+ }
+            }
+
+            /// What it is about.
+            pub fn group(self) -> Topic {
+                match self { $($(Point::$point => Topic::$group,)+)+ }
             }
 
             /// How many seeds a suite of the default profile has at least when it must have seen this;
             /// `None` if it is counted only.
             pub fn required_from(self) -> Option<u64> {
-                match self { $(Point::$point => { #[allow(unused_mut, unused_assignments)] let mut least = None; $(least = Some($least);)? least })+ }
+                match self { $($(Point::$point => { #[allow(unused_mut, unused_assignments)] let mut least = None; $(least = Some($least);)? least })+)+ }
             }
         }
     };
 }
 
+/// What a [`Point`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topic {
+    /// Rows, conflicts, syncgroups: what the protocol is for.
+    Protocol,
+    /// Links and frames.
+    Network,
+    /// Stores.
+    Disk,
+    /// How replicas start, stop and sleep.
+    Process,
+    /// What replicas believe the time to be.
+    Clocks,
+    /// Who joins, leaves and stays away.
+    People,
+    /// What replicas do that do not keep to the protocol.
+    Hostile,
+}
+
+impl Topic {
+    /// Its name in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Topic::Protocol => "protocol",
+            Topic::Network => "network",
+            Topic::Disk => "disk",
+            Topic::Process => "process",
+            Topic::Clocks => "clocks",
+            Topic::People => "people",
+            Topic::Hostile => "hostile",
+        }
+    }
+}
+
 points! {
-    /// A batch was written.
-    Write = "write", from 10;
-    /// A batch over rows of several collections.
-    BatchOverCollections = "batch over two collections", from 50;
-    /// A batch that became generations in several syncgroups.
-    BatchOverSyncgroups = "batch over two syncgroups", from 100;
-    /// A part of a batch was held, and waited for another.
-    BatchWaited = "batch waited for its other part", from 100;
-    /// A part of a batch had waited for long enough, or too much waited, and it was shown without another.
-    BatchSplit = "batch split at a bound", from 300;
-    /// A part of a batch was shown without another because the device had left a syncgroup.
-    BatchSplitByLeaving = "batch split by leaving";
-    /// A row was deleted.
-    Delete = "delete", from 50;
-    /// A row that was not there was deleted, which wrote nothing.
-    DeleteOfNothing = "delete of nothing", from 100;
-    /// A batch with a precondition that held.
-    PreconditionHeld = "precondition held", from 100;
-    /// A batch with a precondition that did not hold.
-    PreconditionFailed = "precondition failed", from 100;
-    /// A write was refused because the syncgroup had not arrived.
-    RefusedPending = "write refused: pending", from 300;
-    /// A write was refused for lack of rights.
-    RefusedForbidden = "write refused: rights", from 300;
-    /// A write was refused because the device had left.
-    RefusedNotMember = "write refused: not a member", from 300;
-    /// Readers saw a row with two heads.
-    TwoHeads = "conflict, two heads", from 50;
-    /// Readers saw a row with three heads or more.
-    ThreeHeads = "conflict, three heads", from 300;
-    /// Concurrent heads that say the same, which is no conflict.
-    SameContent = "same content, no conflict", from 100;
-    /// A conflict in which a deletion takes part.
-    DeletionInConflict = "conflict with a deletion", from 300;
-    /// A write closed a conflict.
-    ConflictClosed = "conflict closed by a write", from 300;
-    /// A device was admitted.
-    Admitted = "admitted", from 10;
-    /// A device asked to join while the network was cut.
-    JoinInPartition = "join in a partition", from 300;
-    /// A request to join was refused.
-    JoinRefused = "join refused", from 300;
-    /// A device left a syncgroup.
-    Left = "left", from 100;
-    /// A collection was added later.
-    CollectionAdded = "collection added", from 100;
-    /// One device had syncgroups in two databases.
-    TwoDatabases = "two databases", from 100;
-    /// A replica got generations of an author to whom it had no link.
-    Relayed = "relayed by a third", from 50;
-    /// The process died.
-    Crash = "crash", from 50;
-    /// It died with commits that were not durable, and all of them survived.
-    CrashKeptAll = "crash that kept all commits", from 300;
-    /// It died with commits that were not durable, and some were lost.
-    CrashLostCommits = "crash that lost commits", from 100;
-    /// A crash took generations of the device itself.
-    CrashLostOwn = "crash that lost own writes", from 100;
-    /// It died after a commit, before the rest of what the core asked for was done.
-    CrashMidway = "crash midway through actions", from 100;
-    /// A restart with proof that the store continues.
-    RestartShown = "restart, continuity shown", from 50;
-    /// A restart without.
-    RestartUnknown = "restart, new incarnation", from 100;
-    /// A clean shutdown came to its end.
-    Shutdown = "clean shutdown", from 100;
-    /// A batch was written while the network was cut.
-    PartitionDuringWrite = "write in a partition", from 50;
-    /// The network was cut in one direction only.
-    OneWayPartition = "one-way partition", from 100;
-    /// A link broke.
-    LinkBroken = "link broken", from 50;
-    /// A link broke with frames on the way.
-    LinkBrokenMidway = "link broken with frames in flight", from 100;
-    /// An attempt to connect failed.
-    ConnectFailed = "connect failed", from 50;
-    /// A frame was lost.
-    FrameLost = "frame lost", from 50;
-    /// A frame arrived a second time.
-    FrameTwice = "frame delivered twice", from 50;
-    /// A frame arrived before one that was sent earlier.
-    FrameOvertook = "frame overtook another", from 50;
-    /// A frame was larger than the credit that the link had.
-    CreditOverdrawn = "credit overdrawn";
-    /// A run with Ed25519 signatures.
-    RealSignatures = "real signatures", from 300;
+    Protocol {
+        /// A batch was written.
+        Write = "write", from 10;
+        /// A batch over rows of several collections.
+        BatchOverCollections = "batch over two collections", from 50;
+        /// A batch that became generations in several syncgroups.
+        BatchOverSyncgroups = "batch over two syncgroups", from 100;
+        /// A part of a batch was held, and waited for another.
+        BatchWaited = "batch waited for its other part", from 100;
+        /// A part of a batch had waited for long enough, or too much waited, and it was shown without another.
+        BatchSplit = "batch split at a bound", from 300;
+        /// A part of a batch was shown without another because the device had left a syncgroup.
+        BatchSplitByLeaving = "batch split by leaving";
+        /// A row was deleted.
+        Delete = "delete", from 50;
+        /// A row that was not there was deleted, which wrote nothing.
+        DeleteOfNothing = "delete of nothing", from 100;
+        /// A batch with a precondition that held.
+        PreconditionHeld = "precondition held", from 100;
+        /// A batch with a precondition that did not hold.
+        PreconditionFailed = "precondition failed", from 100;
+        /// Readers saw a row with two heads.
+        TwoHeads = "conflict, two heads", from 50;
+        /// Readers saw a row with three heads or more.
+        ThreeHeads = "conflict, three heads", from 300;
+        /// Concurrent heads that say the same, which is no conflict.
+        SameContent = "same content, no conflict", from 100;
+        /// A conflict in which a deletion takes part.
+        DeletionInConflict = "conflict with a deletion", from 300;
+        /// A write closed a conflict.
+        ConflictClosed = "conflict closed by a write", from 300;
+        /// A collection was added later.
+        CollectionAdded = "collection added", from 100;
+        /// One device had syncgroups in two databases.
+        TwoDatabases = "two databases", from 100;
+        /// A replica got generations of an author to whom it had no link.
+        Relayed = "relayed by a third", from 50;
+        /// A run with Ed25519 signatures.
+        RealSignatures = "real signatures", from 300;
+        /// A member made itself known to another that had not heard of it.
+        Introduced = "introduced by itself", from 300;
+    }
+    People {
+        /// A device was admitted.
+        Admitted = "admitted", from 10;
+        /// A device asked to join while the network was cut.
+        JoinInPartition = "join in a partition", from 300;
+        /// A request to join was refused.
+        JoinRefused = "join refused", from 300;
+        /// A device left a syncgroup.
+        Left = "left", from 100;
+        /// A write was refused because the syncgroup had not arrived.
+        RefusedPending = "write refused: pending", from 300;
+        /// A write was refused for lack of rights.
+        RefusedForbidden = "write refused: rights", from 300;
+        /// A write was refused because the device had left.
+        RefusedNotMember = "write refused: not a member", from 300;
+        /// A device that had lost everything was admitted again.
+        Rejoined = "joined again after losing all", from 300;
+        /// A device was never seen again.
+        Vanished = "vanished for ever", from 100;
+        /// A device that had made invitations was never seen again.
+        VanishedAdmin = "the issuer of invitations vanished", from 300;
+    }
+    Network {
+        /// A batch was written while the network was cut.
+        PartitionDuringWrite = "write in a partition", from 50;
+        /// The network was cut in one direction only.
+        OneWayPartition = "one-way partition", from 100;
+        /// A link broke.
+        LinkBroken = "link broken", from 50;
+        /// A link broke with frames on the way.
+        LinkBrokenMidway = "link broken with frames in flight", from 100;
+        /// An attempt to connect failed.
+        ConnectFailed = "connect failed", from 50;
+        /// A frame was lost.
+        FrameLost = "frame lost", from 50;
+        /// A frame arrived a second time.
+        FrameTwice = "frame delivered twice", from 50;
+        /// A frame arrived before one that was sent earlier.
+        FrameOvertook = "frame overtook another", from 50;
+        /// A frame was larger than the credit that the link had.
+        CreditOverdrawn = "credit overdrawn";
+        /// A frame was damaged on its way, which its driver noticed, and the link broke.
+        FrameCorrupted = "frame corrupted", from 100;
+        /// A frame had to wait because its link was clogged.
+        Clogged = "frames held up on a clogged link", from 100;
+        /// A frame had to wait for the frames before it.
+        Narrow = "frames held up on a narrow link", from 100;
+        /// Somebody was called who can only call.
+        CannotBeCalled = "called in vain: behind a gateway", from 100;
+        /// A neighbourhood came about.
+        Gathered = "neighbourhood gathered", from 100;
+        /// A neighbourhood ceased to be.
+        Parted = "neighbourhood parted", from 100;
+    }
+    Disk {
+        /// It died with commits that were not durable, and all of them survived.
+        CrashKeptAll = "crash that kept all commits", from 300;
+        /// It died with commits that were not durable, and some were lost.
+        CrashLostCommits = "crash that lost commits", from 100;
+        /// A crash took generations of the device itself.
+        CrashLostOwn = "crash that lost own writes", from 100;
+        /// A crash left half a commit on the disk, which was found by its checksum and dropped.
+        TornCommit = "torn commit found", from 100;
+        /// A store could not be read, and the replica was closed.
+        ReadFailed = "read failed, replica halted", from 100;
+        /// A store had to fetch first what was asked for, and the event was offered again.
+        ReadAgain = "read failed, event offered again", from 100;
+        /// A replica could not start because its store could not be read.
+        BootFailed = "boot failed", from 300;
+        /// A commit could not be written, and the replica was closed.
+        DiskFull = "disk full, replica halted", from 100;
+        /// A sync took long.
+        SlowSync = "slow sync", from 100;
+        /// The whole disk was copied.
+        CopyMade = "copy of the disk made", from 100;
+        /// An old copy of the whole disk took the place of the disk.
+        SetBack = "disk set back to a copy", from 100;
+        /// Such a copy did not have all that its device had written.
+        SetBackLostOwn = "disk set back behind own writes", from 300;
+        /// A device got generations of its own from others, which it had lost.
+        GotBackOwn = "got back own writes from others", from 300;
+        /// A disk was lost.
+        DiskLost = "disk lost", from 100;
+        /// A store was found to be damaged.
+        DamageFound = "damage found by checksum", from 100;
+    }
+    Process {
+        /// The process died.
+        Crash = "crash", from 50;
+        /// It died after a commit, before the rest of what the core asked for was done.
+        CrashMidway = "crash midway through actions", from 100;
+        /// A restart with proof that the store continues.
+        RestartShown = "restart, continuity shown", from 50;
+        /// A restart without.
+        RestartUnknown = "restart, new incarnation", from 100;
+        /// A clean shutdown came to its end.
+        Shutdown = "clean shutdown", from 100;
+        /// A process slept while events came for it.
+        Paused = "process asleep", from 100;
+        /// It slept so long that others gave up on it.
+        PausedLinksBroke = "process asleep, links broke", from 100;
+        /// A replica was restarted with other settings.
+        Reconfigured = "restarted with other settings", from 100;
+    }
+    Clocks {
+        /// A batch was stamped by a clock that was wrong by a second or more.
+        SkewedWrite = "write with a clock wrong by seconds", from 100;
+        /// A clock jumped forwards.
+        ClockForward = "clock jumped forwards", from 100;
+        /// A clock jumped backwards.
+        ClockBack = "clock jumped backwards", from 100;
+        /// A clock stood at 1970.
+        Clock1970 = "clock at 1970", from 300;
+        /// A run in which clocks drift.
+        ClockDrift = "clock drifts", from 100;
+        /// A stamp lay ahead of its clock, because of what was in its past.
+        StampPushed = "stamp pushed ahead of the clock", from 100;
+        /// Generations were held back because they were stamped too far ahead.
+        HeldBack = "held back: from the future", from 100;
+    }
+    Hostile {
+        /// A hostile device was admitted to a syncgroup.
+        HostileMember = "hostile member", from 100;
+        /// A device attacked that was never a member.
+        HostileStranger = "hostile stranger attacks", from 100;
+        /// An old frame was sent again.
+        FrameReplayed = "old frame replayed", from 100;
+        /// A frame was sent back to whom it came from.
+        FrameReflected = "frame reflected", from 100;
+        /// Something that is no frame was sent as one.
+        Garbage = "garbage sent", from 100;
+        /// A generation was forged that nobody may accept.
+        Forged = "generation forged", from 100;
+        /// A generation made by other means than a core was valid, and accepted.
+        ForgedAccepted = "odd generation accepted", from 100;
+        /// A device told something wrong of what it holds.
+        Lie = "lie about knowledge", from 100;
+        /// A device asked or sent far more than it should.
+        Flood = "flood", from 100;
+        /// An honest replica closed a link and said why.
+        FaultBlamed = "hostile device blamed", from 100;
+    }
 }
 
 impl Serialize for Point {

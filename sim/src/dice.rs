@@ -40,6 +40,26 @@ pub(crate) enum Concern {
     Readers = 14,
     /// The origin of a replica's monotonic clock.
     Clock = 15,
+    /// Clogged links, and devices that cannot be called.
+    Links = 16,
+    /// Neighbourhoods that come and go.
+    Neighbourhoods = 17,
+    /// Disks that fail.
+    Disks = 18,
+    /// Disks that are damaged, lost, or set back.
+    Losses = 19,
+    /// Processes that sleep.
+    Pauses = 20,
+    /// Settings that change at a restart.
+    Settings = 21,
+    /// Clocks that drift and jump.
+    Jumps = 22,
+    /// Devices that vanish.
+    Vanishing = 23,
+    /// What hostile devices do.
+    Hostile = 24,
+    /// How a replica gets on after its disk failed.
+    Recovery = 25,
     /// A random walk through a scope that is explored.
     Walk = 40,
 }

@@ -44,6 +44,10 @@ pub enum Happened {
         /// Of how many that were not durable.
         at_risk: usize,
     },
+    /// Its store failed, and it was closed.
+    Failed,
+    /// It started again by itself.
+    Started,
     /// It was asked for something, and refused.
     Refused(String),
     /// A syncgroup came to another state there.
@@ -75,8 +79,18 @@ impl Facts {
 
 /// What is in a frame: its first byte says which message it is.
 pub(crate) fn kind(frame: &[u8]) -> &'static str {
-    let kinds =
-        ["hello", "offer", "summary", "digests", "pull", "announce", "deltas", "join", "answer to a join"];
+    let kinds = [
+        "hello",
+        "offer",
+        "summary",
+        "digests",
+        "pull",
+        "announce",
+        "deltas",
+        "join",
+        "answer to a join",
+        "introduction",
+    ];
     frame.first().and_then(|first| kinds.get(usize::from(*first))).copied().unwrap_or("garbage")
 }
 

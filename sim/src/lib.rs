@@ -63,7 +63,7 @@ pub mod suite;
 mod trace;
 pub mod world;
 
-pub use crate::coverage::{Coverage, Point};
+pub use crate::coverage::{Coverage, Point, Topic};
 pub use crate::facts::{Facts, Happened, Remark};
 pub use crate::keyed::KeyedHash;
 pub use crate::oracle::{Oracle, Violation};

@@ -11,19 +11,24 @@ pub fn table(summary: &Summary) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["exercised", "times", "exercised", "times"]);
-    let cells: Vec<[String; 2]> = Point::ALL
-        .iter()
-        .map(|point| {
+    let topics = Point::ALL.chunk_by(|one, two| one.group() == two.group());
+    for (nth, points) in topics.enumerate() {
+        let cell = |point: &Point| {
             let mark = if summary.missing.contains(point) { " (missing)" } else { "" };
-            [format!("{}{mark}", point.name()), grouped(summary.coverage.count(*point))]
-        })
-        .collect();
-    let half = cells.len().div_ceil(2);
-    let (left, right) = cells.split_at(half);
-    let empty = [String::new(), String::new()];
-    for (index, left) in left.iter().enumerate() {
-        let right = right.get(index).unwrap_or(&empty);
-        table.add_row(left.iter().chain(right));
+            [format!("  {}{mark}", point.name()), grouped(summary.coverage.count(*point))]
+        };
+        let cells: Vec<[String; 2]> = points.iter().map(cell).collect();
+        let title = points.first().map_or("", |point| point.group().name());
+        if nth > 0 {
+            table.add_row([""; 4]);
+        }
+        table.add_row([title, "", "", ""]);
+        let (left, right) = cells.split_at(cells.len().div_ceil(2));
+        let empty = [String::new(), String::new()];
+        for (index, left) in left.iter().enumerate() {
+            let right = right.get(index).unwrap_or(&empty);
+            table.add_row(left.iter().chain(right));
+        }
     }
     for column in [1, 3] {
         if let Some(column) = table.column_mut(column) {

@@ -18,6 +18,10 @@ use crate::world::{Sabotage, World};
 
 /// How often it is asked in the liveness phase whether all agree, in milliseconds.
 const ASK_EVERY: u64 = 1_000;
+/// How many frames two replicas may exchange to find out what they lack, and how many a batch may take to get to
+/// a replica.
+const FRAMES_PER_PAIR: u64 = 60;
+const FRAMES_PER_BATCH: u64 = 20;
 /// How long nothing may be sent once all agree.
 const QUIET: u64 = 600_000;
 
@@ -191,6 +195,7 @@ fn phases(
     world.people_go_home();
     world.heal()?;
     let deadline = setup.safety_ms + setup.liveness_ms;
+    let (before, _) = world.traffic();
     loop {
         let next = world.now_ms() + ASK_EVERY;
         world.run_until(next.min(end), &mut invariant)?;
@@ -204,12 +209,31 @@ fn phases(
         }
     }
     *agreed_after = world.now_ms() - setup.safety_ms;
+    thrift(setup, world, before, *agreed_after)?;
+    world.expel_hostile();
     world.settled()?;
     invariant(world)?;
     rest(world, setup, end, &mut invariant)?;
     world.agreed()?;
     world.settled()?;
     invariant(world)
+}
+
+/// To agree took no more frames than there was a reason for: for each pair of replicas some to begin with and
+/// one a second, and for each batch some for each replica (S-22).
+fn thrift(setup: &Setup, world: &World<'_>, before: u64, took_ms: u64) -> Checked {
+    let (after, _) = world.traffic();
+    let replicas = setup.replicas as u64;
+    let most = 1_000
+        + replicas * replicas * (FRAMES_PER_PAIR + took_ms / 1_000)
+        + replicas * world.safe_batches() * FRAMES_PER_BATCH;
+    if after - before > most {
+        let what =
+            format!("{} frames were sent until all agreed, {took_ms} ms after the faults", after - before);
+        let replicas = (0..setup.replicas).collect();
+        return Err(Violation { oracle: Oracle::Bounds, rule: "S-22", replicas, what });
+    }
+    Ok(())
 }
 
 /// All agree: after what is on its way has arrived and every wait is over, nobody sends anything (S-22).

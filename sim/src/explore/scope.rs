@@ -100,20 +100,22 @@ struct Left {
 impl Scope {
     /// A syncgroup of which all replicas are members, and nothing on its way.
     pub(super) fn new(explore: &Explore) -> Result<Self, Violation> {
+        let secret = |index: usize| SecretKey([index as u8 + 1; 32]);
+        let names = (0..explore.replicas).map(|index| KeyedHash.public(&secret(index)).device()).collect();
         let mut scope = Self {
             devices: Vec::new(),
             wires: BTreeMap::new(),
             links: BTreeMap::new(),
             next_link: 1,
             mono: 0,
-            watch: Watch::new(explore.replicas, None),
+            watch: Watch::new(names, &[], None),
             group: None,
             written: 0,
             left: Left { writes: 0, crashes: 0, losses: 0, timeouts: 0 },
             defect: None,
         };
         for index in 0..explore.replicas {
-            let secret = SecretKey([index as u8 + 1; 32]);
+            let secret = secret(index);
             let (disk, mut out) = (Disk::default(), Outbox::new());
             let core = boot(index, &secret, 1, disk.store(), &mut out)?;
             let key = KeyedHash.public(&secret);
@@ -162,6 +164,7 @@ impl Scope {
         });
         let Some(invitation) = invitation else { return Err(trouble(0, "made no invitation")) };
         for replica in 1..self.devices.len() {
+            self.watch.shows(self.devices[replica].key.device(), &invitation);
             self.ask(replica, Command::Join { database: label("db", 0), invitation: invitation.clone() })?;
             self.settle()?;
         }
@@ -275,14 +278,14 @@ impl Scope {
             Some(Defect::SyncCoversTooMuch) => device.disk.store().seq(),
             None => covered,
         };
-        device.syncing = device.disk.start_sync();
+        device.syncing = device.disk.start_sync().map(|(covers, _)| covers);
         self.watch.reported(replica, seq);
         self.feed(replica, Event::Durable { seq }, None)
     }
 
     fn crash(&mut self, replica: usize, keep: usize) -> Checked {
         let device = &mut self.devices[replica];
-        device.disk.crash(keep);
+        device.disk.crash(keep, false);
         device.syncing = None;
         device.asked.clear();
         device.boots += 1;
@@ -352,7 +355,8 @@ impl Scope {
         // As configured by default; one syncgroup has no batches in parts.
         let config = Config::new(label("r", replica));
         let (bound, waiting) = (config.timing.parts.0, config.limits.waiting);
-        let patience = Patience { now: self.mono, bound, waiting };
+        let patience = Patience { now: self.mono, awake: 0, bound, waiting };
+        self.watch.clock(WALL);
         self.watch.handled(seen, WALL, patience, &actions, expected, &mut Coverage::default())?;
         self.perform_rest(replica, actions)
     }
@@ -363,7 +367,7 @@ impl Scope {
             if let Action::Commit(commit) = action {
                 device.disk.apply(commit);
                 if device.syncing.is_none() {
-                    device.syncing = device.disk.start_sync();
+                    device.syncing = device.disk.start_sync().map(|(covers, _)| covers);
                 }
             }
         }

@@ -9,17 +9,22 @@
 //!
 //! * The *past* of a generation is what its author held just before writing it (S-6).
 //! * A version of a row *supersedes* another if the other is in its past: an author names all heads that it
-//!   knows as parents, so that is the same as being a descendant (S-11).
+//!   knows as parents, so that is the same as being a descendant (S-11). One that was made by other means than a
+//!   replica names its parents itself, and supersedes these and what they supersede.
 //! * The *heads* of a row in a set of generations are its versions in the set that no version in the set
 //!   supersedes (S-11).
 //! * The head with the greatest (stamp, version) is *shown*; if it is a deletion, the row is not there
 //!   (S-13, S-14).
 //! * A row is *in conflict* if another head says something else (S-11, S-19).
 
+mod access;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use driftless::{Hlc, Knowledge, Name, SyncgroupId, Version};
+
+pub use self::access::Fact;
 
 /// A row within its syncgroup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +39,7 @@ pub struct RowKey {
 pub type Rows = BTreeMap<RowKey, Option<Bytes>>;
 
 /// A generation, as it was when it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Generation {
     /// What its author held just before.
     pub past: Knowledge,
@@ -42,6 +47,10 @@ pub struct Generation {
     pub stamp: Option<Hlc>,
     /// The rows that it changed; none if it holds metadata.
     pub rows: Rows,
+    /// What it says of the syncgroup itself.
+    pub says: Fact,
+    /// The versions that its rows say they supersede; `None` if that is all heads in its past.
+    pub parents: Option<BTreeSet<Version>>,
 }
 
 /// A version that nothing supersedes.
@@ -93,6 +102,33 @@ struct Group {
     generations: BTreeMap<Version, Generation>,
     /// All versions of each row.
     rows: BTreeMap<RowKey, BTreeSet<Version>>,
+    /// The generations that say something of the syncgroup itself.
+    facts: BTreeSet<Version>,
+}
+
+impl Group {
+    fn facts(&self) -> impl Iterator<Item = (&Version, &Generation)> {
+        self.facts.iter().filter_map(|version| self.generations.get_key_value(version))
+    }
+
+    /// The set of all generations.
+    fn everything(&self) -> Knowledge {
+        // Later generations of an author come later, and take the place of earlier ones.
+        self.generations.keys().map(|version| (version.author, version.generation)).collect()
+    }
+
+    /// Whether a version of a row is a descendant of another one.
+    fn supersedes(&self, row: &RowKey, version: &Version, other: &Version) -> bool {
+        let Some(generation) = self.generations.get(version) else { return false };
+        let is_version = |it: &&Version| self.rows.get(row).is_some_and(|versions| versions.contains(*it));
+        match &generation.parents {
+            None => holds(&generation.past, other),
+            Some(parents) => {
+                let mut parents = parents.iter().filter(is_version);
+                parents.any(|parent| parent == other || self.supersedes(row, parent, other))
+            }
+        }
+    }
 }
 
 /// Whether a set of generations, described by its vector, has this one.
@@ -107,6 +143,9 @@ impl Model {
         for row in generation.rows.keys() {
             group.rows.entry(row.clone()).or_default().insert(version);
         }
+        if generation.says != Fact::Nothing {
+            group.facts.insert(version);
+        }
         group.generations.insert(version, generation);
     }
 
@@ -114,6 +153,7 @@ impl Model {
     pub fn withdraw(&mut self, group: &SyncgroupId, version: &Version) -> Option<Generation> {
         let group = self.groups.get_mut(group)?;
         let generation = group.generations.remove(version)?;
+        group.facts.remove(version);
         for row in generation.rows.keys() {
             if let Some(versions) = group.rows.get_mut(row) {
                 versions.remove(version);
@@ -147,7 +187,7 @@ impl Model {
             .filter_map(|version| Some((version, group.generations.get(version)?)))
             .collect();
         let superseded =
-            |version: &Version| here.iter().any(|(_, generation)| holds(&generation.past, version));
+            |version: &Version| here.iter().any(|(other, _)| group.supersedes(row, other, version));
         let mut heads: Vec<Head> = here
             .iter()
             .filter(|(version, _)| !superseded(version))
@@ -177,6 +217,16 @@ impl Model {
         let mut rows: Rows = changes.into_iter().collect();
         rows.retain(|row, value| value.is_some() || self.shown(group, row, held).is_some());
         rows
+    }
+
+    /// The greatest stamp that an author has handed out in any syncgroup.
+    pub fn last_stamp(&self, author: &driftless::Author) -> Option<Hlc> {
+        let from = |generation| Version { author: *author, generation };
+        let own = |group: &Group| {
+            let mut own = group.generations.range(from(0)..=from(u64::MAX)).rev();
+            own.find_map(|(_, generation)| generation.stamp)
+        };
+        self.groups.values().filter_map(own).max()
     }
 
     /// The greatest stamp in a set of generations.
@@ -247,7 +297,8 @@ mod tests {
         for (number, generation, past, stamp, value) in entries {
             let value = value.map(|text| Bytes::from_static(text.as_bytes()));
             let rows = Rows::from([(row("x"), value)]);
-            let generation_ = Generation { past: vector(past), stamp: Some(Hlc(*stamp)), rows };
+            let (past, stamp) = (vector(past), Some(Hlc(*stamp)));
+            let generation_ = Generation { past, stamp, rows, ..Generation::default() };
             model.record(GROUP, version(*number, *generation), generation_);
         }
         model
@@ -270,6 +321,25 @@ mod tests {
         let all = vector(&[(1, 1), (2, 1), (3, 1)]);
         let shown = model.shown(&GROUP, &row("x"), &all).unwrap();
         assert_eq!((&shown.value[..], shown.in_conflict), (&b"c"[..], true));
+    }
+
+    #[test]
+    fn a_made_version_supersedes_what_it_names_and_nothing_else_in_its_past() {
+        let mut model = history(&[(1, 1, &[], 10, Some("a")), (2, 1, &[(1, 1)], 20, Some("b"))]);
+        let rows = Rows::from([(row("x"), None)]);
+        let past = vector(&[(1, 1), (2, 1)]);
+        let mut made = |number, parents: &[Version]| {
+            let parents = Some(parents.iter().copied().collect());
+            let stamp = Some(Hlc(30));
+            let made =
+                Generation { past: past.clone(), stamp, rows: rows.clone(), parents, ..Default::default() };
+            model.record(GROUP, version(number, 1), made);
+        };
+        made(3, &[]);
+        made(4, &[version(2, 1)]);
+        let heads = |held: &[(u8, u64)]| model.heads(&GROUP, &row("x"), &vector(held)).len();
+        assert_eq!(heads(&[(1, 1), (2, 1), (3, 1)]), 2);
+        assert_eq!(heads(&[(1, 1), (2, 1), (4, 1)]), 1, "also what its parent supersedes");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use driftless::{
-    Action, CommitSeq, Core, Edit, LocalWrite, Notice, Precondition, Refusal, Rights, RowRef, SyncgroupId,
-    SyncgroupInfo, SyncgroupState, Version, Written,
+    Action, CommitSeq, Core, DeviceId, Edit, LocalWrite, Notice, Precondition, Refusal, Rights, RowRef,
+    SyncgroupId, SyncgroupInfo, SyncgroupState, Version, Wall, Written,
 };
 
 use super::{Checked, Oracle, Seen, Violation, Watch};
@@ -109,6 +109,7 @@ impl Watch {
     pub(super) fn answers(
         &mut self,
         seen: Seen<'_>,
+        wall: Wall,
         actions: &[Action],
         expected: Option<&WriteExpected>,
         coverage: &mut Coverage,
@@ -127,7 +128,7 @@ impl Watch {
                     }
                     parts = Some(written.clone());
                 }
-                Action::Notice(notice) => honest(replica, notice, coverage)?,
+                Action::Notice(notice) => self.honest(replica, wall, notice, coverage)?,
                 _ => {}
             }
         }
@@ -143,6 +144,59 @@ impl Watch {
             }
         }
         Ok(parts)
+    }
+
+    /// What is never heard where all are honest, and no disk was set back (S-2, S-12, S-26, S-27).
+    fn honest(&self, replica: usize, wall: Wall, notice: &Notice, coverage: &mut Coverage) -> Checked {
+        let is_hostile = |device: &DeviceId| {
+            self.devices.iter().position(|it| it == device).is_some_and(|at| self.fates[at].hostile)
+        };
+        if self.fates[replica].hostile {
+            return Ok(());
+        }
+        let (rule, what) = match notice {
+            Notice::Diverged { device } if !is_hostile(device) => {
+                ("S-12", format!("found that {device:?} shows something else with the same knowledge"))
+            }
+            Notice::PeerFault { device, reason, detail } if !is_hostile(device) => {
+                ("S-26", format!("blames {device:?}, which is honest: {reason:?}, {detail}"))
+            }
+            Notice::SetBack { author, .. } if !self.fates[replica].set_back => {
+                ("S-2", format!("believes that {author:?} was set back, and no store was"))
+            }
+            Notice::FromTheFuture { author, .. } if !is_hostile(&author.device) && !self.is_behind(wall) => {
+                ("S-27", format!("holds back what {author:?} wrote, and no clock is that wrong"))
+            }
+            notice => {
+                self.count(notice, coverage);
+                return Ok(());
+            }
+        };
+        Err(Violation::new(Oracle::Conduct, rule, replica, what))
+    }
+
+    /// Whether some clock, or a stamp that clocks follow, was further ahead of this one than stamps may be.
+    fn is_behind(&self, wall: Wall) -> bool {
+        self.fastest.max(self.greatest.wall()) > wall + driftless::Limits::default().drift
+    }
+
+    fn count(&self, notice: &Notice, coverage: &mut Coverage) {
+        match notice {
+            Notice::Admitted { device, .. } => {
+                coverage.hit(Point::Admitted);
+                let fate = self.devices.iter().position(|it| it == device).map(|at| self.fates[at]);
+                if fate.is_some_and(|fate| fate.hostile) {
+                    coverage.hit(Point::HostileMember);
+                }
+                if fate.is_some_and(|fate| fate.lost_all) {
+                    coverage.hit(Point::Rejoined);
+                }
+            }
+            Notice::Syncgroup { state: SyncgroupState::Refused(_), .. } => coverage.hit(Point::JoinRefused),
+            Notice::PeerFault { .. } => coverage.hit(Point::FaultBlamed),
+            Notice::FromTheFuture { .. } => coverage.hit(Point::HeldBack),
+            _ => {}
+        }
     }
 
     /// A batch was acknowledged as safe; `seq` is the commit that wrote it (S-9).
@@ -215,34 +269,6 @@ fn reasons(
         changes.iter().map(|(row, _)| &row.collection).filter(|name| !info.collections.contains(name));
     reasons.extend(missing.map(|name| Refusal::NoCollection(name.clone())));
     reasons
-}
-
-/// What an honest run never hears (S-2, S-12, S-26).
-fn honest(replica: usize, notice: &Notice, coverage: &mut Coverage) -> Checked {
-    let (rule, what) = match notice {
-        Notice::Diverged { device } => {
-            ("S-12", format!("found that {device:?} shows something else with the same knowledge"))
-        }
-        Notice::PeerFault { device, reason, detail } => {
-            ("S-26", format!("blames {device:?}, which is honest: {reason:?}, {detail}"))
-        }
-        Notice::SetBack { author, .. } => {
-            ("S-2", format!("believes that {author:?} was set back, and no store was"))
-        }
-        Notice::FromTheFuture { author, .. } => {
-            ("S-27", format!("holds back what {author:?} wrote, and no clock is that wrong"))
-        }
-        Notice::Admitted { .. } => {
-            coverage.hit(Point::Admitted);
-            return Ok(());
-        }
-        Notice::Syncgroup { state: SyncgroupState::Refused(_), .. } => {
-            coverage.hit(Point::JoinRefused);
-            return Ok(());
-        }
-        _ => return Ok(()),
-    };
-    Err(Violation::new(Oracle::Conduct, rule, replica, what))
 }
 
 fn key(row: &RowRef) -> RowKey {

@@ -1,10 +1,19 @@
 //! Oracles of knowledge: what is held was written, comes with its causes, and is not given up.
 
-use driftless::{Hlc, Knowledge, SyncgroupId, Version, Written};
+use driftless::{Hlc, Knowledge, Notice, SyncgroupId, Version, Written};
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch, WriteExpected, part};
 use crate::coverage::Coverage;
-use crate::model::{Generation, Impossible, Rows};
+use crate::model::{Fact, Generation, Impossible};
+
+/// A generation as it comes about.
+struct Birth<'b> {
+    /// What its author holds, it included.
+    past: &'b Knowledge,
+    /// What was said to be written; metadata is not told of.
+    written: Option<&'b Written>,
+    says: Fact,
+}
 
 impl Watch {
     /// Checks that a replica gave up nothing that it held.
@@ -28,7 +37,7 @@ impl Watch {
         seen: Seen<'_>,
         before: &Held,
         held: &Held,
-        parts: &[Written],
+        (parts, notices): (&[Written], &[&Notice]),
         expected: Option<&WriteExpected>,
     ) -> Checked {
         let author = seen.core.author();
@@ -36,10 +45,18 @@ impl Watch {
         for (group, new) in held {
             let old = before.get(group).unwrap_or(&nothing);
             let last = old.get(&author).copied().unwrap_or(0);
-            for generation in last + 1..=new.get(&author).copied().unwrap_or(0) {
+            let newest = new.get(&author).copied().unwrap_or(0);
+            for generation in last + 1..=newest {
                 let version = Version { author, generation };
                 let written = part(parts, group, &version);
-                self.record(seen.replica, *group, version, old, written, expected)?;
+                // What comes before the last one only joins what there is.
+                let says = match written {
+                    None if generation == newest => self.fact(seen, notices, group, &version)?,
+                    _ => Fact::Nothing,
+                };
+                // What came in by the same event came before: nobody writes first and takes in then.
+                let birth = Birth { past: new, written, says };
+                self.record(seen.replica, *group, version, &birth, expected)?;
             }
         }
         for part in parts {
@@ -57,30 +74,43 @@ impl Watch {
         replica: usize,
         group: SyncgroupId,
         version: Version,
-        past: &Knowledge,
-        written: Option<&Written>,
+        birth: &Birth<'_>,
         expected: Option<&WriteExpected>,
     ) -> Checked {
+        let Birth { past, written, says } = *birth;
+        let notes = &mut self.notes[replica];
+        notes.wrote.push_back((notes.seq, group, version));
         let mut past = past.clone();
         past.insert(version.author, version.generation - 1);
         let Some(written) = written else {
-            let generation = Generation { past, stamp: None, rows: Rows::new() };
+            let generation = Generation { past, says, ..Generation::default() };
             self.model.record(group, version, generation);
             return Ok(());
         };
         let latest = self.model.latest_stamp(&group, &past).unwrap_or_default();
-        let wrong = |what: String| Err(Violation::new(Oracle::Causality, "S-7", replica, what));
+        let wrong = |rule, what: String| Err(Violation::new(Oracle::Clocks, rule, replica, what));
+        let stamp = self.sabotage.map_or(written.stamp, |it| it.stamp(self.batches, written.stamp));
+        let own = self.model.last_stamp(&version.author).unwrap_or_default();
+        // Parts of one batch have one stamp.
+        let in_batch = expected.is_some_and(|expected| expected.rows.len() > 1);
+        if stamp < own || stamp == own && !in_batch {
+            return wrong("S-43", format!("{version:?} is stamped {stamp:?}, and {own:?} came before"));
+        }
         if written.stamp <= latest {
             let stamp = written.stamp;
-            return wrong(format!(
-                "{version:?} is stamped {stamp:?}, which is not above {latest:?} in its past"
-            ));
+            return wrong(
+                "S-7",
+                format!("{version:?} is stamped {stamp:?}, which is not above {latest:?} in its past"),
+            );
         }
-        if written.stamp.wall() > latest.wall().max(self.fastest) && written.stamp != Hlc(latest.0 + 1) {
+        if written.stamp.wall() > latest.wall().max(self.fastest).max(self.greatest.wall())
+            && written.stamp != Hlc(latest.0 + 1)
+        {
             let (stamp, fastest) = (written.stamp, self.fastest);
-            return wrong(format!(
-                "{version:?} is stamped {stamp:?}, and no clock shows more than {fastest:?}"
-            ));
+            return wrong(
+                "S-7",
+                format!("{version:?} is stamped {stamp:?}, and no clock shows more than {fastest:?}"),
+            );
         }
         self.batches += 1;
         if let Some(sabotage) = self.sabotage {
@@ -90,7 +120,8 @@ impl Watch {
             sabotage.past(&version.author, &mut past);
         }
         let rows = expected.and_then(|expected| expected.rows.get(&group)).cloned().unwrap_or_default();
-        self.model.record(group, version, Generation { past, stamp: Some(written.stamp), rows });
+        let generation = Generation { past, stamp: Some(written.stamp), rows, ..Generation::default() };
+        self.model.record(group, version, generation);
         Ok(())
     }
 

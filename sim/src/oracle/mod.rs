@@ -10,9 +10,14 @@
 //! | durability | at each restart | `process` |
 //! | no silent loss | at each restart, and in the end | `process`, `settled` |
 //! | convergence | in the end | `settled` |
+//! | access | at each admission, and for each generation that a replica comes to hold | `access` |
+//! | clocks | at each write, and for each generation that a replica comes to hold | `knowledge`, `access` |
+//! | bounds | at each event, and when readers look | `bounds` |
 //! | conduct | always: replies, notices, refusals, deadlines, panics | `answers` |
 
+mod access;
 mod answers;
+mod bounds;
 mod knowledge;
 mod parts;
 mod process;
@@ -23,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use driftless::store::MemStore;
-use driftless::{Action, CommitSeq, Core, Knowledge, SyncgroupId, Version, Wall, Written};
+use driftless::{Action, CommitSeq, Core, DeviceId, Knowledge, Notice, SyncgroupId, Version, Wall, Written};
 use serde::Serialize;
 
 pub(crate) use self::answers::WriteExpected;
@@ -48,6 +53,12 @@ pub enum Oracle {
     Causality,
     /// A crash took what it must not take.
     Durability,
+    /// Somebody did or has what they may not.
+    Access,
+    /// A stamp that cannot be.
+    Clocks,
+    /// Something costs or holds more than it has a reason to.
+    Bounds,
     /// A replica does something that an honest one does not do.
     Conduct,
     /// An invariant of the embedder's.
@@ -62,6 +73,9 @@ impl fmt::Display for Oracle {
             Oracle::SilentLoss => "no silent loss",
             Oracle::Causality => "causality",
             Oracle::Durability => "durability",
+            Oracle::Access => "access",
+            Oracle::Clocks => "clocks",
+            Oracle::Bounds => "bounds",
             Oracle::Conduct => "conduct",
             Oracle::Invariant(name) => return write!(f, "invariant \"{name}\""),
         })
@@ -115,6 +129,30 @@ struct Notes {
     reported: CommitSeq,
     /// What it held after each commit from the last durable one on.
     after: VecDeque<(CommitSeq, Held)>,
+    /// What it wrote itself in commits that are not durable.
+    wrote: VecDeque<(CommitSeq, SyncgroupId, Version)>,
+    /// How many collections each syncgroup had.
+    collections: BTreeMap<SyncgroupId, usize>,
+}
+
+/// What has become of a replica, so that less can be asked of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Fate {
+    /// It does not keep to the protocol.
+    hostile: bool,
+    /// It is not there any more.
+    vanished: bool,
+    /// Its disk was set back to an old copy, or to nothing.
+    set_back: bool,
+    /// Its disk was lost: it knows of no syncgroup unless it joins again.
+    lost_all: bool,
+}
+
+impl Fate {
+    /// Whether it is not there, or not what others take it for.
+    pub(crate) fn is_changed(self) -> bool {
+        self.hostile || self.vanished || self.set_back
+    }
 }
 
 /// The oracles of a run.
@@ -122,28 +160,51 @@ struct Notes {
 pub(crate) struct Watch {
     model: Model,
     notes: Vec<Notes>,
+    devices: Vec<DeviceId>,
+    fates: Vec<Fate>,
+    /// Invitations that were shown.
+    shown: Vec<access::Shown>,
+    /// Generations that were made by other means than a core.
+    made: BTreeSet<(SyncgroupId, Version)>,
+    /// Generations that were judged.
+    judged: BTreeSet<(SyncgroupId, Version)>,
     /// Batches that were acknowledged as safe, with the replica that wrote them.
     safe: BTreeSet<(SyncgroupId, Version, usize)>,
     /// Batches over several syncgroups.
     parts: Parts,
     /// The fastest clock of all replicas.
     fastest: Wall,
+    /// The greatest stamp that any replica has taken: clocks follow it.
+    greatest: driftless::Hlc,
     /// What is broken on purpose.
     sabotage: Option<Sabotage>,
     batches: u64,
 }
 
 impl Watch {
-    pub(crate) fn new(replicas: usize, sabotage: Option<Sabotage>) -> Self {
+    pub(crate) fn new(devices: Vec<DeviceId>, hostile: &[usize], sabotage: Option<Sabotage>) -> Self {
+        let replicas = devices.len();
+        let fate = |replica| Fate { hostile: hostile.contains(&replica), ..Fate::default() };
         Self {
             model: Model::default(),
             notes: vec![Notes::default(); replicas],
+            fates: (0..replicas).map(fate).collect(),
+            devices,
+            shown: Vec::new(),
+            made: BTreeSet::new(),
+            judged: BTreeSet::new(),
             safe: BTreeSet::new(),
             parts: Parts::new(replicas),
             fastest: Wall::default(),
+            greatest: driftless::Hlc::default(),
             sabotage,
             batches: 0,
         }
+    }
+
+    /// Some wall clock shows this, as the plan has it.
+    pub(crate) fn clock(&mut self, wall: Wall) {
+        self.fastest = self.fastest.max(wall);
     }
 
     /// What a replica held when it was last seen.
@@ -166,9 +227,8 @@ impl Watch {
         expected: Option<&WriteExpected>,
         coverage: &mut Coverage,
     ) -> Checked {
-        self.fastest = self.fastest.max(wall);
         let committed = self.commits(seen.replica, actions)?;
-        let parts = self.answers(seen, actions, expected, coverage)?;
+        let parts = self.answers(seen, wall, actions, expected, coverage)?;
         if !committed {
             return match parts.first() {
                 Some(part) => Err(Violation::new(
@@ -184,13 +244,21 @@ impl Watch {
         let before = std::mem::replace(&mut self.notes[seen.replica].held, held.clone());
         let before_shown = std::mem::replace(&mut self.notes[seen.replica].shown, shown.clone());
         self.gave_up(seen.replica, &before, &held)?;
-        self.take_note(seen, &before_shown, &shown, &parts, expected)?;
+        let notices = actions.iter().filter_map(|action| match action {
+            Action::Notice(notice) => Some(notice),
+            _ => None,
+        });
+        let notices: Vec<&Notice> = notices.collect();
+        self.take_note(seen, &before_shown, &shown, (&parts, &notices), expected)?;
         self.causality(seen.replica, &held, coverage)?;
         self.causality(seen.replica, &shown, coverage)?;
+        self.access(seen, wall, &before, &held, coverage)?;
         self.whole_batches(seen, patience, &before_shown, &parts, actions, coverage)?;
         self.changed_rows(seen, &before_shown, &shown, actions, coverage)?;
         let notes = &mut self.notes[seen.replica];
         notes.after.push_back((notes.seq, held));
+        let groups = seen.core.syncgroups();
+        notes.collections = groups.into_iter().map(|info| (info.id, info.collections.len())).collect();
         Ok(())
     }
 
@@ -224,6 +292,9 @@ impl Watch {
         notes.reported = notes.reported.max(seq);
         while notes.after.get(1).is_some_and(|(next, _)| *next <= seq) {
             notes.after.pop_front();
+        }
+        while notes.wrote.front().is_some_and(|(by, ..)| *by <= seq) {
+            notes.wrote.pop_front();
         }
     }
 

@@ -23,6 +23,8 @@ type Place = (SyncgroupId, Version);
 pub(crate) struct Patience {
     /// The moment of virtual time.
     pub(crate) now: u64,
+    /// Since when the process is awake: who sleeps does nothing in time.
+    pub(crate) awake: u64,
     /// The longest wait.
     pub(crate) bound: u64,
     /// How many generations may wait.
@@ -177,7 +179,7 @@ impl Parts {
             }
             let since = *waits.since.entry(*place).or_insert(Some(patience.now));
             let waited = patience.now - since.unwrap_or(booted);
-            if waited > patience.bound + SLACK {
+            if waited > patience.bound + SLACK && patience.now > patience.awake + SLACK {
                 return Err(format!(
                     "{place:?} has waited for {waited} ms, and the bound is {}",
                     patience.bound

@@ -17,30 +17,65 @@ impl Watch {
     ) -> Checked {
         let replica = seen.replica;
         let wrong = |what| Err(Violation::new(Oracle::Durability, "S-10", replica, what));
-        let notes = std::mem::take(&mut self.notes[replica]);
-        if survived < notes.reported {
-            let (reported, survived) = (notes.reported.0, survived.0);
+        if survived < self.notes[replica].reported {
+            let (reported, survived) = (self.notes[replica].reported.0, survived.0);
             return wrong(format!(
                 "commit {reported} was reported durable, and {survived} is the last there is"
             ));
         }
-        let nothing = Held::new();
-        let after =
-            notes.after.iter().rev().find(|(seq, _)| *seq <= survived).map_or(&nothing, |(_, held)| held);
+        let after = self.held_after(replica, survived);
         let held = super::held(seen.core);
-        if held != *after {
+        let notes = std::mem::take(&mut self.notes[replica]);
+        if held != after {
             return wrong(format!(
                 "after commit {} it held {after:?}; restarted from there it says it holds {held:?}",
                 survived.0
             ));
         }
-        self.lost(seen, &notes.held, after, coverage)?;
+        self.lost(replica, &notes, survived, coverage)?;
         let seq = seen.store.seq();
         let after = [(survived, held.clone()), (seq, held.clone())].into();
         let shown = super::shown(seen.core);
         self.parts.restarted(replica, &held, &shown);
-        self.notes[replica] = Notes { held, shown, seq, reported: survived, after };
+        let groups = seen.core.syncgroups();
+        let collections = groups.into_iter().map(|info| (info.id, info.collections.len())).collect();
+        let wrote = Default::default();
+        self.notes[replica] = Notes { held, shown, seq, reported: survived, after, wrote, collections };
         self.look(seen)
+    }
+
+    /// What a replica held after a commit, not before the last one that is reported to be durable.
+    pub(crate) fn held_after(&self, replica: usize, seq: CommitSeq) -> Held {
+        let after = self.notes[replica].after.iter().rev().find(|(at, _)| *at <= seq);
+        after.map(|(_, held)| held.clone()).unwrap_or_default()
+    }
+
+    /// A replica's disk is set back to what it was after an earlier commit. What it wrote since is not taken
+    /// back: others may have it. It cannot be held to have it itself any more. Says whether it had written
+    /// anything since.
+    pub(crate) fn set_back(&mut self, replica: usize, held: Held, seq: CommitSeq) -> bool {
+        let device = self.devices[replica];
+        self.fates[replica].set_back = true;
+        let before = &self.notes[replica].held;
+        let is_less = before.iter().any(|(group, before)| {
+            let own = before.iter().filter(|(author, _)| author.device == device);
+            own.into_iter().any(|(author, last)| {
+                held.get(group).and_then(|held| held.get(author)).is_none_or(|now| now < last)
+            })
+        });
+        let after = [(seq, held.clone())].into();
+        self.notes[replica] = Notes { held, seq, reported: seq, after, ..Notes::default() };
+        is_less
+    }
+
+    /// A replica has nothing any more.
+    pub(crate) fn lost_all(&mut self, replica: usize) {
+        self.fates[replica].lost_all = true;
+    }
+
+    /// A replica is never seen again.
+    pub(crate) fn vanished(&mut self, replica: usize) {
+        self.fates[replica].vanished = true;
     }
 
     /// Before a restart: the numbers of commits go on from what survived.
@@ -50,23 +85,20 @@ impl Watch {
 
     /// Takes back what a replica wrote and lost; nobody else may have it, and nobody may have been told that
     /// it is safe (S-9).
-    fn lost(&mut self, seen: Seen<'_>, held: &Held, after: &Held, coverage: &mut Coverage) -> Checked {
-        let (replica, device) = (seen.replica, seen.core.author().device);
-        for (group, held) in held {
-            for (author, last) in held {
-                let kept = after.get(group).and_then(|after| after.get(author)).copied().unwrap_or(0);
-                for generation in kept + 1..=*last {
-                    let version = Version { author: *author, generation };
-                    if self.safe.contains(&(*group, version, replica)) {
-                        let what = format!("{version:?} of {group:?} was acknowledged as safe, and is gone");
-                        return Err(Violation::new(Oracle::SilentLoss, "S-9", replica, what));
-                    }
-                    if author.device == device {
-                        self.withdraw(replica, group, &version)?;
-                        coverage.hit(Point::CrashLostOwn);
-                    }
-                }
+    fn lost(
+        &mut self,
+        replica: usize,
+        notes: &Notes,
+        survived: CommitSeq,
+        coverage: &mut Coverage,
+    ) -> Checked {
+        for (_, group, version) in notes.wrote.iter().filter(|(seq, ..)| *seq > survived) {
+            if self.safe.contains(&(*group, *version, replica)) {
+                let what = format!("{version:?} of {group:?} was acknowledged as safe, and is gone");
+                return Err(Violation::new(Oracle::SilentLoss, "S-9", replica, what));
             }
+            self.withdraw(replica, group, version)?;
+            coverage.hit(Point::CrashLostOwn);
         }
         Ok(())
     }

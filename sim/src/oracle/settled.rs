@@ -9,18 +9,22 @@ use super::rows::{collections, fault, name};
 use super::{Checked, Oracle, Seen, Violation, Watch};
 
 impl Watch {
-    /// Whether all replicas agree: nobody waits to get in, and the active members of each syncgroup hold the
+    /// Whether all replicas agree: nobody waits to get in or out, and the active members of each syncgroup hold the
     /// same. Says who does not.
     pub(crate) fn agreed(&self, all: &[Seen<'_>]) -> Checked {
         for seen in all {
             for group in seen.core.syncgroups() {
-                if matches!(group.state, SyncgroupState::Joining | SyncgroupState::Pending) {
+                let waits = matches!(
+                    group.state,
+                    SyncgroupState::Joining | SyncgroupState::Pending | SyncgroupState::Leaving
+                );
+                if waits && !self.may_wait(*seen, &group.id, all) {
                     let what = format!("is still {:?} in {:?}", group.state, group.id);
                     return Err(Violation::new(Oracle::Convergence, "S-32", seen.replica, what));
                 }
             }
         }
-        for (group, active) in active(all) {
+        for (group, active) in self.active(all) {
             let Some((first, rest)) = active.split_first() else { continue };
             for other in rest {
                 let knows = |seen: &Seen<'_>| (seen.core.held(&group), seen.core.knowledge(&group));
@@ -39,15 +43,20 @@ impl Watch {
                 let what = format!("of {group:?} not all is shown that is held");
                 return Err(Violation::new(Oracle::Convergence, "S-28", seen.replica, what));
             }
-            members(&group, &active, all)?;
+            self.members(&group, &active, all)?;
             self.arrived(&group, &active)?;
         }
         Ok(())
     }
 
-    /// What was acknowledged as safe is held by every member, also if its author has left since.
+    /// What was acknowledged as safe is held by every member, also if its author has left since. What is gone
+    /// with its author's disk before it reached anybody is nowhere.
     fn arrived(&self, group: &SyncgroupId, active: &[Seen<'_>]) -> Checked {
         for (_, version, author) in self.safe.iter().filter(|(of, ..)| of == group) {
+            let is_there = active.iter().any(|seen| self.held_by(seen.replica, group, version));
+            if !is_there && self.may_be_gone(group, *author) {
+                continue;
+            }
             if let Some(seen) = active.iter().find(|seen| !self.held_by(seen.replica, group, version)) {
                 let what = format!(
                     "does not hold {version:?} of {group:?}, which replica {author} was told is safe"
@@ -58,23 +67,101 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether what a replica was told is safe may be held by no member: its disk is not what it was, or it has
+    /// left, and whoever it told may not be what it was.
+    fn may_be_gone(&self, group: &SyncgroupId, author: usize) -> bool {
+        let is_anybody_changed = self.fates.iter().any(|fate| fate.is_changed());
+        self.fates[author].is_changed()
+            || is_anybody_changed && !self.model.is_member(group, &self.devices[author])
+    }
+
+    /// Whether a replica may still wait to be let in: whoever would let it in is not there, or is not what it was,
+    /// and no member that knows it could tell it more. Or its disk was set back behind its own departure, which
+    /// nobody tells it of: whoever has left gets nothing more.
+    fn may_wait(&self, seen: Seen<'_>, group: &SyncgroupId, all: &[Seen<'_>]) -> bool {
+        let device = self.devices[seen.replica];
+        let knows_more = |other: &Seen<'_>| {
+            let members = other.core.members(group).unwrap_or_default();
+            let is_listed = members.iter().any(|member| member.device == device && member.rights.is_some());
+            is_listed && other.core.knowledge(group) != seen.core.knowledge(group)
+        };
+        let active = self.active(all).into_iter().find(|(id, _)| id == group).map(|(_, active)| active);
+        let has_forgotten = self.fates[seen.replica].set_back && !self.model.is_member(group, &device);
+        has_forgotten
+            || self.waits_in_vain(&device, group) && !active.unwrap_or_default().iter().any(knows_more)
+    }
+
     /// Checks everything that must be true in the end, once all agree on what they hold.
     pub(crate) fn settled(&self, all: &[Seen<'_>]) -> Checked {
         for seen in all {
             self.look(*seen)?;
             self.all_heads(*seen)?;
         }
-        for (group, active) in active(all) {
+        for (group, active) in self.active(all) {
             same_view(&group, &active)?;
-            for (of, version, author) in &self.safe {
-                if *of == group {
-                    let members = active.iter().map(|seen| seen.replica);
-                    let expected: BTreeSet<usize> = members.chain([*author]).collect();
-                    self.kept(all, &group, version, &expected)?;
-                }
+            for (_, version, author) in self.safe.iter().filter(|(of, ..)| *of == group) {
+                let members = || active.iter().map(|seen| seen.replica);
+                let is_there = members().any(|replica| self.held_by(replica, &group, version));
+                // Its author holds it for ever, unless that one's disk is not what it was.
+                let by = (!self.fates[*author].is_changed()).then_some(*author);
+                let is_expected = is_there || !self.may_be_gone(&group, *author);
+                let expected: BTreeSet<usize> = members().filter(|_| is_expected).chain(by).collect();
+                self.kept(all, &group, version, &expected)?;
             }
         }
         Ok(())
+    }
+
+    /// The syncgroups, each with the replicas that are active members of it. One that was set back to a time when
+    /// it was a member may believe that it still is one.
+    fn active<'a>(&self, all: &[Seen<'a>]) -> Vec<(SyncgroupId, Vec<Seen<'a>>)> {
+        let groups = all.iter().flat_map(|seen| seen.core.syncgroups()).map(|group| group.id);
+        let groups: BTreeSet<SyncgroupId> = groups.collect();
+        let is_active = |seen: &&Seen<'a>, id: &SyncgroupId| {
+            let mut groups = seen.core.syncgroups().into_iter();
+            let fate = self.fates[seen.replica];
+            groups.any(|group| group.id == *id && group.state == SyncgroupState::Active)
+                && (!fate.set_back || self.model.is_member(id, &self.devices[seen.replica]))
+        };
+        groups
+            .into_iter()
+            .map(|id| (id, all.iter().filter(|seen| is_active(seen, &id)).copied().collect()))
+            .collect()
+    }
+
+    /// Who is listed as a member is one, and who is one is listed (S-30).
+    fn members(&self, group: &SyncgroupId, active: &[Seen<'_>], all: &[Seen<'_>]) -> Checked {
+        let Some(first) = active.first() else { return Ok(()) };
+        let listed = first.core.members(group).unwrap_or_default();
+        let listed: BTreeSet<_> =
+            listed.into_iter().filter(|member| member.rights.is_some()).map(|member| member.device).collect();
+        let real: BTreeSet<_> = active.iter().map(|seen| self.devices[seen.replica]).collect();
+        let odd = |seen: &&Seen<'_>| {
+            let device = self.devices[seen.replica];
+            listed.contains(&device) != real.contains(&device) && !self.is_excused(*first, **seen, group)
+        };
+        let Some(odd) = all.iter().find(odd) else { return Ok(()) };
+        let device = self.devices[odd.replica];
+        let state = odd.core.syncgroups().into_iter().find(|info| info.id == *group).map(|info| info.state);
+        let state = state.map_or("a stranger".to_owned(), |state| format!("{state:?}"));
+        let is = if listed.contains(&device) { "a member" } else { "none" };
+        let what = format!("lists replica {} as {is} of {group:?}; that one says it is {state}", odd.replica);
+        Err(Violation {
+            oracle: Oracle::Convergence,
+            rule: "S-30",
+            replicas: vec![first.replica, odd.replica],
+            what,
+        })
+    }
+
+    /// Whether a replica may be something else than a member believes: it has lost its memory, waits for one
+    /// who does not come, or has told nobody of its departure who still knows.
+    fn is_excused(&self, first: Seen<'_>, odd: Seen<'_>, group: &SyncgroupId) -> bool {
+        let device = self.devices[odd.replica];
+        let is_anybody_changed = self.fates.iter().any(|fate| fate.is_changed());
+        self.fates[odd.replica].set_back
+            || self.waits_in_vain(&device, group)
+            || is_anybody_changed && !self.knows_departure(first, group, &device)
     }
 
     /// A batch that was acknowledged is held, and each of its rows is a head there or is in the past of one.
@@ -111,20 +198,6 @@ impl Watch {
     }
 }
 
-/// The syncgroups, each with the replicas that are active members of it.
-fn active<'a>(all: &[Seen<'a>]) -> Vec<(SyncgroupId, Vec<Seen<'a>>)> {
-    let groups = all.iter().flat_map(|seen| seen.core.syncgroups()).map(|group| group.id);
-    let groups: BTreeSet<SyncgroupId> = groups.collect();
-    let is_active = |seen: &&Seen<'a>, id: &SyncgroupId| {
-        let mut groups = seen.core.syncgroups().into_iter();
-        groups.any(|group| group.id == *id && group.state == SyncgroupState::Active)
-    };
-    groups
-        .into_iter()
-        .map(|id| (id, all.iter().filter(|seen| is_active(seen, &id)).copied().collect()))
-        .collect()
-}
-
 /// Replicas that hold the same show the same, by their own digests too (S-12).
 fn same_view(group: &SyncgroupId, active: &[Seen<'_>]) -> Checked {
     let Some((first, rest)) = active.split_first() else { return Ok(()) };
@@ -148,30 +221,6 @@ fn same_view(group: &SyncgroupId, active: &[Seen<'_>]) -> Checked {
         }
     }
     Ok(())
-}
-
-/// Who is listed as a member is one, and who is one is listed (S-30).
-fn members(group: &SyncgroupId, active: &[Seen<'_>], all: &[Seen<'_>]) -> Checked {
-    let Some(first) = active.first() else { return Ok(()) };
-    let listed = first.core.members(group).unwrap_or_default();
-    let listed: BTreeSet<_> =
-        listed.into_iter().filter(|member| member.rights.is_some()).map(|member| member.device).collect();
-    let real: BTreeSet<_> = active.iter().map(|seen| seen.core.author().device).collect();
-    let odd = |seen: &&Seen<'_>| {
-        let device = seen.core.author().device;
-        listed.contains(&device) != real.contains(&device)
-    };
-    let Some(odd) = all.iter().find(odd) else { return Ok(()) };
-    let state = odd.core.syncgroups().into_iter().find(|info| info.id == *group).map(|info| info.state);
-    let state = state.map_or("a stranger".to_owned(), |state| format!("{state:?}"));
-    let is = if listed.contains(&odd.core.author().device) { "a member" } else { "none" };
-    let what = format!("lists replica {} as {is} of {group:?}; that one says it is {state}", odd.replica);
-    Err(Violation {
-        oracle: Oracle::Convergence,
-        rule: "S-30",
-        replicas: vec![first.replica, odd.replica],
-        what,
-    })
 }
 
 fn disagreement(rule: &'static str, one: &Seen<'_>, two: &Seen<'_>, what: String) -> Violation {

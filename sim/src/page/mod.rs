@@ -124,6 +124,9 @@ fn meaning(oracle: &Oracle) -> &'static str {
         Oracle::SilentLoss => "Something that was acknowledged is gone.",
         Oracle::Causality => "An effect is there without its causes, or a batch in part.",
         Oracle::Durability => "A crash took what it must not take.",
+        Oracle::Access => "Somebody did or has what they may not.",
+        Oracle::Clocks => "A stamp cannot be.",
+        Oracle::Bounds => "Something costs or holds more than it has a reason to.",
         Oracle::Conduct => "A replica does something that an honest one does not do.",
         Oracle::Invariant(_) => "An invariant of the application's does not hold.",
     }

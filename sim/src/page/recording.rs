@@ -138,9 +138,9 @@ impl Recording {
         self.end_risk(at, replica);
     }
 
-    /// A process has stopped in good order.
-    pub(crate) fn stopped(&mut self, at: u64, replica: usize) {
-        self.note(at, Some(replica), "stop", "has stopped in good order".into());
+    /// A process has stopped, in good order or for another reason.
+    pub(crate) fn stopped(&mut self, at: u64, replica: usize, why: &str) {
+        self.note(at, Some(replica), "stop", why.to_owned());
         self.end_risk(at, replica);
     }
 

@@ -3,7 +3,7 @@
 //! These values are part of the format of kept plans. They do not follow the defaults of the core, so that a
 //! kept plan stays as it is when those change.
 
-use super::{DiskSetup, NetworkSetup, Setup, Signatures, Waits};
+use super::{DiskSetup, NetworkSetup, Settings, Setup, Signatures, Waits};
 
 impl Setup {
     /// Nothing goes wrong, until the end of the safety phase and after.
@@ -24,9 +24,18 @@ impl Default for Setup {
             network: NetworkSetup::default(),
             disk: DiskSetup::default(),
             skew_ms: Vec::new(),
+            drift_ppm: Vec::new(),
+            hostile: Vec::new(),
             readers_ms: 5_000,
             waiting: 10_000,
         }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let Setup { timing, chunk_bytes, .. } = Setup::default();
+        Self { timing, chunk_bytes }
     }
 }
 
@@ -52,11 +61,13 @@ impl Default for NetworkSetup {
             loss_ppm: 0,
             duplicate_ppm: 0,
             reorder_ppm: 0,
+            corrupt_ppm: 0,
             bytes_per_ms: None,
             credit: 1 << 20,
             link_life_ms: None,
             callback: true,
             neighbourhood: true,
+            call_only: Vec::new(),
         }
     }
 }

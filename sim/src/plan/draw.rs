@@ -34,6 +34,7 @@ pub(super) fn plan(seed: u64, profile: &Profile) -> Plan {
     if !setup.network.neighbourhood {
         drawing.discovery();
     }
+    drawing.faults(faults, &groups, &mut setup);
     let mut steps = drawing.steps;
     steps.sort_by_key(|step| step.at);
     Plan { seed, setup, steps }
@@ -68,14 +69,18 @@ fn setup(dice: &mut Dice, faults: Faults, replicas: usize, safety_ms: u64) -> Se
             loss_ppm: rate(dice, 200_000),
             duplicate_ppm: rate(dice, 200_000),
             reorder_ppm: rate(dice, 300_000),
+            corrupt_ppm: 0,
             bytes_per_ms: (slow && narrow).then_some(bytes_per_ms),
             credit: if slow { credit } else { 1 << 20 },
             link_life_ms: (faults.broken_links && flapping).then_some(link_life),
             callback: dice.one_in(2),
             neighbourhood: !(faults.discovery && dice.one_in(2)),
+            call_only: Vec::new(),
         },
         disk: DiskSetup { sync_ms: (dice.between(0, 5), dice.skewed(5, if slow { 3_000 } else { 50 })) },
         skew_ms: if faults.clocks { skews } else { vec![0; replicas] },
+        drift_ppm: Vec::new(),
+        hostile: Vec::new(),
         readers_ms: dice.between(1_000, 10_000),
         waiting: driftless::Limits::default().waiting,
     }
@@ -94,7 +99,7 @@ fn patience_for_parts(dice: &mut Dice, setup: &mut Setup) {
 }
 
 /// Short waits: more happens in a run.
-fn quick_waits(dice: &mut Dice) -> Waits {
+pub(super) fn quick_waits(dice: &mut Dice) -> Waits {
     Waits {
         relay: dice.skewed(0, 200),
         confirm: dice.between(20, 1_000),
@@ -107,11 +112,11 @@ fn quick_waits(dice: &mut Dice) -> Waits {
 }
 
 /// A syncgroup of the plan.
-struct Group {
-    label: u8,
+pub(super) struct Group {
+    pub(super) label: u8,
     collections: u8,
     /// Who is meant to be in it from when on, the creator first; what becomes of that the run will show.
-    members: Vec<(usize, u64)>,
+    pub(super) members: Vec<(usize, u64)>,
 }
 
 impl Group {
@@ -129,20 +134,20 @@ impl Group {
     }
 }
 
-struct Drawing<'p> {
-    seed: u64,
+pub(super) struct Drawing<'p> {
+    pub(super) seed: u64,
     profile: &'p Profile,
-    safety_ms: u64,
-    replicas: usize,
-    steps: Vec<Step>,
+    pub(super) safety_ms: u64,
+    pub(super) replicas: usize,
+    pub(super) steps: Vec<Step>,
 }
 
 impl Drawing<'_> {
-    fn dice(&self, concern: Concern) -> Dice {
+    pub(super) fn dice(&self, concern: Concern) -> Dice {
         Dice::new(self.seed, concern, &[u64::MAX])
     }
 
-    fn step(&mut self, at: u64, act: Act) {
+    pub(super) fn step(&mut self, at: u64, act: Act) {
         self.steps.push(Step { at: at.min(self.safety_ms.saturating_sub(1)), act });
     }
 
@@ -288,12 +293,12 @@ impl Drawing<'_> {
             let act = match (clean, at_commit) {
                 (true, _) => Act::Shutdown { replica },
                 (false, true) => Act::CrashAtCommit { replica, after, keep },
-                (false, false) => Act::Crash { replica, keep },
+                (false, false) => Act::Crash { replica, keep, torn: false },
             };
             self.step(at, act);
             let back = at + dice.skewed(10, 20_000);
             let shown = !dice.one_in(5);
-            self.step(back, Act::Restart { replica, shown });
+            self.step(back, Act::Restart { replica, shown, settings: None });
         }
     }
 
@@ -342,7 +347,7 @@ impl Drawing<'_> {
     }
 }
 
-fn database(dice: &mut Dice) -> u8 {
+pub(super) fn database(dice: &mut Dice) -> u8 {
     dice.below(u64::from(DATABASES)) as u8
 }
 

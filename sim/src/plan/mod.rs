@@ -29,6 +29,7 @@
 
 mod calm;
 mod draw;
+mod faults;
 mod swarm;
 mod text;
 mod usual;
@@ -73,6 +74,10 @@ pub struct Setup {
     pub disk: DiskSetup,
     /// By how much each replica's wall clock is wrong.
     pub skew_ms: Vec<i64>,
+    /// By how much each replica's wall clock is too fast, in a million. What is absent runs well.
+    pub drift_ppm: Vec<i64>,
+    /// Replicas that do not keep to the protocol: see [`Act::Attack`].
+    pub hostile: Vec<usize>,
     /// Readers look at a replica about this often.
     pub readers_ms: u64,
     /// How many generations may wait for other parts of their batches on one replica.
@@ -137,6 +142,8 @@ pub struct NetworkSetup {
     pub duplicate_ppm: u32,
     /// Frames that are overtaken, in a million.
     pub reorder_ppm: u32,
+    /// Frames that are corrupted, in a million.
+    pub corrupt_ppm: u32,
     /// What a link carries; `None` is without limit.
     pub bytes_per_ms: Option<u64>,
     /// How many bytes a driver takes before it has put them on the wire.
@@ -147,6 +154,8 @@ pub struct NetworkSetup {
     pub callback: bool,
     /// Whether devices in reach of each other find each other by themselves.
     pub neighbourhood: bool,
+    /// Replicas that can call and cannot be called, as behind a gateway that translates addresses.
+    pub call_only: Vec<usize>,
 }
 
 /// What the disks are like.
@@ -248,6 +257,9 @@ pub enum Act {
         /// How many of the commits that are not durable survive; `None` is for chance to say.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep: Option<usize>,
+        /// Half of the first commit that does not survive is on the disk.
+        #[serde(default, skip_serializing_if = "is_false")]
+        torn: bool,
     },
     /// The process dies right after one of its next commits, before anything else is done.
     CrashAtCommit {
@@ -271,6 +283,79 @@ pub enum Act {
         /// Whether the driver can show that its store continues.
         #[serde(default = "yes", skip_serializing_if = "is_yes")]
         shown: bool,
+        /// What is set otherwise from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        settings: Option<Settings>,
+    },
+    /// The process sleeps for a while: what happens to it, happens when it wakes.
+    Pause {
+        /// Which.
+        replica: usize,
+        /// For how long.
+        ms: u64,
+        /// Whether others give up on it meanwhile, and its links break.
+        #[serde(default, skip_serializing_if = "is_false")]
+        links_break: bool,
+    },
+    /// A device is never seen again, nor its disk.
+    Vanish {
+        /// Which.
+        replica: usize,
+    },
+    /// From now on a wall clock is wrong by so much. Undone by the same with 0.
+    SetClock {
+        /// Which.
+        replica: usize,
+        /// By how much, in milliseconds; what would be before 1970 is 1970.
+        ms: i64,
+    },
+    /// The store fails to read, after some more reads.
+    FailReads {
+        /// Which.
+        replica: usize,
+        /// How many reads go well before.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        after: u32,
+        /// The driver fetches what is missing and offers the event again; otherwise the replica is closed, and
+        /// opened again after a while.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
+        again: bool,
+    },
+    /// The disk is full: a commit cannot be written, and the replica is closed, and opened again after a while.
+    FillDisk {
+        /// Which.
+        replica: usize,
+        /// How many commits go well before.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        after: u32,
+    },
+    /// A sync of the disk takes longer.
+    SlowSync {
+        /// Which.
+        replica: usize,
+        /// By how much.
+        ms: u64,
+    },
+    /// Something on the disk is not what it was, which its checksums show when it is next read. The replica is
+    /// closed, and starts again from the latest copy of its disk, or from nothing.
+    Damage {
+        /// Which.
+        replica: usize,
+    },
+    /// Somebody copies the whole disk, as far as it is durable.
+    Copy {
+        /// Which.
+        replica: usize,
+    },
+    /// The process is stopped, and the copy takes the place of the disk. Without a copy nothing happens.
+    Restore {
+        /// Which.
+        replica: usize,
+    },
+    /// The process dies with all that its disk had; its key is kept elsewhere.
+    LoseDisk {
+        /// Which.
+        replica: usize,
     },
     /// Frames from some replicas to others are lost, and no link comes about between them.
     Cut {
@@ -284,6 +369,25 @@ pub enum Act {
     },
     /// Every cut is undone.
     Heal,
+    /// What two replicas send each other is held up for a while.
+    Clog {
+        /// The one.
+        a: usize,
+        /// The other.
+        b: usize,
+        /// For how long.
+        ms: u64,
+    },
+    /// Some devices come together, and find each other.
+    Gather {
+        /// Which.
+        members: Vec<usize>,
+    },
+    /// They part, and lose sight of each other.
+    Part {
+        /// Which.
+        members: Vec<usize>,
+    },
     /// Every link between two replicas breaks.
     Break {
         /// The one.
@@ -316,6 +420,49 @@ pub enum Act {
         /// What becomes of it.
         fate: Fate,
     },
+    /// A hostile replica does something to another.
+    Attack {
+        /// Who attacks.
+        replica: usize,
+        /// Whom.
+        peer: usize,
+        /// In which syncgroup, of which it at least knows the id.
+        group: u8,
+        /// What it does.
+        attack: Attack,
+    },
+}
+
+/// What can be set otherwise at a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How long the replica waits for what.
+    pub timing: Waits,
+    /// Bytes of deltas in one frame.
+    pub chunk_bytes: usize,
+    // A version of the protocol to be upgraded to will stand here, once there is a second one.
+}
+
+/// What a hostile replica does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Attack {
+    /// Sends frames again that it once got or sent, on whatever link.
+    Replay,
+    /// Sends back what it got from the other.
+    Reflect,
+    /// Sends bytes that are no frame.
+    Garbage,
+    /// Sends frames of its own with some bytes changed.
+    Mangle,
+    /// Sends generations that it has made up.
+    Forge(driftless::hostile::Forgery),
+    /// Says something wrong about what it holds, or knows.
+    Lie(driftless::hostile::Lie),
+    /// Asks or says more than it should.
+    Flood(driftless::hostile::Flood),
 }
 
 /// What becomes of a frame.
@@ -330,6 +477,8 @@ pub enum Fate {
     Twice(u64),
     /// It arrives this many milliseconds late, and later ones overtake it.
     Late(u64),
+    /// Some of it is changed on its way. Links are authenticated: the driver notices, and the link breaks.
+    Corrupt,
 }
 
 /// A change of one row: `g0/c1/k3=40` puts a value of 40 bytes, `g0/c1/k3-` deletes.

@@ -54,6 +54,28 @@ pub struct Faults {
     pub clocks: bool,
     /// Devices do not all find each other by themselves.
     pub discovery: bool,
+    /// Frames are corrupted, and links break for it.
+    pub corruption: bool,
+    /// Links are clogged for a while.
+    pub clogs: bool,
+    /// Some devices cannot be called.
+    pub call_only: bool,
+    /// Neighbourhoods come and go.
+    pub neighbourhoods: bool,
+    /// Disks fail to read, are full, or slow.
+    pub disks: bool,
+    /// Disks are damaged, lost, or set back to an old copy.
+    pub losses: bool,
+    /// Processes sleep.
+    pub pauses: bool,
+    /// Replicas are restarted with other settings.
+    pub settings: bool,
+    /// Wall clocks drift and jump.
+    pub jumps: bool,
+    /// Devices vanish for ever.
+    pub vanishing: bool,
+    /// A device does not keep to the protocol.
+    pub hostile: bool,
     /// Each seed has about half of what is on. Otherwise every seed has all of it.
     pub swarm: bool,
 }
@@ -61,17 +83,7 @@ pub struct Faults {
 impl Faults {
     /// Nothing goes wrong.
     pub fn none() -> Self {
-        Self {
-            crashes: false,
-            shutdowns: false,
-            partitions: false,
-            broken_links: false,
-            frames: false,
-            slowness: false,
-            clocks: false,
-            discovery: false,
-            swarm: false,
-        }
+        Self::each(false)
     }
 
     /// Everything may go wrong, in another choice for each seed.
@@ -81,15 +93,30 @@ impl Faults {
 
     /// Everything goes wrong in every run.
     pub fn all() -> Self {
+        Self::each(true)
+    }
+
+    fn each(on: bool) -> Self {
         Self {
-            crashes: true,
-            shutdowns: true,
-            partitions: true,
-            broken_links: true,
-            frames: true,
-            slowness: true,
-            clocks: true,
-            discovery: true,
+            crashes: on,
+            shutdowns: on,
+            partitions: on,
+            broken_links: on,
+            frames: on,
+            slowness: on,
+            clocks: on,
+            discovery: on,
+            corruption: on,
+            clogs: on,
+            call_only: on,
+            neighbourhoods: on,
+            disks: on,
+            losses: on,
+            pauses: on,
+            settings: on,
+            jumps: on,
+            vanishing: on,
+            hostile: on,
             swarm: false,
         }
     }
@@ -100,8 +127,9 @@ impl Faults {
         if !self.swarm {
             return self;
         }
-        let mut on = |possible: bool| dice.one_in(2) && possible;
-        Self {
+        let mut one_in = |n, possible: bool| dice.one_in(n) && possible;
+        let mut on = |possible| one_in(2, possible);
+        let usual = Self {
             crashes: on(self.crashes),
             shutdowns: on(self.shutdowns),
             partitions: on(self.partitions),
@@ -110,7 +138,22 @@ impl Faults {
             slowness: on(self.slowness),
             clocks: on(self.clocks),
             discovery: on(self.discovery),
-            swarm: false,
+            corruption: on(self.corruption),
+            clogs: on(self.clogs),
+            call_only: on(self.call_only),
+            neighbourhoods: on(self.neighbourhoods),
+            disks: on(self.disks),
+            pauses: on(self.pauses),
+            settings: on(self.settings),
+            jumps: on(self.jumps),
+            ..Self::none()
+        };
+        // What takes something away for good comes less often: much can be asked only of runs without it.
+        Self {
+            losses: one_in(4, self.losses),
+            vanishing: one_in(4, self.vanishing),
+            hostile: one_in(3, self.hostile),
+            ..usual
         }
     }
 }
@@ -139,14 +182,21 @@ impl Profile {
         ("calm", "nothing goes wrong"),
         ("harsh", "every kind of fault in every run"),
         ("crashes", "crashes and shutdowns only"),
-        ("network", "partitions, broken links and lost frames only"),
+        ("network", "partitions, broken, clogged and narrow links, lost and corrupted frames only"),
+        ("disks", "disks that fail, fill, are damaged, lost and set back, and crashes"),
+        ("clocks", "clocks that are wrong, drift and jump, and crashes"),
+        ("people", "devices that sleep, are moved about and vanish, and neighbourhoods that come and go"),
+        ("hostile", "a device that does not keep to the protocol in every run, and lost frames"),
         ("large", "8 to 16 replicas, more and larger writes"),
     ];
 }
 
 /// A name that no profile has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no profile \"{0}\"; choose one of default, calm, harsh, crashes, network, large")]
+#[error(
+    "there is no profile \"{0}\"; choose one of default, calm, harsh, crashes, network, disks, clocks, people, \
+         hostile, large"
+)]
 pub struct UnknownProfile(String);
 
 impl FromStr for Profile {
@@ -160,9 +210,39 @@ impl FromStr for Profile {
             "harsh" => Self { faults: Faults::all(), ..base },
             "crashes" => Self { faults: Faults { crashes: true, shutdowns: true, ..Faults::none() }, ..base },
             "network" => {
-                let faults = Faults { partitions: true, broken_links: true, frames: true, ..Faults::none() };
+                let faults = Faults {
+                    partitions: true,
+                    broken_links: true,
+                    frames: true,
+                    slowness: true,
+                    corruption: true,
+                    clogs: true,
+                    call_only: true,
+                    ..Faults::none()
+                };
                 Self { faults, ..base }
             }
+            "disks" => {
+                let faults =
+                    Faults { crashes: true, slowness: true, disks: true, losses: true, ..Faults::none() };
+                Self { faults, ..base }
+            }
+            "clocks" => {
+                let faults = Faults { crashes: true, clocks: true, jumps: true, ..Faults::none() };
+                Self { faults, ..base }
+            }
+            "people" => {
+                let faults = Faults {
+                    discovery: true,
+                    neighbourhoods: true,
+                    pauses: true,
+                    vanishing: true,
+                    partitions: true,
+                    ..Faults::none()
+                };
+                Self { faults, ..base }
+            }
+            "hostile" => Self { faults: Faults { hostile: true, frames: true, ..Faults::none() }, ..base },
             "large" => Self {
                 replicas: (8, 16),
                 workload: Workload {

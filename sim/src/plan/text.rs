@@ -103,6 +103,11 @@ impl FromStr for Plan {
         let Header { seed, mut setup, .. } = serde_json::from_value(header).map_err(cannot(line))?;
         let replicas = setup.replicas;
         setup.skew_ms.resize(replicas, 0);
+        setup.drift_ppm.truncate(replicas);
+        let named = setup.hostile.iter().chain(&setup.network.call_only);
+        if let Some(replica) = named.copied().find(|replica| *replica >= replicas) {
+            return Err(ParsePlanError::NoReplica { line, replica, replicas });
+        }
         let mut steps = Vec::new();
         for (line, text) in lines {
             let step: Step = serde_json::from_str(text).map_err(cannot(line))?;
@@ -178,11 +183,24 @@ impl super::Act {
             | Crash { replica, .. }
             | CrashAtCommit { replica, .. }
             | Shutdown { replica }
-            | Restart { replica, .. } => vec![replica],
+            | Restart { replica, .. }
+            | Pause { replica, .. }
+            | Vanish { replica }
+            | SetClock { replica, .. }
+            | FailReads { replica, .. }
+            | FillDisk { replica, .. }
+            | SlowSync { replica, .. }
+            | Damage { replica }
+            | Copy { replica }
+            | Restore { replica }
+            | LoseDisk { replica } => vec![replica],
             Cut { from, to, .. } => from.iter_mut().chain(to).collect(),
+            Gather { members } | Part { members } => members.iter_mut().collect(),
             Heal => Vec::new(),
-            Break { a, b } => vec![a, b],
-            Find { replica, peer } | LoseSight { replica, peer } => vec![replica, peer],
+            Break { a, b } | Clog { a, b, .. } => vec![a, b],
+            Find { replica, peer } | LoseSight { replica, peer } | Attack { replica, peer, .. } => {
+                vec![replica, peer]
+            }
             Frame { from, to, .. } => vec![from, to],
         }
     }
@@ -283,7 +301,7 @@ mod tests {
             r#"{"at":100,"do":"crash","replica":1}"#,
         );
         let plan: Plan = text.parse().unwrap();
-        assert_eq!(plan.steps[0].act, Act::Crash { replica: 1, keep: None });
+        assert_eq!(plan.steps[0].act, Act::Crash { replica: 1, keep: None, torn: false });
         assert_eq!(plan.steps.len(), 2);
     }
 
@@ -297,8 +315,9 @@ mod tests {
             r#""confirm":500,"patience":2000,"patience_max":300000,"redial":500,"redial_max":60000,"#,
             r#""parts":60000},"#,
             r#""chunk_bytes":262144,"network":{"latency_ms":[50,50],"jitter_ms":0,"loss_ppm":0,"#,
-            r#""duplicate_ppm":0,"reorder_ppm":0,"bytes_per_ms":null,"credit":1048576,"link_life_ms":null,"#,
-            r#""callback":true,"neighbourhood":true},"disk":{"sync_ms":[5,5]},"skew_ms":[0,0],"#,
+            r#""duplicate_ppm":0,"reorder_ppm":0,"corrupt_ppm":0,"bytes_per_ms":null,"credit":1048576,"#,
+            r#""link_life_ms":null,"callback":true,"neighbourhood":true,"call_only":[]},"#,
+            r#""disk":{"sync_ms":[5,5]},"skew_ms":[0,0],"drift_ppm":[],"hostile":[],"#,
             r#""readers_ms":5000,"waiting":10000}"#,
         );
         assert_eq!(calm, kept, "give a new field a default that changes nothing, and add it here");

@@ -5,8 +5,8 @@ use driftless::Rights;
 
 const A_DAY: u64 = 24 * 3_600_000;
 
-pub(super) fn is_zero(number: &u8) -> bool {
-    *number == 0
+pub(super) fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 pub(super) fn one() -> u8 {

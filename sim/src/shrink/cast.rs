@@ -44,7 +44,14 @@ impl Shrinker<'_> {
             let candidates = pairs.filter(|(from, to)| from != to).map(|(from, to)| {
                 let mut plan = plan.clone();
                 for step in &mut plan.steps {
-                    if let Act::Cut { .. } | Act::Break { .. } | Act::Frame { .. } = step.act {
+                    if let Act::Cut { .. }
+                    | Act::Gather { .. }
+                    | Act::Part { .. }
+                    | Act::Break { .. }
+                    | Act::Clog { .. }
+                    | Act::Attack { .. }
+                    | Act::Frame { .. } = step.act
+                    {
                         continue;
                     }
                     step.act.replicas_mut().into_iter().filter(|it| **it == from).for_each(|it| *it = to);
@@ -171,14 +178,24 @@ fn leave_out(plan: &mut Plan, replica: usize) {
             to.retain(|it| *it != replica);
             !from.is_empty() && !to.is_empty()
         }
+        Act::Gather { members } | Act::Part { members } => {
+            members.retain(|it| *it != replica);
+            members.len() > 1
+        }
         act => !act.replicas().contains(&replica),
     });
     for step in &mut plan.steps {
         step.act.replicas_mut().into_iter().filter(|it| **it > replica).for_each(|it| *it -= 1);
     }
     plan.setup.replicas -= 1;
-    if replica < plan.setup.skew_ms.len() {
-        plan.setup.skew_ms.remove(replica);
+    for each in [&mut plan.setup.skew_ms, &mut plan.setup.drift_ppm] {
+        if replica < each.len() {
+            each.remove(replica);
+        }
+    }
+    for some in [&mut plan.setup.hostile, &mut plan.setup.network.call_only] {
+        some.retain(|it| *it != replica);
+        some.iter_mut().filter(|it| **it > replica).for_each(|it| *it -= 1);
     }
 }
 
@@ -189,18 +206,24 @@ mod tests {
     #[test]
     fn who_is_left_out_leaves_no_gap() {
         let mut plan: Plan = concat!(
-            r#"{"plan":1,"seed":1,"setup":{"replicas":3,"safety_ms":5000,"skew_ms":[1,2,3]}}"#,
+            r#"{"plan":1,"seed":1,"setup":{"replicas":3,"safety_ms":5000,"skew_ms":[1,2,3],"hostile":[0,2],"network":{"call_only":[1]}}}"#,
             "\n",
             r#"{"at":1,"do":"crash","replica":1}"#,
             "\n",
             r#"{"at":2,"do":"cut","from":[0,1],"to":[2],"both":true}"#,
             "\n",
             r#"{"at":3,"do":"break","a":2,"b":0}"#,
+            "\n",
+            r#"{"at":4,"do":"gather","members":[0,1,2]}"#,
+            "\n",
+            r#"{"at":5,"do":"part","members":[0,1]}"#,
         )
         .parse()
         .unwrap();
         leave_out(&mut plan, 1);
         assert_eq!(plan.setup.skew_ms, [1, 3]);
+        assert_eq!((&plan.setup.hostile[..], &plan.setup.network.call_only[..]), (&[0, 1][..], &[][..]));
+        assert_eq!(plan.steps.split_off(2).len(), 1, "one alone does not part");
         assert_eq!(plan.steps[0].act, Act::Cut { from: vec![0], to: vec![1], both: true });
         assert_eq!(plan.steps[1].act, Act::Break { a: 1, b: 0 });
         leave_out(&mut plan, 1);

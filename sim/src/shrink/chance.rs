@@ -11,12 +11,13 @@ const MOST_STATED: usize = 2_000;
 impl Shrinker<'_> {
     pub(super) fn state_chance(&mut self) {
         let network = &self.plan.setup.network;
-        if network.loss_ppm + network.duplicate_ppm + network.reorder_ppm > 0 {
+        if network.loss_ppm + network.duplicate_ppm + network.reorder_ppm + network.corrupt_ppm > 0 {
             self.state(
                 |step| matches!(step.act, Act::Frame { .. }),
                 |plan| {
                     let network = &mut plan.setup.network;
-                    (network.loss_ppm, network.duplicate_ppm, network.reorder_ppm) = (0, 0, 0);
+                    (network.loss_ppm, network.duplicate_ppm) = (0, 0);
+                    (network.reorder_ppm, network.corrupt_ppm) = (0, 0);
                 },
             );
         }

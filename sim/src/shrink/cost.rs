@@ -46,7 +46,10 @@ fn weight(act: &Act) -> usize {
 fn deviations(plan: &Plan) -> usize {
     let Ok(Value::Object(setup)) = differences(&plan.setup) else { return 0 };
     let field = |(name, value): (&String, &Value)| match value {
-        Value::Array(numbers) if name == "skew_ms" => numbers.iter().filter(|skew| **skew != 0).count(),
+        Value::Array(numbers) if name == "skew_ms" || name == "drift_ppm" => {
+            numbers.iter().filter(|wrong| **wrong != 0).count()
+        }
+        Value::Array(replicas) if name == "hostile" || name == "call_only" => replicas.len(),
         _ if name.ends_with("_ppm") || name == "link_life_ms" => CHANCE,
         _ => 1,
     };

@@ -25,10 +25,15 @@ const NAMES: &[&str] = &[
     "changes",
     "require",
     "collection",
+    "members",
+    "attack",
 ];
 
 /// The longest value that takes the place of several.
 const LARGEST_WRITE: u64 = 20_000;
+
+/// The fewest bytes that a frame of deltas still makes sense with, as in plans that are drawn.
+const LEAST_CHUNK: u64 = 300;
 
 /// What a field of a step usually says; of numbers 0, of what may be left out nothing.
 fn usual(field: &str, value: &Value) -> Value {
@@ -36,9 +41,9 @@ fn usual(field: &str, value: &Value) -> Value {
         ("rights", _) => json!("Write"),
         ("valid_ms", _) => json!(24 * 3_600_000),
         ("collections", _) => json!(1),
-        ("both" | "shown", _) => json!(true),
+        ("both" | "shown" | "again", _) => json!(true),
         (_, Value::Bool(_)) => json!(false),
-        ("keep", _) => Value::Null,
+        ("keep" | "settings", _) => Value::Null,
         (_, Value::Number(_)) => json!(0),
         _ => value.clone(),
     }
@@ -56,10 +61,16 @@ fn distance(field: &str, value: &Value) -> u64 {
     match value {
         Value::Object(fields) => fields.iter().map(|(name, value)| distance(name, value)).sum(),
         value if *value == usual(field, value) => 0,
-        Value::Number(number) => 1 + roughness(number.as_u64().unwrap_or(0)),
+        Value::Number(number) => 1 + roughness(size(number).1),
         Value::Array(values) => values.len() as u64,
         _ => 1,
     }
+}
+
+/// A number: what is before it, and how large it is.
+fn size(number: &serde_json::Number) -> (i64, u64) {
+    let whole = number.as_i64().unwrap_or(0);
+    (whole.signum(), number.as_u64().unwrap_or(whole.unsigned_abs()))
 }
 
 /// Low labels are easier to tell apart than high ones.
@@ -76,6 +87,7 @@ fn labels(act: &Act) -> u64 {
             text + 10 * (stale + ranges) as u64
         }
         Act::Cut { from, to, .. } => (from.len() + to.len()) as u64,
+        Act::Gather { members } | Act::Part { members } => members.len() as u64,
         Act::AddCollection { collection, .. } => u64::from(*collection),
         _ => 0,
     };
@@ -98,7 +110,7 @@ impl Shrinker<'_> {
         }
         for place in (0..self.plan.steps.len()).rev() {
             self.fewer_changes(place);
-            self.fewer_cut(place);
+            self.fewer_named(place);
             self.shorter_values(place);
         }
     }
@@ -135,18 +147,19 @@ impl Shrinker<'_> {
         for (name, value) in fields.iter().filter(|(name, _)| !NAMES.contains(&name.as_str())) {
             let mut plans: Vec<Plan> =
                 self.with_field(place, &format!("/{name}"), usual(name, value)).into_iter().collect();
-            let numbers: Vec<(String, u64)> = match value {
-                Value::Number(number) => vec![(format!("/{name}"), number.as_u64().unwrap_or(0))],
+            let numbers: Vec<(String, (i64, u64))> = match value {
+                Value::Number(number) => vec![(format!("/{name}"), size(number))],
                 Value::Object(inner) => inner
                     .iter()
-                    .filter_map(|(inner, value)| Some((format!("/{name}/{inner}"), value.as_u64()?)))
+                    .filter_map(|(inner, value)| Some((format!("/{name}/{inner}"), (1, value.as_u64()?))))
                     .collect(),
                 _ => Vec::new(),
             };
-            for (path, number) in numbers {
-                plans.extend(
-                    rounder(number).into_iter().filter_map(|it| self.with_field(place, &path, it.into())),
-                );
+            for (path, (sign, number)) in numbers {
+                let signed = |it: u64| if sign < 0 { Value::from(-(it as i64)) } else { it.into() };
+                let least = if path.ends_with("/chunk_bytes") { LEAST_CHUNK } else { 0 };
+                let plainer = rounder(number).into_iter().filter(|it| *it >= least).map(signed);
+                plans.extend(plainer.filter_map(|it| self.with_field(place, &path, it)));
             }
             self.first(plans);
         }
@@ -202,25 +215,27 @@ impl Shrinker<'_> {
         }
     }
 
-    /// Fewer replicas on the two sides of a cut.
-    fn fewer_cut(&mut self, place: usize) {
-        let plan = self.plan.clone();
-        let Act::Cut { from, to, .. } = &plan.steps[place].act else { return };
-        let sides = (0..from.len()).map(|it| (true, it)).chain((0..to.len()).map(|it| (false, it)));
-        let plans = sides.map(|(is_from, index)| {
-            let mut plan = plan.clone();
-            if let Act::Cut { from, to, .. } = &mut plan.steps[place].act {
-                let side = if is_from { from } else { to };
-                side.remove(index);
+    /// Fewer replicas on the two sides of a cut, or in a neighbourhood.
+    fn fewer_named(&mut self, place: usize) {
+        fn lists(act: &mut Act) -> (Vec<&mut Vec<usize>>, usize) {
+            match act {
+                Act::Cut { from, to, .. } => (vec![from, to], 1),
+                Act::Gather { members } | Act::Part { members } => (vec![members], 2),
+                _ => (Vec::new(), 0),
             }
+        }
+        let plan = self.plan.clone();
+        let mut act = plan.steps[place].act.clone();
+        let (all, least) = lists(&mut act);
+        let shorter = all.iter().enumerate().filter(|(_, list)| list.len() > least);
+        let one_less = shorter.flat_map(|(side, list)| (0..list.len()).map(move |index| (side, index)));
+        let plans = one_less.map(|(side, index)| {
+            let mut plan = plan.clone();
+            lists(&mut plan.steps[place].act).0[side].remove(index);
             plan
         });
-        let full = |plan: &Plan| match &plan.steps[place].act {
-            Act::Cut { from, to, .. } => !from.is_empty() && !to.is_empty(),
-            _ => false,
-        };
-        if self.first(plans.filter(full)).is_some() {
-            self.fewer_cut(place);
+        if self.first(plans).is_some() {
+            self.fewer_named(place);
         }
     }
 

@@ -27,9 +27,12 @@ impl Shrinker<'_> {
         let Ok(now) = differences(&self.plan.setup) else { return };
         for path in paths(&now, 2) {
             if let (Some(value), Some(calm)) = (now.pointer(&path), calm.pointer(&path)) {
-                let range = !path.ends_with("/skew_ms");
                 let mut values = tighter(&path, value);
-                values.extend(plainer(value, calm, range));
+                values.extend(match &path[..] {
+                    "/hostile" | "/network/call_only" => fewer(value),
+                    "/skew_ms" | "/drift_ppm" => plainer(value, calm, false),
+                    _ => plainer(value, calm, true),
+                });
                 let plans: Vec<Plan> =
                     values.into_iter().filter_map(|value| self.with(&path, value)).collect();
                 self.first(plans);
@@ -79,6 +82,17 @@ fn tighter(path: &str, value: &Value) -> Vec<Value> {
     let (Some(least), Some(now)) = (least, value.as_u64()) else { return Vec::new() };
     let above = rounder(now).into_iter().filter(|limit| *limit > least);
     [least].into_iter().chain(above).filter(|limit| *limit < now).map(Value::from).collect()
+}
+
+/// Shorter lists to try instead of one: each without one of its elements.
+fn fewer(value: &Value) -> Vec<Value> {
+    let Value::Array(values) = value else { return Vec::new() };
+    let without = |index: usize| {
+        let mut values = values.clone();
+        values.remove(index);
+        Value::from(values)
+    };
+    (0..values.len()).map(without).collect()
 }
 
 /// Rounder values to try instead of one, which may be a range from a shortest to a longest time. Nothing becomes less calm than it was, except for limits: a plan that fails because its

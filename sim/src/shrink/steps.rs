@@ -138,7 +138,8 @@ impl Act {
             Act::Create { group, .. }
             | Act::AddCollection { group, .. }
             | Act::Invite { group, .. }
-            | Act::Leave { group, .. } => vec![group],
+            | Act::Leave { group, .. }
+            | Act::Attack { group, .. } => vec![group],
             Act::Write { .. } => self.rows_mut().into_iter().map(|row| &mut row.group).collect(),
             _ => Vec::new(),
         }

@@ -6,6 +6,7 @@
 mod names;
 mod sentence;
 mod surroundings;
+mod trouble;
 
 use self::names::Names;
 use crate::facts::{Facts, Happened, Remark};
@@ -150,6 +151,8 @@ impl Teller<'_> {
             Happened::Died { lost, at_risk } => {
                 format!("{name} is dead; {lost} of its {at_risk} commits that were not durable are lost.")
             }
+            Happened::Failed => format!("The store of {name} fails, and {name} is closed."),
+            Happened::Started => format!("{name} is opened again."),
             Happened::Refused(why) => format!("{name} refuses: {why}."),
             Happened::State(..) if self.says_itself(remark) => return,
             Happened::State(group, state) => {
@@ -194,7 +197,7 @@ impl Teller<'_> {
 /// Who does something in a step.
 fn actor(act: &Act) -> Option<usize> {
     match act {
-        Act::Cut { .. } | Act::Break { .. } => None,
+        Act::Cut { .. } | Act::Break { .. } | Act::Gather { .. } | Act::Part { .. } => None,
         act => match act.replicas()[..] {
             [actor] => Some(actor),
             _ => None,

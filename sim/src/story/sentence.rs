@@ -9,6 +9,7 @@ use crate::plan::{Act, Edit, Fate, Require};
 
 pub(super) fn tell(act: &Act, names: &Names) -> String {
     let told = people(act, names).or_else(|| process(act, names)).or_else(|| network(act, names));
+    let told = told.or_else(|| super::trouble::tell(act, names));
     told.unwrap_or_else(|| plain(act, names))
 }
 
@@ -90,7 +91,10 @@ fn process(act: &Act, names: &Names) -> Option<String> {
         Some(keep) => format!(", and the first {keep} commits that are not durable survive"),
     };
     Some(match act {
-        Act::Crash { replica, keep } => format!("{} crashes{}.", names.device(*replica), kept(keep)),
+        Act::Crash { replica, keep, torn } => {
+            let torn = if *torn { "; half of the next one is on the disk" } else { "" };
+            format!("{} crashes{}{torn}.", names.device(*replica), kept(keep))
+        }
         Act::CrashAtCommit { replica, after, keep } => {
             let when = match after {
                 0 => "its next commit".to_owned(),
@@ -99,10 +103,11 @@ fn process(act: &Act, names: &Names) -> Option<String> {
             format!("{} is going to crash right after {when}{}.", names.device(*replica), kept(keep))
         }
         Act::Shutdown { replica } => format!("{} is asked to stop.", names.device(*replica)),
-        Act::Restart { replica, shown: true } => format!("{} starts again.", names.device(*replica)),
-        Act::Restart { replica, shown: false } => {
-            let who = names.device(*replica);
-            format!("{who} starts again, as another incarnation: nothing shows that its store continues.")
+        Act::Restart { replica, shown, settings } => {
+            let set = if settings.is_some() { ", set up otherwise" } else { "" };
+            let how =
+                if *shown { "" } else { ", as another incarnation: nothing shows that its store continues" };
+            format!("{} starts again{set}{how}.", names.device(*replica))
         }
         _ => return None,
     })
@@ -141,6 +146,7 @@ pub(super) fn fate(fate: Fate) -> String {
         Fate::Twice(0) => "arrives twice at once".to_owned(),
         Fate::Twice(later) => format!("arrives twice, the second time {} s later", seconds(later)),
         Fate::Late(0) => "is sent on its own, so that later ones may overtake it".to_owned(),
+        Fate::Corrupt => "is damaged on its way, which is noticed, and the link breaks".to_owned(),
         Fate::Late(by) => format!("arrives {} s late, and later ones overtake it", seconds(by)),
     }
 }

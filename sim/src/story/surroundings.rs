@@ -55,6 +55,11 @@ fn unusual(plan: &Plan, names: &Names) -> Vec<String> {
     say(fields, "jitter_ms", format!("frames take up to {} ms more", net.jitter_ms));
     say(fields, "loss_ppm", format!("{} of the frames are lost", share(net.loss_ppm)));
     say(fields, "duplicate_ppm", format!("{} arrive twice", share(net.duplicate_ppm)));
+    say(
+        fields,
+        "corrupt_ppm",
+        format!("{} are damaged on their way, and links break", share(net.corrupt_ppm)),
+    );
     say(fields, "reorder_ppm", format!("{} are overtaken", share(net.reorder_ppm)));
     if let Some(rate) = net.bytes_per_ms {
         say(fields, "bytes_per_ms", format!("links carry {rate} bytes in a millisecond"));
@@ -65,7 +70,21 @@ fn unusual(plan: &Plan, names: &Names) -> Vec<String> {
     }
     say(fields, "callback", "who is called does not learn how to call back".to_owned());
     say(fields, "neighbourhood", "devices do not find each other by themselves".to_owned());
+    say(fields, "call_only", format!("nobody can call {}", names.devices(&net.call_only)));
     let fields = &mut differences;
+    say(fields, "hostile", format!("{} does not keep to the protocol", names.devices(&setup.hostile)));
+    let drifts = setup.drift_ppm.iter().enumerate().filter(|(_, drift)| **drift != 0);
+    let drifts: Vec<String> = drifts
+        .map(|(replica, drift)| {
+            let way = if *drift > 0 { "fast" } else { "slow" };
+            format!(
+                "{} {} s a day too {way}",
+                names.device(replica),
+                drift.unsigned_abs() * 86_400 / 1_000_000
+            )
+        })
+        .collect();
+    say(fields, "drift_ppm", format!("of the clocks there go {}", listed(&drifts)));
     say(fields, "disk", format!("a sync of a disk takes {}", range(setup.disk.sync_ms)));
     let wrong = setup.skew_ms.iter().enumerate().filter(|(_, skew)| **skew != 0);
     let wrong: Vec<String> = wrong

@@ -30,8 +30,21 @@ impl World<'_> {
 
     /// Whether a step finds what it needs: mostly that the replicas which it names run.
     pub(super) fn possible(&self, act: &Act) -> bool {
+        if act.replicas().first().is_some_and(|first| self.replicas[*first].vanished) {
+            return false;
+        }
         match act {
             Act::Restart { replica, .. } => self.replicas[*replica].core.is_none(),
+            Act::Restore { replica } => self.replicas[*replica].copy.is_some(),
+            Act::Attack { replica, .. } => self.replicas[*replica].hostile,
+            Act::SetClock { .. }
+            | Act::FailReads { .. }
+            | Act::FillDisk { .. }
+            | Act::SlowSync { .. }
+            | Act::Damage { .. }
+            | Act::Copy { .. }
+            | Act::LoseDisk { .. }
+            | Act::Vanish { .. } => true,
             act => act.replicas().iter().all(|replica| self.replicas[*replica].core.is_some()),
         }
     }
@@ -40,10 +53,29 @@ impl World<'_> {
     pub(super) fn note_passed_over(&mut self, index: usize, possible: bool, fed: bool) {
         let did = match &self.plan.steps[index].act {
             // These have their effect later.
-            Act::Join { .. } | Act::Cut { .. } | Act::Heal | Act::Frame { .. } => true,
-            Act::Crash { .. } | Act::CrashAtCommit { .. } | Act::Restart { .. } | Act::Break { .. } => {
-                possible
-            }
+            Act::Join { .. }
+            | Act::Cut { .. }
+            | Act::Heal
+            | Act::Clog { .. }
+            | Act::Gather { .. }
+            | Act::Part { .. }
+            | Act::Frame { .. } => true,
+            // And these have one also where no core hears of it at once.
+            Act::Crash { .. }
+            | Act::CrashAtCommit { .. }
+            | Act::Restart { .. }
+            | Act::Break { .. }
+            | Act::Pause { .. }
+            | Act::Vanish { .. }
+            | Act::SetClock { .. }
+            | Act::FailReads { .. }
+            | Act::FillDisk { .. }
+            | Act::SlowSync { .. }
+            | Act::Damage { .. }
+            | Act::Copy { .. }
+            | Act::Restore { .. }
+            | Act::LoseDisk { .. }
+            | Act::Attack { .. } => possible,
             _ => possible && fed,
         };
         if let Some(facts) = self.facts.as_mut().filter(|_| !did) {

@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use driftless::{Address, CloseReason, Event, LinkId};
 
-use super::network::other;
+use super::network::{HeldUp, other};
 use super::queue::Happening;
 use super::{World, address, at_address};
 use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
+use crate::facts::kind;
 use crate::model::holds;
 use crate::oracle::{Checked, Held, held};
+use crate::plan::Fate;
 
 /// How long a driver tries to reach an address that does not answer.
 const DIAL_TIMEOUT: (u64, u64) = (1_000, 5_000);
@@ -68,10 +70,13 @@ impl World<'_> {
                 // There and back for the handshake.
                 self.queue.push(self.now + 2 * way, Happening::Dialled { from, boot, to });
             }
-            Some(to) if !self.network.cut_between(from, to) => {
+            Some(to) if self.network.can_be_called(to) && !self.network.cut_between(from, to) => {
                 self.queue.push(self.now + 2 * way, Happening::DialFailed { from, boot, device });
             }
             _ => {
+                if target.is_some_and(|to| !self.network.can_be_called(to)) {
+                    self.coverage.hit(Point::CannotBeCalled);
+                }
                 let at = self.now + dice.between(DIAL_TIMEOUT.0, DIAL_TIMEOUT.1);
                 self.queue.push(at, Happening::DialFailed { from, boot, device });
             }
@@ -80,7 +85,10 @@ impl World<'_> {
 
     fn reachable(&self, from: usize, to: usize) -> bool {
         let sabotaged = self.sabotage.as_ref().is_some_and(|saboteur| saboteur.unreachable(from, to));
-        self.replicas[to].core.is_some() && !self.network.cut_between(from, to) && !sabotaged
+        self.replicas[to].core.is_some()
+            && self.network.can_be_called(to)
+            && !self.network.cut_between(from, to)
+            && !sabotaged
     }
 
     pub(super) fn dialled(&mut self, from: usize, boot: u64, to: usize) -> Checked {
@@ -154,7 +162,10 @@ impl World<'_> {
             let what = format!("closes link {}, which it does not have", link.0);
             return Err(self.conduct(replica, "S-54", what));
         }
-        if matches!(reason, CloseReason::Garbled | CloseReason::BadRun | CloseReason::Protocol) {
+        let peer = self.network.ends(link).map(|(_, peer)| peer);
+        let is_hostile = [Some(replica), peer].into_iter().flatten().any(|it| self.replicas[it].hostile);
+        if matches!(reason, CloseReason::Garbled | CloseReason::BadRun | CloseReason::Protocol) && !is_hostile
+        {
             let what = format!("closes a link to an honest peer: {reason:?}");
             return Err(self.conduct(replica, "S-26", what));
         }
@@ -177,13 +188,29 @@ impl World<'_> {
                 format!("sends on link {}, which is not its own", link.0),
             ));
         }
-        let Some(mut passage) = self.network.send(self.now, link, bytes) else { return Ok(()) };
+        self.entitled_to(replica, link, &frame)?;
+        if kind(&frame) == "introduction" {
+            self.coverage.hit(Point::Introduced);
+        }
+        self.put_on_wire(replica, link, frame);
+        Ok(())
+    }
+
+    /// Puts a frame on the wire, whoever has made it.
+    pub(super) fn put_on_wire(&mut self, replica: usize, link: LinkId, frame: Bytes) {
+        let bytes = frame.len() as u64;
+        let Some(mut passage) = self.network.send(self.now, link, bytes) else { return };
         self.note_frame(link, &frame, &passage);
         if passage.overdrawn {
             self.coverage.hit(Point::CreditOverdrawn);
         }
         if passage.arrivals.is_empty() {
             self.coverage.hit(Point::FrameLost);
+        }
+        match passage.held_up {
+            Some(HeldUp::Clogged) => self.coverage.hit(Point::Clogged),
+            Some(HeldUp::Narrow) => self.coverage.hit(Point::Narrow),
+            None => {}
         }
         let mut frame = frame;
         let mut keeps_credit = false;
@@ -196,13 +223,16 @@ impl World<'_> {
             self.queue.push(passage.leaves, Happening::Writable { link, credit: bytes });
         }
         for (index, arrival) in passage.arrivals.into_iter().enumerate() {
-            let (mut frame, order, again) = (frame.clone(), passage.order, index > 0);
+            let (mut frame, order, again, link) = (frame.clone(), passage.order, index > 0, passage.at);
             if let Some(saboteur) = self.sabotage.as_ref().filter(|_| again) {
                 frame = saboteur.second_copy(frame);
             }
-            self.queue.push(arrival, Happening::Arrive { link: passage.at, frame, order, again });
+            let happening = match passage.fate {
+                Fate::Corrupt => Happening::ArriveCorrupt { link, order },
+                _ => Happening::Arrive { link, frame, order, again },
+            };
+            self.queue.push(arrival, happening);
         }
-        Ok(())
     }
 
     /// What a replica holds, noted before a commit only when somebody is to be found out as a relay.

@@ -11,6 +11,8 @@
 mod clock;
 mod disk;
 mod facts;
+mod faults;
+mod hostile;
 mod links;
 mod network;
 mod observe;
@@ -19,31 +21,37 @@ mod process;
 mod queue;
 mod replica;
 mod sabotage;
+mod steps;
 mod view;
 
 use driftless::{Action, Address, CommitSeq, Core, Event, Name, Outbox};
 
+use self::clock::WallClock;
 pub(crate) use self::disk::Disk;
+use self::hostile::Wiretap;
 use self::network::Network;
 use self::people::People;
 pub use self::people::collection;
 use self::process::TIME_TO_STOP;
 use self::queue::{Happening, Queue};
-use self::replica::{Armed, End, Question, Replica};
+use self::replica::{End, Question, Replica};
 use self::sabotage::Saboteur;
 pub use self::sabotage::{Sabotage, UnknownSabotage};
 pub use self::view::Device;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Concern, Dice};
-use crate::facts::Facts;
+use crate::facts::{Facts, Happened};
 use crate::oracle::{Checked, Oracle, Patience, Violation, Watch, WriteExpected};
-use crate::plan::{Act, Plan, Signatures};
+use crate::plan::{Plan, Signatures};
 use crate::trace::Trace;
 
 /// Ticks at one moment of virtual time, above which a core is said to spin.
 const MOST_TICKS: u32 = 10_000;
 /// Events of one run, above which it is said to run away: hundreds of times what the largest plans need.
 const MOST_EVENTS: u64 = 5_000_000;
+
+/// A replica is measured every so many looks of readers: it takes as long as hundreds of events.
+const MEASURE_EVERY: u64 = 37;
 
 /// Makes a name of a letter and a number.
 pub(crate) fn label(letters: &str, number: impl std::fmt::Display) -> Name {
@@ -79,17 +87,23 @@ pub struct World<'t> {
     /// Attempts to connect, to draw each one's time.
     dials: u64,
     healed: bool,
+    /// Frames that hostile replicas have seen.
+    wiretap: Wiretap,
     sabotage: Option<Saboteur>,
     /// Readers have looked at a replica since this was last asked.
     looked: bool,
     /// What becomes of the plan, if somebody wants to know.
     facts: Option<Facts>,
+    /// How often they have looked.
+    looks: u64,
 }
 
 impl<'t> World<'t> {
     pub(crate) fn new(plan: &'t Plan, trace: Trace<'t>, sabotage: Option<Sabotage>) -> Self {
         let setup = &plan.setup;
-        let replicas = (0..setup.replicas).map(|index| Replica::new(index, plan.seed, setup)).collect();
+        let replicas: Vec<Replica> =
+            (0..setup.replicas).map(|index| Replica::new(index, plan.seed, setup)).collect();
+        let devices = replicas.iter().map(|it| it.device).collect();
         let mut world = Self {
             plan,
             now: 0,
@@ -97,7 +111,8 @@ impl<'t> World<'t> {
             replicas,
             network: Network::new(plan.seed, setup.network.clone()),
             people: People::default(),
-            watch: Watch::new(setup.replicas, sabotage),
+            watch: Watch::new(devices, &setup.hostile, sabotage),
+            wiretap: Wiretap::default(),
             coverage: Coverage::default(),
             trace,
             step: 0,
@@ -106,9 +121,13 @@ impl<'t> World<'t> {
             sabotage: sabotage.map(Saboteur::new),
             looked: false,
             facts: None,
+            looks: 0,
         };
         if setup.signatures == Signatures::Ed25519 {
             world.coverage.hit(Point::RealSignatures);
+        }
+        if setup.drift_ppm.iter().any(|drift| *drift != 0) {
+            world.coverage.hit(Point::ClockDrift);
         }
         for (index, step) in plan.steps.iter().enumerate() {
             world.queue.push(step.at, Happening::Step(index));
@@ -155,15 +174,18 @@ impl<'t> World<'t> {
         self.heal_cuts();
         self.trace.note(self.now, || "all faults end".into());
         self.observe_heal();
-        for replica in 0..self.replicas.len() {
-            self.replicas[replica].armed = None;
-            if self.replicas[replica].core.is_none() {
+        for replica in self.present() {
+            let it = &mut self.replicas[replica];
+            it.armed = None;
+            it.disk.mend();
+            it.set_clock(WallClock { skew_ms: it.wall.skew_ms, ..WallClock::default() });
+            if it.core.is_none() {
                 self.boot(replica, true)?;
             }
         }
-        for replica in 0..self.replicas.len() {
-            for peer in (0..self.replicas.len()).filter(|peer| *peer != replica) {
-                self.found(replica, peer)?;
+        for replica in self.present() {
+            for peer in self.present().into_iter().filter(|peer| *peer != replica) {
+                self.queue.push(self.now, Happening::Found { replica, peer });
             }
         }
         Ok(())
@@ -181,7 +203,13 @@ impl<'t> World<'t> {
         }
     }
 
+    /// Who has not vanished.
+    fn present(&self) -> Vec<usize> {
+        (0..self.replicas.len()).filter(|replica| !self.replicas[*replica].vanished).collect()
+    }
+
     fn happen(&mut self, happening: Happening) -> Checked {
+        let Some(happening) = self.unless_asleep(happening) else { return Ok(()) };
         match happening {
             Happening::Step(index) => {
                 self.step = index;
@@ -225,7 +253,17 @@ impl<'t> World<'t> {
                 } else if arrival.late {
                     self.coverage.hit(Point::FrameOvertook);
                 }
+                self.overhear(replica, &frame);
                 self.feed(replica, Event::Received { link, frame }, None)
+            }
+            Happening::ArriveCorrupt { link, order } => {
+                self.observe_arrival(link, order, None);
+                if self.network.arrive(link, order).is_some() {
+                    // Links are authenticated: what was changed on its way is noticed before the core sees it.
+                    self.coverage.hit(Point::FrameCorrupted);
+                    self.break_link(link);
+                }
+                Ok(())
             }
             Happening::Writable { link, credit } => {
                 self.network.give_credit(link, credit);
@@ -269,10 +307,22 @@ impl<'t> World<'t> {
                 Ok(())
             }
             Happening::Found { replica, peer } => self.found(replica, peer),
+            Happening::Lost { .. } if self.healed => Ok(()),
+            Happening::Lost { replica, peer } => self.lost_sight(replica, peer),
             Happening::Restart { replica } => match self.replicas[replica].core {
-                Some(_) => Ok(()),
-                None => self.boot(replica, true),
+                None if !self.replicas[replica].vanished => {
+                    if !self.healed {
+                        self.note(replica, Happened::Started);
+                    }
+                    self.boot(replica, true)
+                }
+                _ => Ok(()),
             },
+            Happening::Wake { replica } => {
+                self.wake(replica);
+                Ok(())
+            }
+            Happening::Attack { step, tries } => self.attack_again(step, tries),
             Happening::Overdue { replica, boot } => {
                 let it = &self.replicas[replica];
                 if it.boots == boot && it.stopping && it.core.is_some() {
@@ -285,6 +335,10 @@ impl<'t> World<'t> {
                 self.queue.push(self.now + self.plan.setup.readers_ms.max(1), Happening::Look { replica });
                 self.looked = true;
                 let Some(seen) = self.replicas[replica].seen() else { return Ok(()) };
+                self.looks += 1;
+                if self.looks.is_multiple_of(MEASURE_EVERY) {
+                    self.watch.size(seen)?;
+                }
                 let known = self.coverage.count(Point::TwoDatabases) > 0;
                 let databases = seen.core.syncgroups().into_iter().map(|group| group.database);
                 if databases.collect::<std::collections::BTreeSet<_>>().len() > 1 && !known {
@@ -292,63 +346,6 @@ impl<'t> World<'t> {
                 }
                 self.watch.look(seen)
             }
-        }
-    }
-
-    /// Takes a step of the plan.
-    fn act(&mut self, act: &Act) -> Checked {
-        self.trace.note(self.now, || format!("step: {act:?}"));
-        match act {
-            Act::Crash { replica, keep } => {
-                self.crash(*replica, *keep);
-                Ok(())
-            }
-            Act::CrashAtCommit { replica, after, keep } => {
-                self.replicas[*replica].armed = Some(Armed { after: *after, keep: *keep });
-                Ok(())
-            }
-            Act::Shutdown { replica } => self.shutdown(*replica),
-            Act::Restart { replica, shown } => {
-                if self.replicas[*replica].core.is_some() {
-                    Ok(())
-                } else {
-                    self.boot(*replica, *shown)
-                }
-            }
-            Act::Cut { from, to, both } => {
-                self.network.cut(from, to, *both);
-                if !both {
-                    self.coverage.hit(Point::OneWayPartition);
-                }
-                let mut dice = Dice::new(self.plan.seed, Concern::Partitions, &[self.now]);
-                for link in self.network.cut_links() {
-                    let noticed = self.now + dice.between(2_000, 30_000);
-                    self.queue.push(noticed, Happening::Silence { link });
-                }
-                Ok(())
-            }
-            Act::Heal => {
-                self.heal_cuts();
-                Ok(())
-            }
-            Act::Break { a, b } => {
-                for link in self.network.links_of(*a) {
-                    if self.network.ends(link) == Some((*a, *b)) {
-                        self.break_link(link);
-                    }
-                }
-                Ok(())
-            }
-            Act::Find { replica, peer } => self.found(*replica, *peer),
-            Act::LoseSight { replica, peer } => {
-                let device = self.replicas[*peer].device;
-                self.feed(*replica, Event::PeerLost { device, address: address(*peer) }, None)
-            }
-            Act::Frame { from, to, nth, fate } => {
-                self.network.decide(*from, *to, *nth, *fate);
-                Ok(())
-            }
-            act => self.person(act),
         }
     }
 
@@ -363,10 +360,18 @@ impl<'t> World<'t> {
         };
         let now = it.clock.now(self.now);
         let mut out = Outbox::new();
-        if let Err(fault) = core.handle(now, event, it.disk.store(), &mut out) {
-            return Err(self.conduct(replica, "S-12", format!("its store is sound, and it says: {fault}")));
+        let before = it.disk.may_fail().then(|| (core.clone(), event.clone()));
+        let reads = it.disk.reads();
+        if let Err(fault) = core.handle(now, event, &it.disk, &mut out) {
+            let Some((before, event)) = before else {
+                let what = format!("its store is sound, and it says: {fault}");
+                return Err(self.conduct(replica, "S-12", what));
+            };
+            return self.store_failed(replica, &fault, &before, event, &out, expected);
         }
+        let reads = it.disk.reads() - reads;
         let mut actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
+        self.watch.worked(replica, reads, &actions)?;
         if let Some(saboteur) = &self.sabotage {
             saboteur.told(&mut actions);
         }
@@ -390,6 +395,10 @@ impl<'t> World<'t> {
             self.note_action(replica, action);
             if let Action::Commit(commit) = action {
                 self.commit(replica, commit)?;
+                if self.replicas[replica].end == Some(End::Failed) {
+                    // Nothing was written: the driver closes the replica, and nobody hears of anything.
+                    return Ok(());
+                }
             }
         }
         let it = &mut self.replicas[replica];
@@ -408,9 +417,15 @@ impl<'t> World<'t> {
         let it = &self.replicas[replica];
         let wall = it.clock.now(self.now).wall;
         if let Some(seen) = it.seen() {
-            let setup = &self.plan.setup;
-            let patience = Patience { now: self.now, bound: setup.timing.parts, waiting: setup.waiting };
+            let patience = Patience {
+                now: self.now,
+                awake: it.awake,
+                bound: it.waits(&self.plan.setup).parts,
+                waiting: self.plan.setup.waiting,
+            };
+            self.watch.clock(it.wall.shows(self.now));
             self.watch.handled(seen, wall, patience, &actions, expected, &mut self.coverage)?;
+            self.stamped(replica, wall, &actions);
             if relayed.is_some_and(|before| self.gained_unlinked(replica, &before)) {
                 self.coverage.hit(Point::Relayed);
             }
@@ -430,6 +445,11 @@ impl<'t> World<'t> {
 
     fn commit(&mut self, replica: usize, commit: &driftless::store::Commit) -> Checked {
         let it = &mut self.replicas[replica];
+        if it.disk.is_full() {
+            self.coverage.hit(Point::DiskFull);
+            it.end = Some(End::Failed);
+            return Ok(());
+        }
         match &mut self.sabotage {
             Some(saboteur) => saboteur.commit(it, commit),
             None => it.disk.apply(commit),
@@ -446,11 +466,14 @@ impl<'t> World<'t> {
     /// Starts a sync of the disk, if there is something to make durable.
     fn sync(&mut self, replica: usize) {
         let it = &mut self.replicas[replica];
-        if let Some(seq) = it.disk.start_sync() {
+        if let Some((seq, longer)) = it.disk.start_sync() {
+            if longer > 0 {
+                self.coverage.hit(Point::SlowSync);
+            }
             it.syncs += 1;
             let mut dice = Dice::new(self.plan.seed, Concern::Disk, &[replica as u64, it.syncs]);
             let (low, high) = self.plan.setup.disk.sync_ms;
-            let (boot, takes) = (it.boots, dice.between(low, high));
+            let (boot, takes) = (it.boots, longer + dice.between(low, high));
             if self.sabotage.as_ref().is_some_and(|saboteur| saboteur.lies(takes)) {
                 self.queue.push(self.now, Happening::Lie { replica, boot });
             }

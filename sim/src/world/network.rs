@@ -21,6 +21,8 @@ pub(crate) struct Network {
     next_link: u64,
     /// From whom to whom nothing gets through.
     cut: BTreeMap<(usize, usize), ()>,
+    /// Between whom everything waits, until when. The lower number comes first.
+    clogged: BTreeMap<(usize, usize), u64>,
     /// How many frames were sent from whom to whom.
     sent: BTreeMap<(usize, usize), u64>,
     /// Fates that the plan decides.
@@ -74,6 +76,17 @@ pub(crate) struct Passage {
     pub(crate) fate: Fate,
     /// Whether chance decided that.
     pub(crate) by_chance: bool,
+    /// What kept it from leaving at once.
+    pub(crate) held_up: Option<HeldUp>,
+}
+
+/// What keeps a frame from leaving at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeldUp {
+    /// The link is clogged.
+    Clogged,
+    /// Frames before it.
+    Narrow,
 }
 
 fn split(link: LinkId) -> (u64, usize) {
@@ -97,6 +110,7 @@ impl Network {
             links: BTreeMap::new(),
             next_link: 1,
             cut: BTreeMap::new(),
+            clogged: BTreeMap::new(),
             sent: BTreeMap::new(),
             fates: BTreeMap::new(),
             frames: 0,
@@ -112,8 +126,10 @@ impl Network {
     pub(crate) fn heal_for_ever(&mut self) {
         self.fates.clear();
         let setup = &mut self.setup;
-        (setup.loss_ppm, setup.duplicate_ppm, setup.reorder_ppm) = (0, 0, 0);
+        (setup.loss_ppm, setup.duplicate_ppm, setup.reorder_ppm, setup.corrupt_ppm) = (0, 0, 0, 0);
         setup.link_life_ms = None;
+        setup.call_only.clear();
+        self.clogged.clear();
     }
 
     pub(crate) fn cut(&mut self, from: &[usize], to: &[usize], both: bool) {
@@ -139,6 +155,16 @@ impl Network {
     /// From whom to whom nothing gets through.
     pub(crate) fn cuts(&self) -> impl Iterator<Item = (usize, usize)> {
         self.cut.keys().copied()
+    }
+
+    /// Holds up everything between two replicas.
+    pub(crate) fn clog(&mut self, a: usize, b: usize, until: u64) {
+        self.clogged.insert((a.min(b), a.max(b)), until);
+    }
+
+    /// Whether a replica can be called.
+    pub(crate) fn can_be_called(&self, replica: usize) -> bool {
+        !self.setup.call_only.contains(&replica)
     }
 
     /// Whether anything is cut anywhere.
@@ -247,21 +273,29 @@ impl Network {
         let nth = self.sent.entry(pair).or_default();
         let mut dice = Dice::new(seed, Concern::Frame, &[pair.0 as u64, pair.1 as u64, *nth]);
         let drawn = draw_fate(setup, &mut dice);
+        let jitter = dice.between(0, setup.jitter_ms);
+        let drawn = if dice.ppm(setup.corrupt_ppm) { Fate::Corrupt } else { drawn };
         let decided = self.fates.get(&(pair.0, pair.1, *nth)).copied();
         let (fate, by_chance, place) = (decided.unwrap_or(drawn), decided.is_none(), *nth);
         *nth += 1;
         self.frames += 1;
         self.bytes += bytes;
         let on_wire = setup.bytes_per_ms.map_or(0, |rate| bytes / rate.max(1));
-        let leaves = end.free_at.max(now) + on_wire;
+        let free_at = self.clogged.get(&(pair.0.min(pair.1), pair.0.max(pair.1))).copied().unwrap_or(0);
+        let held_up = match () {
+            () if free_at > now.max(end.free_at) => Some(HeldUp::Clogged),
+            () if end.free_at > now => Some(HeldUp::Narrow),
+            () => None,
+        };
+        let leaves = end.free_at.max(now).max(free_at) + on_wire;
         end.free_at = leaves;
-        let arrives = (leaves + end.latency + dice.between(0, setup.jitter_ms)).max(end.arrives_at);
+        let arrives = (leaves + end.latency + jitter).max(end.arrives_at);
         let arrivals = match fate {
             _ if broken || self.cut.contains_key(&pair) => Vec::new(),
             Fate::Lose => Vec::new(),
             Fate::Late(late) => vec![arrives + late],
             Fate::Twice(later) => vec![arrives, arrives + later],
-            Fate::Arrive => vec![arrives],
+            Fate::Arrive | Fate::Corrupt => vec![arrives],
         };
         if !matches!(fate, Fate::Late(_)) {
             end.arrives_at = arrives;
@@ -271,7 +305,8 @@ impl Network {
         let overdrawn = end.credit < bytes as i64;
         end.credit -= bytes as i64;
         link.in_flight += arrivals.len() as u64;
-        Some(Passage { at: other(from), order, leaves, arrivals, overdrawn, nth: place, fate, by_chance })
+        let at = other(from);
+        Some(Passage { at, order, leaves, arrivals, overdrawn, nth: place, fate, by_chance, held_up })
     }
 
     /// A frame comes to an end of its link. Says whether it can be taken, and whether it overtook another.
@@ -410,6 +445,18 @@ mod tests {
         let (a, _) = linked(&mut network);
         assert_eq!(network.send(0, a, 100).unwrap().leaves, 10);
         assert_eq!(network.send(0, a, 100).unwrap().arrivals, [30]);
+    }
+
+    #[test]
+    fn a_clogged_link_holds_up_both_directions_and_is_free_again_after_its_time() {
+        let mut network = network(|_| {});
+        let (a, b) = linked(&mut network);
+        network.clog(1, 0, 500);
+        for end in [a, b] {
+            let passage = network.send(0, end, 1).unwrap();
+            assert_eq!((passage.arrivals, passage.held_up), (vec![510], Some(HeldUp::Clogged)));
+        }
+        assert_eq!(network.send(600, a, 1).unwrap().arrivals, [610]);
     }
 
     #[test]

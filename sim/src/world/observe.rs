@@ -9,9 +9,18 @@ use crate::page::recording::Sent;
 /// What happens to a process.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Process {
-    Starts { shown: bool },
-    Dies { lost: usize, at_risk: usize },
+    Starts {
+        shown: bool,
+    },
+    Dies {
+        lost: usize,
+        at_risk: usize,
+    },
     Stopped,
+    /// It is gone for another reason.
+    Gone {
+        why: &'static str,
+    },
 }
 
 impl World<'_> {
@@ -39,7 +48,8 @@ impl World<'_> {
         match process {
             Process::Starts { shown } => recording.starts(self.now, replica, shown),
             Process::Dies { lost, at_risk } => recording.dies(self.now, replica, lost, at_risk),
-            Process::Stopped => recording.stopped(self.now, replica),
+            Process::Stopped => recording.stopped(self.now, replica, "has stopped in good order"),
+            Process::Gone { why } => recording.stopped(self.now, replica, why),
         }
     }
 

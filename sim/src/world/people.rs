@@ -28,6 +28,11 @@ impl People {
     pub(super) fn groups(&self) -> &std::collections::BTreeMap<u8, SyncgroupId> {
         &self.groups
     }
+
+    /// Whether a device has made an invitation.
+    pub(super) fn has_invited(&self, device: &driftless::DeviceId) -> bool {
+        self.tickets.values().any(|invitation| invitation.issuer().device() == *device)
+    }
 }
 
 impl World<'_> {
@@ -81,13 +86,14 @@ impl World<'_> {
     /// Gives invitations to those who wait for one.
     fn hand_over(&mut self) -> Checked {
         for (replica, ticket, database) in std::mem::take(&mut self.people.waiting) {
-            let running = self.replicas[replica].core.is_some() && !self.replicas[replica].stopping;
+            let running = self.replicas[replica].is_usable();
             match self.people.tickets.get(&ticket) {
                 Some(invitation) if running => {
                     let invitation = invitation.clone();
                     if self.network.is_cut() {
                         self.coverage.hit(Point::JoinInPartition);
                     }
+                    self.watch.shows(self.replicas[replica].device, &invitation);
                     let command = Command::Join { database: label("db", database), invitation };
                     self.ask(replica, command, Question::Other)?;
                 }
@@ -250,9 +256,7 @@ impl World<'_> {
     /// Between two happenings: people see what has changed.
     pub(super) fn people_look(&mut self) -> Checked {
         let ready = |(replica, ticket, _): &(usize, u32, u8)| {
-            self.people.tickets.contains_key(ticket)
-                && self.replicas[*replica].core.is_some()
-                && !self.replicas[*replica].stopping
+            self.people.tickets.contains_key(ticket) && self.replicas[*replica].is_usable()
         };
         if self.people.waiting.iter().any(ready) { self.hand_over() } else { Ok(()) }
     }

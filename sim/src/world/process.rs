@@ -29,7 +29,11 @@ impl World<'_> {
         let mut out = Outbox::new();
         let (seed, setup) = (self.plan.seed, &self.plan.setup);
         let sabotage = self.sabotage.as_ref().map(|saboteur| saboteur.kind);
+        let may_fail = self.replicas[replica].disk.may_fail();
         if let Err(error) = self.replicas[replica].boot(seed, setup, shown, sabotage, &mut out) {
+            if let (true, driftless::BootError::Fault(fault)) = (may_fail, &error) {
+                return self.boot_failed(replica, fault);
+            }
             let what = format!("does not start from what its disk has: {error}");
             return Err(Violation::new(Oracle::Durability, "S-10", replica, what));
         }
@@ -42,6 +46,10 @@ impl World<'_> {
             self.trace.action(self.now, replica, action);
             if let Action::Commit(commit) = action {
                 self.commit(replica, commit)?;
+                if self.replicas[replica].end == Some(End::Failed) {
+                    self.end_if_due(replica);
+                    return Ok(());
+                }
             }
         }
         self.observe_start(replica, &actions);
@@ -76,7 +84,7 @@ impl World<'_> {
     }
 
     /// The process dies now.
-    pub(super) fn crash(&mut self, replica: usize, keep: Option<usize>) {
+    pub(super) fn crash(&mut self, replica: usize, keep: Option<usize>, torn: bool) {
         if self.replicas[replica].core.is_none() {
             return;
         }
@@ -90,7 +98,11 @@ impl World<'_> {
         if self.sabotage.as_ref().is_some_and(Saboteur::tears) {
             it.disk.tear(keep);
         }
-        let lost = it.disk.crash(keep);
+        let crashed = it.disk.crash(keep, torn);
+        let lost = crashed.lost;
+        if crashed.torn {
+            self.coverage.hit(Point::TornCommit);
+        }
         if let Some(saboteur) = &mut self.sabotage {
             let others = 0..self.plan.setup.replicas;
             let apart: Vec<usize> =
@@ -125,9 +137,10 @@ impl World<'_> {
         let it = &mut self.replicas[replica];
         match it.end.take() {
             None => return,
-            Some(End::Crash(keep)) => self.crash(replica, keep),
+            Some(End::Crash(keep)) => self.crash(replica, keep, false),
+            Some(End::Failed) => return self.recover(replica),
             Some(End::Stopped) => {
-                it.disk.crash(usize::MAX);
+                it.disk.crash(usize::MAX, false);
                 self.trace.note(self.now, || format!("r{replica} has stopped"));
                 self.observe_process(replica, Process::Stopped);
                 self.end_process(replica);

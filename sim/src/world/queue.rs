@@ -16,6 +16,8 @@ pub(crate) enum Happening {
     Synced { replica: usize, boot: u64, seq: CommitSeq },
     /// A frame comes to an end of a link.
     Arrive { link: LinkId, frame: Bytes, order: u64, again: bool },
+    /// A frame that was damaged on its way comes to an end of a link.
+    ArriveCorrupt { link: LinkId, order: u64 },
     /// A driver has put bytes on the wire.
     Writable { link: LinkId, credit: u64 },
     /// A disk says that everything is durable, which is not true: a defect on purpose.
@@ -36,10 +38,16 @@ pub(crate) enum Happening {
     Silence { link: LinkId },
     /// A device finds another.
     Found { replica: usize, peer: usize },
-    /// A process starts again by itself: only once all faults have ended.
+    /// A device loses sight of another.
+    Lost { replica: usize, peer: usize },
+    /// A process starts again by itself: after its disk failed, and once all faults have ended.
     Restart { replica: usize },
     /// A process is no more waited for to stop.
     Overdue { replica: usize, boot: u64 },
+    /// A process wakes.
+    Wake { replica: usize },
+    /// A hostile replica does what a step says, once it has a link.
+    Attack { step: usize, tries: u32 },
     /// Readers look at a replica.
     Look { replica: usize },
 }

@@ -7,14 +7,14 @@ use driftless::{
     SignatureScheme, Version,
 };
 
-use super::clock::Clock;
+use super::clock::{Clock, WallClock};
 use super::disk::Disk;
 use super::label;
 use super::sabotage::Sabotage;
 use crate::KeyedHash;
 use crate::dice::{Concern, Dice};
-use crate::oracle::Seen;
-use crate::plan::{RowLabel, Setup, Signatures};
+use crate::oracle::{Held, Seen};
+use crate::plan::{RowLabel, Settings, Setup, Signatures, Waits};
 
 /// A device.
 #[derive(Debug)]
@@ -27,6 +27,20 @@ pub(crate) struct Replica {
     pub(crate) core: Option<Core>,
     pub(crate) disk: Disk,
     pub(crate) clock: Clock,
+    /// How its wall clock is wrong, whatever process runs.
+    pub(crate) wall: WallClock,
+    /// What was set otherwise than in the setup.
+    pub(crate) settings: Option<Settings>,
+    /// The latest copy of its disk, and what it held then.
+    pub(crate) copy: Option<(driftless::store::MemStore, Held)>,
+    /// When the process last woke.
+    pub(crate) awake: u64,
+    /// Until when the process sleeps.
+    pub(crate) asleep: Option<u64>,
+    /// It will never be seen again.
+    pub(crate) vanished: bool,
+    /// It does not keep to the protocol.
+    pub(crate) hostile: bool,
     /// How often it was started: what belongs to an earlier process is void.
     pub(crate) boots: u64,
     /// The tick that is due next.
@@ -62,6 +76,8 @@ pub(crate) enum Remembered {
 pub(crate) enum End {
     /// It dies, and so many of the commits at risk survive.
     Crash(Option<usize>),
+    /// Its store has failed, and it was closed. What was applied is there when it is opened again.
+    Failed,
     /// It has stopped in good order.
     Stopped,
 }
@@ -104,7 +120,18 @@ impl Replica {
             device: key.device(),
             core: None,
             disk: Disk::default(),
-            clock: Clock::new(0, 0),
+            clock: Clock::new(0, WallClock::default()),
+            wall: WallClock {
+                skew_ms: setup.skew_ms.get(index).copied().unwrap_or(0),
+                drift_ppm: setup.drift_ppm.get(index).copied().unwrap_or(0),
+                set_ms: 0,
+            },
+            settings: None,
+            copy: None,
+            awake: 0,
+            asleep: None,
+            vanished: false,
+            hostile: setup.hostile.contains(&index),
             boots: 0,
             tick_at: None,
             ticks: (0, 0),
@@ -131,14 +158,14 @@ impl Replica {
         self.boots += 1;
         let numbers = [self.index as u64, self.boots];
         let offset = Dice::new(seed, Concern::Clock, &numbers).below(1 << 40);
-        let skew = setup.skew_ms.get(self.index).copied().unwrap_or(0);
-        self.clock = Clock::new(offset, skew);
+        self.clock = Clock::new(offset, self.wall);
         let continuity = if shown { Continuity::Shown } else { Continuity::Unknown };
         let identity = Identity { secret: self.secret.clone(), continuity };
         let random = Dice::new(seed, Concern::Boot, &numbers).bytes();
-        let mut config = config(self.index, setup);
-        sabotage.iter().for_each(|sabotage| sabotage.config(&mut config));
-        self.core = Some(Core::boot(&config, &identity, random, self.disk.store(), out)?);
+        let chunk_bytes = self.settings.as_ref().map_or(setup.chunk_bytes, |settings| settings.chunk_bytes);
+        let mut config = config(self.index, setup, self.waits(setup), chunk_bytes);
+        sabotage.iter().for_each(|sabotage| sabotage.config(&mut config, setup.signatures));
+        self.core = Some(Core::boot(&config, &identity, random, &self.disk, out)?);
         Ok(())
     }
 
@@ -150,7 +177,24 @@ impl Replica {
         self.end = None;
         self.stopping = false;
         self.advertises = false;
+        self.asleep = None;
         self.asked.clear();
+    }
+
+    /// How long it waits for what, as it is set up now.
+    pub(crate) fn waits<'s>(&'s self, setup: &'s Setup) -> &'s Waits {
+        self.settings.as_ref().map_or(&setup.timing, |settings| &settings.timing)
+    }
+
+    /// Whether somebody can use the device now.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.core.is_some() && !self.stopping && self.asleep.is_none()
+    }
+
+    /// Sets the wall clock wrong, or right.
+    pub(crate) fn set_clock(&mut self, wall: WallClock) {
+        self.wall = wall;
+        self.clock.set(wall);
     }
 
     pub(crate) fn request(&mut self) -> RequestId {
@@ -173,12 +217,11 @@ fn scheme(signatures: Signatures) -> &'static dyn SignatureScheme {
     }
 }
 
-fn config(index: usize, setup: &Setup) -> Config {
+fn config(index: usize, setup: &Setup, waits: &Waits, chunk_bytes: usize) -> Config {
     let mut config = Config::new(name(index));
     config.signatures = scheme(setup.signatures);
-    config.limits.chunk_bytes = setup.chunk_bytes;
+    config.limits.chunk_bytes = chunk_bytes;
     config.limits.waiting = setup.waiting;
-    let waits = &setup.timing;
     for (wait, millis) in [
         (&mut config.timing.relay, waits.relay),
         (&mut config.timing.confirm, waits.confirm),

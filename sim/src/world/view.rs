@@ -86,12 +86,13 @@ impl World<'_> {
     }
 
     fn all_seen(&self) -> Vec<Seen<'_>> {
-        self.replicas.iter().filter_map(super::replica::Replica::seen).collect()
+        let honest = self.replicas.iter().filter(|it| !it.hostile);
+        honest.filter_map(super::replica::Replica::seen).collect()
     }
 
     /// Whether everybody runs, has answered everything, and agrees.
     pub(crate) fn agreed(&self) -> Checked {
-        for it in &self.replicas {
+        for it in self.replicas.iter().filter(|it| !it.hostile && !it.vanished) {
             let wrong = |what: String| Err(Violation::new(Oracle::Convergence, "S-54", it.index, what));
             if it.core.is_none() {
                 return wrong("does not run".into());

@@ -10,8 +10,12 @@ mod saboteur;
 use std::fmt;
 use std::str::FromStr;
 
+use driftless::{PublicKey, SecretKey, Signature, SignatureScheme};
+
 pub(crate) use self::saboteur::Saboteur;
+use crate::KeyedHash;
 use crate::oracle::Oracle;
+use crate::plan::Signatures;
 
 macro_rules! planted {
     ($($(#[doc = $doc:literal])+ $defect:ident = $name:literal, noticed by $oracle:ident;)+) => {
@@ -95,7 +99,7 @@ planted! {
     /// A process that is asked to stop says that it has stopped before its commits are durable.
     StopsTooEarly = "stops-too-early", noticed by Durability;
     /// After a restart, the wall clock is two days ahead.
-    WakesInTheFuture = "wakes-in-the-future", noticed by Conduct;
+    WakesInTheFuture = "wakes-in-the-future", noticed by Clocks;
     /// The model does not hear of a batch: what was written and is not known to have been, nobody wrote.
     WithholdsABatch = "withholds-a-batch", noticed by Durability;
     /// The model believes that each author knew a batch more of some other than it did.
@@ -106,11 +110,25 @@ planted! {
     WaitsTooShort = "waits-too-short", noticed by Causality;
     /// Applications are told that batches are safe which nobody ever wrote.
     PromisesTooMuch = "promises-too-much", noticed by SilentLoss;
+    /// Replicas take every signature for right.
+    BelievesSignatures = "believes-signatures", noticed by Durability;
+    /// The model does not hear that devices are admitted.
+    WithholdsAdmissions = "withholds-admissions", noticed by Access;
+    /// The model believes that a batch was stamped long ago.
+    StampsLongAgo = "stamps-long-ago", noticed by Clocks;
+    /// No event may cost more than a few reads.
+    Thrift = "thrift", noticed by Bounds;
 }
 
 impl Sabotage {
     /// Changes how a replica is set up.
-    pub(crate) fn config(self, config: &mut driftless::Config) {
+    pub(crate) fn config(self, config: &mut driftless::Config, signatures: Signatures) {
+        if self == Sabotage::BelievesSignatures {
+            config.signatures = match signatures {
+                Signatures::Keyed => &Gullible(&KeyedHash),
+                Signatures::Ed25519 => &Gullible(&driftless::Ed25519),
+            };
+        }
         if matches!(self, Sabotage::ShowsParts | Sabotage::WaitsTooShort) {
             config.timing.parts = driftless::Millis(0);
         }
@@ -119,6 +137,21 @@ impl Sabotage {
     /// Whether the model does not hear of this many-th batch.
     pub(crate) fn withholds(self, batch: u64) -> bool {
         self == Sabotage::WithholdsABatch && batch == 2
+    }
+
+    /// Whether the model does not hear of admissions.
+    pub(crate) fn withholds_admissions(self) -> bool {
+        self == Sabotage::WithholdsAdmissions
+    }
+
+    /// The stamp that the oracle of clocks is told of this many-th batch.
+    pub(crate) fn stamp(self, batch: u64, stamp: driftless::Hlc) -> driftless::Hlc {
+        if self == Sabotage::StampsLongAgo && batch == 3 { driftless::Hlc::default() } else { stamp }
+    }
+
+    /// Whether the bounds are next to nothing.
+    pub(crate) fn is_thrifty(self) -> bool {
+        self == Sabotage::Thrift
     }
 
     /// What the model is told of what an author knew.
@@ -134,6 +167,23 @@ impl Sabotage {
     pub(crate) fn promise(self, part: &driftless::Written) -> Option<driftless::Version> {
         let generation = part.version.generation + 1_000;
         (self == Sabotage::PromisesTooMuch).then_some(driftless::Version { generation, ..part.version })
+    }
+}
+
+/// Signs as another scheme does, and believes everything.
+struct Gullible(&'static dyn SignatureScheme);
+
+impl SignatureScheme for Gullible {
+    fn public(&self, secret: &SecretKey) -> PublicKey {
+        self.0.public(secret)
+    }
+
+    fn sign(&self, secret: &SecretKey, message: &[u8]) -> Signature {
+        self.0.sign(secret, message)
+    }
+
+    fn verify(&self, _: &PublicKey, _: &[u8], _: &Signature) -> bool {
+        true
     }
 }
 

@@ -1,0 +1,181 @@
+//! Oracles of access (S-34, S-36): who was admitted by what right, who holds what, and what was accepted.
+
+use driftless::hostile::{Content, Made};
+use driftless::{
+    DeviceId, Invitation, Knowledge, Notice, Rights, SyncgroupId, SyncgroupState, Version, Wall,
+};
+
+use super::{Checked, Held, Oracle, Seen, Violation, Watch};
+use crate::coverage::{Coverage, Point};
+use crate::model::{Fact, Generation, RowKey, Rows, holds};
+
+/// How far ahead of a replica's clock a stamp may be to be taken (S-27), in milliseconds.
+const DRIFT: u64 = 5 * 60 * 1_000;
+
+/// An invitation that a device has shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    device: DeviceId,
+    group: SyncgroupId,
+    issuer: DeviceId,
+    rights: Rights,
+}
+
+impl Watch {
+    /// A device asks to join, by an invitation.
+    pub(crate) fn shows(&mut self, device: DeviceId, invitation: &Invitation) {
+        let (group, rights) = (invitation.syncgroup(), invitation.rights());
+        self.shown.push(Shown { device, group, issuer: invitation.issuer().device(), rights });
+    }
+
+    /// Whether a device has a reason to wait in vain to be let in: whoever would let it in is not there, or is
+    /// not what it was.
+    pub(super) fn waits_in_vain(&self, device: &DeviceId, group: &SyncgroupId) -> bool {
+        let asked = self.shown.iter().filter(|it| it.device == *device && it.group == *group);
+        asked.map(|it| it.issuer).any(|issuer| {
+            self.devices.iter().position(|it| *it == issuer).is_some_and(|at| self.fates[at].is_changed())
+        })
+    }
+
+    /// Whether a device was ever let in anywhere.
+    pub(crate) fn was_ever_admitted(&self, device: &DeviceId) -> bool {
+        self.model.was_ever_admitted(device)
+    }
+
+    /// Generations were made by other means than a core. What may be accepted of them the model will say.
+    pub(crate) fn made(&mut self, group: SyncgroupId, made: &[Made]) {
+        for it in made {
+            let mut past = Knowledge::new();
+            let own = it.version.generation - 1;
+            let before = (own > 0).then_some(Version { author: it.version.author, generation: own });
+            for cause in it.dependencies.iter().chain(&before) {
+                past.insert(cause.author, cause.generation);
+                let known = self.model.generation(&group, cause).map(|known| known.past.clone());
+                for (author, last) in known.unwrap_or_default() {
+                    let entry = past.entry(author).or_default();
+                    *entry = last.max(*entry);
+                }
+            }
+            let mut generation = Generation { past, stamp: Some(it.stamp), ..Generation::default() };
+            match &it.content {
+                Content::Never => continue,
+                Content::Row { key, parents, value, .. } => {
+                    let row = RowKey { collection: crate::world::collection(0), key: key.clone() };
+                    generation.rows = Rows::from([(row, Some(value.clone()))]);
+                    generation.parents = Some(parents.iter().copied().collect());
+                }
+                Content::Admits(device, rights) => generation.says = Fact::Admits(*device, *rights),
+                Content::EndsOthers => {}
+            }
+            self.made.insert((group, it.version));
+            self.model.record(group, it.version, generation);
+        }
+    }
+
+    /// What a generation of metadata says, that a replica has just written.
+    pub(super) fn fact(
+        &self,
+        seen: Seen<'_>,
+        notices: &[&Notice],
+        group: &SyncgroupId,
+        version: &Version,
+    ) -> Result<Fact, Violation> {
+        let admitted = notices.iter().find_map(|notice| match notice {
+            Notice::Admitted { device, version: by, .. } if by == version => Some(*device),
+            _ => None,
+        });
+        if let Some(device) = admitted {
+            let members = seen.core.members(group).unwrap_or_default();
+            let rights = members.iter().find(|member| member.device == device).and_then(|it| it.rights);
+            let rights = rights.unwrap_or_default();
+            self.was_invited(seen, group, &device, rights)?;
+            let withheld = self.sabotage.is_some_and(crate::world::Sabotage::withholds_admissions);
+            return Ok(if withheld { Fact::Nothing } else { Fact::Admits(device, rights) });
+        }
+        let info = seen.core.syncgroups().into_iter().find(|info| info.id == *group);
+        let Some(info) = info else { return Ok(Fact::Nothing) };
+        if self.model.generations(group).next().is_none() {
+            return Ok(Fact::Begins);
+        }
+        let leaves = notices.iter().any(|notice| {
+            let left = SyncgroupState::Left;
+            matches!(notice, Notice::Syncgroup { syncgroup, state } if syncgroup == group && *state == left)
+        });
+        if leaves && info.rights.is_none() {
+            return Ok(Fact::Leaves);
+        }
+        let known = self.notes[seen.replica].collections.get(group).copied().unwrap_or(0);
+        Ok(if info.collections.len() > known { Fact::AddsCollection } else { Fact::Nothing })
+    }
+
+    /// Whoever is admitted has shown an invitation that gives so much, by one who might give it.
+    fn was_invited(&self, seen: Seen<'_>, group: &SyncgroupId, device: &DeviceId, rights: Rights) -> Checked {
+        let held = seen.core.knowledge(group).unwrap_or_default();
+        let gives = |it: &Shown| {
+            it.device == *device
+                && it.group == *group
+                && it.rights >= rights
+                && self.model.rights(group, &it.issuer, &held) == Some(Rights::Admin)
+        };
+        if self.shown.iter().any(gives) {
+            return Ok(());
+        }
+        let what =
+            format!("admits {device:?} with {rights:?}, which has shown no invitation that gives it that");
+        Err(Violation::new(Oracle::Access, "S-32", seen.replica, what))
+    }
+
+    /// Checks what a replica has come to hold: that its author might write it, that the replica may have it,
+    /// and that its time has come.
+    pub(super) fn access(
+        &mut self,
+        seen: Seen<'_>,
+        wall: Wall,
+        before: &Held,
+        held: &Held,
+        coverage: &mut Coverage,
+    ) -> Checked {
+        let device = self.devices[seen.replica];
+        let wrong = |rule, what| Err(Violation::new(Oracle::Access, rule, seen.replica, what));
+        for (group, now) in held {
+            let old = before.get(group);
+            for (author, last) in now {
+                let known = old.and_then(|old| old.get(author)).copied().unwrap_or(0);
+                for generation in known + 1..=*last {
+                    let version = Version { author: *author, generation };
+                    if self.judged.insert((*group, version)) && !self.model.is_permitted(group, &version) {
+                        return wrong(
+                            "S-34",
+                            format!("took {version:?} of {group:?}, which is not permitted"),
+                        );
+                    }
+                    if !self.model.is_entitled(group, &device, &version) {
+                        let what = format!("holds {version:?} of {group:?}, to which it is not entitled");
+                        return wrong("S-36", what);
+                    }
+                    if author.device == device && *author != seen.core.author() {
+                        coverage.hit(Point::GotBackOwn);
+                    }
+                    if self.made.contains(&(*group, version)) {
+                        coverage.hit(Point::ForgedAccepted);
+                    }
+                    let stamp = self.model.generation(group, &version).and_then(|it| it.stamp);
+                    let stamp = stamp.unwrap_or_default();
+                    self.greatest = self.greatest.max(stamp);
+                    let ahead = stamp.wall().0.saturating_sub(wall.0);
+                    if author.device != device && ahead > DRIFT {
+                        let what = format!("took {version:?}, stamped {ahead} ms ahead of its clock");
+                        return Err(Violation::new(Oracle::Clocks, "S-27", seen.replica, what));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a syncgroup's departures of a device are all known to a replica.
+    pub(super) fn knows_departure(&self, seen: Seen<'_>, group: &SyncgroupId, device: &DeviceId) -> bool {
+        let held = seen.core.knowledge(group).unwrap_or_default();
+        self.model.departures(group, device).iter().all(|version| holds(&held, version))
+    }
+}

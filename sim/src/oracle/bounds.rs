@@ -1,0 +1,62 @@
+//! Oracles of bounds (S-53): how much one event may cost, and how much a replica may come to be.
+
+use std::fmt::{self, Write as _};
+
+use driftless::Action;
+
+use super::{Checked, Oracle, Seen, Violation, Watch};
+
+/// Entries that one event may read, whatever it is: several times what the largest chunk takes.
+const MOST_READS: u64 = 20_000;
+/// What is left of that by a planted defect.
+const THRIFTY: u64 = 3;
+/// Frames and other things that one event may cause.
+const MOST_ACTIONS: usize = 1_000;
+/// How large a replica may be in memory, as its debug form is long: for itself, for each generation held (which
+/// stands for authors, links and what is believed of their other ends), and for each link.
+const SIZE: u64 = 20_000;
+const SIZE_PER_AUTHOR: u64 = 4_000;
+const SIZE_PER_LINK: u64 = 60_000;
+
+impl Watch {
+    /// An event was handled: so many entries were read for it, and this is to be done.
+    pub(crate) fn worked(&self, replica: usize, reads: u64, actions: &[Action]) -> Checked {
+        let most =
+            if self.sabotage.is_some_and(crate::world::Sabotage::is_thrifty) { THRIFTY } else { MOST_READS };
+        let wrong = |what| Err(Violation::new(Oracle::Bounds, "S-53", replica, what));
+        if reads > most {
+            return wrong(format!("read {reads} entries for one event"));
+        }
+        if actions.len() > MOST_ACTIONS {
+            return wrong(format!("wants {} things to be done for one event", actions.len()));
+        }
+        Ok(())
+    }
+
+    /// How large a replica is, against what it has a reason to be.
+    pub(crate) fn size(&self, seen: Seen<'_>) -> Checked {
+        let mut length = Length(0);
+        // Counting cannot fail.
+        let _ = write!(length, "{:?}", seen.core);
+        let (groups, links) = (seen.core.syncgroups(), seen.core.status().links.len());
+        let authors: usize =
+            groups.iter().filter_map(|group| seen.core.knowledge(&group.id)).map(|held| held.len()).sum();
+        let (authors, links) = (authors as u64, links as u64);
+        let most = SIZE + authors * SIZE_PER_AUTHOR + links * (SIZE_PER_LINK + authors * SIZE_PER_AUTHOR);
+        if length.0 > most {
+            let what = format!("has come to be {} large, with {authors} authors and {links} links", length.0);
+            return Err(Violation::new(Oracle::Bounds, "S-53", seen.replica, what));
+        }
+        Ok(())
+    }
+}
+
+/// Counts what is written.
+struct Length(u64);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len() as u64;
+        Ok(())
+    }
+}

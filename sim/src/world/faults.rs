@@ -1,0 +1,262 @@
+//! Faults of disks, processes and clocks, and how a replica gets on after them.
+
+use driftless::{Action, Core, Event, Fault, Outbox, Wall};
+
+use super::World;
+use super::clock::WallClock;
+use super::disk::{Disk, Failing};
+use super::observe::Process;
+use super::process::TIME_TO_STOP;
+use super::queue::Happening;
+use super::replica::End;
+use crate::coverage::Point;
+use crate::dice::{Concern, Dice};
+use crate::facts::Happened;
+use crate::oracle::{Checked, Held, WriteExpected};
+use crate::plan::Act;
+
+impl World<'_> {
+    // ---- disks ----
+
+    /// Something of a disk is not as it should be, or will not be.
+    pub(super) fn spoil_disk(&mut self, act: &Act) {
+        match act {
+            Act::FailReads { replica, after, again } => {
+                self.replicas[*replica].disk.fail_reads(Failing { after: *after, again: *again });
+            }
+            Act::FillDisk { replica, after } => self.replicas[*replica].disk.fill(*after),
+            Act::SlowSync { replica, ms } => self.replicas[*replica].disk.slow_down(*ms),
+            Act::Damage { replica } => self.replicas[*replica].disk.damage(),
+            Act::Copy { replica } => {
+                let durable = self.replicas[*replica].disk.durable();
+                let held = self.watch.held_after(*replica, durable.seq());
+                self.replicas[*replica].copy = Some((durable, held));
+                self.coverage.hit(Point::CopyMade);
+            }
+            _ => {}
+        }
+    }
+
+    /// A core could not read its store. Nothing may have changed for it; either what it needs is fetched, and
+    /// the event is offered again, or the replica is closed.
+    pub(super) fn store_failed(
+        &mut self,
+        replica: usize,
+        fault: &Fault,
+        before: &Core,
+        event: Event,
+        out: &Outbox,
+        expected: Option<&WriteExpected>,
+    ) -> Checked {
+        self.trace.note(self.now, || format!("r{replica} cannot read its store: {fault}"));
+        let it = &mut self.replicas[replica];
+        let same = it.core.as_ref().is_some_and(|core| format!("{core:?}") == format!("{before:?}"));
+        if !same || !out.is_empty() {
+            let what =
+                format!("its store failed ({fault}), and something of the event was done all the same");
+            return Err(self.conduct(replica, "S-10", what));
+        }
+        if let Fault::Need(_) = fault {
+            it.disk.fetch();
+            self.coverage.hit(Point::ReadAgain);
+            return self.feed(replica, event, expected);
+        }
+        let is_damage = matches!(fault, Fault::Corrupt { .. });
+        self.coverage.hit(if is_damage { Point::DamageFound } else { Point::ReadFailed });
+        it.end = Some(End::Failed);
+        self.end_if_due(replica);
+        Ok(())
+    }
+
+    /// A process whose store failed is gone, and will be started again.
+    pub(super) fn recover(&mut self, replica: usize) {
+        let it = &mut self.replicas[replica];
+        // The process is closed, the machine runs on: what was applied is there.
+        it.disk.crash(usize::MAX, false);
+        self.trace.note(self.now, || format!("r{replica} is closed, as its store has failed"));
+        self.note(replica, Happened::Failed);
+        self.observe_process(replica, Process::Gone { why: "is closed, as its store has failed" });
+        self.end_process(replica);
+        self.start_later(replica);
+    }
+
+    pub(super) fn start_later(&mut self, replica: usize) {
+        let boots = self.replicas[replica].boots;
+        let mut dice = Dice::new(self.plan.seed, Concern::Recovery, &[replica as u64, boots]);
+        self.queue.push(self.now + dice.skewed(100, 10_000), Happening::Restart { replica });
+    }
+
+    /// A replica could not start, because its store could not be read.
+    pub(super) fn boot_failed(&mut self, replica: usize, fault: &Fault) -> Checked {
+        self.coverage.hit(Point::BootFailed);
+        self.replicas[replica].gone();
+        if let Fault::Corrupt { .. } = fault {
+            self.coverage.hit(Point::DamageFound);
+            if self.replicas[replica].copy.is_some() {
+                return self.restore(replica);
+            }
+            self.lose_disk(replica);
+            return self.boot(replica, false);
+        }
+        self.replicas[replica].disk.fetch();
+        self.start_later(replica);
+        Ok(())
+    }
+
+    /// An old copy takes the place of the disk.
+    pub(super) fn restore(&mut self, replica: usize) -> Checked {
+        let Some((store, held)) = self.replicas[replica].copy.clone() else { return Ok(()) };
+        self.coverage.hit(Point::SetBack);
+        self.trace.note(self.now, || format!("r{replica} is set back to a copy of its disk"));
+        self.take_away(replica, "is set back to a copy of its disk");
+        let seq = store.seq();
+        self.replicas[replica].disk = Disk::with(store);
+        if self.watch.set_back(replica, held, seq) {
+            self.coverage.hit(Point::SetBackLostOwn);
+        }
+        self.boot(replica, false)
+    }
+
+    /// The disk is gone.
+    pub(super) fn lose_disk(&mut self, replica: usize) {
+        self.trace.note(self.now, || format!("r{replica} loses its disk"));
+        self.take_away(replica, "loses its disk");
+        let it = &mut self.replicas[replica];
+        it.disk = Disk::default();
+        it.copy = None;
+        self.watch.set_back(replica, Held::new(), driftless::CommitSeq(0));
+        self.watch.lost_all(replica);
+    }
+
+    /// The process, if it runs, is gone with what it had.
+    pub(super) fn take_away(&mut self, replica: usize, why: &'static str) {
+        if self.replicas[replica].core.is_some() {
+            self.observe_process(replica, Process::Gone { why });
+            self.end_process(replica);
+        }
+    }
+
+    // ---- processes ----
+
+    /// A process sleeps.
+    pub(super) fn pause(&mut self, replica: usize, ms: u64, links_break: bool) {
+        if self.replicas[replica].core.is_none() {
+            return;
+        }
+        self.replicas[replica].asleep = Some(self.now + ms);
+        self.queue.push(self.now + ms, Happening::Wake { replica });
+        if links_break {
+            for link in self.network.links_of(replica) {
+                self.coverage.hit(Point::PausedLinksBroke);
+                self.break_link(link);
+            }
+        }
+    }
+
+    /// What happens to a sleeping process happens when it wakes, in the same order.
+    pub(super) fn unless_asleep(&mut self, happening: Happening) -> Option<Happening> {
+        let Some(replica) = self.concerned(&happening) else { return Some(happening) };
+        let it = &mut self.replicas[replica];
+        let Some(until) = it.asleep else { return Some(happening) };
+        self.coverage.hit(Point::Paused);
+        match happening {
+            Happening::Tick { boot, .. } if it.boots == boot && it.tick_at == Some(self.now) => {
+                it.tick_at = Some(until);
+                self.queue.push(until, happening);
+            }
+            Happening::Tick { .. } => {}
+            Happening::Overdue { .. } => self.queue.push(until + TIME_TO_STOP, happening),
+            happening => self.queue.push(until, happening),
+        }
+        None
+    }
+
+    /// The process that something would happen to.
+    fn concerned(&self, happening: &Happening) -> Option<usize> {
+        let replica = match happening {
+            Happening::Step(index) => match &self.plan.steps[*index].act {
+                Act::Create { replica, .. }
+                | Act::AddCollection { replica, .. }
+                | Act::Invite { replica, .. }
+                | Act::Leave { replica, .. }
+                | Act::Write { replica, .. }
+                | Act::Shutdown { replica }
+                | Act::Attack { replica, .. }
+                | Act::Find { replica, .. }
+                | Act::LoseSight { replica, .. } => *replica,
+                _ => return None,
+            },
+            Happening::Tick { replica, .. }
+            | Happening::Synced { replica, .. }
+            | Happening::Lie { replica, .. }
+            | Happening::Found { replica, .. }
+            | Happening::Lost { replica, .. }
+            | Happening::Overdue { replica, .. } => *replica,
+            Happening::Dialled { from, .. } | Happening::DialFailed { from, .. } => *from,
+            Happening::Arrive { link, .. }
+            | Happening::ArriveCorrupt { link, .. }
+            | Happening::Writable { link, .. }
+            | Happening::Accepted { link }
+            | Happening::Down { link }
+            | Happening::Closed { link } => self.network.ends(*link)?.0,
+            Happening::Wear { .. }
+            | Happening::Silence { .. }
+            | Happening::Wake { .. }
+            | Happening::Attack { .. }
+            | Happening::Restart { .. }
+            | Happening::Look { .. } => return None,
+        };
+        Some(replica)
+    }
+
+    /// A process wakes, unless it has been put to sleep for longer since.
+    pub(super) fn wake(&mut self, replica: usize) {
+        let it = &mut self.replicas[replica];
+        it.asleep = it.asleep.filter(|until| *until > self.now);
+        it.awake = self.now;
+    }
+
+    /// A device is never seen again.
+    pub(super) fn vanish(&mut self, replica: usize) {
+        self.coverage.hit(Point::Vanished);
+        if self.people.has_invited(&self.replicas[replica].device) {
+            self.coverage.hit(Point::VanishedAdmin);
+        }
+        self.trace.note(self.now, || format!("r{replica} vanishes"));
+        self.take_away(replica, "is never seen again");
+        self.replicas[replica].vanished = true;
+        self.watch.vanished(replica);
+    }
+
+    // ---- clocks ----
+
+    /// A wall clock is set wrong, or right.
+    pub(super) fn set_clock(&mut self, replica: usize, ms: i64) {
+        let it = &mut self.replicas[replica];
+        let (before, after) = (it.wall, WallClock { set_ms: ms, ..it.wall });
+        it.set_clock(after);
+        self.coverage.hit(match ms.cmp(&before.set_ms) {
+            std::cmp::Ordering::Less => Point::ClockBack,
+            _ => Point::ClockForward,
+        });
+        if self.replicas[replica].clock.now(self.now).wall == Wall(0) {
+            self.coverage.hit(Point::Clock1970);
+        }
+    }
+
+    /// Counts what the clocks had to do with a batch.
+    pub(super) fn stamped(&mut self, replica: usize, wall: Wall, actions: &[Action]) {
+        let parts = actions.iter().filter_map(|action| match action {
+            Action::Written { parts, .. } => parts.first(),
+            _ => None,
+        });
+        for part in parts {
+            if self.replicas[replica].wall.error(self.now).unsigned_abs() >= 1_000 {
+                self.coverage.hit(Point::SkewedWrite);
+            }
+            if part.stamp.wall() > wall {
+                self.coverage.hit(Point::StampPushed);
+            }
+        }
+    }
+}
