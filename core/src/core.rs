@@ -123,7 +123,8 @@ impl Core {
         if self.stopping != Stopping::No {
             return None;
         }
-        let dial = self.peers.deadline(&self.sync.linked(), self.max_links);
+        let may_dial = self.peers.may_dial();
+        let dial = may_dial.then(|| self.peers.deadline(&self.sync.linked(), self.max_links)).flatten();
         let (raise, parts) = (self.raiser.deadline(), self.replica.waiting.deadline());
         self.sync.deadline().into_iter().chain(dial).chain(raise).chain(parts).min()
     }
@@ -189,15 +190,15 @@ impl Core {
             return Ok(());
         }
         let chunks = self.sync.plan_chunks(&self.replica, view)?;
-        let mut plan = Plan::new(&self.replica, view);
         let releases = self.replica.waiting.deadline().is_some_and(|due| due <= now.mono);
-        if releases {
-            command::settle(&mut plan, now)?;
-        }
-        let effects = plan.finish();
         // The view does not show what is just released: conflicts are for the next tick then, which comes at once.
         let raising = if releases { None } else { self.raising(now, view)? };
-        self.apply(now, effects, out);
+        if releases {
+            let mut plan = Plan::new(&self.replica, view);
+            command::settle(&mut plan, now)?;
+            let effects = plan.finish();
+            self.apply(now, effects, out);
+        }
         if self.sync.compares(now.mono) {
             self.replica.settle_knowledge();
         }
@@ -205,7 +206,9 @@ impl Core {
             sync.send_chunks(chunks, step);
             sync.tick(step);
         });
-        self.peers.dial(&self.sync.linked(), self.max_links, now.mono, out);
+        if self.peers.may_dial() {
+            self.peers.dial(&self.sync.linked(), self.max_links, now.mono, out);
+        }
         if let Some(Raising { raiser, dice, effects, conflicts }) = raising {
             self.raiser = raiser;
             self.dice = dice;

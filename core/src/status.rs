@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use crate::core::Core;
 use crate::id::{Author, CommitSeq, DeviceId, Generation, PublicKey, SyncgroupId};
-use crate::log::Log;
 use crate::sync::LinkStatus;
 use crate::syncgroup::{Member, SyncgroupInfo};
 use crate::time::Hlc;
@@ -56,19 +55,19 @@ impl Core {
     /// not here. What is held may be more: parts of batches wait for others (S-28).
     pub fn knowledge(&self, syncgroup: &SyncgroupId) -> Option<Knowledge> {
         let group = self.replica.group(syncgroup)?;
-        let named = |(ix, log): (&u32, &Log)| {
+        let named = group.logs.iter().filter_map(|(ix, log)| {
             let shown = self.replica.waiting.last_shown(group.ix, *ix, log.held());
             Some((self.replica.authors.get(*ix)?, shown)).filter(|(_, shown)| *shown > 0)
-        };
-        Some(group.logs.iter().filter_map(named).collect())
+        });
+        Some(named.collect())
     }
 
     /// The generations of a syncgroup that are held, durable or not: what others get from this device; `None` if
     /// it is not here.
     pub fn held(&self, syncgroup: &SyncgroupId) -> Option<Knowledge> {
         let group = self.replica.group(syncgroup)?;
-        let named = |(ix, log): (&u32, &Log)| Some((self.replica.authors.get(*ix)?, log.held()));
-        Some(group.logs.iter().filter_map(named).collect())
+        let logs = group.logs.iter();
+        Some(logs.filter_map(|(ix, log)| Some((self.replica.authors.get(*ix)?, log.held()))).collect())
     }
 
     /// The digest of what readers see of a syncgroup: equal at replicas that show the same rows (S-12).

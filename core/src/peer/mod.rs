@@ -110,7 +110,7 @@ impl Peers {
     /// Syncgroups or members have changed: who is worth reaching, and is there a reason to be found (S-40)?
     pub(crate) fn review(&mut self, replica: &Replica, now: Mono, out: &mut Outbox) {
         let groups = || replica.groups.values();
-        self.wanted = groups().flat_map(wanted).collect();
+        self.wanted = groups().flat_map(|group| wanted(group)).collect();
         self.wanted.remove(&replica.keys.device);
         for group in groups() {
             if let Some((asking, _)) = group.record.stage.request() {
@@ -147,6 +147,12 @@ impl Peers {
             let peer = self.known.get(device)?;
             (!peer.dialing && !peer.addresses.is_empty()).then_some((*device, peer.next))
         })
+    }
+
+    /// Whether there is anybody at all whom it is known how to reach, and who is not being called.
+    pub(crate) fn may_dial(&self) -> bool {
+        let is_candidate = |peer: &Peer| !peer.dialing && !peer.addresses.is_empty();
+        !self.wanted.is_empty() && self.known.values().any(is_candidate)
     }
 
     /// When the next attempt is to be made.

@@ -1,6 +1,7 @@
 //! Boot: the replica's memory from its store. What it costs grows with syncgroups, authors and metadata, not
 //! with rows or history.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -105,7 +106,7 @@ impl Replica {
             let stamps = group.logs.values().map(|log| log.stamp);
             self.stamp = stamps.max().unwrap_or_default().max(self.stamp);
             self.by_id.insert(group.record.id, ix);
-            self.groups.insert(ix, group);
+            self.groups.insert(ix, Box::new(group));
         }
         Ok(())
     }
@@ -128,7 +129,7 @@ impl Replica {
                 log.proof = Some(postcard::from_bytes::<Proof>(&proof).map_err(|_| wrong())?);
             }
             group.knowledge.grow(author_ix);
-            group.logs.insert(author_ix, log);
+            group.logs.insert(author_ix, Box::new(log));
         }
         for (log_key, _) in entries_of(view, Table::Metadata, ix)? {
             self.load_metadata(&mut group, &log_key, view)?;

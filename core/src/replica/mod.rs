@@ -40,7 +40,8 @@ pub(crate) struct Replica {
     pub(crate) merges: Merges,
     pub(crate) incarnation: Incarnation,
     pub(crate) authors: Authors,
-    pub(crate) groups: BTreeMap<GroupIx, Group>,
+    /// Boxed, as a map has room for eleven of whatever it holds.
+    pub(crate) groups: BTreeMap<GroupIx, Box<Group>>,
     by_id: BTreeMap<SyncgroupId, GroupIx>,
     /// Generations that are held, and not shown yet.
     pub(crate) waiting: Waiting,
@@ -61,7 +62,7 @@ impl Replica {
     }
 
     pub(crate) fn group(&self, id: &SyncgroupId) -> Option<&Group> {
-        self.groups.get(self.by_id.get(id)?)
+        self.groups.get(self.by_id.get(id)?).map(|group| &**group)
     }
 
     /// Brings what is known up to date for those who compare it.

@@ -6,6 +6,7 @@
 //!
 //! Whoever writes a generation, and whoever receives one, comes through [`Plan::append`].
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -67,9 +68,9 @@ pub(crate) struct Plan<'a> {
 /// What one syncgroup will look like. What is absent stays as it is.
 #[derive(Debug, Default)]
 struct Draft {
-    created: Option<Group>,
+    created: Option<Box<Group>>,
     record: Option<GroupRecord>,
-    logs: BTreeMap<AuthorIx, Log>,
+    logs: BTreeMap<AuthorIx, Box<Log>>,
     tip: Option<Tip>,
     metadata: Option<Metadata>,
     pasts: Vec<Past>,
@@ -160,7 +161,7 @@ impl<'a> Plan<'a> {
 
     fn group(&self, ix: GroupIx) -> Option<&Group> {
         let created = self.drafts.get(&ix).and_then(|draft| draft.created.as_ref());
-        created.or_else(|| self.replica.groups.get(&ix))
+        created.or_else(|| self.replica.groups.get(&ix)).map(|group| &**group)
     }
 
     /// All syncgroups, new ones too.
@@ -187,7 +188,7 @@ impl<'a> Plan<'a> {
 
     pub(crate) fn log(&self, group: GroupIx, author: AuthorIx) -> Option<&Log> {
         let changed = self.drafts.get(&group).and_then(|draft| draft.logs.get(&author));
-        changed.or_else(|| self.group(group)?.logs.get(&author))
+        changed.or_else(|| self.group(group)?.logs.get(&author)).map(|log| &**log)
     }
 
     /// The last generation held of an author.
@@ -297,7 +298,7 @@ impl<'a> Plan<'a> {
         let bytes = postcard::to_allocvec(&record).unwrap_or_default();
         self.staged.put(Table::Syncgroup, key::number(ix), bytes.into());
         if self.group(ix).is_none() {
-            self.draft(ix).created = Some(Group::new(ix, record));
+            self.draft(ix).created = Some(Box::new(Group::new(ix, record)));
         } else {
             self.draft(ix).record = Some(record);
         }
@@ -309,7 +310,7 @@ impl<'a> Plan<'a> {
         self.staged.put(Table::Checkpoint, key::pair(group, author), bytes.into());
         if let Some(mut log) = self.log(group, author).cloned() {
             log.proof = Some(proof);
-            self.draft(group).logs.insert(author, log);
+            self.draft(group).logs.insert(author, Box::new(log));
         }
     }
 
@@ -444,7 +445,7 @@ impl<'a> Plan<'a> {
         self.stamp = self.stamp.max(log.stamp);
         let stored = Stored { past: log.past, nodes, bytes: encoded.bytes.clone() };
         self.staged.put(Table::Log, key::log(group, author, generation), stored.to_bytes());
-        self.draft(group).logs.insert(author, log);
+        self.draft(group).logs.insert(author, Box::new(log));
 
         let place = (author, generation);
         self.apply_metadata(group, place, encoded.header.stamp, records);

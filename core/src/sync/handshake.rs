@@ -1,9 +1,10 @@
 //! The start of a link: hello, of several links to one device the one to keep, and offers of what to share.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::link::{Link, Share, Way};
+use super::link::{Share, Way};
 use super::{Step, Sync};
 use crate::action::CloseReason;
 use crate::hash::{self, Hash, Tag};
@@ -81,8 +82,8 @@ impl Sync {
     fn surplus(&self, id: LinkId) -> Option<(LinkId, CloseReason)> {
         let link = self.links.get(&id)?;
         let (hello, salt) = link.hello.as_ref()?;
-        let same = |(other, l): &(&LinkId, &Link)| **other != id && l.device == link.device;
-        let (other, rival) = self.links.iter().filter(same).find(|(_, l)| l.hello.is_some())?;
+        let mut others = self.links.iter().filter(|(other, l)| **other != id && l.device == link.device);
+        let (other, rival) = others.find(|(_, l)| l.hello.is_some())?;
         let (their_hello, their_salt) = rival.hello.as_ref()?;
         let drop_rival = their_hello.boot != hello.boot || their_salt < salt;
         Some((if drop_rival { *other } else { id }, CloseReason::Duplicate))
@@ -151,8 +152,9 @@ impl Sync {
         let Some(link) = self.links.get_mut(&id) else { return };
         let mut before = core::mem::take(&mut link.shares);
         for (name, ix) in link.offered.iter().filter(|(name, _)| link.their_names.contains(*name)) {
-            let share = before.remove(ix).unwrap_or_else(|| Share::new(*name, Way::Both));
-            link.shares.insert(*ix, Share { way: Way::Both, ..share });
+            let mut share = before.remove(ix).unwrap_or_else(|| Box::new(Share::new(*name, Way::Both)));
+            share.way = Way::Both;
+            link.shares.insert(*ix, share);
         }
         let goes_on = |share: &Share| match share.way {
             Way::Both => false,

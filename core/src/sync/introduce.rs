@@ -15,6 +15,7 @@
 //!      ◄────────────────── offer ──     shares
 //! ```
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::link::{Share, Way};
@@ -80,7 +81,7 @@ impl Sync {
         }
         if let Some(link) = self.links.get_mut(&id) {
             link.taken.insert(holdings.name, ix);
-            link.shares.entry(ix).or_insert_with(|| Share::new(holdings.name, Way::Take));
+            link.shares.entry(ix).or_insert_with(|| Box::new(Share::new(holdings.name, Way::Take)));
         }
         self.announced(id, Announce(holdings), step)
     }
@@ -89,7 +90,7 @@ impl Sync {
     pub(super) fn give(&mut self, id: LinkId, name: &Tag) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if let Some(ix) = link.offered.get(name).copied() {
-            link.shares.entry(ix).or_insert_with(|| Share::new(*name, Way::Give));
+            link.shares.entry(ix).or_insert_with(|| Box::new(Share::new(*name, Way::Give)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is noted of a link: who is there, what both ends share, and what the other end is believed to hold.
 //! A wrong belief costs a retry, never correctness (S-25).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::hash::{Hash, Tag};
@@ -32,7 +33,7 @@ pub(crate) struct Link {
     /// The offer last received.
     pub(crate) their_revision: u32,
     pub(crate) their_names: BTreeSet<Tag>,
-    pub(crate) shares: BTreeMap<GroupIx, Share>,
+    pub(crate) shares: BTreeMap<GroupIx, Box<Share>>,
     /// Syncgroups that are not offered, and taken all the same.
     pub(crate) taken: BTreeMap<Tag, GroupIx>,
     /// When to introduce this device, and how often it did since the offers last changed.
@@ -159,7 +160,7 @@ impl Link {
     /// The share under a name that came over the link, if it is shared.
     pub(crate) fn share_mut(&mut self, name: &Tag) -> Option<(GroupIx, &mut Share)> {
         let ix = self.named(name)?;
-        self.shares.get_mut(&ix).map(|share| (ix, share))
+        self.shares.get_mut(&ix).map(|share| (ix, &mut **share))
     }
 
     /// What both ends share, in the order of its names on the link.

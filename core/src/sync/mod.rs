@@ -13,6 +13,7 @@ mod link;
 pub(crate) mod receive;
 pub(crate) mod serve;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -40,7 +41,8 @@ const WITHDRAWN: usize = 32;
 /// All links.
 #[derive(Debug, Clone)]
 pub(crate) struct Sync {
-    links: BTreeMap<LinkId, Link>,
+    /// Boxed, as a map has room for eleven of whatever it holds.
+    links: BTreeMap<LinkId, Box<Link>>,
     /// From which link each syncgroup is being pulled: from one at a time, so that nothing is sent twice.
     pulls: BTreeMap<GroupIx, LinkId>,
     signed: Signed,
@@ -90,7 +92,7 @@ impl Sync {
             return;
         }
         let nonce = self.dice.bytes();
-        self.links.insert(link, Link::new(key, nonce));
+        self.links.insert(link, Box::new(Link::new(key, nonce)));
         self.say_hello(link, true, step);
     }
 
@@ -170,12 +172,12 @@ impl Sync {
     }
 
     pub(crate) fn status(&self) -> Vec<LinkStatus> {
-        let status = |link: &Link| LinkStatus {
+        let status = self.links.values().map(|link| LinkStatus {
             device: link.device,
             shared: link.shared().count(),
             agreed: link.agreed,
-        };
-        self.links.values().map(status).collect()
+        });
+        status.collect()
     }
 
     // ---- what is held has changed ----
@@ -232,10 +234,10 @@ impl Sync {
 
     /// When something is to be done; `Mono(0)` means at once.
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        if self.links.values().any(Link::can_serve) {
+        if self.links.values().any(|link| link.can_serve()) {
             return Some(Mono(0));
         }
-        self.links.values().filter_map(Link::deadline).min()
+        self.links.values().filter_map(|link| link.deadline()).min()
     }
 
     /// Whether it is time to compare on some link.
@@ -363,7 +365,7 @@ pub(crate) fn holdings(
         let group = replica.groups.get(&ix)?;
         let author = replica.authors.get(author_ix)?;
         let log = group.logs.get(&author_ix);
-        let generation = log.map_or(0, crate::log::Log::held);
+        let generation = log.map_or(0, |log| log.held());
         Some(Entry { author, generation, tag: log.map(|log| log.tree.root().tag()).unwrap_or_default() })
     };
     let entries = match only {

@@ -1,5 +1,6 @@
 //! What a replica keeps in memory of one syncgroup: nothing that grows with its rows.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -91,7 +92,8 @@ pub(crate) struct GroupRecord {
 pub(crate) struct Group {
     pub(crate) ix: GroupIx,
     pub(crate) record: GroupRecord,
-    pub(crate) logs: BTreeMap<AuthorIx, Log>,
+    /// Boxed, as a map has room for eleven of whatever it holds.
+    pub(crate) logs: BTreeMap<AuthorIx, Box<Log>>,
     pub(crate) tip: Tip,
     pub(crate) metadata: Metadata,
     pub(crate) pasts: Pasts,
@@ -153,7 +155,7 @@ impl Group {
 
     /// The last generation held of an author.
     pub(crate) fn held(&self, author: AuthorIx) -> Generation {
-        self.logs.get(&author).map_or(0, Log::held)
+        self.logs.get(&author).map_or(0, |log| log.held())
     }
 
     /// Whether this device gives and takes generations of this syncgroup.
@@ -237,7 +239,7 @@ impl Group {
             rights,
             collections,
             members: self.metadata.joined().count(),
-            generations: self.logs.values().map(Log::held).sum(),
+            generations: self.logs.values().map(|log| log.held()).sum(),
             waiting,
         }
     }

@@ -3,6 +3,7 @@
 //! Replicas compare it when a while has passed since something came, and not with every generation. So what an author
 //! adds is hashed only when somebody asks, however much has come since the last time.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::fmt;
@@ -37,7 +38,7 @@ impl Knowledge {
     }
 
     /// The sum over these logs.
-    pub(crate) fn digest(&self, logs: &BTreeMap<AuthorIx, Log>, authors: &Authors) -> SetDigest {
+    pub(crate) fn digest(&self, logs: &BTreeMap<AuthorIx, Box<Log>>, authors: &Authors) -> SetDigest {
         let mut sum = self.sum;
         for ix in &self.grown {
             if let Ok(at) = self.place(*ix) {
@@ -49,7 +50,7 @@ impl Knowledge {
     }
 
     /// Brings the sum up to date, so that the next one who asks need not hash the same again.
-    pub(crate) fn settle(&mut self, logs: &BTreeMap<AuthorIx, Log>, authors: &Authors) {
+    pub(crate) fn settle(&mut self, logs: &BTreeMap<AuthorIx, Box<Log>>, authors: &Authors) {
         for ix in core::mem::take(&mut self.grown) {
             let Some(hash) = known(ix, logs, authors) else { continue };
             self.sum.add(&hash);
@@ -71,7 +72,7 @@ impl Knowledge {
 }
 
 /// What an author's log adds: numbers *and* content.
-fn known(ix: AuthorIx, logs: &BTreeMap<AuthorIx, Log>, authors: &Authors) -> Option<Hash> {
+fn known(ix: AuthorIx, logs: &BTreeMap<AuthorIx, Box<Log>>, authors: &Authors) -> Option<Hash> {
     let (log, author): (_, Author) = (logs.get(&ix)?, authors.get(ix)?);
     let incarnation = author.incarnation.0.to_le_bytes();
     let parts: [&[u8]; 4] = [&author.device.0, &incarnation, &log.held().to_le_bytes(), &log.tree.root().0];
@@ -89,7 +90,7 @@ mod tests {
         for n in 0..3 {
             authors.push(Author { device: DeviceId([n; 16]), incarnation: Incarnation(1) });
         }
-        let mut logs: BTreeMap<AuthorIx, Log> = BTreeMap::new();
+        let mut logs: BTreeMap<AuthorIx, Box<Log>> = BTreeMap::new();
         let (mut lazy, mut eager) = (Knowledge::default(), Knowledge::default());
         let mut seen = BTreeSet::new();
         for (step, ix) in [0, 1, 0, 0, 2, 1, 2, 2, 0].into_iter().enumerate() {
