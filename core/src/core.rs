@@ -504,7 +504,7 @@ impl Core {
         let groups: Vec<_> = effects.gains().map(|(ix, authors)| (ix, authors.collect())).collect();
         // Having left itself, a device shares with others that have as well until anybody's generation shows that
         // their departure is known: any may.
-        let has_left = |ix: &GroupIx| self.replica.groups.get(ix).is_some_and(Group::is_departed);
+        let has_left = |ix: &GroupIx| self.replica.groups.get(ix).is_some_and(|group| group.is_departed());
         let sharing = effects.changes_sharing() || groups.iter().any(|(ix, _)| has_left(ix));
         let gained = Gained { groups, sharing };
         for (ix, closed) in &effects.split {

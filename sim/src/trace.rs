@@ -12,7 +12,7 @@ pub type TraceLine<'t> = dyn FnMut(&str) + 't;
 /// Everything that went into the cores and came out of them.
 pub(crate) struct Trace<'t> {
     /// `None` if nobody wants the digest.
-    hasher: Option<blake3::Hasher>,
+    hasher: Option<Hashed>,
     lines: Option<&'t mut TraceLine<'t>>,
     recording: Option<&'t mut Recording>,
     pub(crate) events: u64,
@@ -24,19 +24,41 @@ impl fmt::Debug for Trace<'_> {
     }
 }
 
-/// Feeds what is formatted into a hash, without building the text.
-struct Hashed<'h>(&'h mut blake3::Hasher);
+/// Bytes that are hashed together: a hash of many at once costs a fraction of many small ones.
+const TOGETHER: usize = 64 << 10;
 
-impl fmt::Write for Hashed<'_> {
+/// A digest of whatever is put into it.
+#[derive(Default)]
+struct Hashed {
+    hasher: blake3::Hasher,
+    /// What is not hashed yet.
+    rest: Vec<u8>,
+}
+
+impl Hashed {
+    fn put(&mut self, bytes: &[u8]) {
+        self.rest.extend_from_slice(bytes);
+        if self.rest.len() >= TOGETHER {
+            self.hasher.update(&self.rest);
+            self.rest.clear();
+        }
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        *self.hasher.clone().update(&self.rest).finalize().as_bytes()
+    }
+}
+
+impl fmt::Write for Hashed {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.update(text.as_bytes());
+        self.put(text.as_bytes());
         Ok(())
     }
 }
 
 impl<'t> Trace<'t> {
     pub(crate) fn new(lines: Option<&'t mut TraceLine<'t>>, recording: Option<&'t mut Recording>) -> Self {
-        Self { hasher: Some(blake3::Hasher::new()), lines, recording, events: 0 }
+        Self { hasher: Some(Hashed::default()), lines, recording, events: 0 }
     }
 
     /// The same without a digest, which is then all zeros.
@@ -51,20 +73,21 @@ impl<'t> Trace<'t> {
 
     /// The digest of everything up to now.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        self.hasher.as_ref().map_or([0; 32], |hasher| *hasher.finalize().as_bytes())
+        self.hasher.as_ref().map_or([0; 32], Hashed::digest)
     }
 
     fn hash(&mut self, head: &[u64], payload: &[&[u8]], rest: Option<&dyn fmt::Debug>) {
         let Some(hasher) = &mut self.hasher else { return };
         for number in head {
-            hasher.update(&number.to_le_bytes());
+            hasher.put(&number.to_le_bytes());
         }
         for bytes in payload {
-            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+            hasher.put(&(bytes.len() as u64).to_le_bytes());
+            hasher.put(bytes);
         }
         if let Some(rest) = rest {
             // A hasher takes everything.
-            let _ = write!(Hashed(hasher), "{rest:?}");
+            let _ = write!(hasher, "{rest:?}");
         }
     }
 
@@ -76,6 +99,12 @@ impl<'t> Trace<'t> {
         let head = [1, at, replica as u64];
         match event {
             Event::Received { link, frame } => self.hash(&[2, at, replica as u64, link.0], &[frame], None),
+            // What happens most is not worth being told in words first.
+            Event::Tick => self.hash(&[6, at, replica as u64], &[], None),
+            Event::Durable { seq } => self.hash(&[7, at, replica as u64, seq.0], &[], None),
+            Event::Writable { link, credit } => {
+                self.hash(&[8, at, replica as u64, link.0, *credit], &[], None);
+            }
             event => self.hash(&head, &[], Some(event)),
         }
         self.line(|| {
@@ -101,6 +130,14 @@ impl<'t> Trace<'t> {
                     let value = write.value.as_deref();
                     let head = [write.table as u64, u64::from(value.is_some())];
                     self.hash(&head, &[&write.key, value.unwrap_or_default()], None);
+                }
+            }
+            Action::Changed(rows) => {
+                self.hash(&[9, rows.len() as u64], &[], None);
+                for row in rows {
+                    let head = [u64::from(row.local), u64::from(row.value.is_some())];
+                    let value = row.value.as_deref().unwrap_or_default();
+                    self.hash(&head, &[&row.syncgroup.0, &row.collection.0, &row.key, value], None);
                 }
             }
             action => self.hash(&[5], &[], Some(action)),
