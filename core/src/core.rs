@@ -26,7 +26,6 @@ use crate::store::{Fault, View};
 use crate::sync::receive::{self, Received};
 use crate::sync::{Step, Sync};
 use crate::syncgroup::command::{self, Answer, Means, Request};
-use crate::syncgroup::group::Group;
 use crate::time::{Mono, Now};
 use crate::wire::{Deltas, Message, Offer};
 
