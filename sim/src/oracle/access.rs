@@ -159,8 +159,11 @@ impl Watch {
                     if self.made.contains(&(*group, version)) {
                         coverage.hit(Point::ForgedAccepted);
                     }
-                    let stamp = self.model.generation(group, &version).and_then(|it| it.stamp);
-                    let stamp = stamp.unwrap_or_default();
+                    let known = self.model.generation(group, &version);
+                    if author.device != device && known.is_some_and(|it| it.says == Fact::Leaves) {
+                        self.heard.insert((*group, version, seen.replica));
+                    }
+                    let stamp = known.and_then(|it| it.stamp).unwrap_or_default();
                     self.greatest = self.greatest.max(stamp);
                     let ahead = stamp.wall().0.saturating_sub(wall.0);
                     if author.device != device && ahead > DRIFT {

@@ -17,6 +17,8 @@ const MOST_ACTIONS: usize = 1_000;
 const SIZE: u64 = 20_000;
 const SIZE_PER_AUTHOR: u64 = 4_000;
 const SIZE_PER_LINK: u64 = 60_000;
+/// A byte of a frame, as `\\x07`.
+const SIZE_PER_BYTE: u64 = 4;
 
 impl Watch {
     /// An event was handled: so many entries were read for it, and this is to be done.
@@ -34,7 +36,9 @@ impl Watch {
     }
 
     /// How large a replica is, against what it has a reason to be.
-    pub(crate) fn size(&self, seen: Seen<'_>) -> Checked {
+    ///
+    /// On each link so many bytes may wait for the commits that they tell of to become durable.
+    pub(crate) fn size(&self, seen: Seen<'_>, unsent: u64) -> Checked {
         let mut length = Length(0);
         // Counting cannot fail.
         let _ = write!(length, "{:?}", seen.core);
@@ -42,7 +46,8 @@ impl Watch {
         let authors: usize =
             groups.iter().filter_map(|group| seen.core.knowledge(&group.id)).map(|held| held.len()).sum();
         let (authors, links) = (authors as u64, links as u64);
-        let most = SIZE + authors * SIZE_PER_AUTHOR + links * (SIZE_PER_LINK + authors * SIZE_PER_AUTHOR);
+        let per_link = SIZE_PER_LINK + SIZE_PER_BYTE * unsent + authors * SIZE_PER_AUTHOR;
+        let most = SIZE + authors * SIZE_PER_AUTHOR + links * per_link;
         if length.0 > most {
             let what = format!("has come to be {} large, with {authors} authors and {links} links", length.0);
             return Err(Violation::new(Oracle::Bounds, "S-53", seen.replica, what));

@@ -166,6 +166,8 @@ pub(crate) struct Watch {
     shown: Vec<access::Shown>,
     /// Generations that were made by other means than a core.
     made: BTreeSet<(SyncgroupId, Version)>,
+    /// Departures of others, and who has held them at some time.
+    heard: BTreeSet<(SyncgroupId, Version, usize)>,
     /// Generations that were judged.
     judged: BTreeSet<(SyncgroupId, Version)>,
     /// Batches that were acknowledged as safe, with the replica that wrote them.
@@ -192,6 +194,7 @@ impl Watch {
             devices,
             shown: Vec::new(),
             made: BTreeSet::new(),
+            heard: BTreeSet::new(),
             judged: BTreeSet::new(),
             safe: BTreeSet::new(),
             parts: Parts::new(replicas),

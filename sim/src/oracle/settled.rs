@@ -86,7 +86,9 @@ impl Watch {
             is_listed && other.core.knowledge(group) != seen.core.knowledge(group)
         };
         let active = self.active(all).into_iter().find(|(id, _)| id == group).map(|(_, active)| active);
-        let has_forgotten = self.fates[seen.replica].set_back && !self.model.is_member(group, &device);
+        let has_left =
+            !self.model.departures(group, &device).is_empty() && !self.model.is_member(group, &device);
+        let has_forgotten = self.fates[seen.replica].set_back && has_left;
         has_forgotten
             || self.waits_in_vain(&device, group) && !active.unwrap_or_default().iter().any(knows_more)
     }
@@ -158,10 +160,15 @@ impl Watch {
     /// who does not come, or has told nobody of its departure who still knows.
     fn is_excused(&self, first: Seen<'_>, odd: Seen<'_>, group: &SyncgroupId) -> bool {
         let device = self.devices[odd.replica];
-        let is_anybody_changed = self.fates.iter().any(|fate| fate.is_changed());
+        let departures = self.model.departures(group, &device);
+        // Whoever tells one member of its departure may rest; that one may be gone since.
+        let was_told_in_vain = departures.iter().any(|departure| {
+            let told = (0..self.fates.len()).filter(|it| self.heard.contains(&(*group, *departure, *it)));
+            told.into_iter().any(|it| self.fates[it].is_changed())
+        });
         self.fates[odd.replica].set_back
             || self.waits_in_vain(&device, group)
-            || is_anybody_changed && !self.knows_departure(first, group, &device)
+            || was_told_in_vain && !self.knows_departure(first, group, &device)
     }
 
     /// A batch that was acknowledged is held, and each of its rows is a head there or is in the past of one.

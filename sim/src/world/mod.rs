@@ -337,7 +337,11 @@ impl<'t> World<'t> {
                 let Some(seen) = self.replicas[replica].seen() else { return Ok(()) };
                 self.looks += 1;
                 if self.looks.is_multiple_of(MEASURE_EVERY) {
-                    self.watch.size(seen)?;
+                    // Frames wait for commits that are at risk. One of deltas starts as long as there is any credit.
+                    let (it, setup) = (&self.replicas[replica], &self.plan.setup);
+                    let waits = it.disk.at_risk() > 0;
+                    let unsent = if waits { setup.network.credit + it.chunk_bytes(setup) as u64 } else { 0 };
+                    self.watch.size(seen, unsent)?;
                 }
                 let known = self.coverage.count(Point::TwoDatabases) > 0;
                 let databases = seen.core.syncgroups().into_iter().map(|group| group.database);

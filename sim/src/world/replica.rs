@@ -162,8 +162,7 @@ impl Replica {
         let continuity = if shown { Continuity::Shown } else { Continuity::Unknown };
         let identity = Identity { secret: self.secret.clone(), continuity };
         let random = Dice::new(seed, Concern::Boot, &numbers).bytes();
-        let chunk_bytes = self.settings.as_ref().map_or(setup.chunk_bytes, |settings| settings.chunk_bytes);
-        let mut config = config(self.index, setup, self.waits(setup), chunk_bytes);
+        let mut config = config(self.index, setup, self.waits(setup), self.chunk_bytes(setup));
         sabotage.iter().for_each(|sabotage| sabotage.config(&mut config, setup.signatures));
         self.core = Some(Core::boot(&config, &identity, random, &self.disk, out)?);
         Ok(())
@@ -184,6 +183,11 @@ impl Replica {
     /// How long it waits for what, as it is set up now.
     pub(crate) fn waits<'s>(&'s self, setup: &'s Setup) -> &'s Waits {
         self.settings.as_ref().map_or(&setup.timing, |settings| &settings.timing)
+    }
+
+    /// How large its frames of deltas are about, as it is set up now.
+    pub(crate) fn chunk_bytes(&self, setup: &Setup) -> usize {
+        self.settings.as_ref().map_or(setup.chunk_bytes, |settings| settings.chunk_bytes)
     }
 
     /// Whether somebody can use the device now.
