@@ -197,6 +197,17 @@ impl Metadata {
         ends.is_some_and(|ends| ends.iter().all(|end| past.contains(end.author, end.generation)))
     }
 
+    /// Whether a device is known to be no member any more, by a departure of which somebody did not know.
+    pub(crate) fn has_left_since(
+        &self,
+        device: &DeviceId,
+        knew: impl Fn(AuthorIx, Generation) -> bool,
+    ) -> bool {
+        let ends = self.standings.get(device).map(|standing| &standing.ends);
+        let is_news = ends.is_some_and(|ends| ends.iter().any(|end| !knew(end.author, end.generation)));
+        is_news && self.is_former(device)
+    }
+
     /// The grants to a device that have not ended.
     pub(crate) fn grants(&self, device: &DeviceId) -> Vec<Version> {
         let Some(standing) = self.standings.get(device) else { return Vec::new() };
