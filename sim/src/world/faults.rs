@@ -111,6 +111,7 @@ impl World<'_> {
         self.take_away(replica, "is set back to a copy of its disk");
         let seq = store.seq();
         self.replicas[replica].disk = Disk::with(store);
+        self.replicas[replica].doubtful = true;
         if self.watch.set_back(replica, held, seq) {
             self.coverage.hit(Point::SetBackLostOwn);
         }
@@ -123,6 +124,7 @@ impl World<'_> {
         self.take_away(replica, "loses its disk");
         let it = &mut self.replicas[replica];
         it.disk = Disk::default();
+        it.doubtful = true;
         it.copy = None;
         self.watch.set_back(replica, Held::new(), driftless::CommitSeq(0));
         self.watch.lost_all(replica);

@@ -233,6 +233,7 @@ impl<'t> World<'t> {
             Happening::Synced { replica, boot, seq } => {
                 if self.replicas[replica].boots == boot && self.replicas[replica].core.is_some() {
                     self.replicas[replica].disk.finish_sync(seq);
+                    self.replicas[replica].doubtful = false;
                     self.sync(replica);
                     self.durable(replica, seq)?;
                 }

@@ -19,6 +19,7 @@ pub(super) const TIME_TO_STOP: u64 = 60_000;
 impl World<'_> {
     /// Starts a process from what its disk has.
     pub(super) fn boot(&mut self, replica: usize, shown: bool) -> Checked {
+        let shown = shown && !self.replicas[replica].doubtful;
         let again = self.replicas[replica].boots > 0;
         if again {
             self.coverage.hit(if shown { Point::RestartShown } else { Point::RestartUnknown });

@@ -33,6 +33,8 @@ pub(crate) struct Replica {
     pub(crate) settings: Option<Settings>,
     /// The latest copy of its disk, and what it held then.
     pub(crate) copy: Option<(driftless::store::MemStore, Held)>,
+    /// Its disk was set back, and nothing is durable since: its driver must not say that its store continues.
+    pub(crate) doubtful: bool,
     /// When the process last woke.
     pub(crate) awake: u64,
     /// Until when the process sleeps.
@@ -128,6 +130,7 @@ impl Replica {
             },
             settings: None,
             copy: None,
+            doubtful: false,
             awake: 0,
             asleep: None,
             vanished: false,
