@@ -12,7 +12,7 @@ use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal};
 use crate::config::{Config, Continuity, Identity};
 use crate::crypto::Keys;
 use crate::dice::Dice;
-use crate::event::{Command, Event};
+use crate::event::{Command, Event, RowRef};
 use crate::gate::Gate;
 use crate::id::{Address, Author, DeviceId, Incarnation, LinkId, RequestId, SyncgroupId};
 use crate::log::Checkpoint;
@@ -254,6 +254,10 @@ impl Core {
             Command::Resolver { database, attached } => Some((database.clone(), *attached)),
             _ => None,
         };
+        let answered: Vec<RowRef> = match &command {
+            Command::Resolve(answer) => answer.answers.iter().map(|answer| answer.row.clone()).collect(),
+            _ => Vec::new(),
+        };
         // A batch of this device's is whole at once, and nothing waits for it.
         let may_release = !matches!(command, Command::Write(_) | Command::Resolve(_));
         let mut plan = Plan::new(&self.replica, view);
@@ -261,6 +265,7 @@ impl Core {
             Ok(outcome) => outcome,
             Err(Stop::Fault(fault)) => return Err(fault),
             Err(Stop::Refused(refusal)) => {
+                self.raiser.refused(&self.replica, answered.iter(), now.mono);
                 out.push(Action::Reply { request, result: Err(refusal) });
                 return Ok(());
             }

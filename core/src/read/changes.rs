@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::author;
 use super::{Collection, Row, get, prefix_end, scan};
-use crate::id::{CollectionId, CommitSeq, Name, SyncgroupId};
+use crate::id::{CollectionId, CommitSeq, Name, SyncgroupId, Version};
 use crate::log::record::{Content, Record, RowRecord};
 use crate::object::history::Place;
 use crate::replica::changes::{ChangeEntry, Changed, ChangedRow, Shows};
@@ -85,6 +85,9 @@ pub enum Update {
     State {
         /// Why the state is told, and not just what changed.
         because: Resumed,
+        /// Whether this is the first page: what earlier pages said does not count, if the state began before and
+        /// the view has changed since.
+        begins: bool,
         /// The rows of this page, in the order of collections and keys.
         rows: Vec<RowUpdate>,
         /// Whether this is the last page, and from where changes follow.
@@ -143,6 +146,9 @@ pub struct RowUpdate {
     pub key: Bytes,
     /// What it shows; `None` if it is not there any more.
     pub value: Option<Bytes>,
+    /// By which version: the one that changed it, or, where the state is told, the last of its heads. All rows of
+    /// a batch have the same one in each syncgroup; its author tells the device.
+    pub version: Version,
 }
 
 /// Rows that are watched, and how far.
@@ -248,9 +254,11 @@ impl Changes {
     /// The next page of the state.
     fn page(&mut self, view: &dyn View, now: Marker, limit: usize) -> Result<Update, Fault> {
         let Stage::State { because, collection, after, .. } = &mut self.stage else {
-            return Ok(Update::State { because: Resumed::Started, rows: Vec::new(), complete: Some(now) });
+            let (because, rows) = (Resumed::Started, Vec::new());
+            return Ok(Update::State { because, begins: true, rows, complete: Some(now) });
         };
         let because = *because;
+        let begins = *collection == 0 && after.is_none();
         let (mut rows, mut bytes): (Vec<RowUpdate>, usize) = (Vec::new(), 0);
         while let Some((watched, prefix)) = self.watched.get(*collection) {
             let seen = after.clone();
@@ -271,13 +279,13 @@ impl Changes {
                 ControlFlow::Continue(())
             })?;
             if is_full {
-                return Ok(Update::State { because, rows, complete: None });
+                return Ok(Update::State { because, begins, rows, complete: None });
             }
             *collection += 1;
             *after = None;
         }
         self.stage = Stage::Changes { marker: now, ready: Vec::new() };
-        Ok(Update::State { because, rows, complete: Some(now) })
+        Ok(Update::State { because, begins, rows, complete: Some(now) })
     }
 
     /// Reads on up to the next commit that matters.
@@ -345,11 +353,17 @@ impl Changes {
         for ChangeEntry { group, what } in entries {
             let (local, batch, mut told) = match what {
                 Changed::Schema(_) => continue,
-                Changed::Rows { local, batch, rows, .. } => {
+                Changed::Rows { by: (ix, generation), local, batch, rows } => {
                     let watched = |row: &ChangedRow| self.watching(group, (&row.collection, &row.key));
-                    let rows = rows.iter().filter_map(|row| Some((watched(row)?, row)));
-                    let told = rows.map(|(collection, row)| shown(view, collection, row));
-                    (local, batch, told.collect::<Result<Vec<_>, _>>()?)
+                    let rows: Vec<_> = rows.iter().filter_map(|row| Some((watched(row)?, row))).collect();
+                    if rows.is_empty() {
+                        (local, batch, Vec::new())
+                    } else {
+                        let version = Version { author: author(view, ix)?, generation };
+                        let told =
+                            rows.into_iter().map(|(collection, row)| shown(view, collection, row, version));
+                        (local, batch, told.collect::<Result<Vec<_>, _>>()?)
+                    }
                 }
                 Changed::Generation { by, local, collection } => {
                     if !self.is_watched(group, collection.as_ref()) {
@@ -383,13 +397,15 @@ impl Changes {
         (ix, generation): Place,
     ) -> Result<(Option<[u8; 16]>, Vec<RowUpdate>), Fault> {
         let encoded = Stored::get(&|table, key| view.get(table, key), group, ix, generation)?.encoded()?;
-        let records = encoded.records(&author(view, ix)?).map_err(|error| corrupt(Table::Log, error))?;
+        let author = author(view, ix)?;
+        let version = Version { author, generation };
+        let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
         let rows = records.into_iter().filter_map(|record| {
             let Record::Row(RowRecord { collection: id, key, content, .. }) = record else { return None };
             let collection = self.watching(group, (&id, &key))?;
             let value = if let Content::Put(value) = content { Some(value) } else { None };
             let (syncgroup, collection) = (collection.syncgroup, collection.name.clone());
-            Some(RowUpdate { syncgroup, collection, key, value })
+            Some(RowUpdate { syncgroup, collection, key, value, version })
         });
         Ok((encoded.header.batch.as_ref().map(|part| part.id), rows.collect()))
     }
@@ -468,11 +484,16 @@ fn commit(key: &[u8], value: &[u8]) -> Result<(CommitSeq, Vec<ChangeEntry>), Fau
 
 fn update(collection: &Collection, row: Row) -> RowUpdate {
     let (syncgroup, name) = (collection.syncgroup, collection.name.clone());
-    RowUpdate { syncgroup, collection: name, key: row.key, value: Some(row.value) }
+    RowUpdate { syncgroup, collection: name, key: row.key, value: Some(row.value), version: row.version }
 }
 
 /// A row as a commit left it.
-fn shown(view: &dyn View, collection: &Collection, row: &ChangedRow) -> Result<RowUpdate, Fault> {
+fn shown(
+    view: &dyn View,
+    collection: &Collection,
+    row: &ChangedRow,
+    version: Version,
+) -> Result<RowUpdate, Fault> {
     let value = match &row.shows {
         Shows::Nothing => None,
         Shows::Derived => get(view, collection, &row.key)?.map(|row| row.value),
@@ -488,5 +509,5 @@ fn shown(view: &dyn View, collection: &Collection, row: &ChangedRow) -> Result<R
         }
     };
     let (syncgroup, name) = (collection.syncgroup, collection.name.clone());
-    Ok(RowUpdate { syncgroup, collection: name, key: row.key.clone(), value })
+    Ok(RowUpdate { syncgroup, collection: name, key: row.key.clone(), value, version })
 }

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::log::generation::{BatchPart, Encoded};
 use crate::log::record::{Content, Record};
 use crate::object::history::{self, Place, Versions};
-use crate::object::{RowHead, RowState};
+use crate::object::{HeadContent, RowHead, RowState};
 use crate::replica::authors::Authors;
 use crate::replica::load::load_authors;
 use crate::replica::stored::{Stored, corrupt};
@@ -146,10 +146,12 @@ impl Gathered<'_> {
                 version: self.version(head)?,
                 stamp: head.stamp,
                 value: head.value().cloned(),
+                is_operation: head.content == HeadContent::Operate,
                 batch,
             });
         }
-        let ancestor = if in_conflict { self.ancestor(&collection, key, &state)? } else { None };
+        let several = in_conflict && state.heads.len() > 1;
+        let ancestor = if several { self.ancestor(&collection, key, &state)? } else { None };
         let Collection { database, syncgroup, name, .. } = collection;
         let row = RowRef { syncgroup, collection: name, key: key.clone() };
         let row = ConflictedRow { row, database, policy, in_conflict, heads, ancestor };

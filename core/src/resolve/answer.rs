@@ -137,11 +137,8 @@ fn picked(
 /// The answer of [`Policy::BatchWins`]: the last batch wins with all its rows, then the last of those that are in
 /// no conflict with it, and so on. Rows that only losing batches wrote go back to what they were before.
 pub(crate) fn batch_wins(plan: &Plan<'_>, conflict: &Conflict) -> Result<Resolution, Stop> {
-    // Of each batch its last stamp, and the batches that it is in conflict with.
-    let name = |head: &super::conflict::ConflictHead| {
-        let version = head.batch.is_none().then_some(head.version);
-        (head.stamp, head.batch, version)
-    };
+    // Of each batch those that it is in conflict with. All its parts have one stamp, which its author gives once.
+    let name = |head: &super::conflict::ConflictHead| (head.stamp, head.version.author);
     let mut against: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for row in conflict.open() {
         for head in &row.heads {

@@ -49,7 +49,8 @@ pub struct ConflictedRow {
     pub in_conflict: bool,
     /// Its heads, the one that is shown first.
     pub heads: Vec<ConflictHead>,
-    /// The nearest common ancestor of the heads, while it is held (S-15). No policy of the core depends on it.
+    /// The nearest common ancestor of the heads, while it is held (S-15), if there are several: one alone can be in
+    /// conflict if it is an operation on values that disagree. No policy of the core depends on it.
     pub ancestor: Option<Ancestor>,
 }
 
@@ -67,8 +68,10 @@ pub struct ConflictHead {
     pub version: Version,
     /// When it was written, by its author's clock.
     pub stamp: Hlc,
-    /// Its value; `None` if it deleted the row.
+    /// Its value; `None` if it deleted the row, or is an operation.
     pub value: Option<Bytes>,
+    /// Whether it is an operation, from when the row still merged: it has no value of its own.
+    pub is_operation: bool,
     /// The batch that wrote it, if that touched several syncgroups: the same in all of them.
     pub batch: Option<[u8; 16]>,
 }
@@ -149,7 +152,8 @@ pub enum Choice {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoAnswer {
-    /// Rows have other heads by now: this is how things are. Answer that.
+    /// Rows have other heads by now: this is how things are. Answer that, or wait until it is raised again, as
+    /// whatever is open still is after an answer was refused.
     #[error("the rows have changed meanwhile; look at the conflict again")]
     Stale(Conflict),
     /// It decides nothing.

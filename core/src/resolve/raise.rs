@@ -3,7 +3,8 @@
 //! ```text
 //!   a row splits ──► look (once nothing is on its way) ──► wait for one's turn ──► raised ──► answered
 //!                      ▲                                        │  ▲                │
-//!                      └── restart, a resolver attaches         └──┴── other heads ─┘
+//!                      └── restart, a resolver attaches         └──┴── other heads,  │
+//!                                                                  a refused answer ┘
 //! ```
 //!
 //! Conflicts are looked for at the end of a round, so that what others have resolved already is not asked again.
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use super::conflict::Conflict;
 use super::{Policy, answer};
 use crate::dice::Dice;
+use crate::event::RowRef;
 use crate::hash::{self, Hash};
 use crate::id::{CollectionId, Name};
 use crate::object::RowState;
@@ -135,6 +137,24 @@ impl Raiser {
         if self.waiting.len() < MOST_WAITING / 2 {
             for (ix, look) in core::mem::take(&mut self.more) {
                 self.looks.insert(ix, Look { due: now, ..look });
+            }
+        }
+    }
+
+    /// An answer was refused: what it was about is raised again, later and later, since nothing may be as wrong as
+    /// the resolver.
+    pub(crate) fn refused<'r>(
+        &mut self,
+        replica: &Replica,
+        rows: impl Iterator<Item = &'r RowRef>,
+        now: Mono,
+    ) {
+        for row in rows {
+            let Some(name) = name_of(replica, row) else { continue };
+            if let Some(waiting) = self.waiting.get_mut(&name).filter(|waiting| waiting.raised) {
+                waiting.rounds += 1;
+                waiting.due = now + Millis(self.turn.0 << waiting.rounds.min(MOST_DOUBLINGS));
+                waiting.raised = false;
             }
         }
     }
@@ -256,8 +276,7 @@ impl Raiser {
                 continue;
             };
             for row in conflict.open() {
-                let Some(group) = replica.group(&row.row.syncgroup) else { continue };
-                let name = key::row(group.ix, &CollectionId::of(&row.row.collection), &row.row.key);
+                let Some(name) = name_of(replica, &row.row) else { continue };
                 if let Some(waiting) = self.waiting.get_mut(&name) {
                     waiting.raised = true;
                 }
@@ -338,6 +357,11 @@ impl Turns {
         let first = u64::from_le_bytes(*heads.prefix::<8>()) % self.members;
         ((self.own + self.members - first) % self.members).min(MOST_TURNS)
     }
+}
+
+fn name_of(replica: &Replica, row: &RowRef) -> Option<Bytes> {
+    let group = replica.group(&row.syncgroup)?;
+    Some(key::row(group.ix, &CollectionId::of(&row.collection), &row.key))
 }
 
 fn split(row_key: &Bytes) -> Option<(CollectionId, Bytes)> {

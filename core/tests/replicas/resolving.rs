@@ -255,3 +255,38 @@ fn an_operation_from_before_another_schema_stands_in_no_batch_s_way() {
     }
     world.assert_same(id);
 }
+
+#[test]
+fn what_is_open_after_an_answer_was_refused_is_raised_again_later_and_later() {
+    let (mut world, id) = split(2, Policy::AppResolves, |world, id| {
+        for (at, text) in [(0, "a"), (1, "b")] {
+            let both = batch(world, id, &[("x", text), ("y", text)]);
+            world.command(at, both).unwrap();
+        }
+    });
+    attach(&mut world, 0);
+    world.run(60_000);
+    let conflict = world.nodes[0].raised.remove(0);
+    let x = conflict.rows.iter().find(|row| row.row.key == "x").unwrap();
+    let refused = Resolution::new().answer(x, Choice::Delete);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        world.command(0, Command::Resolve(refused.clone())).unwrap_err();
+        let mut waited = 0;
+        while world.nodes[0].raised.is_empty() {
+            world.run(1_000);
+            waited += 1_000;
+            assert!(waited < 60_000, "it is not raised again");
+        }
+        assert_eq!(world.nodes[0].raised.remove(0), conflict);
+        waits.push(waited);
+    }
+    assert!(waits.is_sorted_by(|one, two| one < two), "{waits:?}");
+    // A row that has moved on makes the answer stale, and the other one is raised again.
+    let stale = conflict.open().fold(Resolution::new(), |answer, row| answer.answer(row, Choice::Delete));
+    world.put(0, id, "x", "c");
+    world.command(0, Command::Resolve(stale)).unwrap_err();
+    world.run(120_000);
+    let again = world.nodes[0].raised.remove(0);
+    assert_eq!(again.open().map(|row| row.row.key.clone()).collect::<Vec<_>>(), ["y"]);
+}

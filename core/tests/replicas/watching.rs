@@ -20,7 +20,7 @@ fn told(world: &World, at: usize, changes: &mut Changes) -> String {
             rows.iter().map(row).collect::<Vec<_>>().join(" ")
         };
         text.push(match &update {
-            Update::State { because, rows: page, complete } => {
+            Update::State { because, rows: page, complete, .. } => {
                 format!("{because:?}({}){}", rows(page), if complete.is_some() { "." } else { "" })
             }
             Update::Batch { local, rows: batch, .. } => {

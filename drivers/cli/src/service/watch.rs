@@ -34,7 +34,7 @@ pub(super) async fn watch(
         };
         let response = match update {
             None => return Ok(()),
-            Some(Update::State { because, rows, complete }) => {
+            Some(Update::State { because, rows, complete, .. }) => {
                 if because == Resumed::Schema {
                     kinds = Kinds::new(&collections)?;
                 }

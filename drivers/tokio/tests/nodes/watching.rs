@@ -17,7 +17,7 @@ fn keys(rows: &[RowUpdate]) -> Vec<&[u8]> {
 /// The keys of a state that comes in one page, and why it comes.
 async fn state(watch: &mut Watch) -> (Resumed, Vec<Vec<u8>>) {
     match next(watch).await {
-        Update::State { because, rows, complete: Some(_) } => {
+        Update::State { because, rows, complete: Some(_), .. } => {
             (because, keys(&rows).into_iter().map(<[u8]>::to_vec).collect())
         }
         other => panic!("{other:?}"),
