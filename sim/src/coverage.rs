@@ -41,6 +41,10 @@ macro_rules! points {
 pub enum Topic {
     /// Rows, conflicts, syncgroups: what the protocol is for.
     Protocol,
+    /// Schemas, and what becomes of conflicts.
+    Conflicts,
+    /// What those who watch are told.
+    Watching,
     /// Links and frames.
     Network,
     /// Stores.
@@ -60,6 +64,8 @@ impl Topic {
     pub fn name(self) -> &'static str {
         match self {
             Topic::Protocol => "protocol",
+            Topic::Conflicts => "conflicts",
+            Topic::Watching => "watching",
             Topic::Network => "network",
             Topic::Disk => "disk",
             Topic::Process => "process",
@@ -134,6 +140,64 @@ points! {
         Vanished = "vanished for ever", from 100;
         /// A device that had made invitations was never seen again.
         VanishedAdmin = "the issuer of invitations vanished", from 300;
+    }
+    Conflicts {
+        /// A write was refused because the row merges, or merges in another way.
+        RefusedPolicy = "write refused: policy", from 300;
+        /// A schema was changed.
+        SchemaChanged = "schema changed", from 50;
+        /// A schema was changed while rows that it is about were in conflict.
+        SchemaUnderConflict = "schema changed under conflict", from 300;
+        /// Operations of several devices on one row.
+        OperationsBeside = "operations side by side", from 100;
+        /// A counter was put beside operations.
+        PutBesideOperation = "counter put beside operations", from 300;
+        /// An element was removed beside its insertion.
+        RemoveBesideInsert = "element removed beside insertion", from 300;
+        /// A conflict was raised to a resolver.
+        Raised = "conflict raised", from 100;
+        /// A row with three heads was raised to a resolver.
+        ThreeHeadsRaised = "three heads raised", from 1_000;
+        /// A conflict that three batches or more tie together was raised.
+        GroupOfThreeBatches = "conflict of three batches", from 300;
+        /// A conflict over several syncgroups was raised.
+        GroupOverSyncgroups = "conflict over syncgroups", from 1_000;
+        /// Readers saw a conflict that is left open.
+        Deferred = "conflict deferred", from 300;
+        /// A conflict that was left open was handed to a resolver.
+        DeferredRaised = "deferred conflict raised", from 1_000;
+        /// An answer was written.
+        Answered = "conflict answered", from 100;
+        /// An answer was refused because the rows had changed.
+        StaleAnswer = "stale answer", from 300;
+        /// Two devices had the same conflict raised at the same time.
+        TwoResolvers = "two resolvers at once", from 1_000;
+        /// Answers of two devices met.
+        ResolutionsMet = "resolution met a resolution", from 1_000;
+        /// A resolver died over a question.
+        ResolverDied = "resolver died", from 300;
+        /// Whole batches won and lost.
+        BatchWon = "whole batch won", from 300;
+        /// A batch was written at last, after a precondition had failed.
+        Retried = "batch retried on a precondition", from 300;
+        /// Transfers on several devices, or several on one, and their total was looked at.
+        TotalKept = "total of accounts looked at", from 100;
+    }
+    Watching {
+        /// Somebody who watches was told of a batch.
+        BatchTold = "watch told of a batch", from 100;
+        /// A watch went on where it had stopped.
+        WatchResumed = "watch resumed", from 100;
+        /// A watch went on after a restart.
+        WatchRestarted = "watch resumed after a restart", from 300;
+        /// A watch was away for too long.
+        WatchTooOld = "watch too old", from 300;
+        /// A watch had a marker of another life of the store.
+        WatchUnknown = "watch with a marker of another life", from 1_000;
+        /// A watch was told the state because the schema had changed.
+        WatchSchema = "watch met another schema", from 300;
+        /// A watch ended because its device is no member any more.
+        WatchEnded = "watch ended", from 1_000;
     }
     Network {
         /// A batch was written while the network was cut.

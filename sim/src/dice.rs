@@ -62,6 +62,16 @@ pub(crate) enum Concern {
     Recovery = 25,
     /// A random walk through a scope that is explored.
     Walk = 40,
+    /// Schemas, and what is done to rows that merge.
+    Policies = 41,
+    /// Which resolvers there are.
+    Resolvers = 42,
+    /// What a resolver does about a question.
+    Answer = 43,
+    /// Who watches what.
+    Watchers = 44,
+    /// Transfers between accounts.
+    Transfers = 45,
 }
 
 /// A stream of choices.

@@ -14,7 +14,7 @@ use crate::oracle::{Checked, Oracle, Violation};
 use crate::page::Recording;
 use crate::plan::{Plan, Setup, Step};
 use crate::trace::{Trace, TraceLine};
-use crate::world::{Sabotage, World};
+use crate::world::{LONGEST_THOUGHT, Sabotage, World};
 
 /// How often it is asked in the liveness phase whether all agree, in milliseconds.
 const ASK_EVERY: u64 = 1_000;
@@ -211,9 +211,11 @@ fn phases(
     *agreed_after = world.now_ms() - setup.safety_ms;
     thrift(setup, world, before, *agreed_after)?;
     world.expel_hostile();
+    world.watchers_catch_up()?;
     world.settled()?;
     invariant(world)?;
     rest(world, setup, end, &mut invariant)?;
+    world.watchers_catch_up()?;
     world.agreed()?;
     world.settled()?;
     invariant(world)
@@ -245,6 +247,8 @@ fn rest(
 ) -> Checked {
     let waits = &setup.timing;
     let settle = 60_000 + 2 * (waits.patience_max + waits.redial_max + waits.confirm + waits.relay);
+    // A conflict that was left open may be answered still: after as many turns as there are members.
+    let settle = settle + LONGEST_THOUGHT + setup.replicas as u64 * waits.resolve;
     world.run_until((world.now_ms() + settle).min(end), invariant)?;
     let (before, _) = world.traffic();
     world.run_until((world.now_ms() + QUIET).min(end), invariant)?;

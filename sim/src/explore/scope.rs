@@ -108,7 +108,7 @@ impl Scope {
             links: BTreeMap::new(),
             next_link: 1,
             mono: 0,
-            watch: Watch::new(names, &[], None),
+            watch: Watch::new(names, &[], None, None),
             group: None,
             written: 0,
             left: Left { writes: 0, crashes: 0, losses: 0, timeouts: 0 },

@@ -13,18 +13,28 @@
 //!   replica names its parents itself, and supersedes these and what they supersede.
 //! * The *heads* of a row in a set of generations are its versions in the set that no version in the set
 //!   supersedes (S-11).
-//! * The head with the greatest (stamp, version) is *shown*; if it is a deletion, the row is not there
-//!   (S-13, S-14).
-//! * A row is *in conflict* if another head says something else (S-11, S-19).
+//! * The *bases* of a row are its puts and deletes that no other put or delete supersedes; its *live*
+//!   operations are those that no put or delete supersedes (S-16).
+//! * The base with the greatest (stamp, version) is *shown*, unless the row merges; if it is a deletion, the row
+//!   is not there (S-13, S-14). Without operations the bases are the heads. How rows merge is said in `merge`.
+//! * A row is *in conflict* if another base says something else, and it does not merge (S-11, S-19). What
+//!   conflicts belong together is said in `conflict`.
+//! * What becomes of a row is said by the schema: see `schema`.
 
 mod access;
+mod conflict;
+mod merge;
+mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use driftless::{Hlc, Knowledge, Name, SyncgroupId, Version};
+use driftless::{Edit, Hlc, Knowledge, Merge, Name, Operation, Policy, SyncgroupId, Version};
 
 pub use self::access::Fact;
+pub use self::conflict::{Conflict, ConflictedRow, Place};
+pub use self::merge::is_base;
+pub use self::schema::{Rules, rules_to_write};
 
 /// A row within its syncgroup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,15 +45,33 @@ pub struct RowKey {
     pub key: Bytes,
 }
 
-/// The rows of a batch in one syncgroup: what each is set to, `None` where it is deleted.
-pub type Rows = BTreeMap<RowKey, Option<Bytes>>;
+/// What a batch does to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Sets it.
+    Put(Bytes),
+    /// Removes it.
+    Delete,
+    /// Changes it by these operations, in order.
+    Operate(Vec<Operation>),
+}
+
+impl Content {
+    /// The value that it sets.
+    pub fn value(&self) -> Option<&Bytes> {
+        if let Content::Put(value) = self { Some(value) } else { None }
+    }
+}
+
+/// The rows of a batch in one syncgroup.
+pub type Rows = BTreeMap<RowKey, Content>;
 
 /// A generation, as it was when it was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Generation {
     /// What its author held just before.
     pub past: Knowledge,
-    /// Its stamp; generations of metadata do not tell theirs.
+    /// Its stamp; generations of metadata other than schemas do not tell theirs.
     pub stamp: Option<Hlc>,
     /// The rows that it changed; none if it holds metadata.
     pub rows: Rows,
@@ -51,6 +79,10 @@ pub struct Generation {
     pub says: Fact,
     /// The versions that its rows say they supersede; `None` if that is all heads in its past.
     pub parents: Option<BTreeSet<Version>>,
+    /// The rules of schemas that it sets or takes away.
+    pub rules: Rules,
+    /// Which batch it is a part of, if that touched several syncgroups.
+    pub batch: Option<u64>,
 }
 
 /// A version that nothing supersedes.
@@ -60,8 +92,39 @@ pub struct Head {
     pub version: Version,
     /// Its stamp.
     pub stamp: Hlc,
-    /// What it says; `None` if it deleted the row.
+    /// What it says; `None` if it deleted the row, or is an operation.
     pub value: Option<Bytes>,
+    /// Whether it is an operation.
+    pub is_operation: bool,
+}
+
+/// What counts of a row in a set of generations, the greatest (stamp, version) first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The versions that nothing supersedes.
+    pub heads: Vec<Head>,
+    /// The puts and deletes that no put or delete supersedes.
+    pub bases: Vec<Head>,
+    /// The operations that no put or delete supersedes.
+    pub live: Vec<Live>,
+}
+
+/// Operations that count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// Which version, and its stamp.
+    pub at: (Hlc, Version),
+    /// What its author held just before.
+    pub past: Knowledge,
+    /// What it did, in order.
+    pub operations: Vec<Operation>,
+}
+
+impl Seen {
+    /// Whether bases say different things (S-11).
+    pub fn is_split(&self) -> bool {
+        self.bases.iter().any(|base| base.value != self.bases[0].value)
+    }
 }
 
 /// A row as readers should see it.
@@ -104,6 +167,8 @@ struct Group {
     rows: BTreeMap<RowKey, BTreeSet<Version>>,
     /// The generations that say something of the syncgroup itself.
     facts: BTreeSet<Version>,
+    /// The generations that change schemas.
+    schemas: BTreeSet<Version>,
 }
 
 impl Group {
@@ -131,6 +196,39 @@ impl Group {
     }
 }
 
+/// What a device has of a syncgroup: rows count as soon as they are shown, schemas as soon as they are held. Rows
+/// are held and not shown while they wait for the other parts of their batches (S-28).
+#[derive(Debug, Clone, Copy)]
+pub struct View<'k> {
+    /// The generations whose rows are shown.
+    pub shown: &'k Knowledge,
+    /// The generations that are held.
+    pub held: &'k Knowledge,
+}
+
+/// The same for all syncgroups.
+#[derive(Debug, Clone, Copy)]
+pub struct Views<'k> {
+    /// The generations whose rows are shown.
+    pub shown: &'k BTreeMap<SyncgroupId, Knowledge>,
+    /// The generations that are held.
+    pub held: &'k BTreeMap<SyncgroupId, Knowledge>,
+}
+
+impl<'k> Views<'k> {
+    /// What there is of a syncgroup, if there is anything.
+    pub fn of(self, group: &SyncgroupId) -> Option<View<'k>> {
+        Some(View { shown: self.shown.get(group)?, held: self.held.get(group)? })
+    }
+}
+
+impl<'k> From<&'k Knowledge> for View<'k> {
+    /// Nothing waits.
+    fn from(all: &'k Knowledge) -> Self {
+        Self { shown: all, held: all }
+    }
+}
+
 /// Whether a set of generations, described by its vector, has this one.
 pub fn holds(knowledge: &Knowledge, version: &Version) -> bool {
     knowledge.get(&version.author).is_some_and(|last| *last >= version.generation)
@@ -146,6 +244,9 @@ impl Model {
         if generation.says != Fact::Nothing {
             group.facts.insert(version);
         }
+        if !generation.rules.is_empty() {
+            group.schemas.insert(version);
+        }
         group.generations.insert(version, generation);
     }
 
@@ -154,6 +255,7 @@ impl Model {
         let group = self.groups.get_mut(group)?;
         let generation = group.generations.remove(version)?;
         group.facts.remove(version);
+        group.schemas.remove(version);
         for row in generation.rows.keys() {
             if let Some(versions) = group.rows.get_mut(row) {
                 versions.remove(version);
@@ -172,50 +274,105 @@ impl Model {
         self.groups.get(group).into_iter().flat_map(|group| &group.generations)
     }
 
+    /// The generations of a syncgroup that change schemas.
+    pub fn schemas(&self, group: &SyncgroupId) -> impl Iterator<Item = (&Version, &Generation)> {
+        let group = self.groups.get(group);
+        let schemas = group.into_iter().flat_map(|group| &group.schemas);
+        schemas.filter_map(move |version| Some((version, group?.generations.get(version)?)))
+    }
+
     /// All rows of a syncgroup that were ever written.
     pub fn rows(&self, group: &SyncgroupId) -> impl Iterator<Item = &RowKey> {
         self.groups.get(group).into_iter().flat_map(|group| group.rows.keys())
     }
 
-    /// The heads of a row in a set of generations, the one that is shown first.
-    pub fn heads(&self, group: &SyncgroupId, row: &RowKey, held: &Knowledge) -> Vec<Head> {
-        let Some(group) = self.groups.get(group) else { return Vec::new() };
-        let Some(versions) = group.rows.get(row) else { return Vec::new() };
-        let here: Vec<(&Version, &Generation)> = versions
-            .iter()
-            .filter(|version| holds(held, version))
-            .filter_map(|version| Some((version, group.generations.get(version)?)))
-            .collect();
-        let superseded =
-            |version: &Version| here.iter().any(|(other, _)| group.supersedes(row, other, version));
-        let mut heads: Vec<Head> = here
-            .iter()
-            .filter(|(version, _)| !superseded(version))
-            .map(|(version, generation)| Head {
+    /// The versions of a row in a set of generations.
+    fn versions<'m>(
+        &'m self,
+        group: &SyncgroupId,
+        row: &'m RowKey,
+        held: &'m Knowledge,
+    ) -> impl Iterator<Item = (&'m Version, &'m Generation, &'m Content)> {
+        let group = self.groups.get(group);
+        let versions = group.and_then(|group| group.rows.get(row)).into_iter().flatten();
+        versions.filter(|version| holds(held, version)).filter_map(move |version| {
+            let generation = group?.generations.get(version)?;
+            Some((version, generation, generation.rows.get(row)?))
+        })
+    }
+
+    /// What counts of a row in a set of generations.
+    pub fn seen(&self, group: &SyncgroupId, row: &RowKey, held: &Knowledge) -> Seen {
+        let Some(known) = self.groups.get(group) else { return Seen::default() };
+        let mut here: Vec<_> = self.versions(group, row, held).collect();
+        here.sort_by_key(|(version, generation, _)| std::cmp::Reverse((generation.stamp, **version)));
+        let superseded = |version: &Version| here.iter().any(|(by, ..)| known.supersedes(row, by, version));
+        let replaced = |version: &Version| {
+            here.iter().any(|(by, _, content)| {
+                !matches!(content, Content::Operate(_)) && known.supersedes(row, by, version)
+            })
+        };
+        let mut seen = Seen::default();
+        for (version, generation, content) in &here {
+            let head = Head {
                 version: **version,
                 stamp: generation.stamp.unwrap_or_default(),
-                value: generation.rows.get(row).cloned().flatten(),
-            })
-            .collect();
-        heads.sort_by_key(|head| std::cmp::Reverse((head.stamp, head.version)));
-        heads
+                value: content.value().cloned(),
+                is_operation: matches!(content, Content::Operate(_)),
+            };
+            if !superseded(version) {
+                seen.heads.push(head.clone());
+            }
+            match content {
+                _ if replaced(version) => {}
+                Content::Operate(operations) => seen.live.push(Live {
+                    at: (head.stamp, head.version),
+                    past: generation.past.clone(),
+                    operations: operations.clone(),
+                }),
+                _ => seen.bases.push(head),
+            }
+        }
+        seen
     }
 
-    /// What readers see of a row in a set of generations; `None` if it is not there.
-    pub fn shown(&self, group: &SyncgroupId, row: &RowKey, held: &Knowledge) -> Option<Shown> {
-        shown(&self.heads(group, row, held))
+    /// The heads of a row in a set of generations, the last first.
+    pub fn heads(&self, group: &SyncgroupId, row: &RowKey, held: &Knowledge) -> Vec<Head> {
+        self.seen(group, row, held).heads
     }
 
-    /// What a batch comes to, for an author with this knowledge of the syncgroup: of several changes of one
-    /// row the last counts, and deleting what is not there is nothing (S-4).
+    /// What readers see of a row; `None` if it is not there.
+    pub fn shown(&self, group: &SyncgroupId, row: &RowKey, view: View<'_>) -> Option<Shown> {
+        shown(&self.seen(group, row, view.shown), &self.policy(group, row, view.held))
+    }
+
+    /// What a batch comes to, for an author with this view of the syncgroup: of several puts and deletes of
+    /// one row the last counts, operations are done to what was put before, and deleting what is not there is
+    /// nothing (S-4).
     pub fn net_effect(
         &self,
         group: &SyncgroupId,
-        held: &Knowledge,
-        changes: impl IntoIterator<Item = (RowKey, Option<Bytes>)>,
+        view: View<'_>,
+        changes: impl IntoIterator<Item = (RowKey, Edit)>,
     ) -> Rows {
-        let mut rows: Rows = changes.into_iter().collect();
-        rows.retain(|row, value| value.is_some() || self.shown(group, row, held).is_some());
+        let mut rows = Rows::new();
+        for (row, edit) in changes {
+            let content = match (edit, rows.remove(&row)) {
+                (Edit::Put(value), _) => Content::Put(value),
+                (Edit::Delete, _) => Content::Delete,
+                (Edit::Operate(operation), None) => Content::Operate(vec![operation]),
+                (Edit::Operate(operation), Some(Content::Operate(mut before))) => {
+                    before.push(operation);
+                    Content::Operate(before)
+                }
+                (Edit::Operate(operation), Some(before)) => match merge::one(before.value(), &operation) {
+                    Some(value) => Content::Put(value),
+                    None => Content::Delete,
+                },
+            };
+            rows.insert(row, content);
+        }
+        rows.retain(|row, content| *content != Content::Delete || self.shown(group, row, view).is_some());
         rows
     }
 
@@ -257,12 +414,25 @@ impl Model {
     }
 }
 
-/// What readers see of these heads, the greatest first.
-pub fn shown(heads: &[Head]) -> Option<Shown> {
-    let first = heads.first()?;
-    let value = first.value.clone()?;
-    let in_conflict = heads.iter().any(|head| head.value != first.value);
-    Some(Shown { value, version: first.version, stamp: first.stamp, in_conflict })
+/// What readers see under a policy.
+pub fn shown(seen: &Seen, policy: &Policy) -> Option<Shown> {
+    let last = seen.heads.first()?;
+    let value = match policy {
+        Policy::Merge(merge) => merge::merged(merge, &seen.bases, &seen.live)?,
+        _ => seen.bases.first()?.value.clone()?,
+    };
+    let in_conflict = !matches!(policy, Policy::Merge(_)) && seen.is_split();
+    Some(Shown { value, version: last.version, stamp: last.stamp, in_conflict })
+}
+
+/// By which merge an operation is understood (S-16).
+pub fn merge_of(operation: &Operation) -> Merge {
+    match operation {
+        Operation::Add(_) => Merge::Counter,
+        Operation::Insert(_) | Operation::Remove(_) => Merge::Set,
+        Operation::Named { merge, .. } => Merge::Named(merge.clone()),
+        _ => Merge::Fields,
+    }
 }
 
 #[cfg(test)]
@@ -295,8 +465,8 @@ mod tests {
     fn history(entries: &[Entry]) -> Model {
         let mut model = Model::default();
         for (number, generation, past, stamp, value) in entries {
-            let value = value.map(|text| Bytes::from_static(text.as_bytes()));
-            let rows = Rows::from([(row("x"), value)]);
+            let put = |text: &'static str| Content::Put(Bytes::from_static(text.as_bytes()));
+            let rows = Rows::from([(row("x"), value.map_or(Content::Delete, put))]);
             let (past, stamp) = (vector(past), Some(Hlc(*stamp)));
             let generation_ = Generation { past, stamp, rows, ..Generation::default() };
             model.record(GROUP, version(*number, *generation), generation_);
@@ -319,14 +489,14 @@ mod tests {
         assert_eq!(heads(&[(1, 1), (2, 1)]), [version(2, 1)]);
         assert_eq!(heads(&[(1, 1), (2, 1), (3, 1)]), [version(3, 1), version(2, 1)]);
         let all = vector(&[(1, 1), (2, 1), (3, 1)]);
-        let shown = model.shown(&GROUP, &row("x"), &all).unwrap();
+        let shown = model.shown(&GROUP, &row("x"), View::from(&all)).unwrap();
         assert_eq!((&shown.value[..], shown.in_conflict), (&b"c"[..], true));
     }
 
     #[test]
     fn a_made_version_supersedes_what_it_names_and_nothing_else_in_its_past() {
         let mut model = history(&[(1, 1, &[], 10, Some("a")), (2, 1, &[(1, 1)], 20, Some("b"))]);
-        let rows = Rows::from([(row("x"), None)]);
+        let rows = Rows::from([(row("x"), Content::Delete)]);
         let past = vector(&[(1, 1), (2, 1)]);
         let mut made = |number, parents: &[Version]| {
             let parents = Some(parents.iter().copied().collect());
@@ -345,19 +515,20 @@ mod tests {
     #[test]
     fn a_deletion_that_is_shown_hides_the_row_and_the_same_content_is_no_conflict() {
         let deleted = history(&[(1, 1, &[], 10, Some("a")), (2, 1, &[], 20, None)]);
-        assert_eq!(deleted.shown(&GROUP, &row("x"), &vector(&[(1, 1), (2, 1)])), None);
+        assert_eq!(deleted.shown(&GROUP, &row("x"), View::from(&vector(&[(1, 1), (2, 1)]))), None);
         let same = history(&[(1, 1, &[], 10, Some("a")), (2, 1, &[], 20, Some("a"))]);
-        let shown = same.shown(&GROUP, &row("x"), &vector(&[(1, 1), (2, 1)])).unwrap();
+        let shown = same.shown(&GROUP, &row("x"), View::from(&vector(&[(1, 1), (2, 1)]))).unwrap();
         assert!(!shown.in_conflict);
     }
 
     #[test]
     fn deleting_what_is_not_there_comes_to_nothing_and_of_several_changes_the_last_counts() {
         let model = history(&[(1, 1, &[], 10, Some("a"))]);
-        let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
-        let changes = [(row("x"), value("1")), (row("y"), None), (row("x"), None), (row("z"), value("2"))];
-        let rows = model.net_effect(&GROUP, &vector(&[(1, 1)]), changes);
-        assert_eq!(rows, Rows::from([(row("x"), None), (row("z"), value("2"))]));
+        let put = |text: &'static str| Edit::Put(Bytes::from_static(text.as_bytes()));
+        let changes =
+            [(row("x"), put("1")), (row("y"), Edit::Delete), (row("x"), Edit::Delete), (row("z"), put("2"))];
+        let rows = model.net_effect(&GROUP, View::from(&vector(&[(1, 1)])), changes);
+        assert_eq!(rows, Rows::from([(row("x"), Content::Delete), (row("z"), Content::Put("2".into()))]));
     }
 
     #[test]
@@ -373,6 +544,9 @@ mod tests {
             model.check(&GROUP, &vector(&[(1, 1), (2, 1)])),
             Err(Impossible::Unwritten(version(2, 1)))
         );
-        assert_eq!(model.shown(&GROUP, &row("x"), &vector(&[(1, 1)])).unwrap().version, version(1, 1));
+        assert_eq!(
+            model.shown(&GROUP, &row("x"), View::from(&vector(&[(1, 1)]))).unwrap().version,
+            version(1, 1)
+        );
     }
 }

@@ -7,7 +7,7 @@ use driftless::{
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{Fact, Generation, RowKey, Rows, holds};
+use crate::model::{self, Fact, Generation, RowKey, Rows, holds};
 
 /// How far ahead of a replica's clock a stamp may be to be taken (S-27), in milliseconds.
 const DRIFT: u64 = 5 * 60 * 1_000;
@@ -61,7 +61,7 @@ impl Watch {
                 Content::Never => continue,
                 Content::Row { key, parents, value, .. } => {
                     let row = RowKey { collection: crate::world::collection(0), key: key.clone() };
-                    generation.rows = Rows::from([(row, Some(value.clone()))]);
+                    generation.rows = Rows::from([(row, model::Content::Put(value.clone()))]);
                     generation.parents = Some(parents.iter().copied().collect());
                 }
                 Content::Admits(device, rights) => generation.says = Fact::Admits(*device, *rights),

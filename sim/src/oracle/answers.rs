@@ -4,39 +4,40 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use driftless::{
-    Action, CommitSeq, Core, DeviceId, Edit, LocalWrite, Notice, Precondition, Refusal, Rights, RowRef,
-    SyncgroupId, SyncgroupInfo, SyncgroupState, Version, Wall, Written,
+    Action, CommitSeq, Core, DeviceId, Edit, LocalWrite, Merge, NoAnswer, Notice, Policy, Precondition,
+    Refusal, Rights, RowRef, SyncgroupId, SyncgroupInfo, SyncgroupState, Version, Wall, Written,
 };
 
 use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{RowKey, Rows};
+use crate::model::{RowKey, Rows, Rules, View, is_base, merge_of};
 
 /// What should become of a batch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriteExpected {
     /// What it comes to in each syncgroup where it comes to anything.
     pub(crate) rows: BTreeMap<SyncgroupId, Rows>,
+    /// The schema that it changes: its rules, and the generation in which it does.
+    pub(super) schema: Option<(SyncgroupId, Version, Rules)>,
+    /// Whether it answers a conflict.
+    pub(super) is_answer: bool,
     /// The generation that it should become there.
-    versions: BTreeMap<SyncgroupId, Version>,
+    pub(super) versions: BTreeMap<SyncgroupId, Version>,
     /// The reasons for which it may be refused; if there is none, it must be written.
-    reasons: Vec<Refusal>,
+    pub(super) reasons: Vec<Refusal>,
     /// Whether the reasons are all about syncgroups in which it comes to nothing.
-    optional: bool,
+    pub(super) optional: bool,
     /// Whether it may be refused because what allows it is held and not shown yet (S-28).
-    waits: bool,
+    pub(super) waits: bool,
 }
 
 impl Watch {
     /// Says what should become of a batch that is about to be handed to a replica.
     pub(crate) fn expect(&self, core: &Core, batch: &LocalWrite, stopping: bool) -> WriteExpected {
-        let infos: BTreeMap<SyncgroupId, SyncgroupInfo> =
-            core.syncgroups().into_iter().map(|info| (info.id, info)).collect();
-        let mut changes: BTreeMap<SyncgroupId, Vec<(RowKey, Option<Bytes>)>> = BTreeMap::new();
+        let infos = infos(core);
+        let mut changes: BTreeMap<SyncgroupId, Vec<(RowKey, Edit)>> = BTreeMap::new();
         for change in &batch.changes {
-            // Plans hold puts and deletes.
-            let value = if let Edit::Put(value) = &change.edit { Some(value.clone()) } else { None };
-            changes.entry(change.row.syncgroup).or_default().push((key(&change.row), value));
+            changes.entry(change.row.syncgroup).or_default().push((key(&change.row), change.edit.clone()));
         }
         let mut expected = WriteExpected { optional: !stopping, ..WriteExpected::default() };
         if stopping {
@@ -44,17 +45,19 @@ impl Watch {
         }
         for (group, changes) in changes {
             expected.waits |= infos.get(&group).is_some_and(|info| info.waiting > 0);
-            let held = core.knowledge(&group).unwrap_or_default();
-            let reasons = reasons(infos.get(&group), &group, &changes);
-            let rows = self.model.net_effect(&group, &held, changes);
+            let shown = core.knowledge(&group).unwrap_or_default();
+            let held = core.held(&group).unwrap_or_default();
+            let collections = changes.iter().map(|(row, _)| &row.collection);
+            let mut reasons = reasons(infos.get(&group), &group, Rights::Write, collections);
+            reasons.extend(
+                changes
+                    .iter()
+                    .filter_map(|(row, edit)| unsuited(&self.model.policy(&group, row, &held), edit)),
+            );
+            let rows = self.model.net_effect(&group, View { shown: &shown, held: &held }, changes);
             expected.optional &= reasons.is_empty() || rows.is_empty();
             expected.reasons.extend(reasons);
-            if !rows.is_empty() {
-                let author = core.author();
-                let generation = held.get(&author).copied().unwrap_or(0) + 1;
-                expected.versions.insert(group, Version { author, generation });
-                expected.rows.insert(group, rows);
-            }
+            expected.comes_to(core, group, rows);
         }
         for (index, precondition) in batch.preconditions.iter().enumerate() {
             if !self.holds(core, precondition) {
@@ -87,13 +90,15 @@ impl Watch {
 
     /// What a range shows, for a precondition.
     pub(crate) fn range(&self, core: &Core, from: &RowRef, to: Option<&Bytes>) -> Vec<(Bytes, Version)> {
-        let held = core.knowledge(&from.syncgroup).unwrap_or_default();
+        let shown = core.knowledge(&from.syncgroup).unwrap_or_default();
+        let held = core.held(&from.syncgroup).unwrap_or_default();
+        let view = View { shown: &shown, held: &held };
         let within = |row: &&RowKey| {
             row.collection == from.collection && row.key >= from.key && to.is_none_or(|to| row.key < *to)
         };
         let rows = self.model.rows(&from.syncgroup).filter(within);
         rows.filter_map(|row| {
-            let shown = self.model.shown(&from.syncgroup, row, &held)?;
+            let shown = self.model.shown(&from.syncgroup, row, view)?;
             Some((row.key.clone(), shown.version))
         })
         .collect()
@@ -216,10 +221,26 @@ impl Watch {
 }
 
 impl WriteExpected {
+    /// Adds what is to become of rows of a syncgroup.
+    pub(super) fn comes_to(&mut self, core: &Core, group: SyncgroupId, rows: Rows) {
+        if !rows.is_empty() {
+            let author = core.author();
+            let held = core.knowledge(&group).unwrap_or_default();
+            let generation = held.get(&author).copied().unwrap_or(0) + 1;
+            self.versions.insert(group, Version { author, generation });
+            self.rows.insert(group, rows);
+        }
+    }
+
     /// Whether a refusal has a reason (S-4, S-32, S-34).
     fn refused(&self, refusal: &Refusal, coverage: &mut Coverage) -> Result<(), String> {
         let same = |reason: &&Refusal| match (reason, refusal) {
             (Refusal::Forbidden(_), Refusal::Forbidden(_)) => true,
+            // The new state that comes with it is checked where it is looked at.
+            (Refusal::NoAnswer(reason), Refusal::NoAnswer(refusal)) => match (&**reason, &**refusal) {
+                (NoAnswer::Stale(_), NoAnswer::Stale(_)) => true,
+                (reason, refusal) => reason == refusal,
+            },
             (reason, refusal) => *reason == refusal,
         };
         let may_wait = self.waits && *refusal == Refusal::Pending;
@@ -231,6 +252,7 @@ impl WriteExpected {
             Refusal::NotMember => coverage.hit(Point::RefusedNotMember),
             Refusal::Forbidden(_) => coverage.hit(Point::RefusedForbidden),
             Refusal::Precondition { .. } => coverage.hit(Point::PreconditionFailed),
+            Refusal::OtherPolicy { .. } | Refusal::NotMergeable(_) => coverage.hit(Point::RefusedPolicy),
             _ => {}
         }
         Ok(())
@@ -250,27 +272,46 @@ impl WriteExpected {
     }
 }
 
-/// Why a batch may be refused in one syncgroup.
-fn reasons(
+pub(super) fn infos(core: &Core) -> BTreeMap<SyncgroupId, SyncgroupInfo> {
+    core.syncgroups().into_iter().map(|info| (info.id, info)).collect()
+}
+
+/// Why something that needs a right may be refused in one syncgroup.
+pub(super) fn reasons<'n>(
     info: Option<&SyncgroupInfo>,
     group: &SyncgroupId,
-    changes: &[(RowKey, Option<Bytes>)],
+    right: Rights,
+    collections: impl Iterator<Item = &'n driftless::Name>,
 ) -> Vec<Refusal> {
     let Some(info) = info else { return vec![Refusal::NoSyncgroup(*group)] };
     let mut reasons = match info.state {
-        SyncgroupState::Active if info.rights.is_none_or(|rights| rights < Rights::Write) => {
-            vec![Refusal::Forbidden("write")]
+        SyncgroupState::Active if info.rights.is_none_or(|rights| rights < right) => {
+            vec![Refusal::Forbidden("")]
         }
         SyncgroupState::Active => Vec::new(),
         SyncgroupState::Joining | SyncgroupState::Pending => vec![Refusal::Pending],
         _ => vec![Refusal::NotMember],
     };
-    let missing =
-        changes.iter().map(|(row, _)| &row.collection).filter(|name| !info.collections.contains(name));
+    let missing = collections.filter(|name| !info.collections.contains(name));
     reasons.extend(missing.map(|name| Refusal::NoCollection(name.clone())));
     reasons
 }
 
-fn key(row: &RowRef) -> RowKey {
+/// Why a change does not suit a row (S-16).
+fn unsuited(policy: &Policy, edit: &Edit) -> Option<Refusal> {
+    match (policy, edit) {
+        (Policy::Merge(merge), Edit::Put(value)) if !is_base(merge, value) => {
+            Some(Refusal::NotMergeable(merge.clone()))
+        }
+        (policy, Edit::Operate(operation)) => {
+            let merge: Merge = merge_of(operation);
+            let suits = *policy == Policy::Merge(merge.clone());
+            (!suits).then(|| Refusal::OtherPolicy { merge, policy: policy.clone() })
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn key(row: &RowRef) -> RowKey {
     RowKey { collection: row.collection.clone(), key: row.key.clone() }
 }

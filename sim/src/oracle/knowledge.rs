@@ -13,6 +13,8 @@ struct Birth<'b> {
     /// What was said to be written; metadata is not told of.
     written: Option<&'b Written>,
     says: Fact,
+    /// The last stamp that its author gave.
+    stamp: Hlc,
 }
 
 impl Watch {
@@ -55,7 +57,7 @@ impl Watch {
                     _ => Fact::Nothing,
                 };
                 // What came in by the same event came before: nobody writes first and takes in then.
-                let birth = Birth { past: new, written, says };
+                let birth = Birth { past: new, written, says, stamp: seen.core.last_stamp() };
                 self.record(seen.replica, *group, version, &birth, expected)?;
             }
         }
@@ -77,13 +79,18 @@ impl Watch {
         birth: &Birth<'_>,
         expected: Option<&WriteExpected>,
     ) -> Checked {
-        let Birth { past, written, says } = *birth;
+        let Birth { past, written, says, stamp: last_stamp } = *birth;
         let notes = &mut self.notes[replica];
         notes.wrote.push_back((notes.seq, group, version));
         let mut past = past.clone();
         past.insert(version.author, version.generation - 1);
         let Some(written) = written else {
-            let generation = Generation { past, says, ..Generation::default() };
+            // A schema is all that its command writes, so the last stamp is its own.
+            let schema = expected.and_then(|expected| expected.schema.clone());
+            let schema = schema.filter(|(of, at, _)| (*of, *at) == (group, version));
+            let stamp = schema.as_ref().map(|_| last_stamp);
+            let rules = schema.map(|(.., rules)| rules).unwrap_or_default();
+            let generation = Generation { past, says, stamp, rules, ..Generation::default() };
             self.model.record(group, version, generation);
             return Ok(());
         };
@@ -113,14 +120,19 @@ impl Watch {
             );
         }
         self.batches += 1;
+        if expected.is_some_and(|expected| expected.is_answer) {
+            self.resolutions.insert((group, version));
+        }
         if let Some(sabotage) = self.sabotage {
             if sabotage.withholds(self.batches) {
                 return Ok(());
             }
             sabotage.past(&version.author, &mut past);
         }
-        let rows = expected.and_then(|expected| expected.rows.get(&group)).cloned().unwrap_or_default();
-        let generation = Generation { past, stamp: Some(written.stamp), rows, ..Generation::default() };
+        let asked = || Some((expected?.rows.get(&group)?.clone(), self.batch));
+        let (rows, batch) = self.unasked.get(&(group, version)).cloned().or_else(asked).unwrap_or_default();
+        let stamp = Some(written.stamp);
+        let generation = Generation { past, stamp, rows, batch, ..Generation::default() };
         self.model.record(group, version, generation);
         Ok(())
     }

@@ -14,15 +14,21 @@
 //! | clocks | at each write, and for each generation that a replica comes to hold | `knowledge`, `access` |
 //! | bounds | at each event, and when readers look | `bounds` |
 //! | conduct | always: replies, notices, refusals, deadlines, panics | `answers` |
+//! | conflicts | when they are raised and answered, when readers look, and in the end | `conflicts` |
+//! | accounts | when they change, and when readers look | `accounts` |
+//! | watching | whenever somebody who watches looks | `watching` |
 
 mod access;
+mod accounts;
 mod answers;
 mod bounds;
+mod conflicts;
 mod knowledge;
 mod parts;
 mod process;
 mod rows;
 mod settled;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -34,8 +40,9 @@ use serde::Serialize;
 pub(crate) use self::answers::WriteExpected;
 use self::parts::Parts;
 pub(crate) use self::parts::Patience;
+pub(crate) use self::watching::Watcher;
 use crate::coverage::Coverage;
-use crate::model::Model;
+use crate::model::{Model, Views};
 use crate::world::Sabotage;
 
 /// Who noticed.
@@ -61,6 +68,10 @@ pub enum Oracle {
     Bounds,
     /// A replica does something that an honest one does not do.
     Conduct,
+    /// A conflict is raised or answered as it should not be, or stays open.
+    Conflicts,
+    /// Somebody who watches is told something else than what happened.
+    Watching,
     /// An invariant of the embedder's.
     Invariant(String),
 }
@@ -77,6 +88,8 @@ impl fmt::Display for Oracle {
             Oracle::Clocks => "clocks",
             Oracle::Bounds => "bounds",
             Oracle::Conduct => "conduct",
+            Oracle::Conflicts => "conflicts",
+            Oracle::Watching => "watching",
             Oracle::Invariant(name) => return write!(f, "invariant \"{name}\""),
         })
     }
@@ -133,6 +146,8 @@ struct Notes {
     wrote: VecDeque<(CommitSeq, SyncgroupId, Version)>,
     /// How many collections each syncgroup had.
     collections: BTreeMap<SyncgroupId, usize>,
+    /// What readers were told of each of its commits.
+    told: watching::Told,
 }
 
 /// What has become of a replica, so that less can be asked of it.
@@ -181,10 +196,27 @@ pub(crate) struct Watch {
     /// What is broken on purpose.
     sabotage: Option<Sabotage>,
     batches: u64,
+    /// Batches over several syncgroups, to tell them apart; and the one being written.
+    serial: u64,
+    batch: Option<u64>,
+    /// What replicas wrote by themselves in the last event.
+    unasked: conflicts::Unasked,
+    /// The generations that are answers to conflicts.
+    resolutions: BTreeSet<(SyncgroupId, Version)>,
+    /// How often each row was resolved since the faults ended.
+    resolved: BTreeMap<(SyncgroupId, crate::model::RowKey), u64>,
+    healed: bool,
+    /// Of how many commits it is kept what they changed, if fewer than usual.
+    watch_log: Option<u64>,
 }
 
 impl Watch {
-    pub(crate) fn new(devices: Vec<DeviceId>, hostile: &[usize], sabotage: Option<Sabotage>) -> Self {
+    pub(crate) fn new(
+        devices: Vec<DeviceId>,
+        hostile: &[usize],
+        watch_log: Option<u64>,
+        sabotage: Option<Sabotage>,
+    ) -> Self {
         let replicas = devices.len();
         let fate = |replica| Fate { hostile: hostile.contains(&replica), ..Fate::default() };
         Self {
@@ -202,6 +234,13 @@ impl Watch {
             greatest: driftless::Hlc::default(),
             sabotage,
             batches: 0,
+            serial: 0,
+            batch: None,
+            unasked: conflicts::Unasked::new(),
+            resolutions: BTreeSet::new(),
+            resolved: BTreeMap::new(),
+            healed: false,
+            watch_log,
         }
     }
 
@@ -252,17 +291,36 @@ impl Watch {
             _ => None,
         });
         let notices: Vec<&Notice> = notices.collect();
-        self.take_note(seen, &before_shown, &shown, (&parts, &notices), expected)?;
+        let was = Views { shown: &before_shown, held: &before };
+        self.batch = (parts.len() > 1).then(|| self.next_batch());
+        self.unasked.clear();
+        let mut batches = vec![parts];
+        if expected.is_none() {
+            batches.extend(self.own_answers(seen, was, &shown, coverage)?);
+        }
+        self.take_note(seen, &before_shown, &shown, (&batches.concat(), &notices), expected)?;
         self.causality(seen.replica, &held, coverage)?;
         self.causality(seen.replica, &shown, coverage)?;
         self.access(seen, wall, &before, &held, coverage)?;
-        self.whole_batches(seen, patience, &before_shown, &parts, actions, coverage)?;
-        self.changed_rows(seen, &before_shown, &shown, actions, coverage)?;
+        self.whole_batches(seen, patience, &before_shown, &batches, actions, coverage)?;
+        self.changed_rows(seen, was, actions, coverage)?;
+        self.told(seen, &before_shown, &shown, actions)?;
         let notes = &mut self.notes[seen.replica];
         notes.after.push_back((notes.seq, held));
         let groups = seen.core.syncgroups();
         notes.collections = groups.into_iter().map(|info| (info.id, info.collections.len())).collect();
         Ok(())
+    }
+
+    /// What a replica held and showed when it was last seen.
+    fn views(&self, replica: usize) -> Views<'_> {
+        Views { shown: &self.notes[replica].shown, held: &self.notes[replica].held }
+    }
+
+    /// Tells batches over several syncgroups apart.
+    fn next_batch(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
     }
 
     /// Whether there was a commit: at most one for each event, numbered without gaps.

@@ -94,11 +94,11 @@ impl Watch {
         seen: Seen<'_>,
         patience: Patience,
         before: &Held,
-        written: &[Written],
+        written: &[Vec<Written>],
         actions: &[Action],
         coverage: &mut Coverage,
     ) -> Checked {
-        self.parts.written(written);
+        written.iter().for_each(|parts| self.parts.written(parts));
         let notes = &self.notes[seen.replica];
         let waiting = not_in(&notes.held, &notes.shown);
         let is_shown = |(group, version): &Place| notes.shown.get(group).is_some_and(|it| holds(it, version));

@@ -40,7 +40,9 @@ impl Watch {
         let groups = seen.core.syncgroups();
         let collections = groups.into_iter().map(|info| (info.id, info.collections.len())).collect();
         let wrote = Default::default();
-        self.notes[replica] = Notes { held, shown, seq, reported: survived, after, wrote, collections };
+        let mut told = notes.told;
+        told.survived(survived);
+        self.notes[replica] = Notes { held, shown, seq, reported: survived, after, wrote, collections, told };
         self.look(seen)
     }
 

@@ -8,7 +8,7 @@ use driftless::{Action, Fault, SyncgroupId, Version};
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{Head, RowKey, Shown, holds, shown};
+use crate::model::{Content, Head, RowKey, Seen as SeenRow, Shown, Views, holds, shown};
 
 impl Watch {
     /// Checks the rows that a commit touched (S-11 … S-14), and that readers were told of each that changed
@@ -16,46 +16,58 @@ impl Watch {
     pub(super) fn changed_rows(
         &self,
         seen: Seen<'_>,
-        before: &Held,
-        held: &Held,
+        before: Views<'_>,
         actions: &[Action],
         coverage: &mut Coverage,
     ) -> Checked {
-        let touched = self.touched(before, held);
+        let now = self.views(seen.replica);
+        let touched = self.touched(before.shown, now.shown);
         if touched.is_empty() {
             return Ok(());
         }
         let collections = collections(seen)?;
         let mut told = told(seen, actions, &collections)?;
+        let accounts = touched.iter().filter(|(_, row)| {
+            row.key.starts_with(&[crate::plan::OWN as u8])
+                || row.key.starts_with(&[crate::plan::SHARED as u8])
+        });
+        for group in accounts.map(|(group, _)| *group).collect::<BTreeSet<_>>() {
+            self.totals(seen, &group, coverage)?;
+        }
         for (group, row) in touched {
-            let heads = self.model.heads(&group, &row, &held[&group]);
+            let known = self.model.seen(&group, &row, &now.shown[&group]);
+            let policy = self.model.policy(&group, &row, &now.held[&group]);
             let collection = collections.get(&(group, row.collection.clone()));
             let real = match collection {
                 Some(collection) => read::heads(seen.store, collection, &row.key).map_err(fault(seen))?,
                 None => Vec::new(),
             };
-            compare_heads(seen.replica, &group, &row, &heads, &real)?;
-            count_conflicts(&heads, coverage);
-            let now = shown(&heads);
+            compare_heads(seen.replica, &group, &row, &known.heads, &real)?;
+            self.count_conflicts(&group, &row, &known, coverage);
+            let shows = shown(&known, &policy);
             if let Some(collection) = collection {
                 let real = read::get(seen.store, collection, &row.key).map_err(fault(seen))?;
-                compare_row(seen.replica, &group, &row, now.as_ref(), real.as_ref())?;
+                compare_row(seen.replica, &group, &row, shows.as_ref(), real.as_ref())?;
             }
-            let old = before.get(&group).and_then(|old| self.model.shown(&group, &row, old));
+            let old = before.of(&group).and_then(|old| self.model.shown(&group, &row, old));
             if old.as_ref().is_some_and(|old| old.in_conflict)
-                && now.as_ref().is_none_or(|now| !now.in_conflict)
+                && shows.as_ref().is_none_or(|shows| !shows.in_conflict)
             {
                 coverage.hit(Point::ConflictClosed);
             }
-            let now = now.map(|now| now.value);
+            let shows = shows.map(|shows| shows.value);
             let reported = told.remove(&(group, row.clone()));
-            let differs = old.map(|old| old.value) != now;
+            if self.new_schema(&group, &row, before.held, now.held) {
+                // What was told in between was true then, under one schema or the other.
+                continue;
+            }
+            let differs = old.map(|old| old.value) != shows;
             match reported {
                 None if differs => {
                     let what = format!("{} changed, and readers were not told", name(&group, &row));
                     return Err(Violation::new(Oracle::Model, "S-52", seen.replica, what));
                 }
-                Some(value) if value != now => {
+                Some(value) if value != shows => {
                     let what = format!("readers were told something else of {}", name(&group, &row));
                     return Err(Violation::new(Oracle::Model, "S-52", seen.replica, what));
                 }
@@ -63,6 +75,53 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Whether another schema came in.
+    pub(super) fn new_schema(&self, group: &SyncgroupId, row: &RowKey, before: &Held, held: &Held) -> bool {
+        let nothing = driftless::Knowledge::new();
+        let before = before.get(group).unwrap_or(&nothing);
+        self.model.schemas(group).any(|(version, generation)| {
+            holds(&held[group], version)
+                && !holds(before, version)
+                && generation.rules.keys().any(|(collection, _)| *collection == row.collection)
+        })
+    }
+
+    fn count_conflicts(&self, group: &SyncgroupId, row: &RowKey, known: &SeenRow, coverage: &mut Coverage) {
+        count_conflicts(&known.bases, coverage);
+        let authors: BTreeSet<_> = known.live.iter().map(|live| live.at.1.author).collect();
+        if authors.len() > 1 {
+            coverage.hit(Point::OperationsBeside);
+        }
+        let beside = |one: &Version, other: &Version| {
+            !self.covers(group, one, other) && !self.covers(group, other, one)
+        };
+        let puts = known.bases.iter().filter(|base| base.value.is_some());
+        if puts.clone().any(|put| known.live.iter().any(|live| beside(&put.version, &live.at.1))) {
+            coverage.hit(Point::PutBesideOperation);
+        }
+        let does = |live: &crate::model::Live, removes: bool| {
+            live.operations.iter().any(|operation| match operation {
+                driftless::Operation::Remove(_) => removes,
+                driftless::Operation::Insert(_) => !removes,
+                _ => false,
+            })
+        };
+        let mut pairs = known.live.iter().flat_map(|one| known.live.iter().map(move |other| (one, other)));
+        if pairs.any(|(one, other)| does(one, true) && does(other, false) && beside(&one.at.1, &other.at.1)) {
+            coverage.hit(Point::RemoveBesideInsert);
+        }
+        let resolutions = known.heads.iter().filter(|head| {
+            let knew = |other: &Version| self.covers(group, &head.version, other) && *other != head.version;
+            let of = self.model.generation(group, &head.version).and_then(|it| it.rows.get(row));
+            matches!(of, Some(Content::Put(_) | Content::Delete))
+                && self.resolutions.contains(&(*group, head.version))
+                && !known.heads.iter().any(|other| knew(&other.version))
+        });
+        if resolutions.count() > 1 {
+            coverage.hit(Point::ResolutionsMet);
+        }
     }
 
     /// The rows of the generations that came in.
@@ -91,14 +150,15 @@ impl Watch {
             return Err(Violation::new(Oracle::Durability, "S-10", seen.replica, what));
         }
         let collections = collections(seen)?;
-        for (group, held) in &held {
+        for group in held.keys() {
+            let Some(view) = self.views(seen.replica).of(group) else { continue };
             let rows: BTreeSet<&RowKey> = self.model.rows(group).collect();
             let mut shown: BTreeSet<Version> = BTreeSet::new();
             let mut seen_rows: BTreeSet<RowKey> = BTreeSet::new();
             for ((_, name), collection) in collections.iter().filter(|((of, _), _)| of == group) {
                 for row in scan(seen, collection)? {
                     let key = RowKey { collection: name.clone(), key: row.key.clone() };
-                    let expected = self.model.shown(group, &key, held);
+                    let expected = self.model.shown(group, &key, view);
                     compare_row(seen.replica, group, &key, expected.as_ref(), Some(&row))?;
                     shown.insert(row.version);
                     seen_rows.insert(key);
@@ -106,7 +166,7 @@ impl Watch {
             }
             for row in rows {
                 if !seen_rows.contains(row)
-                    && let Some(expected) = self.model.shown(group, row, held)
+                    && let Some(expected) = self.model.shown(group, row, view)
                 {
                     compare_row(seen.replica, group, row, Some(&expected), None)?;
                 }
@@ -177,6 +237,7 @@ pub(super) fn collections(seen: Seen<'_>) -> Result<Collections, Violation> {
     let all = read::collections(seen.store).map_err(fault(seen))?;
     Ok(all
         .into_iter()
+        .map(|collection| collection.with_merges(crate::world::MERGES))
         .map(|collection| ((collection.syncgroup, collection.name.clone()), collection))
         .collect())
 }
@@ -228,7 +289,12 @@ fn compare_heads(
 ) -> Checked {
     let real: Vec<Head> = real
         .iter()
-        .map(|head| Head { version: head.version, stamp: head.stamp, value: head.value.clone() })
+        .map(|head| Head {
+            version: head.version,
+            stamp: head.stamp,
+            value: head.value.clone(),
+            is_operation: head.is_operation,
+        })
         .collect();
     let mut sorted = real.clone();
     sorted.sort_by_key(|head| std::cmp::Reverse((head.stamp, head.version)));

@@ -98,6 +98,7 @@ impl Watch {
         for seen in all {
             self.look(*seen)?;
             self.all_heads(*seen)?;
+            self.conflicts(*seen)?;
         }
         for (group, active) in self.active(all) {
             same_view(&group, &active)?;

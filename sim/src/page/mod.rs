@@ -128,6 +128,8 @@ fn meaning(oracle: &Oracle) -> &'static str {
         Oracle::Clocks => "A stamp cannot be.",
         Oracle::Bounds => "Something costs or holds more than it has a reason to.",
         Oracle::Conduct => "A replica does something that an honest one does not do.",
+        Oracle::Conflicts => "A conflict is raised or answered as it should not be, or stays open.",
+        Oracle::Watching => "Somebody who watches is told something else than what happened.",
         Oracle::Invariant(_) => "An invariant of the application's does not hold.",
     }
 }

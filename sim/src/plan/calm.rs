@@ -28,6 +28,7 @@ impl Default for Setup {
             hostile: Vec::new(),
             readers_ms: 5_000,
             waiting: 10_000,
+            watch_log: None,
         }
     }
 }
@@ -49,6 +50,7 @@ impl Default for Waits {
             redial: 500,
             redial_max: 60_000,
             parts: 60_000,
+            resolve: 2_000,
         }
     }
 }

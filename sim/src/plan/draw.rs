@@ -2,9 +2,10 @@
 
 use driftless::Rights;
 
+use super::policies::Schemas;
 use super::{
     Act, DiskSetup, Edit, Faults, NetworkSetup, Plan, Profile, Require, RowLabel, Setup, Signatures, Step,
-    Waits,
+    Waits, What,
 };
 use crate::dice::{Concern, Dice};
 
@@ -21,7 +22,8 @@ pub(super) fn plan(seed: u64, profile: &Profile) -> Plan {
     patience_for_parts(&mut swarm(3), &mut setup);
     let mut drawing = Drawing { seed, profile, safety_ms: setup.safety_ms, replicas, steps: Vec::new() };
     let groups = drawing.people();
-    drawing.writes(&groups);
+    let schemas = drawing.policies(&groups, faults, &mut setup);
+    drawing.writes(&groups, &schemas);
     if faults.crashes || faults.shutdowns {
         drawing.processes(faults);
     }
@@ -83,6 +85,7 @@ fn setup(dice: &mut Dice, faults: Faults, replicas: usize, safety_ms: u64) -> Se
         hostile: Vec::new(),
         readers_ms: dice.between(1_000, 10_000),
         waiting: driftless::Limits::default().waiting,
+        watch_log: None,
     }
 }
 
@@ -114,18 +117,18 @@ pub(super) fn quick_waits(dice: &mut Dice) -> Waits {
 /// A syncgroup of the plan.
 pub(super) struct Group {
     pub(super) label: u8,
-    collections: u8,
+    pub(super) collections: u8,
     /// Who is meant to be in it from when on, the creator first; what becomes of that the run will show.
     pub(super) members: Vec<(usize, u64)>,
 }
 
 impl Group {
-    fn made_at(&self) -> u64 {
+    pub(super) fn made_at(&self) -> u64 {
         self.members.first().map_or(0, |(_, from)| *from)
     }
 
     /// Somebody to write at a moment: mostly one who should be in by then.
-    fn writer(&self, dice: &mut Dice, at: u64) -> usize {
+    pub(super) fn writer(&self, dice: &mut Dice, at: u64) -> usize {
         let (anybody, creator) = (dice.one_in(6), dice.one_in(4));
         let ready = self.members.iter().filter(|(_, from)| anybody || *from <= at);
         let ready: Vec<usize> = ready.map(|(replica, _)| *replica).collect();
@@ -136,7 +139,7 @@ impl Group {
 
 pub(super) struct Drawing<'p> {
     pub(super) seed: u64,
-    profile: &'p Profile,
+    pub(super) profile: &'p Profile,
     pub(super) safety_ms: u64,
     pub(super) replicas: usize,
     pub(super) steps: Vec<Step>,
@@ -222,7 +225,7 @@ impl Drawing<'_> {
         joins_at
     }
 
-    fn writes(&mut self, groups: &[Group]) {
+    fn writes(&mut self, groups: &[Group], schemas: &Schemas) {
         let workload = &self.profile.workload;
         let keys = u64::from(workload.keys.max(1));
         let mut all = self.dice(Concern::Writes);
@@ -250,15 +253,20 @@ impl Drawing<'_> {
             for _ in 0..dice.skewed(1, 6) {
                 let group = if dice.one_in(5) { dice.pick(groups).unwrap_or(first) } else { first };
                 let row = row(&mut dice, group, keys);
-                let bytes = (!dice.one_in(5)).then(|| dice.skewed(0, largest) as u32);
-                changes.push(Edit { row, bytes });
+                let what =
+                    if dice.one_in(5) { What::Delete } else { What::Text(dice.skewed(0, largest) as u32) };
+                changes.push(Edit { row, what });
             }
             let mut more = Dice::new(self.seed, Concern::Writes, &[number, 1]);
             if wide && more.one_in(3) {
                 let others =
                     groups.iter().filter(|group| group.label != first.label && group.made_at() <= at);
-                changes.extend(others.map(|group| Edit { row: row(&mut more, group, keys), bytes: Some(9) }));
+                let what = What::Text(9);
+                changes.extend(
+                    others.map(|group| Edit { row: row(&mut more, group, keys), what: what.clone() }),
+                );
             }
+            schemas.suit(&mut Dice::new(self.seed, Concern::Policies, &[number]), at, &mut changes);
             let mut require = Vec::new();
             if dice.one_in(5) {
                 let row = row(&mut dice, first, keys);

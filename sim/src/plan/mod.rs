@@ -29,13 +29,17 @@
 
 mod calm;
 mod draw;
+mod edit;
 mod faults;
+mod policies;
 mod swarm;
 mod text;
 mod usual;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::edit::{Account, Edit, RuleText, What};
+pub(crate) use self::edit::{OWN, SHARED};
 pub use self::swarm::{Faults, Profile, UnknownProfile, Workload};
 pub(crate) use self::text::differences;
 pub use self::text::{ParsePlanError, RowLabel};
@@ -82,6 +86,8 @@ pub struct Setup {
     pub readers_ms: u64,
     /// How many generations may wait for other parts of their batches on one replica.
     pub waiting: usize,
+    /// Of how many commits it is kept what they changed; `None` is as many as usual.
+    pub watch_log: Option<u64>,
 }
 
 /// How generations are signed.
@@ -112,6 +118,8 @@ pub struct Waits {
     pub redial_max: u64,
     /// For the other parts of a batch.
     pub parts: u64,
+    /// For the device that comes before to resolve a conflict, the first time.
+    pub resolve: u64,
 }
 
 impl From<driftless::Timing> for Waits {
@@ -124,6 +132,7 @@ impl From<driftless::Timing> for Waits {
             redial: timing.redial.0,
             redial_max: timing.redial_max.0,
             parts: timing.parts.0,
+            resolve: timing.resolve.0,
         }
     }
 }
@@ -249,6 +258,67 @@ pub enum Act {
         /// What must still hold for it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         require: Vec<Require>,
+    },
+    /// Somebody says what becomes of conflicts in a collection.
+    Schema {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+        /// In which collection.
+        collection: u8,
+        /// All its rules.
+        rules: Vec<RuleText>,
+    },
+    /// Somebody takes an amount from one account and gives it to another, in one batch: so all accounts together
+    /// come to nothing, whatever is read as a whole.
+    Transfer {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+        /// From which account.
+        from: Account,
+        /// To which.
+        to: Account,
+        /// How much.
+        amount: i64,
+        /// How long it takes from reading the accounts to writing them; if they have changed by then, it is done
+        /// again. Shared accounts are counters, which need not be read.
+        #[serde(default)]
+        think_ms: u64,
+    },
+    /// An application's resolver attaches to all databases of a device, or goes.
+    Resolver {
+        /// On which replica.
+        replica: usize,
+        /// What it is like.
+        kind: ResolverKind,
+    },
+    /// Somebody watches rows. Who watches goes on after a restart.
+    Watch {
+        /// On which replica.
+        replica: usize,
+        /// The watcher's number on that device; it takes the place of an earlier one, and goes on where that one
+        /// stopped if it watched the same.
+        watcher: u8,
+        /// In which syncgroup.
+        group: u8,
+        /// In which collection.
+        collection: u8,
+        /// Rows whose keys start so.
+        #[serde(default)]
+        prefix: String,
+        /// How many updates it takes when it looks; `None` is all there are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        page: Option<usize>,
+    },
+    /// Somebody stops watching, and keeps the marker.
+    Unwatch {
+        /// On which replica.
+        replica: usize,
+        /// Which watcher.
+        watcher: u8,
     },
     /// The process dies at once.
     Crash {
@@ -465,6 +535,31 @@ pub enum Attack {
     Flood(driftless::hostile::Flood),
 }
 
+/// What a resolver is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResolverKind {
+    /// There is none.
+    Absent,
+    /// It answers soon, and on every device alike.
+    Correct,
+    /// It answers like a correct one, but late.
+    Slow,
+    /// It dies over the question, with its process or without, as long as faults are on.
+    Crashing,
+    /// It has another answer on every device, every time.
+    Stubborn,
+    /// It never answers.
+    Silent,
+}
+
+impl ResolverKind {
+    /// Whether it answers in the end.
+    pub fn answers(self) -> bool {
+        !matches!(self, Self::Absent | Self::Silent)
+    }
+}
+
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -479,15 +574,6 @@ pub enum Fate {
     Late(u64),
     /// Some of it is changed on its way. Links are authenticated: the driver notices, and the link breaks.
     Corrupt,
-}
-
-/// A change of one row: `g0/c1/k3=40` puts a value of 40 bytes, `g0/c1/k3-` deletes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Edit {
-    /// Which row.
-    pub row: RowLabel,
-    /// How long the value is; `None` deletes the row.
-    pub bytes: Option<u32>,
 }
 
 /// What must hold for a batch, as somebody saw it who looked before writing.

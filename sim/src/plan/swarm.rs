@@ -32,6 +32,9 @@ pub struct Workload {
     pub value_bytes: u32,
     /// Whether devices leave.
     pub leaves: bool,
+    /// Of how many seeds in a hundred the collections have schemas, and with them resolvers, watchers and
+    /// transfers.
+    pub policies: u8,
 }
 
 /// What may go wrong. A field that is on is drawn anew for each seed; one that is off never happens.
@@ -160,7 +163,7 @@ impl Faults {
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { writes: (20, 120), groups: 3, keys: 8, value_bytes: 2_000, leaves: true }
+        Self { writes: (20, 120), groups: 3, keys: 8, value_bytes: 2_000, leaves: true, policies: 60 }
     }
 }
 
@@ -188,6 +191,7 @@ impl Profile {
         ("people", "devices that sleep, are moved about and vanish, and neighbourhoods that come and go"),
         ("hostile", "a device that does not keep to the protocol in every run, and lost frames"),
         ("large", "8 to 16 replicas, more and larger writes"),
+        ("policies", "schemas, resolvers, watchers and transfers in every run, on few keys"),
     ];
 }
 
@@ -195,7 +199,7 @@ impl Profile {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "there is no profile \"{0}\"; choose one of default, calm, harsh, crashes, network, disks, clocks, people, \
-         hostile, large"
+         hostile, large, policies"
 )]
 pub struct UnknownProfile(String);
 
@@ -250,6 +254,17 @@ impl FromStr for Profile {
                     groups: 4,
                     keys: 40,
                     value_bytes: 20_000,
+                    ..base.workload
+                },
+                ..base
+            },
+            "policies" => Self {
+                replicas: (2, 5),
+                workload: Workload {
+                    keys: 4,
+                    value_bytes: 60,
+                    leaves: false,
+                    policies: 100,
                     ..base.workload
                 },
                 ..base

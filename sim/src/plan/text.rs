@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use super::{Edit, Plan, Setup, Step};
+use super::{Account, Edit, Plan, RuleText, Setup, Step};
 
 /// The version of the format that this code writes, and the only one that it reads.
 const VERSION: u32 = 1;
@@ -180,6 +180,11 @@ impl super::Act {
             | Join { replica, .. }
             | Leave { replica, .. }
             | Write { replica, .. }
+            | Schema { replica, .. }
+            | Transfer { replica, .. }
+            | Resolver { replica, .. }
+            | Watch { replica, .. }
+            | Unwatch { replica, .. }
             | Crash { replica, .. }
             | CrashAtCommit { replica, .. }
             | Shutdown { replica }
@@ -234,32 +239,13 @@ impl FromStr for RowLabel {
     }
 }
 
-impl fmt::Display for Edit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bytes {
-            Some(bytes) => write!(f, "{}={bytes}", self.row),
-            None => write!(f, "{}-", self.row),
-        }
-    }
-}
-
-impl FromStr for Edit {
-    type Err = NotALabel;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(row) = text.strip_suffix('-') {
-            return Ok(Self { row: row.parse()?, bytes: None });
-        }
-        let wrong = || NotALabel(text.to_owned());
-        let (row, bytes) = text.split_once('=').ok_or_else(wrong)?;
-        Ok(Self { row: row.parse()?, bytes: Some(bytes.parse().map_err(|_| wrong())?) })
-    }
-}
-
 /// A text that names no row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no row and no change: write g0/c1/k3, g0/c1/k3=40 or g0/c1/k3-")]
-pub struct NotALabel(String);
+#[error(
+    "\"{0}\" is no row, no change, no rule and no account: write g0/c1/k3, g0/c1/k3=40, g0/c1/k3-, k1=counter or \
+     c1/a3"
+)]
+pub struct NotALabel(pub(super) String);
 
 macro_rules! as_text {
     ($type:ty) => {
@@ -277,6 +263,8 @@ macro_rules! as_text {
 }
 as_text!(RowLabel);
 as_text!(Edit);
+as_text!(RuleText);
+as_text!(Account);
 
 #[cfg(test)]
 mod tests {
@@ -313,12 +301,12 @@ mod tests {
         let kept = concat!(
             r#"{"replicas":2,"safety_ms":20000,"liveness_ms":1800000,"signatures":"keyed","timing":{"relay":20,"#,
             r#""confirm":500,"patience":2000,"patience_max":300000,"redial":500,"redial_max":60000,"#,
-            r#""parts":60000},"#,
+            r#""parts":60000,"resolve":2000},"#,
             r#""chunk_bytes":262144,"network":{"latency_ms":[50,50],"jitter_ms":0,"loss_ppm":0,"#,
             r#""duplicate_ppm":0,"reorder_ppm":0,"corrupt_ppm":0,"bytes_per_ms":null,"credit":1048576,"#,
             r#""link_life_ms":null,"callback":true,"neighbourhood":true,"call_only":[]},"#,
             r#""disk":{"sync_ms":[5,5]},"skew_ms":[0,0],"drift_ppm":[],"hostile":[],"#,
-            r#""readers_ms":5000,"waiting":10000}"#,
+            r#""readers_ms":5000,"waiting":10000,"watch_log":null}"#,
         );
         assert_eq!(calm, kept, "give a new field a default that changes nothing, and add it here");
         assert_eq!(

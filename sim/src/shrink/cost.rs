@@ -68,8 +68,11 @@ impl Cost {
         for step in &plan.steps {
             details += super::details::effort(&step.act);
             if let Act::Write { changes, .. } = &step.act {
-                bytes +=
-                    changes.iter().filter_map(|edit| edit.bytes).map(|it| roughness(it.into())).sum::<u64>();
+                bytes += changes
+                    .iter()
+                    .filter_map(|edit| edit.what.bytes())
+                    .map(|it| roughness(it.into()))
+                    .sum::<u64>();
             }
         }
         let safety_ms = plan.setup.safety_ms;

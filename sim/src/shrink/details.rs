@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Shrinker;
 use super::numbers::{roughness, rounder};
-use crate::plan::{Act, Plan, Step};
+use crate::plan::{Act, Plan, Step, What};
 
 /// Fields that say who or what is meant: other passes change them.
 const NAMES: &[&str] = &[
@@ -43,7 +43,9 @@ fn usual(field: &str, value: &Value) -> Value {
         ("collections", _) => json!(1),
         ("both" | "shown" | "again", _) => json!(true),
         (_, Value::Bool(_)) => json!(false),
-        ("keep" | "settings", _) => Value::Null,
+        ("keep" | "settings" | "page", _) => Value::Null,
+        ("prefix", _) => json!(""),
+        ("amount", _) => json!(1),
         (_, Value::Number(_)) => json!(0),
         _ => value.clone(),
     }
@@ -88,7 +90,9 @@ fn labels(act: &Act) -> u64 {
         }
         Act::Cut { from, to, .. } => (from.len() + to.len()) as u64,
         Act::Gather { members } | Act::Part { members } => members.len() as u64,
-        Act::AddCollection { collection, .. } => u64::from(*collection),
+        Act::AddCollection { collection, .. }
+        | Act::Schema { collection, .. }
+        | Act::Watch { collection, .. } => u64::from(*collection),
         _ => 0,
     };
     groups + rows + own
@@ -111,6 +115,7 @@ impl Shrinker<'_> {
         for place in (0..self.plan.steps.len()).rev() {
             self.fewer_changes(place);
             self.fewer_named(place);
+            self.fewer_rules(place);
             self.shorter_values(place);
         }
     }
@@ -120,7 +125,9 @@ impl Shrinker<'_> {
         let plan = self.plan.clone();
         let is_write = |step: &Step| matches!(step.act, Act::Write { .. });
         let bytes = |step: &Step| match &step.act {
-            Act::Write { changes, .. } => changes.iter().filter_map(|edit| edit.bytes).map(u64::from).sum(),
+            Act::Write { changes, .. } => {
+                changes.iter().filter_map(|edit| edit.what.bytes()).map(u64::from).sum()
+            }
             _ => 0,
         };
         let all: u64 = plan.steps.iter().map(bytes).sum();
@@ -129,7 +136,7 @@ impl Shrinker<'_> {
             let mut plan = plan.clone();
             if let Act::Write { changes, .. } = &mut plan.steps[kept].act {
                 changes.truncate(1);
-                changes.first_mut()?.bytes = Some(all.min(LARGEST_WRITE) as u32);
+                changes.first_mut()?.what = What::Text(all.min(LARGEST_WRITE) as u32);
             }
             let mut place = 0;
             plan.steps.retain(|step| {
@@ -215,6 +222,22 @@ impl Shrinker<'_> {
         }
     }
 
+    /// Rules of a schema, one by one.
+    fn fewer_rules(&mut self, place: usize) {
+        let plan = self.plan.clone();
+        let Act::Schema { rules, .. } = &plan.steps[place].act else { return };
+        let plans = (0..rules.len()).rev().map(|index| {
+            let mut plan = plan.clone();
+            if let Act::Schema { rules, .. } = &mut plan.steps[place].act {
+                rules.remove(index);
+            }
+            plan
+        });
+        if self.first(plans).is_some() {
+            self.fewer_rules(place);
+        }
+    }
+
     /// Fewer replicas on the two sides of a cut, or in a neighbourhood.
     fn fewer_named(&mut self, place: usize) {
         fn lists(act: &mut Act) -> (Vec<&mut Vec<usize>>, usize) {
@@ -247,13 +270,13 @@ impl Shrinker<'_> {
         for index in 0..count {
             let plan = self.plan.clone();
             let Act::Write { changes, .. } = &plan.steps[place].act else { return };
-            let Some(bytes) = changes.get(index).and_then(|edit| edit.bytes) else { continue };
+            let Some(bytes) = changes.get(index).and_then(|edit| edit.what.bytes()) else { continue };
             // An empty value is a case of its own: one byte is plainer.
             let rounder = rounder(bytes.into()).into_iter().filter(|bytes| *bytes > 0);
             self.first(rounder.map(|bytes| {
                 let mut plan = plan.clone();
                 if let Act::Write { changes, .. } = &mut plan.steps[place].act {
-                    changes[index].bytes = Some(bytes as u32);
+                    changes[index].what = What::Text(bytes as u32);
                 }
                 plan
             }));
@@ -271,7 +294,9 @@ fn plain(step: &Step) -> Option<Step> {
     }
     let mut step: Step = serde_json::from_value(value).ok()?;
     if let Act::Write { changes, .. } = &mut step.act {
-        changes.iter_mut().filter_map(|edit| edit.bytes.as_mut()).for_each(|bytes| *bytes = 1);
+        for edit in changes.iter_mut().filter(|edit| edit.what.bytes().is_some()) {
+            edit.what = What::Text(1);
+        }
     }
     Some(step)
 }

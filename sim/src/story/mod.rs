@@ -4,6 +4,7 @@
 //! Devices are called A, B, C …, rows `c0/k1` for key 1 of collection 0.
 
 mod names;
+mod rows;
 mod sentence;
 mod surroundings;
 mod trouble;

@@ -4,12 +4,15 @@ use driftless::Rights;
 use serde_json::Value;
 
 use super::names::{Names, listed};
-use super::seconds;
-use crate::plan::{Act, Edit, Fate, Require};
+use super::{rows, seconds};
+use crate::plan::{Act, Fate, Require};
 
 pub(super) fn tell(act: &Act, names: &Names) -> String {
-    let told = people(act, names).or_else(|| process(act, names)).or_else(|| network(act, names));
-    let told = told.or_else(|| super::trouble::tell(act, names));
+    let told = people(act, names)
+        .or_else(|| rows::tell(act, names))
+        .or_else(|| process(act, names))
+        .or_else(|| network(act, names))
+        .or_else(|| super::trouble::tell(act, names));
     told.unwrap_or_else(|| plain(act, names))
 }
 
@@ -46,7 +49,7 @@ fn people(act: &Act, names: &Names) -> Option<String> {
             format!("{} leaves {}.", names.device(*replica), names.group(*group))
         }
         Act::Write { replica, changes, require, .. } => {
-            let changes: Vec<String> = changes.iter().map(|edit| change(edit, names)).collect();
+            let changes: Vec<String> = changes.iter().map(|edit| rows::change(edit, names)).collect();
             let require: Vec<String> = require.iter().map(|it| condition(it, names)).collect();
             let require = if require.is_empty() {
                 String::new()
@@ -61,16 +64,6 @@ fn people(act: &Act, names: &Names) -> Option<String> {
 
 fn in_database(database: u8) -> String {
     if database == 0 { String::new() } else { format!(" in its database db{database}") }
-}
-
-fn change(edit: &Edit, names: &Names) -> String {
-    let row = names.row(&edit.row);
-    match edit.bytes {
-        None => format!("deletes {row}"),
-        Some(0) => format!("empties {row}"),
-        Some(1) => format!("writes 1 byte to {row}"),
-        Some(bytes) => format!("writes {bytes} bytes to {row}"),
-    }
 }
 
 fn condition(require: &Require, names: &Names) -> String {

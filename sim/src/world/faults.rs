@@ -182,6 +182,11 @@ impl World<'_> {
                 | Act::Invite { replica, .. }
                 | Act::Leave { replica, .. }
                 | Act::Write { replica, .. }
+                | Act::Schema { replica, .. }
+                | Act::Transfer { replica, .. }
+                | Act::Resolver { replica, .. }
+                | Act::Watch { replica, .. }
+                | Act::Unwatch { replica, .. }
                 | Act::Shutdown { replica }
                 | Act::Attack { replica, .. }
                 | Act::Find { replica, .. }
@@ -193,7 +198,10 @@ impl World<'_> {
             | Happening::Lie { replica, .. }
             | Happening::Found { replica, .. }
             | Happening::Lost { replica, .. }
+            | Happening::Answer { replica, .. }
+            | Happening::Attach { replica, .. }
             | Happening::Overdue { replica, .. } => *replica,
+            Happening::Pay(payment) => payment.replica,
             Happening::Dialled { from, .. } | Happening::DialFailed { from, .. } => *from,
             Happening::Arrive { link, .. }
             | Happening::ArriveCorrupt { link, .. }

@@ -17,6 +17,7 @@ mod links;
 mod network;
 mod observe;
 mod people;
+mod policies;
 mod process;
 mod queue;
 mod replica;
@@ -32,6 +33,7 @@ use self::hostile::Wiretap;
 use self::network::Network;
 use self::people::People;
 pub use self::people::collection;
+pub(crate) use self::policies::{LONGEST_THOUGHT, MERGES};
 use self::process::TIME_TO_STOP;
 use self::queue::{Happening, Queue};
 use self::replica::{End, Question, Replica};
@@ -96,6 +98,10 @@ pub struct World<'t> {
     facts: Option<Facts>,
     /// How often they have looked.
     looks: u64,
+    /// The last refusal of a batch or an answer.
+    refusal: Option<driftless::Refusal>,
+    /// Answers that are being thought about.
+    answers_due: usize,
 }
 
 impl<'t> World<'t> {
@@ -111,7 +117,7 @@ impl<'t> World<'t> {
             replicas,
             network: Network::new(plan.seed, setup.network.clone()),
             people: People::default(),
-            watch: Watch::new(devices, &setup.hostile, sabotage),
+            watch: Watch::new(devices, &setup.hostile, setup.watch_log, sabotage),
             wiretap: Wiretap::default(),
             coverage: Coverage::default(),
             trace,
@@ -122,6 +128,8 @@ impl<'t> World<'t> {
             looked: false,
             facts: None,
             looks: 0,
+            refusal: None,
+            answers_due: 0,
         };
         if setup.signatures == Signatures::Ed25519 {
             world.coverage.hit(Point::RealSignatures);
@@ -170,6 +178,7 @@ impl<'t> World<'t> {
     /// Ends every fault: the liveness phase begins.
     pub(crate) fn heal(&mut self) -> Checked {
         self.healed = true;
+        self.watch.heals();
         self.network.heal_for_ever();
         self.heal_cuts();
         self.trace.note(self.now, || "all faults end".into());
@@ -349,8 +358,21 @@ impl<'t> World<'t> {
                 if databases.collect::<std::collections::BTreeSet<_>>().len() > 1 && !known {
                     self.coverage.hit(Point::TwoDatabases);
                 }
-                self.watch.look(seen)
+                self.watch.look(seen)?;
+                if self.watch.conflicts(seen)? {
+                    self.coverage.hit(Point::Deferred);
+                }
+                self.watchers_look(replica, false)
             }
+            Happening::Answer { replica, boot, conflict } => self.answer(replica, boot, &conflict),
+            Happening::Attach { replica, boot, attached } => {
+                if self.replicas[replica].boots == boot {
+                    self.attach(replica, attached)
+                } else {
+                    Ok(())
+                }
+            }
+            Happening::Pay(payment) => self.pay(*payment),
         }
     }
 
@@ -382,7 +404,7 @@ impl<'t> World<'t> {
         }
         self.perform(replica, request, actions, expected)?;
         self.schedule(replica);
-        self.end_if_due(replica);
+        self.end_if_due(replica)?;
         Ok(())
     }
 
@@ -493,11 +515,8 @@ impl<'t> World<'t> {
 
     fn do_one(&mut self, replica: usize, action: Action) -> Checked {
         match action {
-            Action::Commit(_)
-            | Action::Written { .. }
-            | Action::Changed(_)
-            | Action::Resolve(_)
-            | Action::Notice(_) => Ok(()),
+            Action::Commit(_) | Action::Written { .. } | Action::Changed(_) | Action::Notice(_) => Ok(()),
+            Action::Resolve(conflicts) => self.raised(replica, conflicts),
             Action::Send { link, frame } => self.send(replica, link, frame),
             Action::Connect { device, addresses } => {
                 self.dial(replica, device, &addresses);

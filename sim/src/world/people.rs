@@ -9,7 +9,8 @@ use driftless::{
 use super::replica::{Asked, Question, Remembered};
 use super::{World, address, label};
 use crate::coverage::Point;
-use crate::oracle::Checked;
+use crate::model::Content;
+use crate::oracle::{Checked, Violation, WriteExpected};
 use crate::plan::{Act, Edit, Require, RowLabel};
 
 /// What people told each other, outside of the system.
@@ -21,6 +22,8 @@ pub(crate) struct People {
     tickets: std::collections::BTreeMap<u32, Invitation>,
     /// Who waits for which invitation, and wants it in which database.
     waiting: Vec<(usize, u32, u8)>,
+    /// Who was asked to resolve what, and has not answered.
+    pub(super) asked: std::collections::BTreeMap<super::policies::Asked, std::collections::BTreeSet<usize>>,
 }
 
 impl People {
@@ -72,12 +75,12 @@ impl World<'_> {
                 self.ask(*replica, Command::Leave { syncgroup }, Question::Other)
             }
             Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
-            _ => Ok(()),
+            act => self.policy_step(act),
         }
     }
 
     /// The syncgroup of a label, if it exists and this replica has heard of it.
-    fn group_at(&self, replica: usize, group: u8) -> Option<SyncgroupId> {
+    pub(super) fn group_at(&self, replica: usize, group: u8) -> Option<SyncgroupId> {
         let id = *self.people.groups.get(&group)?;
         let core = self.replicas[replica].core.as_ref()?;
         core.syncgroups().iter().any(|info| info.id == id).then_some(id)
@@ -107,10 +110,8 @@ impl World<'_> {
         let mut batch = LocalWrite::new();
         for edit in changes {
             let Some(row) = self.row(replica, &edit.row) else { continue };
-            batch = match edit.bytes {
-                Some(bytes) => batch.put(row, value(text, bytes)),
-                None => batch.delete(row),
-            };
+            let edit = edit.what.edit(|bytes| value(text, bytes));
+            batch.changes.push(driftless::Change { row, edit });
         }
         if batch.changes.is_empty() {
             return Ok(());
@@ -120,23 +121,25 @@ impl World<'_> {
                 batch = batch.require(precondition);
             }
         }
+        self.hand_in(replica, batch)?;
+        Ok(())
+    }
+
+    /// Gives a batch to a replica. Says whether it was written.
+    pub(super) fn hand_in(&mut self, replica: usize, batch: LocalWrite) -> Result<bool, Violation> {
         if self.network.is_cut() {
             self.coverage.hit(Point::PartitionDuringWrite);
         }
         let had_precondition = !batch.preconditions.is_empty();
         let deletes = batch.changes.iter().any(|change| change.edit == driftless::Edit::Delete);
-        let Some(core) = self.replicas[replica].core.as_ref() else { return Ok(()) };
+        let Some(core) = self.replicas[replica].core.as_ref() else { return Ok(false) };
         let expected = self.watch.expect(core, &batch, self.replicas[replica].stopping);
-        let request = self.replicas[replica].request();
-        let asked = Asked { what: Question::Write(Vec::new()), seq: driftless::CommitSeq(0) };
-        self.replicas[replica].asked.insert(request, asked);
         let batch = match &self.sabotage {
             Some(saboteur) => saboteur.batch(batch, &expected),
             None => batch,
         };
-        let event = Event::Command { request, command: Command::Write(batch) };
-        self.feed(replica, event, Some(&expected))?;
-        if self.was_written(replica, request) {
+        let was_written = self.ask_for(replica, Command::Write(batch), &expected)?;
+        if was_written {
             self.coverage.hit(Point::Write);
             let rows: Vec<_> = expected.rows.values().flatten().collect();
             let collections = expected.rows.values().map(|rows| {
@@ -146,7 +149,7 @@ impl World<'_> {
                 (had_precondition, Point::PreconditionHeld),
                 (collections.max() > Some(1), Point::BatchOverCollections),
                 (expected.rows.len() > 1, Point::BatchOverSyncgroups),
-                (rows.iter().any(|(_, value)| value.is_none()), Point::Delete),
+                (rows.iter().any(|(_, content)| **content == Content::Delete), Point::Delete),
             ] {
                 if is_so {
                     self.coverage.hit(point);
@@ -155,7 +158,25 @@ impl World<'_> {
         } else if deletes && expected.rows.is_empty() {
             self.coverage.hit(Point::DeleteOfNothing);
         }
-        Ok(())
+        if was_written {
+            self.watchers_may_look(replica)?;
+        }
+        Ok(was_written)
+    }
+
+    /// Asks for something that writes rows. Says whether it did.
+    pub(super) fn ask_for(
+        &mut self,
+        replica: usize,
+        command: Command,
+        expected: &WriteExpected,
+    ) -> Result<bool, Violation> {
+        let request = self.replicas[replica].request();
+        let asked = Asked { what: Question::Write(Vec::new()), seq: driftless::CommitSeq(0) };
+        self.replicas[replica].asked.insert(request, asked);
+        self.refusal = None;
+        self.feed(replica, Event::Command { request, command }, Some(expected))?;
+        Ok(self.was_written(replica, request))
     }
 
     /// Whether a batch became something, and its author still runs to tell.
@@ -192,7 +213,7 @@ impl World<'_> {
         })
     }
 
-    fn ask(&mut self, replica: usize, command: Command, what: Question) -> Checked {
+    pub(super) fn ask(&mut self, replica: usize, command: Command, what: Question) -> Checked {
         if self.replicas[replica].core.is_none() {
             return Ok(());
         }
@@ -220,7 +241,13 @@ impl World<'_> {
                 format!("answers {request:?}, which waits for no answer"),
             ));
         };
-        let Ok(outcome) = result else { return Ok(()) };
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(refusal) => {
+                self.refusal = Some(refusal);
+                return Ok(());
+            }
+        };
         match (asked.what, outcome) {
             (Question::Write(said), Outcome::Written(parts)) => {
                 if said != parts {
@@ -246,7 +273,11 @@ impl World<'_> {
                 self.coverage.hit(Point::Left);
                 Ok(())
             }
-            (_, Outcome::Joining(_)) => Ok(()),
+            (_, Outcome::SchemaSet(_)) => {
+                self.coverage.hit(Point::SchemaChanged);
+                Ok(())
+            }
+            (_, Outcome::Joining(_) | Outcome::ResolverNoted) => Ok(()),
             (what, outcome) => {
                 Err(self.conduct(replica, "S-4", format!("answers {outcome:?} to the question {what:?}")))
             }

@@ -61,10 +61,10 @@ impl World<'_> {
         for action in actions {
             self.do_one(replica, action)?;
         }
+        self.application_starts(replica, shown, survived)?;
         self.schedule(replica);
         self.neighbours(replica);
-        self.end_if_due(replica);
-        Ok(())
+        self.end_if_due(replica)
     }
 
     /// Asks a process to stop.
@@ -85,10 +85,12 @@ impl World<'_> {
     }
 
     /// The process dies now.
-    pub(super) fn crash(&mut self, replica: usize, keep: Option<usize>, torn: bool) {
+    pub(super) fn crash(&mut self, replica: usize, keep: Option<usize>, torn: bool) -> Checked {
         if self.replicas[replica].core.is_none() {
-            return;
+            return Ok(());
         }
+        // Who watches has mostly seen all there was: a crash can take what they saw.
+        self.watchers_look(replica, false)?;
         self.coverage.hit(Point::Crash);
         let it = &mut self.replicas[replica];
         let at_risk = it.disk.at_risk();
@@ -120,6 +122,7 @@ impl World<'_> {
         self.note(replica, Happened::Died { lost, at_risk });
         self.observe_process(replica, Process::Dies { lost, at_risk });
         self.end_process(replica);
+        Ok(())
     }
 
     /// The process is gone: others will notice.
@@ -134,12 +137,15 @@ impl World<'_> {
     }
 
     /// After an event: a process whose end is due is gone.
-    pub(super) fn end_if_due(&mut self, replica: usize) {
+    pub(super) fn end_if_due(&mut self, replica: usize) -> Checked {
         let it = &mut self.replicas[replica];
         match it.end.take() {
-            None => return,
-            Some(End::Crash(keep)) => self.crash(replica, keep, false),
-            Some(End::Failed) => return self.recover(replica),
+            None => return Ok(()),
+            Some(End::Crash(keep)) => self.crash(replica, keep, false)?,
+            Some(End::Failed) => {
+                self.recover(replica);
+                return Ok(());
+            }
             Some(End::Stopped) => {
                 it.disk.crash(usize::MAX, false);
                 self.trace.note(self.now, || format!("r{replica} has stopped"));
@@ -150,5 +156,6 @@ impl World<'_> {
         if self.healed {
             self.queue.push(self.now + 1_000, Happening::Restart { replica });
         }
+        Ok(())
     }
 }

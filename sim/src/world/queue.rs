@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use driftless::{CommitSeq, DeviceId, LinkId};
+use driftless::{CommitSeq, Conflict, DeviceId, LinkId};
+
+use super::policies::Payment;
 
 /// Something that is going to happen in a run.
 #[derive(Debug, Clone)]
@@ -48,6 +50,12 @@ pub(crate) enum Happening {
     Wake { replica: usize },
     /// A hostile replica does what a step says, once it has a link.
     Attack { step: usize, tries: u32 },
+    /// A resolver answers, or is to.
+    Answer { replica: usize, boot: u64, conflict: Box<Conflict> },
+    /// A resolver comes or goes.
+    Attach { replica: usize, boot: u64, attached: bool },
+    /// Somebody has thought about a transfer.
+    Pay(Box<Payment>),
     /// Readers look at a replica.
     Look { replica: usize },
 }

@@ -13,8 +13,8 @@ use super::label;
 use super::sabotage::Sabotage;
 use crate::KeyedHash;
 use crate::dice::{Concern, Dice};
-use crate::oracle::{Held, Seen};
-use crate::plan::{RowLabel, Settings, Setup, Signatures, Waits};
+use crate::oracle::{Held, Seen, Watcher};
+use crate::plan::{ResolverKind, RowLabel, Settings, Setup, Signatures, Waits};
 
 /// A device.
 #[derive(Debug)]
@@ -61,9 +61,17 @@ pub(crate) struct Replica {
     pub(crate) syncs: u64,
     /// What it was asked and has not answered.
     pub(crate) asked: BTreeMap<RequestId, Asked>,
-    next_request: u64,
+    pub(super) next_request: u64,
     /// What the person in front of it saw when they last looked at a row or a range.
     pub(crate) remembered: BTreeMap<(RowLabel, Option<u8>), Remembered>,
+    /// What its application's resolver is like, whether or not it runs.
+    pub(crate) resolver: ResolverKind,
+    /// Whether the resolver is attached.
+    pub(crate) attached: bool,
+    /// Questions put to the resolver: the answers of a stubborn one are numbered.
+    pub(crate) questions: u64,
+    /// Who watches, by number.
+    pub(crate) watchers: BTreeMap<u8, Watcher>,
 }
 
 /// What was looked at before a batch with preconditions.
@@ -146,6 +154,10 @@ impl Replica {
             asked: BTreeMap::new(),
             next_request: 1,
             remembered: BTreeMap::new(),
+            resolver: ResolverKind::Absent,
+            attached: false,
+            questions: 0,
+            watchers: BTreeMap::new(),
         }
     }
 
@@ -181,6 +193,7 @@ impl Replica {
         self.advertises = false;
         self.asleep = None;
         self.asked.clear();
+        self.attached = false;
     }
 
     /// How long it waits for what, as it is set up now.
@@ -229,6 +242,8 @@ fn config(index: usize, setup: &Setup, waits: &Waits, chunk_bytes: usize) -> Con
     config.signatures = scheme(setup.signatures);
     config.limits.chunk_bytes = chunk_bytes;
     config.limits.waiting = setup.waiting;
+    config.limits.watch_log = setup.watch_log.unwrap_or(config.limits.watch_log);
+    config.merges = super::MERGES.to_vec();
     for (wait, millis) in [
         (&mut config.timing.relay, waits.relay),
         (&mut config.timing.confirm, waits.confirm),
@@ -237,6 +252,7 @@ fn config(index: usize, setup: &Setup, waits: &Waits, chunk_bytes: usize) -> Con
         (&mut config.timing.redial, waits.redial),
         (&mut config.timing.redial_max, waits.redial_max),
         (&mut config.timing.parts, waits.parts),
+        (&mut config.timing.resolve, waits.resolve),
     ] {
         wait.0 = millis;
     }

@@ -18,10 +18,7 @@ impl World<'_> {
             return Ok(());
         }
         match act {
-            Act::Crash { replica, keep, torn } => {
-                self.crash(*replica, *keep, *torn);
-                Ok(())
-            }
+            Act::Crash { replica, keep, torn } => self.crash(*replica, *keep, *torn),
             Act::CrashAtCommit { replica, after, keep } => {
                 self.replicas[*replica].armed = Some(Armed { after: *after, keep: *keep });
                 Ok(())

@@ -101,7 +101,8 @@ impl World<'_> {
                 return wrong(format!("has not answered {request:?}: {:?}", asked.what));
             }
         }
-        self.watch.agreed(&self.all_seen())
+        self.watch.agreed(&self.all_seen())?;
+        self.resolved()
     }
 
     /// Checks everything that must be true once everybody agrees.

@@ -118,6 +118,18 @@ planted! {
     StampsLongAgo = "stamps-long-ago", noticed by Clocks;
     /// No event may cost more than a few reads.
     Thrift = "thrift", noticed by Bounds;
+    /// Stores lose schemas.
+    LosesSchemas = "loses-schemas", noticed by Model;
+    /// Stores lose which rows a commit changed.
+    LosesChanges = "loses-changes", noticed by Watching;
+    /// Conflicts are raised without one of their heads.
+    HidesAHead = "hides-a-head", noticed by Conflicts;
+    /// Answers of resolvers get lost.
+    DropsAnswers = "drops-answers", noticed by Conflicts;
+    /// The model believes that where batches win as a whole, the first does.
+    FirstBatchWins = "first-batch-wins", noticed by Model;
+    /// Transfers take, and do not give.
+    TearsTransfers = "tears-transfers", noticed by Causality;
 }
 
 impl Sabotage {
@@ -161,6 +173,11 @@ impl Sabotage {
         {
             *last += 1;
         }
+    }
+
+    /// Whether the model believes that the first batch wins.
+    pub(crate) fn first_batch_wins(self) -> bool {
+        self == Sabotage::FirstBatchWins
     }
 
     /// A batch that the application is told of, beside one that there is.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use driftless::read;
 use driftless::store::{Commit, Table, Write};
-use driftless::{Action, LocalWrite, Notice, Outcome, Refusal, RequestId};
+use driftless::{Action, Conflict, LocalWrite, Notice, Outcome, Refusal, RequestId};
 
 use super::Sabotage;
-use crate::model::RowKey;
+use crate::model::{Content, RowKey};
 use crate::oracle::WriteExpected;
 use crate::plan::Fate;
 use crate::world::network::Passage;
@@ -81,6 +81,12 @@ impl Saboteur {
     pub(crate) fn commit(&mut self, replica: &mut Replica, commit: &Commit) {
         let row = commit.writes.iter().position(|write| write.table == Table::Row && write.value.is_some());
         let mut changed = commit.clone();
+        let lost = match self.kind {
+            Sabotage::LosesSchemas => Some(Table::Schema),
+            Sabotage::LosesChanges => Some(Table::Change),
+            _ => None,
+        };
+        changed.writes.retain(|write| Some(write.table) != lost);
         match (self.kind, row) {
             (Sabotage::CorruptsRows, Some(row)) => {
                 let value = changed.writes[row].value.take().map(|value| flip(&value));
@@ -180,7 +186,7 @@ impl Saboteur {
                     let row =
                         RowKey { collection: change.row.collection.clone(), key: change.row.key.clone() };
                     let rows = expected.rows.get(&change.row.syncgroup);
-                    if rows.and_then(|rows| rows.get(&row)) == Some(&None) {
+                    if rows.and_then(|rows| rows.get(&row)) == Some(&Content::Delete) {
                         change.edit = driftless::Edit::Put(Bytes::new());
                     }
                 }
@@ -193,6 +199,28 @@ impl Saboteur {
             _ => {}
         }
         batch
+    }
+
+    /// A conflict as the application gets it.
+    pub(crate) fn raised(&self, mut conflict: Conflict) -> Conflict {
+        if self.kind == Sabotage::HidesAHead
+            && let Some(row) = conflict.rows.first_mut()
+        {
+            row.heads.pop();
+        }
+        conflict
+    }
+
+    /// Whether answers of resolvers get lost.
+    pub(crate) fn drops_answers(&self) -> bool {
+        self.kind == Sabotage::DropsAnswers
+    }
+
+    /// A transfer as a driver passes it on.
+    pub(crate) fn transfer(&self, batch: &mut LocalWrite) {
+        if self.kind == Sabotage::TearsTransfers {
+            batch.changes.truncate(1);
+        }
     }
 
     /// What a core tells, as the driver passes it on.

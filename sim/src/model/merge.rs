@@ -1,0 +1,196 @@
+//! What merging rows show, said by what was done to them, without folds and without regard to the order in which
+//! anything arrived (S-16).
+//!
+//! * A *counter* is the number that the last base put, or 0, and all that was added to it since.
+//! * A *set* has the elements that somebody put or inserted, except those that somebody removed who knew of it.
+//! * A tree of *fields* has the fields that were put or set and that nothing later removed or set, there or above;
+//!   where something is below a field, it is a tree and has no value of its own.
+//! * What is *joined* is all puts, the last first, and then all that was appended, in order of time.
+//!
+//! As long as nobody has operated on it, one put is shown as it is, whatever it says; and so is the last of
+//! several puts of a counter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use driftless::{Author, DeviceId, Elements, Fields, Hlc, Incarnation, Knowledge, Merge, Operation, Version};
+
+use super::{Head, Live, holds, merge_of};
+
+/// What a row shows; bases and operations come with the last first.
+pub(super) fn merged(merge: &Merge, bases: &[Head], live: &[Live]) -> Option<Bytes> {
+    // All operations of one version are of one merge: others are refused.
+    let is_of = |live: &&Live| live.operations.iter().any(|operation| merge_of(operation) == *merge);
+    let live: Vec<&Live> = live.iter().filter(is_of).collect();
+    let puts: Vec<&Bytes> = bases.iter().filter_map(|base| base.value.as_ref()).collect();
+    if live.is_empty() {
+        match (merge, &puts[..]) {
+            (Merge::Counter, _) => return bases.first()?.value.clone(),
+            (_, []) => return None,
+            (_, [one]) => return Some((*one).clone()),
+            _ => {}
+        }
+    }
+    Some(match merge {
+        Merge::Counter => counter(bases, &live),
+        Merge::Set => set(bases, &live),
+        Merge::Fields => fields(bases, &live),
+        _ => joined(&puts, &live),
+    })
+}
+
+/// What an operation makes of a value that was put, or of nothing.
+pub(super) fn one(value: Option<&Bytes>, operation: &Operation) -> Option<Bytes> {
+    let author = Author { device: DeviceId([0; 16]), incarnation: Incarnation(0) };
+    let version = |generation| Version { author, generation };
+    let base = Head { version: version(1), stamp: Hlc(1), value: value.cloned(), is_operation: false };
+    let past = Knowledge::from([(author, 1)]);
+    let operations = vec![operation.clone()];
+    merged(&merge_of(operation), &[base], &[Live { at: (Hlc(2), version(2)), past, operations }])
+}
+
+/// Whether a value can be put where rows merge.
+pub fn is_base(merge: &Merge, value: &[u8]) -> bool {
+    match merge {
+        Merge::Counter => number(value).is_some(),
+        Merge::Set => Elements::from_bytes(value).is_some(),
+        Merge::Fields => Fields::from_bytes(value).is_some(),
+        _ => true,
+    }
+}
+
+fn number(value: &[u8]) -> Option<i128> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+fn counter(bases: &[Head], live: &[&Live]) -> Bytes {
+    let start = bases.first().and_then(|base| number(base.value.as_ref()?)).unwrap_or(0);
+    let amount = |operation: &Operation| match operation {
+        Operation::Add(amount) => i128::from(*amount),
+        _ => 0,
+    };
+    let added: i128 = live.iter().flat_map(|live| &live.operations).map(amount).sum();
+    Bytes::from((start + added).to_string())
+}
+
+fn set(bases: &[Head], live: &[&Live]) -> Bytes {
+    let mut brought: BTreeSet<(Bytes, Version)> = BTreeSet::new();
+    for base in bases {
+        let elements = base.value.as_ref().and_then(|value| Elements::from_bytes(value)).unwrap_or_default();
+        brought.extend(elements.0.into_iter().map(|element| (element, base.version)));
+    }
+    let mut removed: Vec<(&Bytes, &Knowledge)> = Vec::new();
+    for live in live {
+        // Of what one batch does to one element the last counts.
+        let mut last: BTreeMap<&Bytes, bool> = BTreeMap::new();
+        for operation in &live.operations {
+            match operation {
+                Operation::Insert(element) => last.insert(element, true),
+                Operation::Remove(element) => last.insert(element, false),
+                _ => None,
+            };
+        }
+        for (element, stays) in last {
+            if stays {
+                brought.insert((element.clone(), live.at.1));
+            } else {
+                removed.push((element, &live.past));
+            }
+        }
+    }
+    let is_there = |(element, by): &&(Bytes, Version)| {
+        !removed.iter().any(|(removed, past)| *removed == element && holds(past, by))
+    };
+    let there = brought.iter().filter(is_there);
+    Elements(there.map(|(element, _)| element.clone()).collect()).to_bytes()
+}
+
+/// A change of a field: when, by which version, the how-manyeth of its batch; where; and what to.
+type FieldChange<'c> = ((Hlc, Version, usize), Vec<String>, Option<&'c Bytes>);
+
+fn fields(bases: &[Head], live: &[&Live]) -> Bytes {
+    let trees: Vec<(&Head, Fields)> =
+        bases.iter().filter_map(|base| Some((base, Fields::from_bytes(base.value.as_ref()?)?))).collect();
+    let mut changes: Vec<FieldChange<'_>> = Vec::new();
+    for (base, fields) in &trees {
+        let at = (base.stamp, base.version, 0);
+        changes.extend(fields.0.iter().map(|(path, value)| (at, path.clone(), Some(value))));
+    }
+    for live in live {
+        for (index, operation) in live.operations.iter().enumerate() {
+            let at = (live.at.0, live.at.1, index);
+            match operation {
+                Operation::SetField { path, value } => changes.push((at, path.clone(), Some(value))),
+                Operation::RemoveField { path } => changes.push((at, path.clone(), None)),
+                _ => {}
+            }
+        }
+    }
+    let hidden = |(at, path, _): &&FieldChange<'_>| {
+        changes.iter().any(|(later, above, _)| later > at && path.starts_with(above))
+    };
+    let counts: Vec<&FieldChange<'_>> = changes.iter().filter(|change| !hidden(change)).collect();
+    let is_tree = |path: &Vec<String>| {
+        let mut below = counts.iter().filter(|(.., value)| value.is_some());
+        below.any(|(_, other, _)| other.len() > path.len() && other.starts_with(path))
+    };
+    let leaves = counts.iter().filter_map(|(_, path, value)| Some((path, (*value)?)));
+    let leaves = leaves.filter(|(path, _)| !is_tree(path));
+    Fields(leaves.map(|(path, value)| (path.clone(), value.clone())).collect()).to_bytes()
+}
+
+fn joined(puts: &[&Bytes], live: &[&Live]) -> Bytes {
+    let appended = live.iter().rev().flat_map(|live| &live.operations).map(|operation| match operation {
+        Operation::Named { operation, .. } => operation.clone(),
+        _ => Bytes::new(),
+    });
+    let text: Vec<Bytes> = puts.iter().map(|put| (*put).clone()).chain(appended).collect();
+    text.join(&b'|').into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(generation: u64, knew: u64, operation: Operation) -> Live {
+        let author =
+            |generation| Author { device: DeviceId([generation as u8; 16]), incarnation: Incarnation(0) };
+        let at = (Hlc(generation), Version { author: author(generation), generation: 1 });
+        Live { at, past: Knowledge::from([(author(knew), 1)]), operations: vec![operation] }
+    }
+
+    #[test]
+    fn an_element_is_gone_where_its_remover_knew_of_it_and_stays_where_not() {
+        let (insert, remove) = (Operation::Insert("a".into()), Operation::Remove("a".into()));
+        let is_there = |list: &[Live]| {
+            Elements::from_bytes(&merged(&Merge::Set, &[], list).unwrap()).unwrap().0.contains(&b"a"[..])
+        };
+        assert!(is_there(&[live(1, 0, insert.clone())]));
+        assert!(!is_there(&[live(2, 1, remove.clone()), live(1, 0, insert.clone())]));
+        assert!(is_there(&[live(3, 1, insert.clone()), live(2, 1, remove), live(1, 0, insert)]));
+    }
+
+    #[test]
+    fn a_later_change_above_takes_what_is_below_and_what_is_below_makes_a_tree() {
+        let set = |path: &[&str], value: &'static str| Operation::SetField {
+            path: path.iter().map(ToString::to_string).collect(),
+            value: value.into(),
+        };
+        let remove = Operation::RemoveField { path: vec!["a".into()] };
+        let names = |list: &[Live]| {
+            let fields = Fields::from_bytes(&merged(&Merge::Fields, &[], list).unwrap()).unwrap();
+            fields.0.keys().map(|path| path.join(".")).collect::<Vec<_>>()
+        };
+        let (low, high) = (live(2, 0, set(&["a", "b"], "1")), live(1, 0, set(&["a"], "2")));
+        assert_eq!(names(&[low.clone(), high.clone()]), ["a.b"]);
+        assert_eq!(names(&[live(3, 0, remove), low, high]), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_counter_starts_from_what_was_put_and_from_nothing_where_that_is_no_number() {
+        let value = |put: &'static str| one(Some(&put.into()), &Operation::Add(-3)).unwrap();
+        assert_eq!(value("10"), "7");
+        assert_eq!(value("ten"), "-3");
+        assert_eq!(one(None, &Operation::Add(4)).unwrap(), "4");
+    }
+}

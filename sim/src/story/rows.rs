@@ -1,0 +1,79 @@
+//! Words for what is done to rows, and about them: changes, schemas, transfers, resolvers and watchers.
+
+use super::names::{Names, listed};
+use super::seconds;
+use crate::plan::{Act, Edit, ResolverKind, What};
+
+/// What a batch does to a row, to follow the name of who does it.
+pub(super) fn change(edit: &Edit, names: &Names) -> String {
+    let row = names.row(&edit.row);
+    match &edit.what {
+        What::Delete => format!("deletes {row}"),
+        What::Text(0) => format!("empties {row}"),
+        What::Text(1) => format!("writes 1 byte to {row}"),
+        What::Text(bytes) => format!("writes {bytes} bytes to {row}"),
+        What::Number(number) => format!("writes the number {number} to {row}"),
+        What::Elements(set) => {
+            let elements: Vec<String> = set.iter().cloned().collect();
+            let elements = if set.is_empty() { "no elements".to_owned() } else { listed(&elements) };
+            format!("writes the set of {elements} to {row}")
+        }
+        What::Fields(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(path, value)| format!("{} = {value}", path.join("."))).collect();
+            let fields = if fields.is_empty() { "nothing".to_owned() } else { listed(&fields) };
+            format!("writes the fields {fields} to {row}")
+        }
+        What::Add(amount) => format!("adds {amount} to {row}"),
+        What::Insert(element) => format!("inserts {element} into {row}"),
+        What::Remove(element) => format!("removes {element} from {row}"),
+        What::SetField(path, value) => format!("sets field {} of {row} to {value}", path.join(".")),
+        What::RemoveField(path) => format!("removes field {} of {row}", path.join(".")),
+        What::Append(text) => format!("appends {text} to {row}"),
+    }
+}
+
+pub(super) fn tell(act: &Act, names: &Names) -> Option<String> {
+    Some(match act {
+        Act::Schema { replica, group, collection, rules } => {
+            let (who, group) = (names.device(*replica), names.group(*group));
+            let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
+            let rules = if rules.is_empty() { "has no rules".to_owned() } else { listed(&rules) };
+            format!("{who} says what becomes of conflicts in c{collection} of {group}: {rules}.")
+        }
+        Act::Transfer { replica, group, from, to, amount, think_ms } => {
+            let (who, group) = (names.device(*replica), names.group(*group));
+            let thinks = match think_ms {
+                0 => String::new(),
+                think_ms => format!(", which takes {} s", seconds(*think_ms)),
+            };
+            format!("{who} moves {amount} from account {from} to account {to} of {group}{thinks}.")
+        }
+        Act::Resolver { replica, kind } => {
+            let who = names.device(*replica);
+            match kind {
+                ResolverKind::Absent => format!("{who} has no resolver any more."),
+                ResolverKind::Correct => format!("{who} gets a resolver, which answers as all others do."),
+                ResolverKind::Slow => format!("{who} gets a slow resolver."),
+                ResolverKind::Crashing => format!("{who} gets a resolver that dies over the question."),
+                ResolverKind::Stubborn => {
+                    format!("{who} gets a stubborn resolver: every time it has another answer.")
+                }
+                ResolverKind::Silent => format!("{who} gets a resolver that never answers."),
+            }
+        }
+        Act::Watch { replica, watcher, group, collection, prefix, page } => {
+            let (who, group) = (names.device(*replica), names.group(*group));
+            let rows = match prefix.as_str() {
+                "" => String::new(),
+                prefix => format!(", rows that start with {prefix}"),
+            };
+            let page = page.map(|page| format!(", {page} updates at a time")).unwrap_or_default();
+            format!("Watcher {watcher} of {who} watches c{collection} of {group}{rows}{page}.")
+        }
+        Act::Unwatch { replica, watcher } => {
+            format!("Watcher {watcher} of {} stops, and keeps its marker.", names.device(*replica))
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,438 @@
+//! What applications do about conflicts, and who watches and who pays: the steps of a plan that make schemas matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use driftless::read::{self, Collection};
+use driftless::{
+    Choice, Command, CommitSeq, Conflict, ConflictedRow, LocalWrite, MergeFunction, NoAnswer, Operation,
+    Precondition, Refusal, Resolution, RowRef, Rule, SyncgroupId, Version,
+};
+
+use super::queue::Happening;
+use super::replica::{End, Question};
+use super::{World, label};
+use crate::coverage::Point;
+use crate::dice::{Concern, Dice};
+use crate::oracle::{Checked, Oracle, Violation, Watcher};
+use crate::plan::{Account, Act, OWN, ResolverKind};
+
+/// The merges that every simulated application has registered.
+pub(crate) static MERGES: &[&dyn MergeFunction] = &[&Joined];
+
+/// The longest that a resolver thinks, in milliseconds.
+pub(crate) const LONGEST_THOUGHT: u64 = 45_000;
+/// How often a transfer is tried.
+const ATTEMPTS: u32 = 6;
+
+/// Joins puts and what was appended.
+#[derive(Debug)]
+struct Joined;
+
+impl MergeFunction for Joined {
+    fn name(&self) -> &str {
+        "joined"
+    }
+
+    fn merge(&self, bases: &[&[u8]], operations: &[&[u8]]) -> Option<Vec<u8>> {
+        let all: Vec<&[u8]> = bases.iter().chain(operations).copied().collect();
+        Some(all.join(&b'|'))
+    }
+}
+
+/// A transfer that somebody is at.
+#[derive(Debug, Clone)]
+pub(crate) struct Payment {
+    pub(super) replica: usize,
+    boot: u64,
+    syncgroup: SyncgroupId,
+    from: Account,
+    to: Account,
+    amount: i64,
+    think_ms: u64,
+    attempt: u32,
+    read: Read,
+}
+
+/// What was read before a transfer.
+#[derive(Debug, Clone)]
+struct Read {
+    /// What the two accounts held.
+    values: (i64, i64),
+    /// The heads of the first.
+    heads: Vec<Version>,
+    /// All accounts in the collection of the second.
+    range: Vec<(Bytes, Version)>,
+}
+
+impl World<'_> {
+    pub(super) fn policy_step(&mut self, act: &Act) -> Checked {
+        match act {
+            Act::Schema { replica, group, collection, rules } => {
+                let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
+                let rules = rules.iter().map(|rule| Rule {
+                    prefix: Bytes::from(rule.prefix.clone()),
+                    policy: rule.policy.clone(),
+                });
+                self.set_schema(*replica, syncgroup, label("c", *collection), rules.collect())
+            }
+            Act::Transfer { replica, group, from, to, amount, think_ms } => {
+                let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
+                self.transfer(*replica, syncgroup, (*from, *to, *amount), *think_ms)
+            }
+            Act::Resolver { replica, kind } => {
+                self.replicas[*replica].resolver = *kind;
+                self.attach(*replica, *kind != ResolverKind::Absent)
+            }
+            Act::Watch { replica, watcher, group, collection, prefix, page } => {
+                if let Some(syncgroup) = self.group_at(*replica, *group) {
+                    self.start_watching(*replica, *watcher, (syncgroup, *collection), prefix, *page);
+                }
+                Ok(())
+            }
+            Act::Unwatch { replica, watcher } => {
+                if let Some(watcher) = self.replicas[*replica].watchers.get_mut(watcher) {
+                    watcher.is_on = false;
+                    watcher.stop();
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// After a start: the application attaches its resolver again, and goes on watching.
+    pub(super) fn application_starts(&mut self, replica: usize, shown: bool, survived: CommitSeq) -> Checked {
+        for watcher in self.replicas[replica].watchers.values_mut() {
+            watcher.restart(shown, survived);
+        }
+        self.attach(replica, self.replicas[replica].resolver != ResolverKind::Absent)
+    }
+
+    fn set_schema(
+        &mut self,
+        replica: usize,
+        syncgroup: SyncgroupId,
+        collection: driftless::Name,
+        rules: Vec<Rule>,
+    ) -> Checked {
+        let it = &self.replicas[replica];
+        let Some(core) = it.core.as_ref() else { return Ok(()) };
+        let expected = self.watch.expect_schema(core, syncgroup, &collection, &rules, it.stopping);
+        if self.watch.is_in_conflict(core, &syncgroup, &collection) {
+            self.coverage.hit(Point::SchemaUnderConflict);
+        }
+        let request = self.replicas[replica].request();
+        let asked = super::replica::Asked { what: Question::Other, seq: CommitSeq(0) };
+        self.replicas[replica].asked.insert(request, asked);
+        let command = Command::SetSchema { syncgroup, collection, rules };
+        self.feed(replica, driftless::Event::Command { request, command }, Some(&expected))
+    }
+
+    // ---- resolvers ----
+
+    /// The resolver comes, or goes.
+    pub(super) fn attach(&mut self, replica: usize, attached: bool) -> Checked {
+        let it = &mut self.replicas[replica];
+        let changes = attached || it.attached;
+        if it.core.is_none() || it.stopping || !changes {
+            return Ok(());
+        }
+        it.attached = attached;
+        let databases = it.core.iter().flat_map(driftless::Core::syncgroups).map(|group| group.database);
+        let databases: BTreeSet<_> = databases.chain([label("db", 0), label("db", 1)]).collect();
+        for database in databases {
+            self.ask(replica, Command::Resolver { database, attached }, Question::Other)?;
+        }
+        Ok(())
+    }
+
+    /// Conflicts are raised to the application.
+    pub(super) fn raised(&mut self, replica: usize, conflicts: Vec<Conflict>) -> Checked {
+        let it = &self.replicas[replica];
+        if !it.attached {
+            let what = "raises a conflict, and no resolver is attached";
+            return Err(Violation::new(Oracle::Conflicts, "S-17", replica, what));
+        }
+        let conflicts: Vec<Conflict> = match &self.sabotage {
+            Some(saboteur) => conflicts.into_iter().map(|conflict| saboteur.raised(conflict)).collect(),
+            None => conflicts,
+        };
+        if let Some(seen) = it.seen() {
+            self.watch.raised(seen, &conflicts, &mut self.coverage)?;
+        }
+        for conflict in conflicts {
+            self.coverage.hit(Point::Raised);
+            self.consider(replica, conflict);
+        }
+        Ok(())
+    }
+
+    /// What a resolver does about a question.
+    fn consider(&mut self, replica: usize, conflict: Conflict) {
+        let (healed, now) = (self.healed, self.now);
+        let asked = self.people.asked.entry(shown(&conflict)).or_default();
+        asked.insert(replica);
+        if asked.len() > 1 {
+            self.coverage.hit(Point::TwoResolvers);
+        }
+        let it = &mut self.replicas[replica];
+        it.questions += 1;
+        let boot = it.boots;
+        let mut dice = Dice::new(self.plan.seed, Concern::Answer, &[replica as u64, it.questions]);
+        let after = match it.resolver {
+            ResolverKind::Absent | ResolverKind::Silent => return,
+            ResolverKind::Crashing if !healed => {
+                self.coverage.hit(Point::ResolverDied);
+                let back = now + dice.skewed(50, 20_000);
+                if dice.one_in(2) {
+                    it.end = Some(End::Crash(None));
+                    self.queue.push(back, Happening::Restart { replica });
+                } else {
+                    self.queue.push(now, Happening::Attach { replica, boot, attached: false });
+                    self.queue.push(back, Happening::Attach { replica, boot, attached: true });
+                }
+                return;
+            }
+            ResolverKind::Slow => dice.between(1_000, LONGEST_THOUGHT),
+            _ => dice.skewed(0, 2_000),
+        };
+        self.answers_due += 1;
+        self.queue.push(now + after, Happening::Answer { replica, boot, conflict: Box::new(conflict) });
+    }
+
+    /// A resolver has made up its mind.
+    pub(super) fn answer(&mut self, replica: usize, boot: u64, conflict: &Conflict) -> Checked {
+        self.answers_due -= 1;
+        self.people.asked.remove(&shown(conflict));
+        let it = &self.replicas[replica];
+        if it.boots != boot || !it.resolver.answers() {
+            return Ok(());
+        }
+        let Some(core) = it.core.as_ref() else { return Ok(()) };
+        if self.sabotage.as_ref().is_some_and(super::Saboteur::drops_answers) {
+            return Ok(());
+        }
+        let mut resolution = Resolution::new();
+        for row in conflict.open() {
+            let choice = match it.resolver {
+                ResolverKind::Stubborn => stubborn(replica, it.questions),
+                _ => agreed(row),
+            };
+            resolution = resolution.answer(row, choice);
+        }
+        let Some(start) = resolution.answers.first().map(|answer| answer.row.clone()) else { return Ok(()) };
+        let expected = self.watch.expect_answer(core, &resolution, it.stopping);
+        let members = self.replicas.len();
+        if self.ask_for(replica, Command::Resolve(resolution), &expected)? {
+            self.coverage.hit(Point::Answered);
+            return self.watch.answered(replica, members, &expected.rows);
+        }
+        if let Some(Refusal::NoAnswer(reason)) = self.refusal.take()
+            && let NoAnswer::Stale(now) = *reason
+            && let Some(seen) = self.replicas[replica].seen()
+        {
+            self.watch.raised_again(seen, &start, &now, &mut self.coverage)?;
+        }
+        Ok(())
+    }
+
+    /// In the end nobody thinks any more, and nothing is open that somebody answers.
+    pub(super) fn resolved(&self) -> Checked {
+        if self.answers_due > 0 {
+            let what = format!("{} answers are being thought about", self.answers_due);
+            return Err(Violation::new(Oracle::Conflicts, "S-18", 0, what));
+        }
+        let seen: Vec<_> = self.replicas.iter().filter_map(super::replica::Replica::seen).collect();
+        let resolves = |replica: usize| {
+            let it = &self.replicas[replica];
+            it.attached && it.resolver.answers()
+        };
+        self.watch.outstanding(&seen, resolves)
+    }
+
+    // ---- transfers ----
+
+    fn transfer(
+        &mut self,
+        replica: usize,
+        syncgroup: SyncgroupId,
+        (from, to, amount): (Account, Account, i64),
+        think_ms: u64,
+    ) -> Checked {
+        if from.shared {
+            let row = |account: Account| self.account(syncgroup, account);
+            let batch = LocalWrite::new()
+                .operate(row(from), Operation::Add(-amount))
+                .operate(row(to), Operation::Add(amount));
+            return self.hand_in(replica, self.torn(batch)).map(drop);
+        }
+        let boot = self.replicas[replica].boots;
+        let read = self.read_accounts(replica, syncgroup, from, to);
+        let Some(read) = read else { return Ok(()) };
+        let payment = Payment { replica, boot, syncgroup, from, to, amount, think_ms, attempt: 1, read };
+        self.queue.push(self.now + think_ms, Happening::Pay(Box::new(payment)));
+        Ok(())
+    }
+
+    /// The moment to write a transfer: if the accounts have changed, they are read again.
+    pub(super) fn pay(&mut self, mut payment: Payment) -> Checked {
+        let Payment { replica, syncgroup, from, to, amount, .. } = payment;
+        if self.replicas[replica].boots != payment.boot || self.replicas[replica].core.is_none() {
+            return Ok(());
+        }
+        let row = |account: Account| self.account(syncgroup, account);
+        let Read { values, heads, range } = payment.read.clone();
+        let start = RowRef { key: Bytes::from(OWN.to_string()), ..row(to) };
+        let batch = LocalWrite::new()
+            .put(row(from), (values.0 - amount).to_string())
+            .put(row(to), (values.1 + amount).to_string())
+            .require(Precondition::Heads { row: row(from), heads })
+            .require(Precondition::Range { from: start, to: Some(end()), rows: range });
+        if self.hand_in(replica, self.torn(batch))? {
+            if payment.attempt > 1 {
+                self.coverage.hit(Point::Retried);
+            }
+            return Ok(());
+        }
+        let changed = matches!(self.refusal.take(), Some(Refusal::Precondition { .. }));
+        payment.attempt += 1;
+        if changed
+            && payment.attempt <= ATTEMPTS
+            && let Some(read) = self.read_accounts(replica, syncgroup, from, to)
+        {
+            payment.read = read;
+            let at = self.now + payment.think_ms / u64::from(payment.attempt);
+            self.queue.push(at, Happening::Pay(Box::new(payment)));
+        }
+        Ok(())
+    }
+
+    fn torn(&self, mut batch: LocalWrite) -> LocalWrite {
+        if let Some(saboteur) = &self.sabotage {
+            saboteur.transfer(&mut batch);
+        }
+        batch
+    }
+
+    fn account(&self, syncgroup: SyncgroupId, account: Account) -> RowRef {
+        RowRef { syncgroup, collection: label("c", account.collection), key: account.key().into() }
+    }
+
+    /// Reads both accounts, and what makes sure that they have not changed. Nothing if one cannot be there.
+    fn read_accounts(
+        &self,
+        replica: usize,
+        syncgroup: SyncgroupId,
+        from: Account,
+        to: Account,
+    ) -> Option<Read> {
+        let it = &self.replicas[replica];
+        it.core.as_ref()?;
+        let store = it.disk.store();
+        let all = read::collections(store).ok()?;
+        let of = |account: Account| -> Option<&Collection> {
+            let name = label("c", account.collection);
+            all.iter().find(|it| it.syncgroup == syncgroup && it.name == name)
+        };
+        let value = |account: Account| -> Option<i64> {
+            let row = read::get(store, of(account)?, account.key().as_bytes()).ok()?;
+            Some(row.map_or(0, |row| String::from_utf8_lossy(&row.value).parse().unwrap_or(0)))
+        };
+        let heads = read::heads(store, of(from)?, from.key().as_bytes()).ok()?;
+        let mut range = Vec::new();
+        read::scan(store, of(to)?, OWN.to_string().as_bytes(), Some(&end()), false, &mut |row| {
+            range.push((row.key, row.version));
+            ControlFlow::Continue(())
+        })
+        .ok()?;
+        let values = (value(from)?, value(to)?);
+        Some(Read { values, heads: heads.into_iter().map(|head| head.version).collect(), range })
+    }
+
+    // ---- watchers ----
+
+    fn start_watching(
+        &mut self,
+        replica: usize,
+        number: u8,
+        (syncgroup, collection): (SyncgroupId, u8),
+        prefix: &str,
+        page: Option<usize>,
+    ) {
+        let it = &mut self.replicas[replica];
+        // An even one watches a collection, an odd one all that there are.
+        let all = read::collections(it.disk.store()).unwrap_or_default();
+        let name = label("c", collection);
+        let wanted =
+            all.into_iter().filter(|it| number % 2 == 1 || it.syncgroup == syncgroup && it.name == name);
+        let watched: BTreeSet<_> = wanted.map(|it| (it.syncgroup, it.name)).collect();
+        let old = it.watchers.remove(&number);
+        let old = old.filter(|old| old.watched == watched && old.prefix == prefix);
+        let mut watcher = old.unwrap_or_else(|| Watcher::new(watched, prefix.to_owned()));
+        watcher.page = page;
+        watcher.is_on = true;
+        it.watchers.insert(number, watcher);
+    }
+
+    /// Those who watch look.
+    pub(super) fn watchers_look(&mut self, replica: usize, all: bool) -> Checked {
+        let mut watchers: BTreeMap<u8, Watcher> = std::mem::take(&mut self.replicas[replica].watchers);
+        let Some(seen) = self.replicas[replica].seen() else {
+            self.replicas[replica].watchers = watchers;
+            return Ok(());
+        };
+        for watcher in watchers.values_mut().filter(|watcher| watcher.is_on) {
+            self.watch.watch_on(seen, watcher, all, &mut self.coverage)?;
+        }
+        self.replicas[replica].watchers = watchers;
+        Ok(())
+    }
+
+    /// Sometimes those who watch look right after a write, before it is durable.
+    pub(super) fn watchers_may_look(&mut self, replica: usize) -> Checked {
+        let request = self.replicas[replica].next_request;
+        let mut dice = Dice::new(self.plan.seed, Concern::Watchers, &[replica as u64, request]);
+        if dice.one_in(3) { self.watchers_look(replica, false) } else { Ok(()) }
+    }
+
+    /// Those who watch take in all that there is.
+    pub(crate) fn watchers_catch_up(&mut self) -> Checked {
+        (0..self.replicas.len()).try_for_each(|replica| self.watchers_look(replica, true))
+    }
+}
+
+/// The end of all accounts of one device.
+fn end() -> Bytes {
+    Bytes::from_owner([OWN as u8 + 1])
+}
+
+/// What a resolver was asked about: rows, as they were.
+pub(super) type Asked = Vec<(RowRef, Vec<Version>)>;
+
+fn shown(conflict: &Conflict) -> Asked {
+    let heads = |row: &ConflictedRow| row.heads.iter().map(|head| head.version).collect();
+    conflict.open().map(|row| (row.row.clone(), heads(row))).collect()
+}
+
+/// An answer that every device gives alike.
+fn agreed(row: &ConflictedRow) -> Choice {
+    let mut values: Vec<&Bytes> = row.heads.iter().filter_map(|head| head.value.as_ref()).collect();
+    values.sort();
+    values.dedup();
+    let size: usize = values.iter().map(|value| value.len()).sum();
+    match (size % 4, values.last()) {
+        (0, _) | (_, None) => Choice::Delete,
+        (1, _) => Choice::Put(values.iter().flat_map(|value| value.iter().copied()).take(4_000).collect()),
+        (_, Some(greatest)) => {
+            let head = row.heads.iter().find(|head| head.value.as_ref() == Some(greatest));
+            head.map_or(Choice::Delete, |head| Choice::Pick(head.version))
+        }
+    }
+}
+
+/// An answer that nobody else gives.
+fn stubborn(replica: usize, question: u64) -> Choice {
+    Choice::Put(format!("r{replica} says so, {question}").into())
+}
