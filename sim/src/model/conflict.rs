@@ -98,8 +98,7 @@ impl Model {
         let in_conflict = !matches!(policy, Policy::Merge(_)) && seen.is_split();
         let is_common = |version: &Version| {
             seen.heads.iter().all(|head| {
-                let generation = self.generation(group, &head.version);
-                generation.is_some_and(|generation| holds(&generation.past, version))
+                self.groups.get(group).is_some_and(|known| known.supersedes(row, &head.version, version))
             })
         };
         let several = in_conflict && seen.heads.len() > 1;

@@ -99,8 +99,10 @@ impl Watch {
         let stamp = self.sabotage.map_or(written.stamp, |it| it.stamp(self.batches, written.stamp));
         let own = self.model.last_stamp(&version.author).unwrap_or_default();
         // Parts of one batch have one stamp.
-        let in_batch = expected.is_some_and(|expected| expected.rows.len() > 1);
-        if stamp < own || stamp == own && !in_batch {
+        let asked = || Some((expected?.rows.get(&group)?.clone(), self.batch));
+        let unasked = self.unasked.get(&(group, version)).cloned();
+        let (rows, batch) = unasked.or_else(asked).unwrap_or_default();
+        if stamp < own || stamp == own && batch.is_none() {
             return wrong("S-43", format!("{version:?} is stamped {stamp:?}, and {own:?} came before"));
         }
         if written.stamp <= latest {
@@ -129,8 +131,6 @@ impl Watch {
             }
             sabotage.past(&version.author, &mut past);
         }
-        let asked = || Some((expected?.rows.get(&group)?.clone(), self.batch));
-        let (rows, batch) = self.unasked.get(&(group, version)).cloned().or_else(asked).unwrap_or_default();
         let stamp = Some(written.stamp);
         let generation = Generation { past, stamp, rows, batch, ..Generation::default() };
         self.model.record(group, version, generation);

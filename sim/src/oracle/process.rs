@@ -66,7 +66,8 @@ impl Watch {
             })
         });
         let after = [(seq, held.clone())].into();
-        self.notes[replica] = Notes { held, seq, reported: seq, after, ..Notes::default() };
+        let told = super::watching::Told::set_back(seq);
+        self.notes[replica] = Notes { held, seq, reported: seq, after, told, ..Notes::default() };
         is_less
     }
 

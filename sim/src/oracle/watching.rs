@@ -8,7 +8,7 @@ use bytes::Bytes;
 use driftless::read::{self, Changes, Marker, Resumed, RowUpdate, Update};
 use driftless::{Action, CommitSeq, Knowledge, Name, SyncgroupId, SyncgroupState, Version};
 
-use super::rows::{collections, fault, name};
+use super::rows::{Collections, collections, fault, name};
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
 use crate::model::{Content, RowKey, holds};
@@ -18,7 +18,11 @@ type Place = (SyncgroupId, RowKey);
 
 /// What each commit of a replica changed, as readers were told at once.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told(BTreeMap<CommitSeq, Commit>);
+pub(super) struct Told {
+    commits: BTreeMap<CommitSeq, Commit>,
+    /// Up to this one it is not known.
+    unknown: CommitSeq,
+}
 
 #[derive(Debug, Clone, Default)]
 struct Commit {
@@ -31,7 +35,12 @@ struct Commit {
 impl Told {
     /// Commits after this one were lost in a crash.
     pub(super) fn survived(&mut self, last: CommitSeq) {
-        self.0.retain(|seq, _| *seq <= last);
+        self.commits.retain(|seq, _| *seq <= last);
+    }
+
+    /// The disk was set back to what it was after a commit, maybe one of another course of things.
+    pub(super) fn set_back(unknown: CommitSeq) -> Self {
+        Self { commits: BTreeMap::new(), unknown }
     }
 }
 
@@ -89,6 +98,28 @@ impl Watcher {
         self.restarted = true;
     }
 
+    /// The device's disk was set back, or lost.
+    pub(crate) fn set_back(&mut self) {
+        self.in_doubt = true;
+    }
+
+    fn takes(&mut self, told: BTreeMap<Place, Vec<Option<Bytes>>>, marker: Marker) {
+        for (place, mut values) in told {
+            match values.pop().flatten() {
+                Some(value) => self.rows.insert(place, value),
+                None => self.rows.remove(&place),
+            };
+        }
+        self.marker = Some(marker);
+    }
+
+    /// What is watched and not there can be watched no more.
+    fn forgets_what_is_gone(&mut self, there: &Collections) {
+        self.watched.retain(|place| there.contains_key(place));
+        let watched = &self.watched;
+        self.rows.retain(|(group, row), _| watched.contains(&(*group, row.collection.clone())));
+    }
+
     fn watches(&self, (group, row): &Place) -> bool {
         self.watched.contains(&(*group, row.collection.clone()))
             && row.key.starts_with(self.prefix.as_bytes())
@@ -123,7 +154,7 @@ impl Watch {
             commit.changes.push(((change.syncgroup, row), change.value.clone()));
         }
         let notes = &mut self.notes[seen.replica];
-        notes.told.0.insert(notes.seq, commit);
+        notes.told.commits.insert(notes.seq, commit);
         Ok(())
     }
 
@@ -252,12 +283,17 @@ impl Watch {
         let batches = std::mem::take(&mut watcher.batches);
         let wrong = |what: String| Err(Violation::new(Oracle::Watching, "S-52", seen.replica, what));
         self.nothing_missed(seen, watcher, marker.seq)?;
-        let Some(commit) = self.notes[seen.replica].told.0.get(&marker.seq) else {
+        let flat = batches.iter().flatten().map(|row| (place(row), row.value.clone()));
+        let told = by_row(flat);
+        let known = &self.notes[seen.replica].told;
+        if marker.seq <= known.unknown {
+            watcher.takes(told, marker);
+            return Ok(());
+        }
+        let Some(commit) = known.commits.get(&marker.seq) else {
             return wrong(format!("commit {} changed nothing, and {batches:?} is told of it", marker.seq.0));
         };
         let expected = by_row(commit.changes.iter().filter(|(place, _)| watcher.watches(place)).cloned());
-        let flat = batches.iter().flatten().map(|row| (place(row), row.value.clone()));
-        let told = by_row(flat);
         if !expected.keys().eq(told.keys()) {
             let names = |rows: &BTreeMap<Place, Vec<Option<Bytes>>>| -> Vec<String> {
                 rows.keys().map(|(group, row)| name(group, row)).collect()
@@ -268,7 +304,7 @@ impl Watch {
         for (place, values) in &told {
             let now = self.now(seen, place);
             // What is derived is read when the commit is: at any moment up to now, if it waited to be taken.
-            let since = self.notes[seen.replica].told.0.range(marker.seq..).flat_map(|(_, it)| &it.changes);
+            let since = known.commits.range(marker.seq..).flat_map(|(_, it)| &it.changes);
             let shown: Vec<&Option<Bytes>> =
                 since.filter(|(at, _)| at == place).map(|(_, value)| value).chain([&now]).collect();
             let later = |value: &Option<Bytes>| self.is_derived(place) && shown.contains(&value);
@@ -282,20 +318,14 @@ impl Watch {
             }
         }
         self.told_whole(seen, &batches, commit)?;
-        for (place, mut values) in told {
-            match values.pop().flatten() {
-                Some(value) => watcher.rows.insert(place, value),
-                None => watcher.rows.remove(&place),
-            };
-        }
-        watcher.marker = Some(marker);
+        watcher.takes(told, marker);
         Ok(())
     }
 
     /// No commit between the last one that was told and this one changed anything that is watched.
     fn nothing_missed(&self, seen: Seen<'_>, watcher: &Watcher, upto: CommitSeq) -> Checked {
         let Some(from) = watcher.marker.map(|marker| marker.seq.0 + 1) else { return Ok(()) };
-        let commits = self.notes[seen.replica].told.0.range(CommitSeq(from)..upto.max(CommitSeq(from)));
+        let commits = self.notes[seen.replica].told.commits.range(CommitSeq(from)..upto.max(CommitSeq(from)));
         for (seq, commit) in commits {
             if let Some((place, _)) = commit.changes.iter().find(|(place, _)| watcher.watches(place)) {
                 let what =
@@ -395,8 +425,10 @@ impl Watch {
     }
 }
 
-fn start(seen: Seen<'_>, watcher: &Watcher) -> Result<Changes, Violation> {
-    let all = collections(seen)?.into_iter().filter(|(at, _)| watcher.watched.contains(at));
+fn start(seen: Seen<'_>, watcher: &mut Watcher) -> Result<Changes, Violation> {
+    let all = collections(seen)?;
+    watcher.forgets_what_is_gone(&all);
+    let all = all.into_iter().filter(|(at, _)| watcher.watched.contains(at));
     let watched = all.map(|(_, collection)| (collection, Bytes::from(watcher.prefix.clone()))).collect();
     Ok(match watcher.marker {
         // As it is written down, and read again.

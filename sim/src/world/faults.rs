@@ -12,7 +12,7 @@ use super::replica::End;
 use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
 use crate::facts::Happened;
-use crate::oracle::{Checked, Held, WriteExpected};
+use crate::oracle::{Checked, Held, Watcher, WriteExpected};
 use crate::plan::Act;
 
 impl World<'_> {
@@ -64,8 +64,7 @@ impl World<'_> {
         let is_damage = matches!(fault, Fault::Corrupt { .. });
         self.coverage.hit(if is_damage { Point::DamageFound } else { Point::ReadFailed });
         it.end = Some(End::Failed);
-        self.end_if_due(replica);
-        Ok(())
+        self.end_if_due(replica)
     }
 
     /// A process whose store failed is gone, and will be started again.
@@ -112,6 +111,7 @@ impl World<'_> {
         let seq = store.seq();
         self.replicas[replica].disk = Disk::with(store);
         self.replicas[replica].doubtful = true;
+        self.replicas[replica].watchers.values_mut().for_each(Watcher::set_back);
         if self.watch.set_back(replica, held, seq) {
             self.coverage.hit(Point::SetBackLostOwn);
         }
@@ -126,6 +126,7 @@ impl World<'_> {
         it.disk = Disk::default();
         it.doubtful = true;
         it.copy = None;
+        self.replicas[replica].watchers.values_mut().for_each(Watcher::set_back);
         self.watch.set_back(replica, Held::new(), driftless::CommitSeq(0));
         self.watch.lost_all(replica);
     }

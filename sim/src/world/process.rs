@@ -48,8 +48,7 @@ impl World<'_> {
             if let Action::Commit(commit) = action {
                 self.commit(replica, commit)?;
                 if self.replicas[replica].end == Some(End::Failed) {
-                    self.end_if_due(replica);
-                    return Ok(());
+                    return self.end_if_due(replica);
                 }
             }
         }
