@@ -255,6 +255,10 @@ pub enum Precondition {
         heads: Vec<Version>,
     },
     /// The range shows exactly these rows, each with this version.
+    ///
+    /// The last head of each row is compared, and nothing else of it: where rows merge, or versions that are not
+    /// shown matter, add [`Precondition::Heads`] for each row. A change of the schema, by which the same heads may
+    /// show something else, is not noticed.
     Range {
         /// The first row of the range, included.
         from: RowRef,

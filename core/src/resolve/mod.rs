@@ -32,6 +32,10 @@ pub use self::merge::{Elements, Merge, MergeFunction, Operation, counter};
 #[non_exhaustive]
 pub enum Policy {
     /// The version with the greatest `(stamp, version)` is shown (S-13).
+    ///
+    /// Each row is decided by itself, which may tear batches that did not know of each other: the one that loses a
+    /// row which both wrote keeps the rows that only it wrote. And two batches on two devices that read the same
+    /// and write different rows are both kept (write skew): no row has two versions, so there is nothing to decide.
     #[default]
     LastWins,
     /// The conflict is left open: readers see the last version and can ask for all of them. It is handed to a
@@ -42,6 +46,11 @@ pub enum Policy {
     /// Batches win or lose as a whole. The core itself answers the conflict like a resolver: of the batches
     /// that are tied by conflicts the last one wins; rows that only the others changed go back to what they
     /// were before.
+    ///
+    /// Only batches whose versions are heads win or lose together: an earlier batch of the losing side, one of
+    /// whose rows a later batch has overwritten, keeps its other rows. Of a conflict of more than
+    /// [`MAX_CONFLICT_ROWS`](crate::limits::MAX_CONFLICT_ROWS) rows the rest is decided without those that were
+    /// told together. And batches that read the same and write different rows are no conflict: both are kept.
     BatchWins,
     /// What is shown is derived from operations, and from puts and deletes beside them.
     Merge(Merge),

@@ -14,8 +14,11 @@ impl Database {
     /// Returns what `work` returned the last time, and what was written.
     ///
     /// So on this device batches happen as if one after the other. Other devices write without asking this one:
-    /// where they changed the same rows, the collection's schema says what becomes of it; with
-    /// [`driftless::Policy::BatchWins`] batches win or lose as a whole.
+    /// where they changed the same rows, the collection's schema says what becomes of it. With
+    /// [`driftless::Policy::LastWins`] that is said row by row, which may tear batches: the one that loses a row
+    /// keeps the rows that only it wrote. With [`driftless::Policy::BatchWins`] batches win or lose as a whole,
+    /// within the bounds told there. With every policy, two batches on two devices that read the same and write
+    /// different rows are both kept (write skew).
     ///
     /// `work` may run several times: what it does besides the batch should bear that. An error of `work` ends it,
     /// and nothing is written.
