@@ -70,6 +70,47 @@ fn a_conflict_is_raised_with_its_ancestor_and_closed_by_the_answer() {
 }
 
 #[test]
+fn the_heads_of_a_batch_over_two_syncgroups_name_it_alike_on_every_replica() {
+    let mut world = World::new(2);
+    let groups = [world.create(0, "notes"), world.create(0, "notes")];
+    let link = world.link(0, 1);
+    for id in groups {
+        let invitation = world.invite(0, id, Rights::Write);
+        world.ask_to_join(1, invitation).unwrap();
+        world.run(60_000);
+        assert_eq!(world.state(1, id), SyncgroupState::Active);
+        world.schema(0, id, &[("", Policy::AppResolves)]);
+    }
+    world.run(60_000);
+    world.unlink(link);
+    let both = groups.iter().fold(LocalWrite::new(), |batch, id| batch.put(world.row(*id, "k"), "both"));
+    world.command(0, Command::Write(both)).unwrap();
+    for id in groups {
+        world.put(1, id, "k", "one");
+    }
+    world.link(0, 1);
+    world.run(120_000);
+    // Of each head of each row: what it says, and the batch that it names.
+    let heads = |at: usize, id: SyncgroupId| {
+        let conflict = read::conflict(&world.nodes[at].store, &world.collection(at, id), b"k").unwrap();
+        let heads = conflict.rows.into_iter().flat_map(|row| row.heads);
+        heads.map(|head| (head.value.unwrap(), head.version, head.batch)).collect::<Vec<_>>()
+    };
+    let first = heads(0, groups[0]);
+    assert_eq!(first.len(), 4, "the batch ties the rows of both syncgroups: {first:?}");
+    for at in 0..2 {
+        for id in groups {
+            assert_eq!(heads(at, id), first, "at {at}");
+        }
+    }
+    let mut batches = first.iter().filter(|head| head.0 == "both").map(|head| head.2);
+    let (one, two) = (batches.next().unwrap(), batches.next().unwrap());
+    assert!(one.is_some() && one == two, "{first:?}");
+    assert!(first.iter().all(|head| head.0 == "both" || head.2.is_none()), "{first:?}");
+    groups.iter().for_each(|id| world.assert_same(*id));
+}
+
+#[test]
 fn rows_tied_by_batches_are_one_conflict_and_others_of_the_batch_come_along() {
     let (mut world, _id) = split(3, Policy::AppResolves, |world, id| {
         // a ties x and y, b ties y and z, and w comes along with b.

@@ -161,7 +161,7 @@ fn the_largest_key_and_value_are_taken() {
 
 #[test]
 fn a_batch_is_its_net_effect_and_deleting_nothing_writes_nothing() {
-    let (mut world, id) = World::together(1);
+    let (mut world, id) = World::together(2);
     let held = |world: &World| world.nodes[0].core.knowledge(&id).unwrap();
     let before = held(&world);
     assert_eq!(world.delete(0, id, "unknown"), Ok(Outcome::Written(vec![])));
@@ -169,8 +169,13 @@ fn a_batch_is_its_net_effect_and_deleting_nothing_writes_nothing() {
     let (a, b) = (world.row(id, "a"), world.row(id, "b"));
     let batch = LocalWrite::new().put(a.clone(), "1").put(b.clone(), "1").put(a, "2").delete(b);
     world.command(0, Command::Write(batch)).unwrap();
-    assert_eq!(world.rows(0, id), [("a".into(), "2".into())]);
-    assert_eq!(world.heads(0, id, "b"), [], "never there, never written");
+    world.run(10_000);
+    for at in 0..2 {
+        assert_eq!(world.rows(at, id), [("a".into(), "2".into())], "at {at}");
+        assert_eq!(world.heads(at, id, "b"), [], "never there, never written");
+        assert_eq!(world.heads(at, id, "unknown"), []);
+    }
+    world.assert_same(id);
 }
 
 #[test]
