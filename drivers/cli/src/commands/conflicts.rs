@@ -41,8 +41,12 @@ pub(super) async fn conflicts(context: &mut Context, args: Conflicts) -> Result<
 
 fn heads_table(heads: &[HeadText]) -> String {
     let mut table = table(&["VERSION", "WHEN", "WHO", "VALUE"]);
-    for HeadText { who, value } in heads {
-        let value = value.as_ref().map_or("(deleted)".to_owned(), |v| text::escape_short(v, VALUE_WIDTH));
+    for HeadText { who, value, is_operation } in heads {
+        let value = match value {
+            Some(value) => text::escape_short(value, VALUE_WIDTH),
+            None if *is_operation => "(operation)".to_owned(),
+            None => "(deleted)".to_owned(),
+        };
         table.add_row([who.short.clone(), when(who), name(who), value]);
     }
     table.to_string()
@@ -53,7 +57,10 @@ fn json_conflict(conflict: &ConflictText) -> Value {
         let mut object = json_who(&head.who);
         match &head.value {
             Some(value) => text::insert_bytes(&mut object, "value", value),
-            None => _ = object.insert("deleted".to_owned(), json!(true)),
+            None => {
+                let what = if head.is_operation { "operation" } else { "deleted" };
+                object.insert(what.to_owned(), json!(true));
+            }
         }
         Value::Object(object)
     };

@@ -91,9 +91,11 @@ pub struct HeadText {
     /// Who wrote it.
     #[serde(flatten)]
     pub who: Who,
-    /// Its value; `None` deleted the row.
+    /// Its value; `None` deleted the row, or is an operation.
     #[serde(with = "base64_option")]
     pub value: Option<Vec<u8>>,
+    /// Whether it is an operation, from when the row still merged: it has no value of its own.
+    pub is_operation: bool,
 }
 
 /// A version in the history of a row.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use driftless::{Choice, ConflictedRow, DeviceId, Hlc, Resolution, Version};
 use driftless_tokio::{Collection, Edited, Node};
 use tokio::sync::mpsc::Sender;
@@ -38,6 +39,7 @@ pub(super) async fn list(
             let head = |head: driftless_tokio::Head| HeadText {
                 who: names.who(head.version, head.stamp),
                 value: head.value.map(Into::into),
+                is_operation: head.is_operation,
             };
             let heads = row.heads.into_iter().map(head).collect();
             let conflict = ConflictText { key: row.key.into(), policy: word(&row.policy), heads };
@@ -77,7 +79,7 @@ pub(super) async fn resolve(
         ChoiceText::Delete => Choice::Delete,
     };
     if !row.needs_answer() {
-        return write(&collection, row, choice).await;
+        return write(&collection, row, value(row, choice).map_err(no)?).await;
     }
     // Other rows of the same batches are left as they are: each is answered by a command of its own.
     let others = conflict.open().filter(|other| other.row != row.row);
@@ -86,16 +88,26 @@ pub(super) async fn resolve(
     Ok(())
 }
 
-/// Closes a conflict that asks nobody: by the next write, on top of the versions that were seen.
-async fn write(collection: &Collection, row: &ConflictedRow, choice: Choice) -> Result<(), Problem> {
-    let key = &row.row.key;
-    let value = match choice {
-        Choice::Pick(version) => {
-            row.heads.iter().find(|h| h.version == version).and_then(|h| h.value.clone())
-        }
-        Choice::Put(value) => Some(value),
-        _ => None,
+/// What a row shall be by a choice; `None` if it shall not be there.
+fn value(row: &ConflictedRow, choice: Choice) -> Result<Option<Bytes>, String> {
+    let version = match choice {
+        Choice::Pick(version) => version,
+        Choice::Put(value) => return Ok(Some(value)),
+        _ => return Ok(None),
     };
+    match row.heads.iter().find(|head| head.version == version) {
+        Some(head) if head.is_operation => Err(format!(
+            "the version {} is an operation, from when the row still merged: it has no value of its own that \
+             could be picked; say what the row shall be by --value or --delete, or pick another version",
+            short(&version)
+        )),
+        head => Ok(head.and_then(|head| head.value.clone())),
+    }
+}
+
+/// Closes a conflict that asks nobody: by the next write, on top of the versions that were seen.
+async fn write(collection: &Collection, row: &ConflictedRow, value: Option<Bytes>) -> Result<(), Problem> {
+    let key = &row.row.key;
     let seen: Vec<Version> = row.heads.iter().map(|head| head.version).collect();
     let mut batch = collection.database().batch();
     batch.require_versions(collection, key, &seen);
@@ -103,7 +115,15 @@ async fn write(collection: &Collection, row: &ConflictedRow, choice: Choice) -> 
         Some(value) => batch.put(collection, key, value),
         None => batch.delete(collection, key),
     };
-    batch.commit().await?;
+    if batch.commit().await?.parts.is_empty() {
+        let message = format!(
+            "the row \"{}\" is shown as deleted already, and deleting what is not there writes nothing: the \
+             conflict would stay; it asks for no answer and any later value closes it, or put one by --value and \
+             then delete the row",
+            key.escape_ascii()
+        );
+        return Err(Problem { refused: true, message });
+    }
     Ok(())
 }
 

@@ -77,6 +77,60 @@ fn a_conflict_that_the_last_version_wins_can_be_decided_otherwise() {
 }
 
 #[test]
+fn a_deletion_that_wins_already_is_not_said_to_close_the_conflict() {
+    let here = Home::with_notes();
+    let _server = here.serve();
+    here.run(["put", "notes", "a", "old"]).ok();
+    let there = here.joined(&[]);
+    eventually("the old value is there", || there.run(["get", "notes", "a"]).stdout == b"old");
+    there.run(["put", "notes", "a", "from there"]).ok();
+    here.run(["delete", "notes", "a"]).ok();
+    let _other = there.serve();
+    eventually("both versions are there", || conflicts(&here).len() == 1);
+    let deletion = &conflicts(&here)[0]["heads"][0];
+    assert_eq!(deletion["deleted"], true);
+    let pick = deletion["version"].as_str().unwrap();
+    for choice in [&["--delete"][..], &["--pick", pick]] {
+        let refused = here.run([&["resolve", "notes", "a"][..], choice].concat()).failed(1);
+        assert!(refused.contains("deleted already") && refused.contains("--value"), "{refused}");
+        assert_eq!(conflicts(&here).len(), 1);
+    }
+    // What it advises helps.
+    here.run(["resolve", "notes", "a", "--value", "new"]).ok();
+    here.run(["delete", "notes", "a"]).ok();
+    assert_eq!(conflicts(&here), [] as [Value; 0]);
+    assert!(here.run(["get", "notes", "a"]).failed(1).contains("no row"));
+}
+
+#[test]
+fn an_operation_of_a_row_that_merges_no_more_is_shown_as_one_and_not_picked() {
+    let here = Home::with_notes();
+    let _server = here.serve();
+    here.run(["schema", "notes", "set", "", "counter"]).ok();
+    let there = here.joined(&[]);
+    there.run(["put", "notes", "x", "5"]).ok();
+    here.run(["put", "notes", "x", "10"]).ok();
+    here.run(["add", "notes", "x", "20"]).ok();
+    here.run(["schema", "notes", "set", "", "last-wins"]).ok();
+    let _other = there.serve();
+    // One head is the other put, the other one an operation on a value that disagrees with it.
+    eventually("both versions are there", || conflicts(&here).len() == 1);
+    let listed = conflicts(&here);
+    let heads = listed[0]["heads"].as_array().unwrap();
+    let head = heads.iter().find(|head| head["operation"] == true).unwrap();
+    assert_eq!(head.get("deleted"), None);
+    let text = here.run(["conflicts", "notes"]).ok();
+    assert!(text.contains("(operation)") && !text.contains("(deleted)"), "{text}");
+    let pick = head["version"].as_str().unwrap();
+    let refused = here.run(["resolve", "notes", "x", "--pick", pick]).failed(1);
+    assert!(refused.contains("is an operation") && refused.contains("--value"), "{refused}");
+    assert_eq!(conflicts(&here), listed, "nothing was written");
+    here.run(["resolve", "notes", "x", "--value", "25"]).ok();
+    assert_eq!(conflicts(&here), [] as [Value; 0]);
+    assert_eq!(home_value(&here, "x"), "25");
+}
+
+#[test]
 fn an_answer_that_does_not_fit_is_refused_with_what_would() {
     let (here, _there, _servers) = split("defer", &["a"]);
     let unknown = here.run(["resolve", "notes", "a", "--pick", "ffff"]).failed(1);
