@@ -279,6 +279,7 @@ impl Core {
             self.raiser.resolver(&self.replica, &database, attached, now.mono);
         }
         self.apply(now, effects, out);
+        self.raiser.answered(&self.replica, answered.iter());
         if let Outcome::Written(parts) = &outcome {
             out.push(Action::Written { request, parts: parts.clone() });
         }

@@ -9,6 +9,7 @@ use super::{Collection, state};
 use crate::id::Version;
 use crate::log::record::Content;
 use crate::object::history::{self, Node, Place, Versions};
+use crate::replica::authors::Authors;
 use crate::replica::load::load_authors;
 use crate::resolve::Merge;
 use crate::store::{Fault, View};
@@ -64,9 +65,19 @@ pub fn history(
     key: &[u8],
     limit: usize,
 ) -> Result<Vec<Entry>, Fault> {
-    let (key, authors) = (Bytes::copy_from_slice(key), load_authors(view)?);
-    let versions = RowVersions { view, collection, key: &key, authors: &authors };
-    let heads = places(view, collection, &key)?;
+    history_among(view, collection, &Bytes::copy_from_slice(key), &load_authors(view)?, limit)
+}
+
+/// The same, for who asks for many rows and has read the authors.
+pub(crate) fn history_among(
+    view: &dyn View,
+    collection: &Collection,
+    key: &Bytes,
+    authors: &Authors,
+    limit: usize,
+) -> Result<Vec<Entry>, Fault> {
+    let versions = RowVersions { view, collection, key, authors };
+    let heads = places(view, collection, key)?;
     let found = history::versions(&versions, &heads, limit)?;
     found.into_iter().map(|(place, node)| entry(&versions, &heads, place, node)).collect()
 }

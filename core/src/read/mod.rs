@@ -19,6 +19,7 @@ pub use self::changes::{Changes, Marker, ParseMarkerError, Resumed, RowUpdate, U
 pub(crate) use self::conflicts::Gathering;
 pub use self::conflicts::{ConflictRow, conflict, conflicts};
 pub use self::edited::edited;
+pub(crate) use self::history::history_among;
 pub use self::history::{Edited, Entry, common_ancestor, history};
 use self::names::Names;
 pub(crate) use self::names::author;

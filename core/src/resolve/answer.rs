@@ -6,15 +6,17 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Policy;
-use super::conflict::{Answer, Choice, Conflict, NoAnswer, Resolution};
+use super::conflict::{Answer, Choice, Conflict, ConflictedRow, NoAnswer, Resolution};
 use crate::action::Written;
 use crate::batch::{self, Part};
 use crate::event::RowRef;
 use crate::id::{CollectionId, Version};
 use crate::log::record::Content;
 use crate::object::HeadContent;
-use crate::read;
+use crate::read::{self, Collection, history_among};
 use crate::replica::Stop;
+use crate::replica::authors::Authors;
+use crate::replica::load::load_authors;
 use crate::replica::plan::Plan;
 use crate::replica::rows::ReadRow;
 use crate::store::key::{self, GroupIx};
@@ -152,13 +154,14 @@ pub(crate) fn batch_wins(plan: &Plan<'_>, conflict: &Conflict) -> Result<Resolut
             winners.push(*batch);
         }
     }
+    let (collections, authors) = (read::collections(plan.view())?, load_authors(plan.view())?);
     let mut resolution = Resolution::new();
     for row in conflict.rows.iter().filter(|row| row.policy == Policy::BatchWins) {
         let winner = row.heads.iter().find(|head| winners.contains(&name(head)));
         let loses = row.heads.iter().any(|head| against.contains_key(&name(head)));
         let choice = match winner {
             Some(head) if row.in_conflict => Choice::Pick(head.version),
-            None if loses => before(plan, row)?,
+            None if loses => before(plan, row, &collections, &authors)?,
             _ => continue,
         };
         resolution = resolution.answer(row, choice);
@@ -167,16 +170,20 @@ pub(crate) fn batch_wins(plan: &Plan<'_>, conflict: &Conflict) -> Result<Resolut
 }
 
 /// What a row was before its heads.
-fn before(plan: &Plan<'_>, row: &super::conflict::ConflictedRow) -> Result<Choice, Stop> {
+fn before(
+    plan: &Plan<'_>,
+    row: &ConflictedRow,
+    collections: &[Collection],
+    authors: &Authors,
+) -> Result<Choice, Stop> {
     let group = batch::writable(plan.replica, &row.row.syncgroup)?;
     let id = batch::collection(group, &row.row)?;
-    let collections = read::collections(plan.view())?;
     let Some(collection) = collections.iter().find(|known| known.index == group.ix && known.id == id) else {
         return Ok(Choice::Leave);
     };
     let is_head = |version: &Version| row.heads.iter().any(|head| head.version == *version);
     let limit = 2 * row.heads.len() + 1;
-    let entries = read::history(plan.view(), collection, &row.row.key, limit)?;
+    let entries = history_among(plan.view(), collection, &row.row.key, authors, limit)?;
     Ok(match entries.into_iter().find(|entry| !is_head(&entry.version)).map(|entry| entry.edited) {
         Some(read::Edited::Put(value)) => Choice::Put(value),
         Some(read::Edited::Operated(_)) => Choice::Leave,

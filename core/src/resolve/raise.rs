@@ -40,14 +40,18 @@ use crate::syncgroup::group::{Group, Stage};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::codec::DecodeError;
 
-/// Rows that wait for a turn or an answer, at most; further ones wait in the store.
+/// Rows of a database that wait for a turn or an answer of its application, or of the core, at most; further ones
+/// wait in the store.
 const MOST_WAITING: usize = 1_024;
-/// Conflicts that are raised and not answered, at most.
+/// Rows of a database that are raised to its application and not answered, at most: one that does not answer keeps
+/// nobody else from being asked.
 const MOST_RAISED: usize = 64;
 /// Conflicts raised in one step, at most.
 const MOST_AT_ONCE: usize = 16;
 /// No device waits for more turns than this.
 const MOST_TURNS: u64 = 16;
+/// How long it is remembered of a row how often its resolutions have met: longer than any of them is on its way.
+const REMEMBERED: Millis = Millis(10 * 60 * 1_000);
 /// The turns double no more often than this.
 const MOST_DOUBLINGS: u32 = 12;
 
@@ -60,6 +64,25 @@ struct Waiting {
     /// How often resolutions have met.
     rounds: u32,
     raised: bool,
+    /// The core answers, unless the row is tied to others that it does not decide.
+    is_own: bool,
+    /// An answer has left it open: nothing is waited for any more.
+    is_left: bool,
+    database: Name,
+}
+
+impl Waiting {
+    /// Whether there is room for it among what is raised.
+    fn has_room(&self, full: &BTreeSet<Name>) -> bool {
+        self.is_own || !full.contains(&self.database)
+    }
+}
+
+/// A row that has come together: what comes apart again soon is the same conflict going on.
+#[derive(Debug, Clone, Copy)]
+struct Met {
+    rounds: u32,
+    until: Mono,
 }
 
 /// A look that is due.
@@ -80,6 +103,7 @@ pub(crate) struct Raiser {
     attached: BTreeSet<Name>,
     looks: BTreeMap<GroupIx, Look>,
     waiting: BTreeMap<Bytes, Waiting>,
+    met: BTreeMap<Bytes, Met>,
     /// Syncgroups that have more rows in conflict than may wait at a time.
     more: BTreeMap<GroupIx, Look>,
 }
@@ -104,6 +128,7 @@ impl Raiser {
             attached: BTreeSet::new(),
             looks,
             waiting: BTreeMap::new(),
+            met: BTreeMap::new(),
             more: BTreeMap::new(),
         }
     }
@@ -133,8 +158,15 @@ impl Raiser {
 
     /// A row has come together. That makes room for others.
     pub(crate) fn closed(&mut self, row: &Bytes, now: Mono) {
-        self.waiting.remove(row);
-        if self.waiting.len() < MOST_WAITING / 2 {
+        let Some(known) = self.waiting.remove(row) else { return };
+        if self.met.len() >= MOST_WAITING {
+            self.met.retain(|_, met| met.until > now);
+        }
+        if self.met.len() < MOST_WAITING {
+            self.met.insert(row.clone(), Met { rounds: known.rounds, until: now + REMEMBERED });
+        }
+        let like = |row: &&Waiting| row.is_own == known.is_own && row.database == known.database;
+        if !self.more.is_empty() && self.waiting.values().filter(like).count() < MOST_WAITING / 2 {
             for (ix, look) in core::mem::take(&mut self.more) {
                 self.looks.insert(ix, Look { due: now, ..look });
             }
@@ -161,13 +193,28 @@ impl Raiser {
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let looks = self.looks.values().map(|look| look.due);
-        let is_full = self.is_full();
-        let turns = self.waiting.values().filter(|row| !row.raised && !is_full).map(|row| row.due);
-        looks.chain(turns).min()
+        let full = self.full();
+        let turns = self.waiting.values().filter(|row| !row.raised && row.has_room(&full));
+        looks.chain(turns.map(|row| row.due)).min()
     }
 
-    fn is_full(&self) -> bool {
-        self.waiting.values().filter(|row| row.raised).count() >= MOST_RAISED
+    /// The databases whose applications have been asked enough.
+    fn full(&self) -> BTreeSet<Name> {
+        let mut asked: BTreeMap<&Name, usize> = BTreeMap::new();
+        for row in self.waiting.values().filter(|row| row.raised && !row.is_own && !row.is_left) {
+            *asked.entry(&row.database).or_default() += 1;
+        }
+        let full = asked.into_iter().filter(|(_, asked)| *asked >= MOST_RAISED);
+        full.map(|(database, _)| database.clone()).collect()
+    }
+
+    /// An answer was taken: rows that it leaves open wait for nobody.
+    pub(crate) fn answered<'r>(&mut self, replica: &Replica, rows: impl Iterator<Item = &'r RowRef>) {
+        for name in rows.filter_map(|row| name_of(replica, row)) {
+            if let Some(row) = self.waiting.get_mut(&name) {
+                row.is_left = true;
+            }
+        }
     }
 
     /// Looks, and raises what is due. `is_arriving` says whether more of a syncgroup is on its way.
@@ -207,6 +254,12 @@ impl Raiser {
             self.waiting.keys().filter(|row| row.starts_with(&all)).cloned().collect();
         let turn = Turns::of(replica, group);
         let end = group.ix.checked_add(1).map(key::number);
+        let database = &group.record.database;
+        let waiting = |own: bool| {
+            let here = self.waiting.values().filter(|row| row.is_own == own && row.database == *database);
+            here.count()
+        };
+        let mut waiting = [waiting(false), waiting(true)];
         if let Some(turn) = turn {
             for (row_key, _) in entries(view, &Scan::range(Table::Conflict, &all, end.as_deref()))? {
                 let Some((collection, key)) = split(&row_key) else { continue };
@@ -222,7 +275,8 @@ impl Raiser {
                 if !resolves {
                     continue;
                 }
-                if !is_known && self.waiting.len() >= MOST_WAITING {
+                let is_own = *policy == Policy::BatchWins;
+                if !is_known && waiting[usize::from(is_own)] >= MOST_WAITING {
                     self.more.insert(group.ix, Look { due: now, deferred });
                     continue;
                 }
@@ -232,10 +286,14 @@ impl Raiser {
                 if known.is_some_and(|row| row.heads == heads) {
                     continue;
                 }
-                let rounds = known.map_or(0, |row| row.rounds + 1);
+                let met = self.met.get(&row_key).filter(|met| met.until > now).map(|met| met.rounds + 1);
+                let rounds = known.map(|row| row.rounds + 1).or(met).unwrap_or(0);
                 let wait = self.turn.0 << rounds.min(MOST_DOUBLINGS);
                 let due = now + Millis(wait.saturating_mul(turn.before(&heads)));
-                self.waiting.insert(row_key, Waiting { heads, due, rounds, raised: false });
+                waiting[usize::from(is_own)] += usize::from(!is_known);
+                let database = database.clone();
+                let row = Waiting { heads, due, rounds, raised: false, is_own, is_left: false, database };
+                self.waiting.insert(row_key, row);
             }
         }
         self.waiting.retain(|row, _| !gone.contains(row));
@@ -252,7 +310,8 @@ impl Raiser {
     /// Raises the conflicts whose turn has come.
     fn raise(&mut self, now: Mono, replica: &Replica, view: &dyn View) -> Result<Raised, Fault> {
         let mut raised = Raised::default();
-        let due = self.waiting.iter().filter(|(_, row)| !row.raised && row.due <= now);
+        let mut full = self.full();
+        let due = self.waiting.iter().filter(|(_, row)| !row.raised && row.due <= now && row.has_room(&full));
         let due: Vec<Bytes> = due.map(|(row, _)| row.clone()).collect();
         if due.is_empty() {
             return Ok(raised);
@@ -260,11 +319,11 @@ impl Raiser {
         let collections = read::collections(view)?;
         let gathering = Gathering::new(view, &collections)?;
         for row_key in due {
-            if self.is_full() || raised.conflicts.len() + raised.own.len() >= MOST_AT_ONCE {
+            if raised.conflicts.len() + raised.own.len() >= MOST_AT_ONCE {
                 break;
             }
-            if self.waiting.get(&row_key).is_none_or(|row| row.raised) {
-                continue; // It was raised with another one.
+            if self.waiting.get(&row_key).is_none_or(|row| row.raised || !row.has_room(&full)) {
+                continue; // It was raised with another one, or others have taken the last room.
             }
             let Some((collection, key)) = split(&row_key) else { continue };
             let ix = key::split_number(&row_key).map(|(ix, _)| ix);
@@ -275,13 +334,22 @@ impl Raiser {
                 self.waiting.remove(&row_key);
                 continue;
             };
+            let is_own = conflict.open().all(|row| row.policy == Policy::BatchWins);
+            if !is_own && conflict.open().any(|row| full.contains(&row.database)) {
+                // A batch that wins ties it to what its application has yet to answer.
+                if let Some(row) = self.waiting.get_mut(&row_key) {
+                    row.due = now + Millis(self.turn.0 << MOST_DOUBLINGS.min(row.rounds + 4));
+                }
+                continue;
+            }
             for row in conflict.open() {
                 let Some(name) = name_of(replica, &row.row) else { continue };
                 if let Some(waiting) = self.waiting.get_mut(&name) {
-                    waiting.raised = true;
+                    (waiting.raised, waiting.is_own) = (true, is_own);
                 }
             }
-            if conflict.open().all(|row| row.policy == Policy::BatchWins) {
+            full = self.full();
+            if is_own {
                 raised.own.push(conflict);
             } else {
                 raised.conflicts.push(conflict);
