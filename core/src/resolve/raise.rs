@@ -259,7 +259,7 @@ impl Raiser {
             let here = self.waiting.values().filter(|row| row.is_own == own && row.database == *database);
             here.count()
         };
-        let mut waiting = [waiting(false), waiting(true)];
+        let (mut others, mut own) = (waiting(false), waiting(true));
         if let Some(turn) = turn {
             for (row_key, _) in entries(view, &Scan::range(Table::Conflict, &all, end.as_deref()))? {
                 let Some((collection, key)) = split(&row_key) else { continue };
@@ -276,7 +276,8 @@ impl Raiser {
                     continue;
                 }
                 let is_own = *policy == Policy::BatchWins;
-                if !is_known && waiting[usize::from(is_own)] >= MOST_WAITING {
+                let alike = if is_own { &mut own } else { &mut others };
+                if !is_known && *alike >= MOST_WAITING {
                     self.more.insert(group.ix, Look { due: now, deferred });
                     continue;
                 }
@@ -290,7 +291,7 @@ impl Raiser {
                 let rounds = known.map(|row| row.rounds + 1).or(met).unwrap_or(0);
                 let wait = self.turn.0 << rounds.min(MOST_DOUBLINGS);
                 let due = now + Millis(wait.saturating_mul(turn.before(&heads)));
-                waiting[usize::from(is_own)] += usize::from(!is_known);
+                *alike += usize::from(!is_known);
                 let database = database.clone();
                 let row = Waiting { heads, due, rounds, raised: false, is_own, is_left: false, database };
                 self.waiting.insert(row_key, row);
