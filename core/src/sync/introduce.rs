@@ -2,9 +2,12 @@
 //!
 //! Whoever admits a device tells the others in the course of time. Until then, and for ever if it is lost before,
 //! the newcomer knows members to whom it is a stranger: they offer it nothing, so nothing is shared, and neither
-//! would ever tell the other. The newcomer breaks the silence: it shows a word that the one who admitted it has
-//! signed, which only members pass on, and says what it holds. The other *takes* what it lacks, and gives
+//! would ever tell the other. The newcomer breaks the silence: it shows a word that the one who admitted the
+//! other has signed, which only members pass on, and says what it holds. The other *takes* what it lacks, and gives
 //! nothing; every generation proves itself. Among them is the admission, and from then on they share as all do.
+//!
+//! It is the same the other way round, where whoever admitted a newcomer is lost before it has answered: a member that
+//! has heard of the admission shows the word of that one, which issued the newcomer's invitation.
 //!
 //! ```text
 //!   newcomer                          member
@@ -51,8 +54,10 @@ impl Sync {
         }
         let tries = link.introductions;
         link.introductions += 1;
-        let introductions: Vec<_> =
-            link.unanswered().filter_map(|(name, ix)| introduction(step.replica, name, ix)).collect();
+        let introductions: Vec<_> = link
+            .unanswered()
+            .filter_map(|(name, ix)| introduction(step.replica, &link.device, name, ix))
+            .collect();
         if introductions.is_empty() {
             return;
         }
@@ -72,11 +77,10 @@ impl Sync {
     ) -> Result<(), (CloseReason, &'static str)> {
         let Introduction { author, checkpoint, holdings } = introduction;
         let Some(ix) = self.names(id, step.replica).get(&holdings.name).copied() else { return Ok(()) };
-        let Some(group) = step.replica.groups.get(&ix).filter(|group| group.may_take()) else {
+        let Some(group) = step.replica.groups.get(&ix).filter(|group| group.may_take(&author.device)) else {
             return Ok(());
         };
-        let is_known = group.metadata.is_known(&author.device);
-        if !is_known || !checkpoint.verify(&group.record.id, &author, &step.replica.keys) {
+        if !checkpoint.verify(&group.record.id, &author, &step.replica.keys) {
             return Ok(()); // Like a syncgroup that is not here.
         }
         if let Some(link) = self.links.get_mut(&id) {
@@ -95,10 +99,12 @@ impl Sync {
     }
 }
 
-/// What this device shows of itself: the word of the one who admitted it, and what is held here.
-fn introduction(replica: &Replica, name: Tag, ix: GroupIx) -> Option<Message> {
+/// What this device shows to another: the word of the one who admitted that one, whom it knows if it knows anybody;
+/// or of the one who admitted this device; and what is held here.
+fn introduction(replica: &Replica, to: &DeviceId, name: Tag, ix: GroupIx) -> Option<Message> {
     let group = replica.groups.get(&ix)?;
-    let (author, checkpoint) = reference(replica, group, &replica.keys.device)?;
+    let own = || reference(replica, group, &replica.keys.device);
+    let (author, checkpoint) = reference(replica, group, to).or_else(own)?;
     let holdings = holdings(replica, ix, name, None);
     Some(Message::Introduction(Introduction { author, checkpoint, holdings }))
 }

@@ -406,9 +406,31 @@ pub(crate) fn answered(
 
 /// Shows what need not wait any more, and moves on where a syncgroup has become complete by what was planned.
 pub(crate) fn settle(plan: &mut Plan<'_>, now: Now) -> Result<(), Fault> {
+    // Who turns out to be a member reads from now on: what it sees from now on it sees whole.
+    let touched: Vec<_> = plan.touched().collect();
+    touched.into_iter().for_each(|ix| find_admission(plan, ix));
     plan.release(now.mono)?;
     let touched: Vec<_> = plan.touched().collect();
     touched.into_iter().try_for_each(|ix| complete(plan, ix, now.wall))
+}
+
+/// The admission of this device may come from others before the answer to its request, or without one: whoever gave it
+/// may be gone.
+fn find_admission(plan: &mut Plan<'_>, ix: GroupIx) {
+    let Some(group) = plan.replica.groups.get(&ix) else { return };
+    let stage = plan.record(ix).map(|record| record.stage.clone());
+    let Some((Stage::Joining(asking) | Stage::Withdrawing(asking), metadata)) = stage.zip(plan.metadata(ix))
+    else {
+        return;
+    };
+    let by = asking.invitation.issuer().device();
+    let grants = metadata.grants(&plan.replica.keys.device).into_iter();
+    let vector: Vec<_> = grants.map(|grant| (grant.author, grant.generation)).collect();
+    let is_leaving = matches!(group.record.stage, Stage::Withdrawing(_));
+    if !vector.is_empty() {
+        let admitted = Admitted { by, vector };
+        move_to(plan, group, if is_leaving { Stage::Leaving(admitted) } else { Stage::Pending(admitted) });
+    }
 }
 
 /// A syncgroup may have become complete here (S-32).

@@ -213,9 +213,16 @@ impl Group {
         self.is_shared() && (has_admitted || is_empty || is_leaving || self.metadata.rights(device).is_some())
     }
 
-    /// Whether generations are taken from whoever proves to be a member: as long as this device is one itself.
-    pub(crate) fn may_take(&self) -> bool {
-        self.is_shared() && !self.is_departed()
+    /// Whether generations are taken from whoever shows a word that this device has signed, beside those that share:
+    /// from members, as long as this device is one itself, or wants to become one and knows nobody but the issuer
+    /// of its invitation.
+    pub(crate) fn may_take(&self, signer: &DeviceId) -> bool {
+        match &self.record.stage {
+            Stage::Joining(asking) | Stage::Withdrawing(asking) if self.logs.is_empty() => {
+                asking.invitation.issuer().device() == *signer
+            }
+            _ => self.is_shared() && !self.is_departed() && self.metadata.is_known(signer),
+        }
     }
 
     /// What is held of a device's own logs.
