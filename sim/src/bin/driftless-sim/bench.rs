@@ -27,9 +27,9 @@ pub(crate) struct Args {
     /// Only these planted defects.
     #[arg(long, value_name = "NAME")]
     defect: Vec<Sabotage>,
-    /// From what plans are drawn.
-    #[arg(long, value_name = "NAME", default_value = "harsh")]
-    profile: String,
+    /// From what plans are drawn: from the first profile that has any.
+    #[arg(long, value_name = "NAME", default_values = ["harsh", "hostile"])]
+    profile: Vec<String>,
     /// In which seeds to look for each defect, or which to run and measure.
     #[arg(long, value_name = "A..B", default_value = "0..400")]
     seeds: Seeds,
@@ -73,14 +73,14 @@ pub(crate) fn bench(args: &Args) -> Result<bool, Trouble> {
     if !args.shrink {
         return figures::figures(&args.figures, &args.seeds);
     }
-    let profile: Profile = args.profile.parse()?;
+    let profiles: Vec<Profile> = args.profile.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     let defects = if args.defect.is_empty() { Sabotage::ALL } else { &args.defect };
     let bar = bar(defects.len() as u64, true);
     let (mut rows, mut unnoticed) = (Vec::new(), Vec::new());
     for defect in defects {
         bar.set_message(defect.name());
         let before = rows.len();
-        for (seed, plan) in failing(args, &profile, *defect) {
+        for (seed, plan) in failing(args, &profiles, *defect) {
             let row = measure(args, *defect, seed, plan)?;
             if args.keep && row.known.is_none_or(|known| shrink::size(&row.shrunk.plan) < known) {
                 keep(&args.known, &row)?;
@@ -98,9 +98,10 @@ pub(crate) fn bench(args: &Args) -> Result<bool, Trouble> {
 }
 
 /// Plans of the first seeds that fail by the oracle that must notice.
-fn failing(args: &Args, profile: &Profile, defect: Sabotage) -> Vec<(u64, Plan)> {
+fn failing(args: &Args, profiles: &[Profile], defect: Sabotage) -> Vec<(u64, Plan)> {
     let judge = shrink::judge(Some(defect));
-    let plans = args.seeds.0.clone().map(|seed| (seed, Plan::draw(seed, profile)));
+    let seeds = |profile| args.seeds.0.clone().map(move |seed| (seed, Plan::draw(seed, profile)));
+    let plans = profiles.iter().flat_map(seeds);
     let noticed = |plan: &Plan| {
         judge(plan, None).is_some_and(|failure| failure.violation.oracle == defect.noticed_by())
     };
