@@ -113,10 +113,14 @@ impl Record {
                 content.end("the end of a record")?;
                 Ok(Record::Row(row))
             }
-            META => Ok(match postcard::take_from_bytes::<MetaRecord>(&content) {
-                Ok((meta, [])) => Record::Meta(meta),
-                _ => Record::Unknown,
-            }),
+            META => match postcard::take_from_bytes::<MetaRecord>(&content) {
+                // No key is as long: a rule for none costs memory for ever.
+                Ok((MetaRecord::Rule { prefix, .. }, [])) if prefix.len() > limits::MAX_KEY => {
+                    Err(DecodeError { what: "a rule's prefix" })
+                }
+                Ok((meta, [])) => Ok(Record::Meta(meta)),
+                _ => Ok(Record::Unknown),
+            },
             _ => Ok(Record::Unknown),
         }
     }
@@ -200,5 +204,27 @@ impl RowRecord {
             _ => return Err(DecodeError { what: "a deletion" }),
         };
         Ok(Self { collection, key, parents, repeats, pick: marks & PICK != 0, content })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::id::{DeviceId, Incarnation};
+
+    #[test]
+    fn a_rule_for_rows_that_cannot_be_is_refused() {
+        let author = Author { device: DeviceId([1; 16]), incarnation: Incarnation(1) };
+        let read = |len: usize| {
+            let (collection, prefix) = (CollectionId([2; 8]), Bytes::from(vec![3; len]));
+            let rule = Record::Meta(MetaRecord::Rule { collection, prefix, policy: Some(Policy::Defer) });
+            let mut bytes = Vec::new();
+            rule.write(&author, &[], &mut bytes);
+            Record::read(&mut Reader::new(bytes.into()), &author, &[]).map(|read| read == rule)
+        };
+        assert_eq!(read(limits::MAX_KEY), Ok(true));
+        assert_eq!(read(limits::MAX_KEY + 1), Err(DecodeError { what: "a rule's prefix" }));
     }
 }
