@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use driftless::inspect::{self, Frame};
 use driftless::{DeviceId, SyncgroupId};
 
 use crate::plan::{Act, Fate, Step};
@@ -77,21 +78,21 @@ impl Facts {
     }
 }
 
-/// What is in a frame: its first byte says which message it is.
+/// What is in a frame.
 pub(crate) fn kind(frame: &[u8]) -> &'static str {
-    let kinds = [
-        "hello",
-        "offer",
-        "summary",
-        "digests",
-        "pull",
-        "announce",
-        "deltas",
-        "join",
-        "answer to a join",
-        "introduction",
-    ];
-    frame.first().and_then(|first| kinds.get(usize::from(*first))).copied().unwrap_or("garbage")
+    match inspect::frame(frame) {
+        Some(Frame::Hello { .. }) => "hello",
+        Some(Frame::Offer { .. }) => "offer",
+        Some(Frame::Summary { .. }) => "summary",
+        Some(Frame::Digests(_)) => "digests",
+        Some(Frame::Pull(_)) => "pull",
+        Some(Frame::Announce(_)) => "announce",
+        Some(Frame::Introduction { .. }) => "introduction",
+        Some(Frame::Deltas { .. }) => "deltas",
+        Some(Frame::Join { .. }) => "join",
+        Some(Frame::Joined { .. }) => "answer to a join",
+        _ => "garbage",
+    }
 }
 
 #[cfg(test)]
