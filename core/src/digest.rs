@@ -10,8 +10,8 @@ impl Core {
     /// machine, for one version of this code.
     ///
     /// Moments of the monotonic clock count by their distance from `now`, and all that have passed count alike,
-    /// so that two states which differ only in when they came about are one. Streams of random choices do not count: they decide the exact length of
-    /// waits, and nonces. Hashes count by their first bytes, so this is no commitment against anybody.
+    /// so that two states which differ only in when they came about are one. Streams of random choices do not
+    /// count: they decide the exact length of waits, and nonces. Hashes count by their first bytes, so this is no commitment against anybody.
     pub fn state_digest(&self, now: Mono) -> [u8; 16] {
         let mut digest = Relative { hasher: blake3::Hasher::new(), now, state: State::Elsewhere(0) };
         // A hasher takes everything.

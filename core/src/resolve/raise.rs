@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   a row splits ──► look (once nothing is on its way) ──► wait for one's turn ──► raised ──► answered
-//!                      ▲                                        │  ▲                │
-//!                      └── restart, a resolver attaches         └──┴── other heads,  │
-//!                                                                  a refused answer ┘
+//!                      ▲                                        │  ▲                │        │
+//!                      └── restart, a resolver attaches         └──┴── other heads ─┘        │
+//!                                                                  └──── a refused answer ───┘
 //! ```
 //!
 //! Conflicts are looked for at the end of a round, so that what others have resolved already is not asked again.
@@ -50,7 +50,8 @@ const MOST_RAISED: usize = 64;
 const MOST_AT_ONCE: usize = 16;
 /// No device waits for more turns than this.
 const MOST_TURNS: u64 = 16;
-/// How long it is remembered of a row how often its resolutions have met: longer than any of them is on its way.
+/// How long it is remembered of a row that has come together how often its resolutions have met: longer than one is
+/// on its way between devices that reach each other. After longer silence the turns begin anew, and double again.
 const REMEMBERED: Millis = Millis(10 * 60 * 1_000);
 /// The turns double no more often than this.
 const MOST_DOUBLINGS: u32 = 12;
@@ -162,6 +163,7 @@ impl Raiser {
         if self.met.len() >= MOST_WAITING {
             self.met.retain(|_, met| met.until > now);
         }
+        // Of still more rows it is forgotten: their turns begin anew.
         if self.met.len() < MOST_WAITING {
             self.met.insert(row.clone(), Met { rounds: known.rounds, until: now + REMEMBERED });
         }

@@ -13,7 +13,8 @@
 //!
 //! So a **put beside operations** takes the place of the operations that its author knew, and the others apply on
 //! top of it. A **delete beside operations** does the same to nothing: where somebody else counted on meanwhile,
-//! the row is there again with just that. An operation that becomes **void** counts as never made. Operations
+//! the row is there again with just that. An operation that becomes **void** will count as never made; nothing
+//! makes one void yet. Operations
 //! of another merge than the schema names are kept, and do not show: they show again should the schema go back.
 //! A base that is no value of the merge (text under a counter) counts as the neutral one as soon as there are
 //! operations, and is shown as it is until then.
