@@ -4,8 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
-
-use super::Seq;
+use driftless::CommitSeq;
 
 /// Which end of an edge.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +19,7 @@ pub(super) enum Happening {
     /// A core's deadline, unless another came first.
     Tick { at: u32, boot: u32 },
     /// A disk has synced.
-    Synced { at: u32, boot: u32, seq: Seq },
+    Synced { at: u32, boot: u32, seq: CommitSeq },
     /// A frame arrives, if the link still is the one that it was sent on.
     Arrive { edge: u32, life: u32, end: End, frame: Bytes },
     /// A process starts again.

@@ -11,126 +11,29 @@
 //!                                         processes crash, links break
 //! ```
 //!
-//! The members of a syncgroup stand in a ring with one random chord each, so nobody has more than four links, and
+//! The members of a syncgroup stand in a ring with one random chord each, so nobody has more than three links, and
 //! cost follows links and pending events, never the square of anything. One syncgroup of everybody would not scale:
 //! each member keeps the list of all. What is simpler than in a [`World`](crate::World): links are made by the
 //! topology and not dialled, their bandwidth has no end, and clocks are right.
 
 mod happening;
 mod node;
+mod scenario;
+mod topology;
 
 use std::collections::VecDeque;
 
 use driftless::{
-    Command, CommitSeq, Event, Invitation, LinkId, LocalWrite, Millis, Name, Outcome, RequestId, Rights,
-    RowRef, SyncgroupId,
+    Command, Event, Invitation, LinkId, LocalWrite, Millis, Name, Outcome, RequestId, Rights, RowRef,
+    SyncgroupId,
 };
-use serde::Serialize;
 
 use self::happening::{End, Happening, Queue};
 use self::node::{Node, performed};
+pub use self::scenario::{Agreement, Happened, LARGEST_GROUP, Scenario};
+use self::scenario::{CRASH, LOST, REST, ROWS, VALUE};
+use self::topology::{Edge, edge_of, life_of, name};
 use crate::dice::{Concern, Dice};
-
-/// The largest syncgroup: its creator is linked to all other members while they join.
-pub const LARGEST_GROUP: u32 = 60;
-
-/// Credit that no link uses up.
-const CREDIT: u64 = 1 << 50;
-/// Rows of a syncgroup.
-const ROWS: u64 = 16;
-/// Bytes of a value.
-const VALUE: usize = 50;
-/// Milliseconds of virtual time within which everybody must come to rest.
-const REST: u64 = 3_600_000;
-
-/// What is simulated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Scenario {
-    /// From which all choices follow.
-    pub seed: u64,
-    /// How many replicas.
-    pub replicas: u32,
-    /// Members of each syncgroup, 2 to [`LARGEST_GROUP`]; the last one may have fewer.
-    pub group: u32,
-    /// Milliseconds between two writes of a replica, on average.
-    pub pause: u64,
-    /// Whether frames get lost, processes crash and links break.
-    pub faults: bool,
-}
-
-/// Frames of a million that are lost.
-const LOST: u32 = 10_000;
-/// Milliseconds between two crashes of a replica, and between two cuts of one of its links, on average.
-const CRASH: u64 = 200_000;
-
-impl std::fmt::Display for Scenario {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { replicas, group, pause, faults, .. } = self;
-        write!(
-            f,
-            "{replicas} replicas in syncgroups of {group}, a ring with random chords each; every replica "
-        )?;
-        write!(
-            f,
-            "writes one of {ROWS} rows of {VALUE} bytes each {} s; frames take 1-50 ms",
-            *pause as f64 / 1e3
-        )?;
-        if *faults {
-            let each = CRASH / 1_000;
-            write!(
-                f,
-                ", 1 in {} is lost; each replica crashes and loses a link each {each} s",
-                1_000_000 / LOST
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// How much happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Happened {
-    /// Events that cores were given: calls of `Core::handle`.
-    pub events: u64,
-    /// Those that were deadlines, frames and durable commits; the others are commands and links.
-    pub ticks: u64,
-    /// See there.
-    pub frames: u64,
-    /// See there.
-    pub durables: u64,
-    /// Batches written.
-    pub writes: u64,
-    /// Commits that were applied.
-    pub commits: u64,
-    /// Bytes of frames that were sent.
-    pub bytes: u64,
-    /// Frames that were lost.
-    pub lost: u64,
-    /// Processes that crashed.
-    pub crashes: u64,
-    /// Links that broke by themselves.
-    pub cuts: u64,
-}
-
-/// Where everybody came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Agreement {
-    /// Syncgroups, all members of which hold and show the same.
-    pub syncgroups: u32,
-    /// Generations held by all replicas together.
-    pub generations: u64,
-    /// What all of them show, in a hash: the same for the same scenario.
-    pub digest: crate::Digest,
-}
-
-/// A link of the topology.
-#[derive(Debug, Clone, Copy)]
-struct Edge {
-    ends: [u32; 2],
-    /// How often it was made.
-    life: u32,
-    up: bool,
-}
 
 /// The replicas, and what is going to happen to them.
 #[derive(Debug)]
@@ -304,82 +207,6 @@ impl Scale {
         }
         let syncgroups = self.groups.len() as u32;
         Ok(Agreement { syncgroups, generations, digest: crate::Digest(*hasher.finalize().as_bytes()) })
-    }
-
-    // ---- topology ----
-
-    fn group_of(&self, at: u32) -> usize {
-        (at / self.scenario.group) as usize
-    }
-
-    fn members(&self, group: usize) -> std::ops::Range<u32> {
-        let first = group as u32 * self.scenario.group;
-        first..(first + self.scenario.group).min(self.scenario.replicas)
-    }
-
-    fn lay_edges(&mut self) {
-        let add = |edges: &mut Vec<Edge>, from: usize, a: u32, b: u32| {
-            let ends = [a.min(b), a.max(b)];
-            if a != b && !edges[from..].iter().any(|edge| edge.ends == ends) {
-                edges.push(Edge { ends, life: 0, up: false });
-            }
-        };
-        for group in 0..self.groups.len() {
-            let from = self.edges.len();
-            self.first_edge.push(from as u32);
-            let mut members: Vec<u32> = self.members(group).collect();
-            for at in 0..members.len() {
-                add(&mut self.edges, from, members[at], members[(at + 1) % members.len()]);
-            }
-            self.dice.shuffle(&mut members);
-            members.as_chunks::<2>().0.iter().for_each(|[a, b]| add(&mut self.edges, from, *a, *b));
-        }
-    }
-
-    /// The edges of a replica's syncgroup.
-    fn edges_near(&self, at: u32) -> std::ops::Range<u32> {
-        let group = self.group_of(at);
-        let end = self.first_edge.get(group + 1).copied().unwrap_or(self.edges.len() as u32);
-        self.first_edge[group]..end
-    }
-
-    fn edges_of(&self, at: u32) -> Vec<u32> {
-        self.edges_near(at).filter(|edge| self.edges[*edge as usize].ends.contains(&at)).collect()
-    }
-
-    fn link_all(&mut self) -> Result<(), String> {
-        (0..self.edges.len() as u32).try_for_each(|edge| self.link(edge))
-    }
-
-    /// Links the ends of an edge, if both are there.
-    fn link(&mut self, at: u32) -> Result<(), String> {
-        let edge = self.edges[at as usize];
-        let key = |end: u32| self.nodes[end as usize].core.as_ref().map(|core| core.public_key());
-        let (Some(a), Some(b)) = (key(edge.ends[0]), key(edge.ends[1])) else { return Ok(()) };
-        if edge.up {
-            return Ok(());
-        }
-        let edge = Edge { life: edge.life + 1, up: true, ..edge };
-        self.edges[at as usize] = edge;
-        let link = name(at, edge.life);
-        for (end, peer, initiated) in [(edge.ends[0], b, true), (edge.ends[1], a, false)] {
-            self.event(end, Event::LinkUp { link, peer, initiated, address: None })?;
-            self.event(end, Event::Writable { link, credit: CREDIT })?;
-        }
-        Ok(())
-    }
-
-    /// Takes a link away from both ends, with all that is on its way.
-    fn unlink(&mut self, at: u32) -> Result<(), String> {
-        let edge = self.edges[at as usize];
-        if edge.up {
-            self.edges[at as usize].up = false;
-            let link = name(at, edge.life);
-            for end in edge.ends {
-                self.event(end, Event::LinkDown { link })?;
-            }
-        }
-        Ok(())
     }
 
     // ---- processes ----
@@ -557,22 +384,6 @@ impl Scale {
         }
     }
 }
-
-/// Both ends give a link the same name: the edge, and how often it was made.
-fn name(edge: u32, life: u32) -> LinkId {
-    LinkId(u64::from(edge) << 32 | u64::from(life))
-}
-
-fn edge_of(link: LinkId) -> u32 {
-    (link.0 >> 32) as u32
-}
-
-fn life_of(link: LinkId) -> u32 {
-    link.0 as u32
-}
-
-/// A commit that a disk is asked to keep.
-type Seq = CommitSeq;
 
 #[cfg(test)]
 mod tests {

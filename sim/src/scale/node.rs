@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use driftless::CommitSeq;
 use driftless::store::{Commit, MemStore};
 use driftless::{
     Action, Config, Continuity, Core, Event, Identity, LinkId, Mono, Name, Now, Outbox, Outcome, SecretKey,
     Wall,
 };
 
-use super::Seq;
 use crate::dice::{Concern, Dice};
 use crate::keyed::KeyedHash;
 
@@ -81,14 +81,14 @@ impl Node {
     }
 
     /// What a sync that begins now makes durable; `None` if one goes on, or nothing is to be synced.
-    pub(super) fn begin_sync(&mut self) -> Option<Seq> {
+    pub(super) fn begin_sync(&mut self) -> Option<CommitSeq> {
         let last = self.undo.back().filter(|_| !self.syncing)?;
         self.syncing = true;
         Some(last.seq)
     }
 
     /// Everything up to a commit is durable.
-    pub(super) fn synced(&mut self, seq: Seq) {
+    pub(super) fn synced(&mut self, seq: CommitSeq) {
         self.syncing = false;
         while self.undo.front().is_some_and(|undo| undo.seq <= seq) {
             self.undo.pop_front();
