@@ -237,7 +237,7 @@ pub enum Edit {
     /// Sets it to a value of at most [`crate::limits::MAX_VALUE`] bytes. In a merging row this takes the place
     /// of all that is known there.
     Put(Bytes),
-    /// Removes it.
+    /// Removes it. Where it is not there this changes nothing, unless versions disagree about that: then it decides.
     Delete,
     /// Changes it in a way that leaves room for others. The schema must name the operation's merge.
     Operate(Operation),

@@ -75,8 +75,12 @@ pub(crate) fn write(
         while let Some(next) = edits.next_if(|next| next.is_at(group, &collection, &key)) {
             content = edited(plan, &row, Some(&content), next.edit)?;
         }
-        if content == Content::Delete && plan.shown(group, &collection, &key, &row.state).is_none() {
-            continue; // Deleting what is not there writes nothing.
+        // Deleting what is not there writes nothing; where versions disagree whether it is, a deletion decides.
+        if content == Content::Delete
+            && !row.state.is_split()
+            && plan.shown(group, &collection, &key, &row.state).is_none()
+        {
+            continue;
         }
         if parts.last().is_none_or(|part| part.group != group) {
             parts.push(Part::new(group, 1));

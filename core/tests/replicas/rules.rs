@@ -468,3 +468,28 @@ fn a_damaged_store_is_refused_at_boot_by_name() {
         }
     }
 }
+
+#[test]
+fn deleting_a_row_of_which_versions_disagree_whether_it_is_there_decides_that() {
+    let (mut world, id) = World::together(2);
+    world.put(0, id, "k", "old");
+    world.run(10_000);
+    let link = world.links_of(0)[0];
+    world.unlink(link);
+    world.put(1, id, "k", "kept");
+    world.now.mono.0 += 1_000;
+    world.now.wall.0 += 1_000;
+    let delete = |world: &World| LocalWrite::new().delete(world.row(id, "k"));
+    let batch = delete(&world);
+    world.command(0, Command::Write(batch)).unwrap();
+    world.link(0, 1);
+    world.run(10_000);
+    assert_eq!(world.heads(1, id, "k").len(), 2, "the deletion is shown, and the value stands against it");
+    let batch = delete(&world);
+    world.command(1, Command::Write(batch)).unwrap();
+    world.run(10_000);
+    for at in 0..2 {
+        assert_eq!((world.rows(at, id), world.heads(at, id, "k").len()), (vec![], 1));
+    }
+    world.assert_same(id);
+}

@@ -348,7 +348,7 @@ impl Model {
 
     /// What a batch comes to, for an author with this view of the syncgroup: of several puts and deletes of
     /// one row the last counts, operations are done to what was put before, and deleting what is not there is
-    /// nothing (S-4).
+    /// nothing, unless versions disagree whether it is (S-4).
     pub fn net_effect(
         &self,
         group: &SyncgroupId,
@@ -372,7 +372,10 @@ impl Model {
             };
             rows.insert(row, content);
         }
-        rows.retain(|row, content| *content != Content::Delete || self.shown(group, row, view).is_some());
+        let matters = |row: &RowKey| {
+            self.shown(group, row, view).is_some() || self.seen(group, row, view.shown).is_split()
+        };
+        rows.retain(|row, content| *content != Content::Delete || matters(row));
         rows
     }
 

@@ -77,7 +77,7 @@ fn a_conflict_that_the_last_version_wins_can_be_decided_otherwise() {
 }
 
 #[test]
-fn a_deletion_that_wins_already_is_not_said_to_close_the_conflict() {
+fn a_deletion_that_wins_already_closes_the_conflict_when_it_is_picked() {
     let here = Home::with_notes();
     let _server = here.serve();
     here.run(["put", "notes", "a", "old"]).ok();
@@ -90,14 +90,7 @@ fn a_deletion_that_wins_already_is_not_said_to_close_the_conflict() {
     let deletion = &conflicts(&here)[0]["heads"][0];
     assert_eq!(deletion["deleted"], true);
     let pick = deletion["version"].as_str().unwrap();
-    for choice in [&["--delete"][..], &["--pick", pick]] {
-        let refused = here.run([&["resolve", "notes", "a"][..], choice].concat()).failed(1);
-        assert!(refused.contains("deleted already") && refused.contains("--value"), "{refused}");
-        assert_eq!(conflicts(&here).len(), 1);
-    }
-    // What it advises helps.
-    here.run(["resolve", "notes", "a", "--value", "new"]).ok();
-    here.run(["delete", "notes", "a"]).ok();
+    here.run(["resolve", "notes", "a", "--pick", pick]).ok();
     assert_eq!(conflicts(&here), [] as [Value; 0]);
     assert!(here.run(["get", "notes", "a"]).failed(1).contains("no row"));
 }
