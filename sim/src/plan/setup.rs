@@ -26,7 +26,7 @@ pub struct Setup {
     pub skew_ms: Vec<i64>,
     /// By how much each replica's wall clock is too fast, in a million. What is absent runs well.
     pub drift_ppm: Vec<i64>,
-    /// Replicas that do not keep to the protocol: see [`Act::Attack`].
+    /// Replicas that do not keep to the protocol: see [`Act::Attack`](super::Act::Attack).
     pub hostile: Vec<usize>,
     /// Readers look at a replica about this often.
     pub readers_ms: u64,
