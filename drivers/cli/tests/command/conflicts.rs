@@ -77,22 +77,30 @@ fn a_conflict_that_the_last_version_wins_can_be_decided_otherwise() {
 }
 
 #[test]
-fn a_deletion_that_wins_already_closes_the_conflict_when_it_is_picked() {
+fn a_deletion_that_wins_already_closes_the_conflict_when_it_is_chosen() {
     let here = Home::with_notes();
     let _server = here.serve();
     here.run(["put", "notes", "a", "old"]).ok();
+    here.run(["put", "notes", "b", "old"]).ok();
     let there = here.joined(&[]);
-    eventually("the old value is there", || there.run(["get", "notes", "a"]).stdout == b"old");
-    there.run(["put", "notes", "a", "from there"]).ok();
-    here.run(["delete", "notes", "a"]).ok();
+    eventually("the old values are there", || {
+        ["a", "b"].iter().all(|key| there.run(["get", "notes", key]).stdout == b"old")
+    });
+    for key in ["a", "b"] {
+        there.run(["put", "notes", key, "from there"]).ok();
+        here.run(["delete", "notes", key]).ok();
+    }
     let _other = there.serve();
-    eventually("both versions are there", || conflicts(&here).len() == 1);
+    eventually("all versions are there", || conflicts(&here).len() == 2);
     let deletion = &conflicts(&here)[0]["heads"][0];
     assert_eq!(deletion["deleted"], true);
     let pick = deletion["version"].as_str().unwrap();
     here.run(["resolve", "notes", "a", "--pick", pick]).ok();
+    assert_eq!(conflicts(&here).len(), 1);
+    here.run(["resolve", "notes", "b", "--delete"]).ok();
     assert_eq!(conflicts(&here), [] as [Value; 0]);
     assert!(here.run(["get", "notes", "a"]).failed(1).contains("no row"));
+    assert!(here.run(["get", "notes", "b"]).failed(1).contains("no row"));
 }
 
 #[test]

@@ -83,7 +83,8 @@ impl Collection {
         batch.commit().await
     }
 
-    /// Removes a row. Removing one that is not there changes nothing, and is not an error.
+    /// Removes a row. Removing one that is not there is not an error, and changes nothing unless versions disagree
+    /// whether it is there: then that is decided.
     ///
     /// # Errors
     /// As [`Collection::put`].
