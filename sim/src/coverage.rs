@@ -170,6 +170,8 @@ points! {
         Answered = "conflict answered", from 100;
         /// An answer was refused because the rows had changed.
         StaleAnswer = "stale answer", from 300;
+        /// An answer was refused because the schema had changed, and nobody need answer any more.
+        NeedlessAnswer = "answer that nobody needs any more";
         /// Two devices had the same conflict raised at the same time.
         TwoResolvers = "two resolvers at once", from 1_000;
         /// Answers of two devices met.

@@ -94,8 +94,14 @@ fn check(conflict: &Conflict, resolution: &Resolution) -> Result<(), NoAnswer> {
             }
         }
     }
-    if conflict.open().next().is_none() {
-        return Err(NoAnswer::Stale(conflict.clone()));
+    if conflict.open().next().is_none()
+        && let Some(row) = answers.first().and_then(|answer| conflict.row(&answer.row))
+    {
+        let name = row.row.clone();
+        return Err(match &row.policy {
+            policy if policy.takes_answers() => NoAnswer::NoConflict(name),
+            policy => NoAnswer::TakesNone(name, policy.clone()),
+        });
     }
     for answer in answers {
         let Some(row) = conflict.row(&answer.row) else {

@@ -57,7 +57,7 @@ pub struct ConflictedRow {
 impl ConflictedRow {
     /// Whether an answer must decide this row.
     pub fn needs_answer(&self) -> bool {
-        self.in_conflict && matches!(self.policy, Policy::AppResolves | Policy::Defer | Policy::BatchWins)
+        self.in_conflict && self.policy.takes_answers()
     }
 }
 
@@ -156,6 +156,13 @@ pub enum NoAnswer {
     /// whatever is open still is after an answer was refused.
     #[error("the rows have changed meanwhile; look at the conflict again")]
     Stale(Conflict),
+    /// Nothing of the conflict waits for an answer: this row has the heads that were shown, and a policy under which
+    /// nobody answers, which an admin may have set meanwhile. Write the row like any other.
+    #[error("row {0} takes no answer: its policy is {1:?}; write it like any other row")]
+    TakesNone(RowRef, Policy),
+    /// Nothing of the conflict waits for an answer: the heads of this row, which are those that were shown, agree.
+    #[error("row {0} is in no conflict; write it like any other row")]
+    NoConflict(RowRef),
     /// It decides nothing.
     #[error("the answer names no row")]
     Empty,

@@ -56,6 +56,13 @@ pub enum Policy {
     Merge(Merge),
 }
 
+impl Policy {
+    /// Whether a conflict under it waits for an answer: of the application, or of the core itself (S-17).
+    pub fn takes_answers(&self) -> bool {
+        matches!(self, Policy::AppResolves | Policy::Defer | Policy::BatchWins)
+    }
+}
+
 /// A rule of a collection's schema.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rule {

@@ -161,6 +161,36 @@ fn rows_tied_by_batches_are_one_conflict_and_others_of_the_batch_come_along() {
 }
 
 #[test]
+fn an_answer_that_nobody_waits_for_is_refused_by_what_is_so() {
+    let (mut world, id) = split(2, Policy::AppResolves, |world, id| {
+        world.put(0, id, "k", "zero");
+        world.put(1, id, "k", "one");
+    });
+    world.put(0, id, "alone", "value");
+    world.run(60_000);
+    let conflict = |world: &World, key: &str| {
+        read::conflict(&world.nodes[0].store, &world.collection(0, id), key.as_bytes()).unwrap()
+    };
+    let answer = |conflict: &Conflict| Resolution::new().answer(&conflict.rows[0], Choice::Put("both".into()));
+    let refusal = |world: &mut World, answer| match world.command(0, Command::Resolve(answer)).unwrap_err() {
+        Refusal::NoAnswer(reason) => *reason,
+        other => panic!("{other:?}"),
+    };
+    let of_k = answer(&conflict(&world, "k"));
+    let alone = answer(&conflict(&world, "alone"));
+    assert_eq!(refusal(&mut world, alone.clone()), NoAnswer::NoConflict(world.row(id, "alone")));
+    // The versions are those that were shown; what an admin says of them is another thing by now.
+    for policy in [Policy::LastWins, Policy::Merge(Merge::Counter)] {
+        world.schema(0, id, &[("", policy.clone())]);
+        assert_eq!(refusal(&mut world, of_k.clone()), NoAnswer::TakesNone(world.row(id, "k"), policy));
+    }
+    world.schema(0, id, &[("", Policy::Defer)]);
+    world.command(0, Command::Resolve(of_k)).unwrap();
+    world.put(0, id, "alone", "other");
+    assert!(matches!(refusal(&mut world, alone), NoAnswer::Stale(_)), "it has other heads now");
+}
+
+#[test]
 fn a_resolver_that_is_away_blocks_nothing_and_what_is_open_is_raised_again_after_a_restart() {
     let (mut world, id) = split(2, Policy::AppResolves, |world, id| {
         world.put(0, id, "k", "zero");

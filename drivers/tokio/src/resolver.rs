@@ -13,7 +13,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use driftless::{Command, Conflict, Name, NoAnswer, Outcome, Refusal, Resolution, RowRef, read};
+use driftless::store::{Fault, View};
+use driftless::{Command, Conflict, Name, Outcome, Refusal, Resolution, RowRef, read};
 use tokio::sync::Notify;
 
 use crate::error::Error;
@@ -97,7 +98,8 @@ impl Database {
     /// [`crate::Collection::conflict`] has shown. No resolver need be attached.
     ///
     /// # Errors
-    /// [`Error::Refused`] with [`Refusal::NoAnswer`]: its [`NoAnswer::Stale`] holds the conflict as it is now.
+    /// [`Error::Refused`] with [`Refusal::NoAnswer`]: its [`Stale`](driftless::NoAnswer::Stale) holds the conflict as
+    /// it is now.
     pub async fn resolve(&self, answer: Resolution) -> Result<Receipt, Error> {
         match self.node().command(Command::Resolve(answer)).await? {
             Outcome::Written(parts) => Ok(Receipt { parts }),
@@ -106,8 +108,9 @@ impl Database {
     }
 
     /// Attaches a resolver and answers every conflict by `work`, one at a time, until the node is closed or
-    /// another resolver takes its place. An answer that has become stale is asked for again, with the new state;
-    /// an empty one leaves the conflict open. Run it as a task of its own:
+    /// another resolver takes its place. An answer that was overtaken, by other versions or by another schema, is
+    /// dropped, and asked for again if the conflict is still open; an empty one leaves the conflict open. Run it as a
+    /// task of its own:
     ///
     /// ```
     /// use driftless::{Choice, Resolution};
@@ -129,7 +132,8 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::Closed`] once the node is closed; [`Error::Read`] if the store fails; [`Error::Refused`] with
-    /// [`Refusal::NoAnswer`] if an answer does not fit its conflict, which is a mistake of `work`.
+    /// [`Refusal::NoAnswer`] if an answer does not fit a conflict that is still as `work` was shown it, which is a
+    /// mistake of `work`.
     pub async fn resolve_with<W, A>(&self, mut work: W) -> Result<(), Error>
     where
         W: FnMut(Conflict) -> A,
@@ -139,15 +143,18 @@ impl Database {
         while let Some(conflict) = resolver.next().await? {
             let mut open = Some(conflict);
             while let Some(conflict) = open.take() {
-                let answer = work(conflict).await;
+                let answer = work(conflict.clone()).await;
                 if answer.answers.is_empty() {
                     break;
                 }
                 match self.resolve(answer).await {
                     Ok(_) => {}
-                    Err(Error::Refused(Refusal::NoAnswer(reason))) => match *reason {
-                        NoAnswer::Stale(now) => open = Some(now).filter(is_open),
-                        other => return Err(Error::Refused(Refusal::NoAnswer(Box::new(other)))),
+                    // What was committed before the refusal can be read by now.
+                    Err(Error::Refused(Refusal::NoAnswer(reason))) => match resolver.again(&conflict)? {
+                        Some(now) if now == conflict => {
+                            return Err(Error::Refused(Refusal::NoAnswer(reason)));
+                        }
+                        now => open = now.filter(is_open),
                     },
                     // This conflict cannot be answered by this device now; others can be.
                     Err(Error::Refused(refusal)) => {
@@ -169,16 +176,12 @@ impl Resolver {
     /// [`Error::Closed`] once the node is closed; [`Error::Read`] if the store fails.
     pub async fn next(&mut self) -> Result<Option<Conflict>, Error> {
         loop {
+            // What comes after this look is news.
             let view = self.following.now()?;
             match self.queue.take() {
                 Taken::Row(row) => {
-                    let found = read::collections(&*view)?;
-                    let found =
-                        found.into_iter().find(|c| c.syncgroup == row.syncgroup && c.name == row.collection);
-                    let Some(collection) = found else { continue };
                     // It may have been resolved meanwhile.
-                    let conflict = read::conflict(&*view, &collection, &row.key)?;
-                    if is_open(&conflict) {
+                    if let Some(conflict) = look(&*view, &row)?.filter(is_open) {
                         return Ok(Some(conflict));
                     }
                 }
@@ -189,6 +192,15 @@ impl Resolver {
                     () = self.following.changed() => {}
                 },
             }
+        }
+    }
+
+    /// A conflict as it is now; `None` if it cannot be told any more.
+    fn again(&mut self, conflict: &Conflict) -> Result<Option<Conflict>, Error> {
+        let view = self.following.now()?;
+        match conflict.open().next() {
+            Some(row) => Ok(look(&*view, &row.row)?),
+            None => Ok(None),
         }
     }
 
@@ -211,6 +223,13 @@ impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver").field("database", self.database.name()).finish_non_exhaustive()
     }
+}
+
+/// The conflict that a row is in; `None` if its collection is not here.
+fn look(view: &dyn View, row: &RowRef) -> Result<Option<Conflict>, Fault> {
+    let found = read::collections(view)?;
+    let found = found.into_iter().find(|it| it.syncgroup == row.syncgroup && it.name == row.collection);
+    found.map(|collection| read::conflict(view, &collection, &row.key)).transpose()
 }
 
 fn is_open(conflict: &Conflict) -> bool {

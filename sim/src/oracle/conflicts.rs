@@ -385,7 +385,11 @@ fn no_answer(conflict: &model::Conflict, answer: &Resolution) -> Option<NoAnswer
         }
     }
     if conflict.open().next().is_none() {
-        return Some(stale());
+        // Nobody need say anything: because of what the schema says now, or because all agree.
+        let first = answer.answers[0].row.clone();
+        let policy = conflict.rows[&place(&first)].policy.clone();
+        let is_asked = matches!(policy, Policy::AppResolves | Policy::Defer | Policy::BatchWins);
+        return Some(if is_asked { NoAnswer::NoConflict(first) } else { NoAnswer::TakesNone(first, policy) });
     }
     for answer in &answer.answers {
         let Some(row) = conflict.rows.get(&place(&answer.row)) else {

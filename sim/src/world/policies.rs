@@ -229,11 +229,13 @@ impl World<'_> {
             self.coverage.hit(Point::Answered);
             return self.watch.answered(replica, members, &expected.rows);
         }
-        if let Some(Refusal::NoAnswer(reason)) = self.refusal.take()
-            && let NoAnswer::Stale(now) = *reason
-            && let Some(seen) = self.replicas[replica].seen()
-        {
-            self.watch.raised_again(seen, &start, &now, &mut self.coverage)?;
+        let Some(Refusal::NoAnswer(reason)) = self.refusal.take() else { return Ok(()) };
+        match (*reason, self.replicas[replica].seen()) {
+            (NoAnswer::Stale(now), Some(seen)) => {
+                self.watch.raised_again(seen, &start, &now, &mut self.coverage)?;
+            }
+            (NoAnswer::TakesNone(..), _) => self.coverage.hit(Point::NeedlessAnswer),
+            _ => {}
         }
         Ok(())
     }

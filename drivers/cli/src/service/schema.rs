@@ -1,6 +1,6 @@
 //! Answers `schema`, and says what to do about rows of another policy.
 
-use driftless::{Merge, Policy, Refusal, Rule};
+use driftless::{Merge, NoAnswer, Policy, Refusal, Rule};
 use driftless_tokio::Node;
 use tokio::sync::mpsc::Sender;
 
@@ -61,6 +61,10 @@ pub(crate) fn word(policy: &Policy) -> String {
     }
 }
 
+/// What to do where a row has changed between the look and the write.
+const CHANGED: &str =
+    "the row has changed in this moment: look at it again with driftless conflicts, and resolve it again";
+
 /// What to do about a refusal that has to do with policies; `None` if there is nothing to add.
 pub(super) fn next_step(refusal: &Refusal) -> Option<String> {
     match refusal {
@@ -79,10 +83,18 @@ pub(super) fn next_step(refusal: &Refusal) -> Option<String> {
             };
             Some(format!("{refusal}: {how}"))
         }
-        Refusal::NoAnswer(_) | Refusal::Precondition { .. } => Some(
-            "the row has changed in this moment: look at it again with driftless conflicts, and resolve it again"
-                .to_owned(),
-        ),
+        Refusal::NoAnswer(reason) => Some(match &**reason {
+            NoAnswer::TakesNone(row, policy) => format!(
+                "the row {row} takes no answer, since its policy is {} now: write it with driftless put or \
+                 driftless delete",
+                word(policy)
+            ),
+            NoAnswer::NoConflict(row) => format!(
+                "the row {row} is in no conflict any more: look at it with driftless get, and write it like any other"
+            ),
+            _ => CHANGED.to_owned(),
+        }),
+        Refusal::Precondition { .. } => Some(CHANGED.to_owned()),
         _ => None,
     }
 }

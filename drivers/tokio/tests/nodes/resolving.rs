@@ -132,6 +132,48 @@ async fn what_is_open_survives_a_restart_and_is_raised_again() {
 }
 
 #[tokio::test]
+async fn an_answer_that_was_overtaken_is_dropped_and_what_is_still_open_is_asked_again() {
+    let (ann, bob) =
+        (node_on(SharedMemStore::new(), quick("ann")), node_on(SharedMemStore::new(), quick("bob")));
+    let (notes, at_bob) = split(&ann, &bob, Policy::AppResolves, &["a", "b"]).await;
+    let db = database(&ann);
+    let rules = |policy: Policy| {
+        let rule = |prefix: &'static str, policy| Rule { prefix: prefix.into(), policy };
+        vec![rule("", Policy::AppResolves), rule("a", policy)]
+    };
+    let (thinking, asked) = (notes.clone(), std::cell::RefCell::new(Vec::new()));
+    let resolver = db.resolve_with(async |conflict: Conflict| {
+        let key = conflict.rows[0].row.key.clone();
+        asked.borrow_mut().push(key.clone());
+        let times = asked.borrow().iter().filter(|known| **known == key).count();
+        match (&key[..], times) {
+            // An admin says meanwhile that nobody need answer for this one.
+            (b"a", 1) => thinking.set_schema(rules(Policy::LastWins)).await.unwrap(),
+            // Somebody writes the other one meanwhile, which closes its conflict.
+            (b"b", 1) => drop(thinking.put("b", "meanwhile").await.unwrap()),
+            _ => {}
+        }
+        both(&conflict)
+    });
+    let seen = async {
+        shows(&at_bob, "b", Some("meanwhile")).await;
+        while notes.schema().unwrap() != rules(Policy::LastWins) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        // The answer follows at once, and nobody else can see that it is refused.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        soon(notes.set_schema(rules(Policy::AppResolves))).await.unwrap();
+        shows(&at_bob, "a", Some("of both")).await;
+    };
+    tokio::select! {
+        ended = resolver => panic!("the resolver has ended: {ended:?}"),
+        () = seen => {}
+    }
+    let asked = asked.into_inner();
+    assert_eq!(asked.iter().filter(|key| &key[..] == b"a").count(), 2, "{asked:?}");
+}
+
+#[tokio::test]
 async fn what_is_left_open_shows_its_siblings_and_an_unfitting_answer_is_an_error() {
     let (ann, bob) =
         (node_on(SharedMemStore::new(), quick("ann")), node_on(SharedMemStore::new(), quick("bob")));
