@@ -7,18 +7,17 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::names::{Names, RowVersions};
+use super::parts::{generation, other_parts};
 use super::{Collection, Head, collections, prefix_end, state};
 use crate::event::RowRef;
-use crate::hash::Tag;
-use crate::id::{CollectionId, Generation, Version};
+use crate::id::{CollectionId, Version};
 use crate::limits;
-use crate::log::generation::{BatchPart, Encoded};
 use crate::log::record::{Content, Record};
 use crate::object::history::{self, Place, Versions};
 use crate::object::{HeadContent, RowHead, RowState};
 use crate::replica::authors::Authors;
 use crate::replica::load::load_authors;
-use crate::replica::stored::{Stored, corrupt};
+use crate::replica::stored::corrupt;
 use crate::resolve::Policy;
 use crate::resolve::conflict::{Ancestor, Conflict, ConflictHead, ConflictedRow};
 use crate::store::key::{self, GroupIx};
@@ -140,7 +139,7 @@ impl Gathered<'_> {
         let in_conflict = state.in_conflict(&policy);
         let mut heads = Vec::with_capacity(state.heads.len());
         for head in &state.heads {
-            let encoded = self.generation(*group, (head.author, head.generation))?;
+            let encoded = generation(self.from.view, *group, (head.author, head.generation))?;
             let batch = encoded.as_ref().and_then(|encoded| Some(encoded.header.batch.as_ref()?.id));
             heads.push(ConflictHead {
                 version: self.version(head)?,
@@ -192,7 +191,7 @@ impl Gathered<'_> {
         if !self.batches.insert((group, place)) {
             return Ok(());
         }
-        let Some(encoded) = self.generation(group, place)? else { return Ok(()) };
+        let Some(encoded) = generation(self.from.view, group, place)? else { return Ok(()) };
         let Some(author) = self.from.authors.get(place.0) else { return Ok(()) };
         let wrong = |error| corrupt(Table::Log, error);
         for record in encoded.records(&author).map_err(wrong)? {
@@ -204,64 +203,10 @@ impl Gathered<'_> {
                 self.todo.push_back((group, record.collection, record.key));
             }
         }
-        if let Some(part) = &encoded.header.batch {
-            for other in self.parts(group, place, part, &encoded)? {
-                self.batch(other.0, other.1)?;
-            }
+        let groups = self.from.collections.iter().map(|collection| (collection.index, &collection.syncgroup));
+        for other in other_parts(self.from.view, groups, (group, place.0), &encoded)? {
+            self.batch(other.0, other.1)?;
         }
         Ok(())
     }
-
-    /// The other parts of a batch that are here.
-    fn parts(
-        &self,
-        group: GroupIx,
-        place: Place,
-        part: &BatchPart,
-        encoded: &Encoded,
-    ) -> Result<Vec<(GroupIx, Place)>, Fault> {
-        let mut others: BTreeMap<Tag, GroupIx> = BTreeMap::new();
-        for collection in self.from.collections.iter().filter(|collection| collection.index != group) {
-            others.insert(BatchPart::tag(&part.id, &collection.syncgroup), collection.index);
-        }
-        let mut found = Vec::new();
-        for other in part.others.iter().filter_map(|tag| others.get(tag)) {
-            // All parts of a batch have the same stamp, and an author's stamps grow.
-            let (mut low, mut high) = (1, last(self.from.view, *other, place.0)?);
-            while low <= high {
-                let middle = low + (high - low) / 2;
-                let Some(there) = self.generation(*other, (place.0, middle))? else { break };
-                match there.header.stamp.cmp(&encoded.header.stamp) {
-                    core::cmp::Ordering::Less => low = middle + 1,
-                    core::cmp::Ordering::Greater => high = middle - 1,
-                    core::cmp::Ordering::Equal => {
-                        if there.header.batch.is_some_and(|there| there.id == part.id) {
-                            found.push((*other, (place.0, middle)));
-                        }
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    fn generation(&self, group: GroupIx, (author, generation): Place) -> Result<Option<Encoded>, Fault> {
-        match self.from.view.get(Table::Log, &key::log(group, author, generation))? {
-            None => Ok(None),
-            Some(bytes) => Stored::from_bytes(bytes, generation)?.encoded().map(Some),
-        }
-    }
-}
-
-/// The last generation of an author that is held.
-fn last(view: &dyn View, group: GroupIx, author: u32) -> Result<Generation, Fault> {
-    let (from, to) = (key::log(group, author, 0), key::log(group, author, Generation::MAX));
-    let mut last = 0;
-    let scan = Scan::range(Table::Log, &from, Some(&to)).reversed().limit(1);
-    view.scan(&scan, &mut |key, _| {
-        last = key.last_chunk().map_or(0, |generation| Generation::from_be_bytes(*generation));
-        ControlFlow::Break(())
-    })?;
-    Ok(last)
 }

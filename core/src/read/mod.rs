@@ -9,6 +9,7 @@ mod conflicts;
 mod edited;
 mod history;
 mod names;
+mod parts;
 
 use alloc::vec::Vec;
 use core::ops::ControlFlow;

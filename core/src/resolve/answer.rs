@@ -5,25 +5,22 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::Policy;
-use super::conflict::{Answer, Choice, Conflict, ConflictedRow, NoAnswer, Resolution};
+use super::conflict::{Answer, Choice, Conflict, NoAnswer, Resolution};
 use crate::action::Written;
 use crate::batch::{self, Part};
 use crate::event::RowRef;
 use crate::id::{CollectionId, Version};
 use crate::log::record::Content;
 use crate::object::HeadContent;
-use crate::read::{self, Collection, history_among};
+use crate::read;
 use crate::replica::Stop;
-use crate::replica::authors::Authors;
-use crate::replica::load::load_authors;
 use crate::replica::plan::Plan;
 use crate::replica::rows::ReadRow;
 use crate::store::key::{self, GroupIx};
 use crate::time::Wall;
 
-/// The rows that an answer changes, by syncgroup, in order.
-type Parts = BTreeMap<GroupIx, BTreeMap<(CollectionId, Bytes), (Content, bool)>>;
+/// The rows that an answer changes, by syncgroup, in order: what each becomes, and whether that was picked.
+pub(super) type Parts = BTreeMap<GroupIx, BTreeMap<(CollectionId, Bytes), (Content, bool)>>;
 
 /// Plans an answer. `id` names its batch where it touches several syncgroups.
 pub(crate) fn resolve(
@@ -32,6 +29,21 @@ pub(crate) fn resolve(
     id: [u8; 16],
     resolution: Resolution,
 ) -> Result<Vec<Written>, Stop> {
+    let parts = decided(plan, resolution)?;
+    let mut written = Vec::with_capacity(parts.len());
+    for (ix, rows) in parts {
+        let mut part = Part::new(ix, rows.len());
+        for ((collection, key), (content, pick)) in rows {
+            let row = ReadRow::get(plan, ix, &collection, &key)?;
+            part.change(plan, row, (collection, key), content, pick);
+        }
+        written.push(part);
+    }
+    batch::write_parts(plan, wall, id, written)
+}
+
+/// What an answer makes of its rows, if it is one to its conflict.
+pub(super) fn decided(plan: &Plan<'_>, resolution: Resolution) -> Result<Parts, Stop> {
     let Some(first) = resolution.answers.first() else { return Err(NoAnswer::Empty.into()) };
     let conflict = conflict_of(plan, &first.row)?;
     check(&conflict, &resolution)?;
@@ -50,16 +62,7 @@ pub(crate) fn resolve(
         };
         parts.entry(group.ix).or_default().insert((collection, row.key), content);
     }
-    let mut written = Vec::with_capacity(parts.len());
-    for (ix, rows) in parts {
-        let mut part = Part::new(ix, rows.len());
-        for ((collection, key), (content, pick)) in rows {
-            let row = ReadRow::get(plan, ix, &collection, &key)?;
-            part.change(plan, row, (collection, key), content, pick);
-        }
-        written.push(part);
-    }
-    batch::write_parts(plan, wall, id, written)
+    Ok(parts)
 }
 
 fn conflict_of(plan: &Plan<'_>, row: &RowRef) -> Result<Conflict, Stop> {
@@ -140,59 +143,4 @@ fn picked(
         }
         None => Err(NoAnswer::NoSuchHead(row.clone(), version).into()),
     }
-}
-
-/// The answer of [`Policy::BatchWins`]: the last batch wins with all its rows, then the last of those that are in
-/// no conflict with it, and so on. Rows that only losing batches wrote go back to what they were before.
-pub(crate) fn batch_wins(plan: &Plan<'_>, conflict: &Conflict) -> Result<Resolution, Stop> {
-    // Of each batch those that it is in conflict with. All its parts have one stamp, which its author gives once.
-    let name = |head: &super::conflict::ConflictHead| (head.stamp, head.version.author);
-    let mut against: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for row in conflict.open() {
-        for head in &row.heads {
-            let others = row.heads.iter().filter(|other| other.value != head.value).map(name);
-            against.entry(name(head)).or_default().extend(others);
-        }
-    }
-    let mut winners = Vec::new();
-    for (batch, others) in against.iter().rev() {
-        if !others.iter().any(|other| winners.contains(other)) {
-            winners.push(*batch);
-        }
-    }
-    let (collections, authors) = (read::collections(plan.view())?, load_authors(plan.view())?);
-    let mut resolution = Resolution::new();
-    for row in conflict.rows.iter().filter(|row| row.policy == Policy::BatchWins) {
-        let winner = row.heads.iter().find(|head| winners.contains(&name(head)));
-        let loses = row.heads.iter().any(|head| against.contains_key(&name(head)));
-        let choice = match winner {
-            Some(head) if row.in_conflict => Choice::Pick(head.version),
-            None if loses => before(plan, row, &collections, &authors)?,
-            _ => continue,
-        };
-        resolution = resolution.answer(row, choice);
-    }
-    Ok(resolution)
-}
-
-/// What a row was before its heads.
-fn before(
-    plan: &Plan<'_>,
-    row: &ConflictedRow,
-    collections: &[Collection],
-    authors: &Authors,
-) -> Result<Choice, Stop> {
-    let group = batch::writable(plan.replica, &row.row.syncgroup)?;
-    let id = batch::collection(group, &row.row)?;
-    let Some(collection) = collections.iter().find(|known| known.index == group.ix && known.id == id) else {
-        return Ok(Choice::Leave);
-    };
-    let is_head = |version: &Version| row.heads.iter().any(|head| head.version == *version);
-    let limit = 2 * row.heads.len() + 1;
-    let entries = history_among(plan.view(), collection, &row.row.key, authors, limit)?;
-    Ok(match entries.into_iter().find(|entry| !is_head(&entry.version)).map(|entry| entry.edited) {
-        Some(read::Edited::Put(value)) => Choice::Put(value),
-        Some(read::Edited::Operated(_)) => Choice::Leave,
-        Some(read::Edited::Deleted) | None => Choice::Delete,
-    })
 }

@@ -18,6 +18,7 @@ pub(crate) mod conflict;
 pub(crate) mod merge;
 pub(crate) mod raise;
 pub(crate) mod schema;
+mod whole;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::conflict::Conflict;
-use super::{Policy, answer};
+use super::{Policy, whole};
 use crate::dice::Dice;
 use crate::event::RowRef;
 use crate::hash::{self, Hash};
@@ -389,12 +389,14 @@ impl Raising {
         let raised = raiser.tick(now.mono, replica, view, is_arriving)?;
         let mut plan = Plan::new(replica, view);
         for conflict in &raised.own {
-            let answered = answer::batch_wins(&plan, conflict)
-                .and_then(|resolution| answer::resolve(&mut plan, now.wall, dice.bytes(), resolution));
-            if let Err(Stop::Fault(fault)) = answered {
-                return Err(fault);
+            match whole::answer(&mut plan, now.wall, &mut dice, conflict) {
+                Ok(()) => {}
+                Err(Stop::Fault(fault)) => return Err(fault),
+                // Others may have no such reason, and take their turns; or it passes, and this device answers later.
+                Err(Stop::Refused(_)) => {
+                    raiser.refused(replica, conflict.open().map(|row| &row.row), now.mono);
+                }
             }
-            // What is refused is refused for a reason that others do not have: they take their turns.
         }
         Ok(Some(Self { raiser, dice, effects: plan.finish(), conflicts: raised.conflicts }))
     }

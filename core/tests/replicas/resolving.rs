@@ -171,7 +171,8 @@ fn an_answer_that_nobody_waits_for_is_refused_by_what_is_so() {
     let conflict = |world: &World, key: &str| {
         read::conflict(&world.nodes[0].store, &world.collection(0, id), key.as_bytes()).unwrap()
     };
-    let answer = |conflict: &Conflict| Resolution::new().answer(&conflict.rows[0], Choice::Put("both".into()));
+    let answer =
+        |conflict: &Conflict| Resolution::new().answer(&conflict.rows[0], Choice::Put("both".into()));
     let refusal = |world: &mut World, answer| match world.command(0, Command::Resolve(answer)).unwrap_err() {
         Refusal::NoAnswer(reason) => *reason,
         other => panic!("{other:?}"),
@@ -302,6 +303,37 @@ fn batches_win_or_lose_as_a_whole() {
     // Not 3 for "to": that batch has lost, and what it wrote alone goes back.
     assert_eq!(rows, [row("from", "5"), row("note", ""), row("other", "5"), row("to", "0")]);
     assert!(!world.get(1, id, "from").unwrap().in_conflict);
+    world.assert_same(id);
+}
+
+#[test]
+fn an_answer_of_the_core_that_is_larger_than_a_batch_may_be_is_written_all_the_same() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    // Each row fits into a batch, and all of them together do not.
+    let keys = ["a", "b", "c", "d", "e"];
+    let old = |key: &str| key.repeat(1 << 20);
+    for key in keys {
+        world.put(0, id, key, &old(key));
+    }
+    world.run(60_000);
+    let link = world.links_of(0)[0];
+    world.unlink(link);
+    let rows: Vec<_> = keys.into_iter().chain(["x"]).map(|key| (key, "lost")).collect();
+    let loses = batch(&world, id, &rows);
+    world.command(0, loses).unwrap();
+    world.run(10);
+    world.put(1, id, "x", "won");
+    world.link(0, 1);
+    world.run(60_000);
+    assert!(!world.get(0, id, "x").unwrap().in_conflict);
+    assert_eq!(world.text(0, id, "x").as_deref(), Some("won"));
+    for key in keys {
+        assert!(
+            world.text(1, id, key).unwrap() == old(key),
+            "{key} is what it was before the batch that lost"
+        );
+    }
     world.assert_same(id);
 }
 

@@ -1,0 +1,70 @@
+//! What is left of a conflict where only the heads of its rows are looked at.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::batch;
+use crate::id::Version;
+use crate::read::{self, Collection, history_among};
+use crate::replica::Stop;
+use crate::replica::authors::Authors;
+use crate::replica::load::load_authors;
+use crate::replica::plan::Plan;
+use crate::resolve::Policy;
+use crate::resolve::answer::{Parts, decided};
+use crate::resolve::conflict::{Choice, Conflict, ConflictHead, ConflictedRow, Resolution};
+
+/// The last batch wins with those of its rows whose heads it wrote, then the last of those that are in no conflict
+/// with it, and so on. Rows that only losing batches wrote go back to what they were before.
+pub(super) fn decide(plan: &Plan<'_>, conflict: &Conflict) -> Result<Parts, Stop> {
+    // Of each batch those that it is in conflict with. All its parts have one stamp, which its author gives once.
+    let name = |head: &ConflictHead| (head.stamp, head.version.author);
+    let mut against: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for row in conflict.open() {
+        for head in &row.heads {
+            let others = row.heads.iter().filter(|other| other.value != head.value).map(name);
+            against.entry(name(head)).or_default().extend(others);
+        }
+    }
+    let mut winners = Vec::new();
+    for (batch, others) in against.iter().rev() {
+        if !others.iter().any(|other| winners.contains(other)) {
+            winners.push(*batch);
+        }
+    }
+    let (collections, authors) = (read::collections(plan.view())?, load_authors(plan.view())?);
+    let mut resolution = Resolution::new();
+    for row in conflict.rows.iter().filter(|row| row.policy == Policy::BatchWins) {
+        let winner = row.heads.iter().find(|head| winners.contains(&name(head)));
+        let loses = row.heads.iter().any(|head| against.contains_key(&name(head)));
+        let choice = match winner {
+            Some(head) if row.in_conflict => Choice::Pick(head.version),
+            None if loses => before(plan, row, &collections, &authors)?,
+            _ => continue,
+        };
+        resolution = resolution.answer(row, choice);
+    }
+    decided(plan, resolution)
+}
+
+/// What a row was before its heads.
+fn before(
+    plan: &Plan<'_>,
+    row: &ConflictedRow,
+    collections: &[Collection],
+    authors: &Authors,
+) -> Result<Choice, Stop> {
+    let group = batch::writable(plan.replica, &row.row.syncgroup)?;
+    let id = batch::collection(group, &row.row)?;
+    let Some(collection) = collections.iter().find(|known| known.index == group.ix && known.id == id) else {
+        return Ok(Choice::Leave);
+    };
+    let is_head = |version: &Version| row.heads.iter().any(|head| head.version == *version);
+    let limit = 2 * row.heads.len() + 1;
+    let entries = history_among(plan.view(), collection, &row.row.key, authors, limit)?;
+    Ok(match entries.into_iter().find(|entry| !is_head(&entry.version)).map(|entry| entry.edited) {
+        Some(read::Edited::Put(value)) => Choice::Put(value),
+        Some(read::Edited::Operated(_)) => Choice::Leave,
+        Some(read::Edited::Deleted) | None => Choice::Delete,
+    })
+}
