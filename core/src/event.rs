@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::{Address, CommitSeq, DeviceId, LinkId, Name, PublicKey, RequestId, SyncgroupId, Version};
+use crate::read::Row;
 use crate::resolve::conflict::Resolution;
 use crate::resolve::{Operation, Rule};
 use crate::syncgroup::{Invitation, Rights};
@@ -254,17 +255,19 @@ pub enum Precondition {
         /// Its heads.
         heads: Vec<Version>,
     },
-    /// The range shows exactly these rows, each with this version.
+    /// The range shows exactly these rows, as [`crate::read::scan`] tells them: none has come, gone or changed, be it
+    /// by another version, by an operation on a row that merges, by a version that stands against the one that is
+    /// shown, or by another schema. Of rows that are not there nothing is compared: nobody saw anything of them. So
+    /// what was computed from a scan still holds: there are no phantoms (S-12).
     ///
-    /// The last head of each row is compared, and nothing else of it: where rows merge, or versions that are not
-    /// shown matter, add [`Precondition::Heads`] for each row. A change of the schema, by which the same heads may
-    /// show something else, is not noticed.
+    /// Rows that merge by functions of the application must have been read
+    /// [with them](crate::read::Collection::with_merges). It costs what reading the range costs.
     Range {
         /// The first row of the range, included.
         from: RowRef,
         /// The key at which the range ends, not included; `None` is the end of the collection.
         to: Option<Bytes>,
-        /// Keys and shown versions, ordered by key.
-        rows: Vec<(Bytes, Version)>,
+        /// All its rows, ordered by key.
+        rows: Vec<Row>,
     },
 }

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use super::collection;
 use crate::action::Refusal;
 use crate::event::{Precondition, RowRef};
-use crate::id::Version;
+use crate::id::{CollectionId, Version};
 use crate::object::RowState;
+use crate::read::Row;
 use crate::replica::Stop;
 use crate::replica::plan::Plan;
 use crate::replica::stored::corrupt;
-use crate::store::{Scan, Table, key};
+use crate::store::key::{self, GroupIx};
+use crate::store::{Scan, Table};
 
 /// Whether a precondition holds.
 pub(super) fn holds(plan: &Plan<'_>, condition: &Precondition) -> Result<bool, Stop> {
@@ -37,12 +39,7 @@ fn row_key(plan: &Plan<'_>, row: &RowRef) -> Result<Bytes, Refusal> {
     Ok(key::row(group.ix, &collection(group, row)?, &row.key))
 }
 
-fn range(
-    plan: &Plan<'_>,
-    from: &RowRef,
-    to: Option<&Bytes>,
-    rows: &[(Bytes, Version)],
-) -> Result<bool, Stop> {
+fn range(plan: &Plan<'_>, from: &RowRef, to: Option<&Bytes>, rows: &[Row]) -> Result<bool, Stop> {
     let group = plan.replica.group(&from.syncgroup).ok_or(Refusal::NoSyncgroup(from.syncgroup))?;
     let collection_id = collection(group, from)?;
     let from_key = row_key(plan, from)?;
@@ -62,18 +59,30 @@ fn range(
                 return ControlFlow::Break(());
             }
         };
-        let name = key.get(key::ROW_PREFIX..).unwrap_or_default();
-        if plan.shown(group.ix, &collection_id, name, &state).is_none() {
+        let key = Bytes::copy_from_slice(key.get(key::ROW_PREFIX..).unwrap_or_default());
+        let Some(row) = read(plan, group.ix, &collection_id, key, &state) else {
             return ControlFlow::Continue(());
-        }
-        let Some(head) = state.last() else { return ControlFlow::Continue(()) };
-        let version = Version { author: plan.author(head.author), generation: head.generation };
-        let same = expected.next().is_some_and(|(expected, at)| name == expected.as_ref() && *at == version);
-        if same {
+        };
+        if expected.next() == Some(&row) {
             return ControlFlow::Continue(());
         }
         result = Ok(false);
         ControlFlow::Break(())
     })?;
     Ok(result? && expected.next().is_none())
+}
+
+/// A row as [`crate::read::scan`] tells it: all that a reader sees, which is more than its last version says.
+fn read(
+    plan: &Plan<'_>,
+    group: GroupIx,
+    collection: &CollectionId,
+    key: Bytes,
+    state: &RowState,
+) -> Option<Row> {
+    let value = plan.shown(group, collection, &key, state)?;
+    let last = state.last()?;
+    let version = last.version(|ix| plan.author(ix));
+    let in_conflict = !state.is_plain() && state.in_conflict(plan.policy(group, collection, &key));
+    Some(Row { key, value, version, stamp: last.stamp, in_conflict })
 }

@@ -67,3 +67,70 @@ fn a_watch_looks_past_any_number_of_commits_that_do_not_concern_it() {
     assert_eq!(rows[0].key, "a/1");
     assert_eq!(changes.next(&world.nodes[0].store, 2).unwrap(), None);
 }
+
+/// All rows of the collection at replica 0, as a reader sees them, to be required of a batch.
+fn all_rows(world: &World, id: SyncgroupId) -> Precondition {
+    let mut rows = Vec::new();
+    read::scan(&world.nodes[0].store, &world.collection(0, id), b"", None, false, &mut |row| {
+        rows.push(row);
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    Precondition::Range { from: world.row(id, ""), to: None, rows }
+}
+
+/// Whether replica 0 would still write what was computed from these rows.
+fn holds(world: &mut World, id: SyncgroupId, seen: &Precondition) -> bool {
+    let batch = LocalWrite::new().delete(world.row(id, "nobody wrote this")).require(seen.clone());
+    match world.command(0, Command::Write(batch)) {
+        Ok(_) => true,
+        Err(Refusal::Precondition { index: 0 }) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_range_holds_while_readers_see_the_same_and_no_longer() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("n/", Policy::Merge(Merge::Counter))]);
+    world.put(0, id, "n/x", "5");
+    world.put(0, id, "k", "0");
+    world.run(60_000);
+    // What is written here comes first by stamp, and arrives later.
+    let meets_late = |world: &mut World, act: &dyn Fn(&mut World, usize)| {
+        let link = world.links_of(0)[0];
+        world.unlink(link);
+        act(world, 1);
+        world.run(10);
+        act(world, 0);
+        let seen = all_rows(world, id);
+        assert!(holds(world, id, &seen));
+        let last = |world: &World| world.get(0, id, "n/x").unwrap().version;
+        let before = last(world);
+        world.link(0, 1);
+        world.run(60_000);
+        (seen, before == last(world))
+    };
+    let (seen, same_last) =
+        meets_late(&mut world, &|world, at| world.operate(at, id, "n/x", Operation::Add(2)));
+    assert!(same_last, "the last version is the one that was seen");
+    assert!(!holds(&mut world, id, &seen), "an operation has come in before it");
+
+    let seen = all_rows(&world, id);
+    world.schema(0, id, &[]);
+    assert!(!holds(&mut world, id, &seen), "the schema makes another value of the same versions");
+
+    let (seen, _) = meets_late(&mut world, &|world, at| world.put(at, id, "k", &format!("of {at}")));
+    assert_eq!(world.text(0, id, "k").as_deref(), Some("of 0"));
+    assert!(!holds(&mut world, id, &seen), "the value that was seen stands against another one");
+
+    let seen = all_rows(&world, id);
+    world.delete(1, id, "nobody saw this").unwrap();
+    world.put(1, id, "soon gone", "x");
+    world.delete(1, id, "soon gone").unwrap();
+    world.run(60_000);
+    assert!(holds(&mut world, id, &seen), "nothing that can be seen has changed");
+    world.put(1, id, "new", "x");
+    world.run(60_000);
+    assert!(!holds(&mut world, id, &seen), "a phantom");
+}

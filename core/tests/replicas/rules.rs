@@ -187,10 +187,7 @@ fn preconditions_guard_rows_and_ranges() {
     let heads: Vec<_> = world.heads(0, id, "a").iter().map(|head| head.version).collect();
     let seen = Precondition::Heads { row: row(&world, "a"), heads };
     let absent = Precondition::Heads { row: row(&world, "b"), heads: vec![] };
-    let rows: Vec<_> = ["a", "c"]
-        .iter()
-        .map(|key| (Bytes::copy_from_slice(key.as_bytes()), world.get(0, id, key).unwrap().version))
-        .collect();
+    let rows: Vec<_> = ["a", "c"].iter().map(|key| world.get(0, id, key).unwrap()).collect();
     let range = Precondition::Range { from: row(&world, ""), to: None, rows };
     let guarded = |world: &World| {
         let batch = LocalWrite::new().put(world.row(id, "b"), "2");

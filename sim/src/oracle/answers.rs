@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use driftless::read::Row;
 use driftless::{
     Action, CommitSeq, Core, DeviceId, Edit, LocalWrite, Merge, NoAnswer, Notice, Policy, Precondition,
     Refusal, Rights, RowRef, SyncgroupId, SyncgroupInfo, SyncgroupState, Version, Wall, Written,
@@ -10,7 +11,7 @@ use driftless::{
 
 use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{RowKey, Rows, Rules, View, is_base, merge_of};
+use crate::model::{RowKey, Rows, Rules, Shown, View, is_base, merge_of};
 
 /// What should become of a batch.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +90,7 @@ impl Watch {
     }
 
     /// What a range shows, for a precondition.
-    pub(crate) fn range(&self, core: &Core, from: &RowRef, to: Option<&Bytes>) -> Vec<(Bytes, Version)> {
+    pub(crate) fn range(&self, core: &Core, from: &RowRef, to: Option<&Bytes>) -> Vec<Row> {
         let shown = core.knowledge(&from.syncgroup).unwrap_or_default();
         let held = core.held(&from.syncgroup).unwrap_or_default();
         let view = View { shown: &shown, held: &held };
@@ -98,8 +99,9 @@ impl Watch {
         };
         let rows = self.model.rows(&from.syncgroup).filter(within);
         rows.filter_map(|row| {
-            let shown = self.model.shown(&from.syncgroup, row, view)?;
-            Some((row.key.clone(), shown.version))
+            let Shown { value, version, stamp, in_conflict } =
+                self.model.shown(&from.syncgroup, row, view)?;
+            Some(Row { key: row.key.clone(), value, version, stamp, in_conflict })
         })
         .collect()
     }

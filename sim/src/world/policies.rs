@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use driftless::read::{self, Collection};
+use driftless::read::{self, Collection, Row};
 use driftless::{
     Choice, Command, CommitSeq, Conflict, ConflictedRow, LocalWrite, MergeFunction, NoAnswer, Operation,
     Precondition, Refusal, Resolution, RowRef, Rule, SyncgroupId, Version,
@@ -63,7 +63,7 @@ struct Read {
     /// The heads of the first.
     heads: Vec<Version>,
     /// All accounts in the collection of the second.
-    range: Vec<(Bytes, Version)>,
+    range: Vec<Row>,
 }
 
 impl World<'_> {
@@ -345,7 +345,7 @@ impl World<'_> {
         let heads = read::heads(store, of(from)?, from.key().as_bytes()).ok()?;
         let mut range = Vec::new();
         read::scan(store, of(to)?, OWN.to_string().as_bytes(), Some(&end()), false, &mut |row| {
-            range.push((row.key, row.version));
+            range.push(row);
             ControlFlow::Continue(())
         })
         .ok()?;

@@ -78,7 +78,7 @@ pub(crate) struct Replica {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remembered {
     Heads(Vec<Version>),
-    Range(Vec<(bytes::Bytes, Version)>),
+    Range(Vec<driftless::read::Row>),
 }
 
 /// How a process ends.

@@ -200,12 +200,13 @@ impl Batch {
         self
     }
 
-    /// Requires that a range still shows exactly these rows. The order and the limit of the range do not
-    /// matter: it is the whole range that must show them.
+    /// Requires that a range still shows exactly these rows, as they were read: their values and versions, and
+    /// whether they are in conflict. The order and the limit of the range do not matter: it is the whole range that
+    /// must show them.
     pub fn require_range(&mut self, collection: &Collection, range: &Range, rows: &[Row]) -> &mut Self {
         self.check(collection);
-        let mut rows: Vec<(Bytes, Version)> = rows.iter().map(|row| (row.key.clone(), row.version)).collect();
-        rows.sort();
+        let mut rows = rows.to_vec();
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
         let (from, to) = range.bounds();
         self.required.push(Precondition::Range { from: collection.row(&from), to, rows });
         self

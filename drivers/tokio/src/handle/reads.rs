@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
-use driftless::{Edit, Policy, Precondition, RowRef, Rule, Version, read};
+use driftless::{Edit, Precondition, RowRef, Version, read};
 
 use super::{Collection, Database};
 use crate::error::Error;
@@ -88,7 +88,9 @@ impl Reads {
         }
         let is_whole = shown.len() < range.rows();
         let last = shown.last().filter(|_| !is_whole).map(|(key, _)| key);
-        self.require_range(&snapshot, collection, range.up_to(last), seen)?;
+        let (from, to) = range.up_to(last);
+        seen.sort_by(|a, b| a.key.cmp(&b.key));
+        self.ranges.push(Precondition::Range { from: collection.row(&from), to, rows: seen });
         Ok(shown)
     }
 
@@ -111,31 +113,6 @@ impl Reads {
         }
         Ok(())
     }
-
-    /// Requires that nothing of a range is added, removed or changed.
-    fn require_range(
-        &mut self,
-        snapshot: &Snapshot,
-        collection: &Collection,
-        (from, to): (Bytes, Option<Bytes>),
-        mut rows: Vec<Row>,
-    ) -> Result<(), Error> {
-        rows.sort_by(|a, b| a.key.cmp(&b.key));
-        let rules = snapshot.schema(collection)?;
-        for row in rows.iter().filter(|row| is_merged(&rules, &row.key)) {
-            // What it shows can change though its last version stays.
-            self.require_row(snapshot, collection, collection.row(&row.key))?;
-        }
-        let rows = rows.into_iter().map(|row| (row.key, row.version)).collect();
-        self.ranges.push(Precondition::Range { from: collection.row(&from), to, rows });
-        Ok(())
-    }
-}
-
-fn is_merged(rules: &[Rule], key: &[u8]) -> bool {
-    let matching = rules.iter().filter(|rule| key.starts_with(&rule.prefix));
-    let longest = matching.max_by_key(|rule| rule.prefix.len());
-    longest.is_some_and(|rule| matches!(rule.policy, Policy::Merge(_)))
 }
 
 fn edited(
