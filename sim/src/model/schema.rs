@@ -14,26 +14,41 @@ pub type Rules = BTreeMap<(Name, Bytes), Option<Policy>>;
 impl Model {
     /// The rules that count in a set of generations, those that were taken away left out.
     pub fn rules(&self, group: &SyncgroupId, held: &Knowledge) -> BTreeMap<(Name, Bytes), Policy> {
+        let last = self.last_rules(group, held, |_, _| true).into_iter();
+        last.filter_map(|((collection, prefix), policy)| {
+            Some(((collection.clone(), prefix.clone()), policy?.clone()))
+        })
+        .collect()
+    }
+
+    /// For each place that is asked for, what was said of it last.
+    fn last_rules<'m>(
+        &'m self,
+        group: &SyncgroupId,
+        held: &Knowledge,
+        asked: impl Fn(&Name, &Bytes) -> bool,
+    ) -> BTreeMap<(&'m Name, &'m Bytes), Option<&'m Policy>> {
         let mut last = BTreeMap::new();
         for (version, generation) in self.schemas(group).filter(|(version, _)| holds(held, version)) {
-            for (place, policy) in &generation.rules {
-                let rule = (generation.stamp, *version, policy.clone());
-                let before = last.entry(place.clone()).or_insert(rule.clone());
-                if (before.0, before.1) < (rule.0, rule.1) {
-                    *before = rule;
+            for ((collection, prefix), policy) in &generation.rules {
+                if asked(collection, prefix) {
+                    let rule = ((generation.stamp, *version), policy.as_ref());
+                    let before = last.entry((collection, prefix)).or_insert(rule);
+                    if before.0 < rule.0 {
+                        *before = rule;
+                    }
                 }
             }
         }
-        last.into_iter().filter_map(|(place, (.., policy))| Some((place, policy?))).collect()
+        last.into_iter().map(|(place, (_, policy))| (place, policy)).collect()
     }
 
     /// What becomes of a row's conflicts in a set of generations.
     pub fn policy(&self, group: &SyncgroupId, row: &RowKey, held: &Knowledge) -> Policy {
-        let rules = self.rules(group, held);
-        let matching = rules
-            .into_iter()
-            .filter(|((collection, prefix), _)| *collection == row.collection && row.key.starts_with(prefix));
-        matching.max_by_key(|((_, prefix), _)| prefix.len()).map_or(Policy::LastWins, |(_, policy)| policy)
+        let matches = |of: &Name, prefix: &Bytes| *of == row.collection && row.key.starts_with(prefix);
+        let rules = self.last_rules(group, held, matches).into_iter();
+        let standing = rules.filter_map(|((_, prefix), policy)| Some((prefix.len(), policy?)));
+        standing.max_by_key(|(length, _)| *length).map_or(Policy::LastWins, |(_, policy)| policy.clone())
     }
 }
 

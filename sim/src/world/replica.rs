@@ -70,6 +70,8 @@ pub(crate) struct Replica {
     pub(crate) attached: bool,
     /// Questions put to the resolver: the answers of a stubborn one are numbered.
     pub(crate) questions: u64,
+    /// The start and the commit at which readers last looked.
+    pub(crate) looked_at: Option<(u64, CommitSeq)>,
     /// Who watches, by number.
     pub(crate) watchers: BTreeMap<u8, Watcher>,
 }
@@ -157,6 +159,7 @@ impl Replica {
             resolver: ResolverKind::Absent,
             attached: false,
             questions: 0,
+            looked_at: None,
             watchers: BTreeMap::new(),
         }
     }
