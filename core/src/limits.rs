@@ -19,8 +19,10 @@ pub const MAX_DEPENDENCIES: usize = 1024;
 pub const MAX_PARENTS: usize = 1024;
 /// Rows of one conflict that are told together.
 pub const MAX_CONFLICT_ROWS: usize = 1024;
-/// Rules of one collection's schema.
+/// Rules of one collection's schema. Of more, which several admins may have made while apart, the last count.
 pub const MAX_RULES: usize = 256;
+/// Prefixes of one collection for which it is kept that they have a rule, or have one no more.
+pub const MAX_REGISTERS: usize = 4 * MAX_RULES;
 /// Syncgroups that one batch touches.
 pub const MAX_BATCH_PARTS: usize = 64;
 /// Bytes of a name.

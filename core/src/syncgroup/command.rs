@@ -154,14 +154,7 @@ fn set_schema(
     }
     let present = group.metadata.schemas().of(&id);
     let wanted = check_rules(plan.replica, &present, rules)?;
-    let gone = present.iter().filter(|rule| !wanted.contains_key(&rule.prefix));
-    let mut changes: Vec<_> = gone.map(|rule| (rule.prefix.clone(), None)).collect();
-    for (prefix, policy) in wanted {
-        let rule = Rule { prefix, policy };
-        if !present.contains(&rule) {
-            changes.push((rule.prefix, Some(rule.policy)));
-        }
-    }
+    let changes = group.metadata.schemas().changes(&id, wanted);
     if !changes.is_empty() {
         let record = |(prefix, policy)| Record::Meta(MetaRecord::Rule { collection: id, prefix, policy });
         let records: Vec<_> = changes.into_iter().map(record).collect();
