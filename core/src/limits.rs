@@ -19,6 +19,9 @@ pub const MAX_DEPENDENCIES: usize = 1024;
 pub const MAX_PARENTS: usize = 1024;
 /// Rows of one conflict that are told together.
 pub const MAX_CONFLICT_ROWS: usize = 1024;
+/// Versions that are read to decide which of the batches in a conflict win as a whole; beyond that only the heads of
+/// rows decide.
+pub const MAX_DISPUTED_VERSIONS: usize = 4_096;
 /// Rules of one collection's schema. Of more, which several admins may have made while apart, the last count.
 pub const MAX_RULES: usize = 256;
 /// Prefixes of one collection for which it is kept that they have a rule, or have one no more.

@@ -24,6 +24,7 @@ pub(crate) use self::history::history_among;
 pub use self::history::{Edited, Entry, common_ancestor, history};
 use self::names::Names;
 pub(crate) use self::names::author;
+pub(crate) use self::parts::{generation, other_parts};
 use crate::id::{CollectionId, Name, SyncgroupId, Version};
 use crate::object::RowState;
 use crate::replica::Merges;

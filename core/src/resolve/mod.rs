@@ -45,13 +45,16 @@ pub enum Policy {
     /// The conflict is raised to the application's resolver, whose answer is written as a batch (S-17).
     AppResolves,
     /// Batches win or lose as a whole. The core itself answers the conflict like a resolver: of the batches
-    /// that are tied by conflicts the last one wins; rows that only the others changed go back to what they
-    /// were before.
+    /// that are in dispute the last one wins, together with what it builds on; then the last that goes with it, and so
+    /// on. What was built on a loser loses too, and rows that only losers changed go back to what they were before. So
+    /// a total that every batch conserves is conserved.
     ///
-    /// Only batches whose versions are heads win or lose together: an earlier batch of the losing side, one of
-    /// whose rows a later batch has overwritten, keeps its other rows. Of a conflict of more than
-    /// [`MAX_CONFLICT_ROWS`](crate::limits::MAX_CONFLICT_ROWS) rows the rest is decided without those that were
-    /// told together. And batches that read the same and write different rows are no conflict: both are kept.
+    /// That holds for batches that knew of no open conflict on their rows: a write on top of one closes it for that
+    /// row alone. Two versions that say the same are no conflict: where that matters, make values distinct. Rows of a
+    /// batch under another policy are left alone. If more than
+    /// [`MAX_DISPUTED_VERSIONS`](crate::limits::MAX_DISPUTED_VERSIONS) versions are in dispute, only the batches whose
+    /// versions are heads win or lose together. And batches that read the same and write different rows are no
+    /// conflict: both are kept.
     BatchWins,
     /// What is shown is derived from operations, and from puts and deletes beside them.
     Merge(Merge),

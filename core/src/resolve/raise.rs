@@ -328,6 +328,10 @@ impl Raiser {
             if self.waiting.get(&row_key).is_none_or(|row| row.raised || !row.has_room(&full)) {
                 continue; // It was raised with another one, or others have taken the last room.
             }
+            // What the core answers to one conflict may decide others: those are looked at in the next step.
+            if !raised.own.is_empty() && self.waiting.get(&row_key).is_some_and(|row| row.is_own) {
+                continue;
+            }
             let Some((collection, key)) = split(&row_key) else { continue };
             let ix = key::split_number(&row_key).map(|(ix, _)| ix);
             let known = collections.iter().find(|known| Some(known.index) == ix && known.id == collection);
@@ -338,6 +342,9 @@ impl Raiser {
                 continue;
             };
             let is_own = conflict.open().all(|row| row.policy == Policy::BatchWins);
+            if is_own && !raised.own.is_empty() {
+                continue;
+            }
             if !is_own && conflict.open().any(|row| full.contains(&row.database)) {
                 // A batch that wins ties it to what its application has yet to answer.
                 if let Some(row) = self.waiting.get_mut(&row_key) {

@@ -15,6 +15,7 @@ mod reading;
 mod resolving;
 mod rules;
 mod watching;
+mod whole;
 
 /// A replica and the store that it runs on.
 struct Node {

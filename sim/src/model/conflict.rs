@@ -1,10 +1,11 @@
-//! Conflicts that belong together (S-17), and what the whole batches that win leave of them.
+//! Conflicts that belong together (S-17), and what is left of them where heads decide which batches win.
 //!
 //! * Two rows belong together if one batch wrote a head of each, and so on from row to row; what a batch wrote in
 //!   other syncgroups counts where it is shown.
 //! * Only rows that somebody must decide lead on to others; other rows of their batches come along.
-//! * Where batches win as a whole, the last one wins, then the last of those that agree with the winners, and so
-//!   on. A row gets what a winner says; if only losers wrote it, what it was before them.
+//! * Where whole batches win and an operation is in the way, the last batch wins, then the last of those that agree with
+//!   the winners, and so on. A row gets what a winner says; if only losers wrote it, what it was before them. Where none
+//!   is in the way see `whole`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,7 +59,7 @@ impl Conflict {
 }
 
 /// A batch, by what is the same in all its parts: an author gives each stamp once.
-type Batch = (Hlc, Author);
+pub(super) type Batch = (Hlc, Author);
 
 impl Model {
     /// The rows that belong to a row.
@@ -126,8 +127,8 @@ impl Model {
         [(*group, *version)].into_iter().chain(others).collect()
     }
 
-    /// What is left where batches win or lose as a whole.
-    pub fn batch_wins(
+    /// What is left where the heads of rows decide which batches win.
+    pub(super) fn heads_win(
         &self,
         conflict: &Conflict,
         shown: &BTreeMap<SyncgroupId, Knowledge>,

@@ -25,6 +25,7 @@ mod access;
 mod conflict;
 mod merge;
 mod schema;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -218,9 +218,13 @@ impl Watch {
         let mut known = before.shown.clone();
         let mut written = Vec::new();
         for (stamp, places) in starts {
-            let conflict = self.model.conflict(&places[0], Views { shown: &known, held: before.held });
+            let views = Views { shown: &known, held: before.held };
+            // It was asked about that one of the rows with which all others are in dispute.
+            let asked = places.iter().map(|place| self.model.conflict(place, views));
+            let asked = asked.map(|conflict| (self.model.batch_wins(&conflict, views), conflict));
+            let whole = asked.max_by_key(|(rows, _)| rows.values().map(Rows::len).sum::<usize>());
+            let Some((mut rows, conflict)) = whole else { continue };
             let batch = self.next_batch();
-            let mut rows = self.model.batch_wins(&conflict, &known);
             if self.sabotage.is_some_and(Sabotage::first_batch_wins) {
                 for ((group, row), it) in conflict.open() {
                     let first = it.heads.last().and_then(|head| head.value.clone());
@@ -334,7 +338,7 @@ impl Watch {
                         resolves(seen.replica) || policies.iter().all(|policy| **policy == Policy::BatchWins);
                     if answers
                         && conflict.rows.keys().all(|(group, _)| writes(group))
-                        && !self.is_left(&conflict, views.shown)
+                        && !self.is_left(&conflict, views)
                     {
                         let what = format!("{} is still in conflict", name(group, row));
                         return Err(Violation::new(Oracle::Conflicts, "S-18", seen.replica, what));
@@ -354,8 +358,8 @@ impl Watch {
     }
 
     /// Whether it is where batches win, and nothing is known that a losing row could go back to.
-    fn is_left(&self, conflict: &model::Conflict, shown: &Held) -> bool {
-        let rows = self.model.batch_wins(conflict, shown);
+    fn is_left(&self, conflict: &model::Conflict, views: Views<'_>) -> bool {
+        let rows = self.model.batch_wins(conflict, views);
         conflict.open().any(|((group, row), known)| {
             known.policy == Policy::BatchWins && !rows.get(group).is_some_and(|rows| rows.contains_key(row))
         })

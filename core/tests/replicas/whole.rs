@@ -1,0 +1,206 @@
+//! Batches that win or lose as a whole (S-16): what is left is what would be there if the losers had never been.
+
+use super::*;
+
+/// Two replicas that hold these rows, under the policy, and are cut off from each other.
+fn apart(rows: &[(&str, &'static str)]) -> (World, SyncgroupId) {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    write(&mut world, id, 0, rows);
+    world.run(60_000);
+    let link = world.links_of(0)[0];
+    world.unlink(link);
+    (world, id)
+}
+
+/// Writes a batch, later than all before it.
+fn write(world: &mut World, id: SyncgroupId, at: usize, rows: &[(&str, &'static str)]) {
+    let put = |batch: LocalWrite, (key, value): &(&str, &'static str)| batch.put(world.row(id, key), *value);
+    let batch = rows.iter().fold(LocalWrite::new(), put);
+    world.command(at, Command::Write(batch)).unwrap();
+    world.run(10);
+}
+
+/// They meet, and come to this.
+fn meet(world: &mut World, id: SyncgroupId, expected: &[(&str, &str)]) {
+    world.link(0, 1);
+    world.run(60_000);
+    let expected: Vec<_> = expected.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    assert_eq!(world.rows(0, id), expected);
+    for at in 0..2 {
+        let open = read::conflicts(&world.nodes[at].store, &world.collection(at, id), b"", 10).unwrap();
+        assert_eq!(open, []);
+    }
+    world.assert_same(id);
+}
+
+#[test]
+fn an_earlier_batch_of_the_losing_side_loses_all_its_rows() {
+    let (mut world, id) = apart(&[("from", "10"), ("note", "0"), ("other", "0"), ("to", "0")]);
+    write(&mut world, id, 0, &[("from", "7"), ("to", "3")]);
+    // No head is left of the row that this overwrites.
+    write(&mut world, id, 0, &[("from", "6"), ("note", "1")]);
+    write(&mut world, id, 1, &[("from", "5"), ("other", "5")]);
+    meet(&mut world, id, &[("from", "5"), ("note", "0"), ("other", "5"), ("to", "0")]);
+}
+
+#[test]
+fn what_was_built_on_a_losing_batch_loses_too() {
+    let (mut world, id) = apart(&[("w", "0"), ("x", "10"), ("y", "0"), ("z", "0")]);
+    write(&mut world, id, 0, &[("x", "7"), ("y", "3")]);
+    // It has to do with the first one only, and with no row that is in conflict.
+    write(&mut world, id, 0, &[("y", "1"), ("z", "2")]);
+    write(&mut world, id, 1, &[("w", "5"), ("x", "5")]);
+    meet(&mut world, id, &[("w", "5"), ("x", "5"), ("y", "0"), ("z", "0")]);
+}
+
+#[test]
+fn the_last_batch_wins_together_with_what_it_builds_on() {
+    let (mut world, id) = apart(&[("w", "0"), ("x", "10"), ("y", "0"), ("z", "0")]);
+    write(&mut world, id, 0, &[("x", "7"), ("y", "3")]);
+    // It is later than the one that it is in conflict with, and earlier than what was built on that.
+    write(&mut world, id, 1, &[("w", "5"), ("x", "5")]);
+    write(&mut world, id, 0, &[("y", "1"), ("z", "2")]);
+    meet(&mut world, id, &[("w", "0"), ("x", "7"), ("y", "1"), ("z", "2")]);
+}
+
+#[test]
+fn a_batch_that_has_nothing_to_do_with_it_stays() {
+    let (mut world, id) = apart(&[("a", "1"), ("b", "2"), ("w", "0"), ("x", "10"), ("y", "0")]);
+    write(&mut world, id, 0, &[("x", "7"), ("y", "3")]);
+    write(&mut world, id, 0, &[("a", "0"), ("b", "3")]);
+    write(&mut world, id, 1, &[("w", "5"), ("x", "5")]);
+    meet(&mut world, id, &[("a", "0"), ("b", "3"), ("w", "5"), ("x", "5"), ("y", "0")]);
+}
+
+#[test]
+fn an_answer_that_meets_a_late_batch_is_undone_with_what_it_left() {
+    let (mut world, id) = World::together(3);
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    write(&mut world, id, 0, &[("x", "10"), ("y", "0"), ("z", "0")]);
+    world.run(60_000);
+    for at in 0..3 {
+        for link in world.links_of(at) {
+            world.unlink(link);
+        }
+    }
+    write(&mut world, id, 0, &[("x", "7"), ("y", "3")]);
+    write(&mut world, id, 1, &[("x", "6"), ("z", "4")]);
+    world.link(0, 1);
+    world.run(60_000);
+    let row = |key: &str, value: &str| (key.to_string(), value.to_string());
+    assert_eq!(world.rows(0, id), [row("x", "6"), row("y", "0"), row("z", "4")]);
+    // The third one has heard of none of that, and is the last.
+    write(&mut world, id, 2, &[("x", "2"), ("y", "8")]);
+    world.link(0, 2);
+    world.link(1, 2);
+    world.run(60_000);
+    assert_eq!(world.rows(0, id), [row("x", "2"), row("y", "8"), row("z", "0")]);
+    world.assert_same(id);
+}
+
+#[test]
+fn of_more_versions_than_may_be_read_the_heads_decide() {
+    let (mut world, id) = apart(&[("x", "0")]);
+    let many = limits::MAX_DISPUTED_VERSIONS;
+    let mut large = LocalWrite::new().put(world.row(id, "x"), "1");
+    for at in 0..many {
+        large = large.put(world.row(id, &format!("y/{at}")), "1");
+    }
+    world.command(0, Command::Write(large)).unwrap();
+    world.run(10);
+    write(&mut world, id, 0, &[("x", "2")]);
+    write(&mut world, id, 1, &[("x", "3")]);
+    world.link(0, 1);
+    world.run(60_000);
+    assert_eq!(world.text(1, id, "x").as_deref(), Some("3"));
+    assert_eq!(
+        world.text(1, id, "y/0").as_deref(),
+        Some("1"),
+        "its batch is not among those that wrote heads"
+    );
+    assert!(!world.get(0, id, "x").unwrap().in_conflict);
+    world.assert_same(id);
+}
+
+/// What a row's account holds. Whatever follows the number makes values of two batches differ.
+fn balance(row: Option<Row>) -> i64 {
+    let text = row.map(|row| String::from_utf8(row.value.to_vec()).unwrap());
+    text.map_or(0, |text| text.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_total_that_every_batch_conserves_is_conserved_whatever_meets_whatever() {
+    const ACCOUNTS: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let (mut conflicts, mut losses) = (0, 0);
+    for seed in 1..=25_u64 {
+        let mut state = seed;
+        let mut draw = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let (mut world, id) = World::together(3);
+        world.schema(0, id, &[("", Policy::BatchWins)]);
+        world.run(60_000);
+        let open = |world: &World, at: usize| {
+            read::conflicts(&world.nodes[at].store, &world.collection(at, id), b"", 1).unwrap().len()
+        };
+        let mut expected = [0; 5];
+        for step in 0..60 {
+            match draw(8) {
+                0 => {
+                    let at = draw(3) as usize;
+                    for link in world.links_of(at) {
+                        world.unlink(link);
+                    }
+                }
+                1 => {
+                    let (one, other) = [(0, 1), (0, 2), (1, 2)][draw(3) as usize];
+                    if !world.links.values().any(|(near, _, far)| (*near, *far) == (one, other)) {
+                        world.link(one, other);
+                    }
+                }
+                2 => world.run(draw(3_000)),
+                _ => {
+                    // A teller waits until no conflict stands, reads two accounts, and writes both.
+                    let at = draw(3) as usize;
+                    if open(&world, at) > 0 {
+                        conflicts += 1;
+                        continue;
+                    }
+                    let from = draw(5) as usize;
+                    let to = (from + 1 + draw(4) as usize) % 5;
+                    let amount = draw(90) as i64 + 1;
+                    let mut batch = LocalWrite::new();
+                    for (account, amount) in [(from, -amount), (to, amount)] {
+                        expected[account] += amount;
+                        let value = balance(world.get(at, id, ACCOUNTS[account])) + amount;
+                        batch =
+                            batch.put(world.row(id, ACCOUNTS[account]), format!("{value} by {at} in {step}"));
+                    }
+                    world.command(at, Command::Write(batch)).unwrap();
+                    world.run(10);
+                }
+            }
+            for at in (0..3).filter(|at| open(&world, *at) == 0) {
+                let total: i64 = ACCOUNTS.iter().map(|key| balance(world.get(at, id, key))).sum();
+                assert_eq!(total, 0, "seed {seed}, step {step}, at {at}: {:?}", world.rows(at, id));
+            }
+        }
+        for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+            if !world.links.values().any(|(near, _, far)| (*near, *far) == (one, other)) {
+                world.link(one, other);
+            }
+        }
+        world.run(300_000);
+        assert_eq!(open(&world, 0), 0, "seed {seed}");
+        world.assert_same(id);
+        let balances = ACCOUNTS.map(|key| balance(world.get(0, id, key)));
+        assert_eq!(balances.iter().sum::<i64>(), 0, "seed {seed}: {balances:?}");
+        losses += usize::from(balances != expected);
+    }
+    assert!(
+        conflicts > 50 && losses > 10,
+        "{conflicts} times a teller waited, in {losses} runs batches lost"
+    );
+}
