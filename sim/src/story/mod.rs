@@ -137,7 +137,7 @@ impl Teller<'_> {
         let told_before = self.last == Some(actor);
         self.last = Some(actor);
         let name = self.names.device(actor);
-        let rest = sentence.strip_prefix(&name).unwrap_or(sentence);
+        let Some(rest) = sentence.strip_prefix(&name) else { return sentence.to_owned() };
         match (meanwhile, told_before) {
             (true, _) => format!("Meanwhile {name}{rest}"),
             (_, true) => sentence.to_owned(),
@@ -257,6 +257,19 @@ mod tests {
         ] {
             assert!(told.contains(sentence), "{sentence}\n{told}");
         }
+    }
+
+    #[test]
+    fn what_happens_to_a_device_that_is_cut_off_is_told_in_its_own_words() {
+        let told = story(
+            &[
+                r#"{"at":1000,"do":"copy","replica":1}"#,
+                r#"{"at":2000,"do":"cut","from":[1],"to":[0]}"#,
+                r#"{"at":3000,"do":"restore","replica":1}"#,
+            ],
+            2,
+        );
+        assert!(told.contains("3.000 s  The disk of B is set back to the copy"), "{told}");
     }
 
     #[test]
