@@ -72,6 +72,8 @@ pub(crate) enum Concern {
     Watchers = 44,
     /// Transfers between accounts.
     Transfers = 45,
+    /// What the users of an application do.
+    App = 46,
 }
 
 /// A stream of choices.

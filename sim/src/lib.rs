@@ -42,9 +42,11 @@
 //! The command `driftless-sim` runs suites, replays failures and writes pages.
 #![forbid(unsafe_code)]
 
+pub mod app;
 mod coverage;
 mod dice;
 pub mod digests;
+mod environment;
 pub mod explore;
 mod facts;
 mod keyed;

@@ -4,10 +4,12 @@
 //! 2. *Liveness*: the faults end, everybody runs and is within reach. Now all must come to agree within
 //!    [`Setup::liveness_ms`](crate::plan::Setup::liveness_ms), and then be quiet.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::app::Hosted;
 use crate::coverage::{Coverage, Point};
 use crate::facts::Facts;
 use crate::oracle::{Checked, Oracle, Violation};
@@ -44,6 +46,8 @@ pub struct Options<'o> {
     pub sabotage: Option<Sabotage>,
     /// Takes what became of the plan.
     pub facts: Option<&'o mut Facts>,
+    /// The application under test.
+    pub app: Option<&'o dyn Hosted>,
     /// Leave out the digest of the trace: to measure what it costs.
     pub without_digest: bool,
 }
@@ -72,6 +76,9 @@ pub struct Outcome {
     pub figures: Figures,
     /// What was exercised.
     pub coverage: Coverage,
+    /// The points of an application that were reached, and how often: see [`crate::app`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sometimes: BTreeMap<String, u64>,
 }
 
 /// How much happened in a run.
@@ -136,7 +143,8 @@ impl fmt::Display for Failure {
         writeln!(f, "  replicas  {replicas:?}")?;
         writeln!(f, "  time      {} ms, in the {phase} phase", self.at)?;
         if let Some((index, step)) = &self.step {
-            writeln!(f, "  after     step {index}: {:?}", step.act)?;
+            let step = serde_json::to_string(step).map_err(|_| fmt::Error)?;
+            writeln!(f, "  after     step {index}: {step}")?;
         }
         write!(f, "  seen      {what}")
     }
@@ -144,10 +152,10 @@ impl fmt::Display for Failure {
 
 /// Executes a plan.
 pub fn execute<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
-    let Options { trace, until, invariants, sabotage, facts, record, without_digest } = options;
+    let Options { trace, until, invariants, sabotage, facts, record, app, without_digest } = options;
     let trace = Trace::new(trace, record);
     let trace = if without_digest { trace.without_digest() } else { trace };
-    let mut world = World::new(plan, trace, sabotage);
+    let mut world = World::new(plan, trace, sabotage, app);
     if facts.is_some() {
         world.take_notes();
     }
@@ -174,7 +182,9 @@ pub fn execute<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
     if let (Some(facts), Some(notes)) = (facts, world.notes()) {
         *facts = notes;
     }
-    Outcome { seed: plan.seed, failure, vacuous, digest: Digest(world.digest()), figures, coverage }
+    let sometimes = world.application().map(|it| it.sometimes().clone()).unwrap_or_default();
+    let digest = Digest(world.digest());
+    Outcome { seed: plan.seed, failure, vacuous, digest, figures, coverage, sometimes }
 }
 
 fn phases(
@@ -213,11 +223,13 @@ fn phases(
     world.expel_hostile();
     world.watchers_catch_up()?;
     world.settled()?;
+    world.application_settled()?;
     invariant(world)?;
     rest(world, setup, end, &mut invariant)?;
     world.watchers_catch_up()?;
     world.agreed()?;
     world.settled()?;
+    world.application_settled()?;
     invariant(world)
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::environment::Wishes;
 use crate::facts::Facts;
 use crate::plan::{Faults, Plan, Profile};
 use crate::run::{Invariant, Options, Outcome, execute};
@@ -111,27 +112,18 @@ impl Outcome {
         if let Some(failure) = &self.failure {
             let seed = self.seed;
             panic!(
-                "seed {seed} failed\n{failure}\n  again     set DRIFTLESS_SEED={seed}, and run the test again"
+                "seed {seed} failed\n{failure}\n  again     set DRIFTLESS_SIM_SEED={seed}, and run the test again"
             );
         }
     }
 }
 
-/// The seeds that a test should run: these, unless the environment names others. `DRIFTLESS_SEED=5` is one,
-/// `DRIFTLESS_SEEDS=100..200` is a range of them.
-#[allow(clippy::disallowed_methods, reason = "tests are told by the environment which seeds to run")]
+/// The seeds that a test should run: these, unless the environment names others. `DRIFTLESS_SIM_SEED=5` is one,
+/// `DRIFTLESS_SIM_SEEDS=100..200` is a range of them.
+///
+/// # Panics
+/// If the environment names some that make no sense.
+#[allow(clippy::panic, reason = "this is for tests, which would run something else than was asked for")]
 pub fn seeds(usual: Range<u64>) -> Range<u64> {
-    let number = |name| std::env::var(name).ok();
-    if let Some(seed) = number("DRIFTLESS_SEED").and_then(|text| text.parse::<u64>().ok()) {
-        return seed..seed + 1;
-    }
-    let range = number("DRIFTLESS_SEEDS").and_then(|text| parse_seeds(&text));
-    range.unwrap_or(usual)
-}
-
-/// Reads `A..B`.
-pub(crate) fn parse_seeds(text: &str) -> Option<Range<u64>> {
-    let (from, to) = text.split_once("..")?;
-    let range = from.trim().parse().ok()?..to.trim().parse().ok()?;
-    (!range.is_empty()).then_some(range)
+    Wishes::of_environment().unwrap_or_else(|error| panic!("{error}")).seeds.unwrap_or(usual)
 }

@@ -1,7 +1,7 @@
 //! Many runs, on several threads: each run keeps to one of them, so its outcome does not depend on how many
 //! there are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
@@ -80,7 +80,7 @@ impl FromStr for Seeds {
     type Err = NotSeeds;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        crate::sim::parse_seeds(text).map(Self).ok_or_else(|| NotSeeds(text.to_owned()))
+        crate::environment::parse_seeds(text).map(Self).ok_or_else(|| NotSeeds(text.to_owned()))
     }
 }
 
@@ -201,6 +201,8 @@ pub fn compare(outcome: &mut Outcome, again: &Outcome) {
 thread_local! {
     /// Where the last panic of this thread was, for the report.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether this thread is attempting a run.
+    static ATTEMPTS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Keeps panics of cores from being printed as they happen: [`attempt`] reports them as failures. Other
@@ -211,9 +213,28 @@ pub fn quiet_panics() {
     }));
 }
 
+/// Keeps panics within [`attempt`] from being printed as they happen, and no others: this is for tests, of which
+/// several may run at once.
+pub(crate) fn quiet_attempts() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if ATTEMPTS.get() {
+                PANIC.with(|last| *last.borrow_mut() = info.location().map(ToString::to_string));
+            } else {
+                before(info);
+            }
+        }));
+    });
+}
+
 /// Executes a plan, and takes a panic as a failure.
 pub fn attempt<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
-    panic::catch_unwind(AssertUnwindSafe(|| execute(plan, options))).unwrap_or_else(|payload| {
+    let before = ATTEMPTS.replace(true);
+    let caught = panic::catch_unwind(AssertUnwindSafe(|| execute(plan, options)));
+    ATTEMPTS.set(before);
+    caught.unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
         let place = PANIC.with(|last| last.borrow_mut().take());
@@ -225,6 +246,7 @@ pub fn attempt<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
             digest: Digest([0; 32]),
             figures: Figures::default(),
             coverage: Coverage::default(),
+            sometimes: std::collections::BTreeMap::new(),
         }
     })
 }

@@ -208,6 +208,8 @@ pub(crate) struct Watch {
     healed: bool,
     /// Of how many commits it is kept what they changed, if fewer than usual.
     watch_log: Option<u64>,
+    /// The rows are an application's, so none of them is an account of the simulator's.
+    has_app: bool,
 }
 
 impl Watch {
@@ -241,7 +243,13 @@ impl Watch {
             resolved: BTreeMap::new(),
             healed: false,
             watch_log,
+            has_app: false,
         }
+    }
+
+    /// The rows are an application's.
+    pub(crate) fn has_app(&mut self) {
+        self.has_app = true;
     }
 
     /// Some wall clock shows this, as the plan has it.

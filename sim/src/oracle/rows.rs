@@ -28,8 +28,8 @@ impl Watch {
         let collections = collections(seen)?;
         let mut told = told(seen, actions, &collections)?;
         let accounts = touched.iter().filter(|(_, row)| {
-            row.key.starts_with(&[crate::plan::OWN as u8])
-                || row.key.starts_with(&[crate::plan::SHARED as u8])
+            let starts = |kind: char| row.key.starts_with(&[kind as u8]);
+            !self.has_app && (starts(crate::plan::OWN) || starts(crate::plan::SHARED))
         });
         for group in accounts.map(|(group, _)| *group).collect::<BTreeSet<_>>() {
             self.totals(seen, &group, coverage)?;

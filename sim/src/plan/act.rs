@@ -1,6 +1,7 @@
 //! What can happen in a run, and the words that it takes to say it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::edit::{Account, Edit, RuleText};
 use super::setup::Waits;
@@ -80,6 +81,13 @@ pub enum Act {
         /// What must still hold for it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         require: Vec<Require>,
+    },
+    /// Somebody uses the application under test: see [`crate::app`].
+    App {
+        /// On which replica.
+        replica: usize,
+        /// What they do, in the application's own words.
+        act: Value,
     },
     /// Somebody says what becomes of conflicts in a collection.
     Schema {

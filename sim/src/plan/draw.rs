@@ -13,6 +13,20 @@ use crate::dice::{Concern, Dice};
 const DATABASES: u8 = 2;
 
 pub(super) fn plan(seed: u64, profile: &Profile) -> Plan {
+    with(seed, profile, |drawing, faults, setup| {
+        let groups = drawing.people();
+        let schemas = drawing.policies(&groups, faults, setup);
+        drawing.writes(&groups, &schemas);
+        groups
+    })
+}
+
+/// Draws a plan in which people do this, and faults come between.
+pub(super) fn with(
+    seed: u64,
+    profile: &Profile,
+    work: impl FnOnce(&mut Drawing<'_>, Faults, &mut Setup) -> Vec<Group>,
+) -> Plan {
     let swarm = |number| Dice::new(seed, Concern::Swarm, &[number]);
     let faults = profile.faults.choose(&mut swarm(0));
     let mut size = swarm(1);
@@ -21,9 +35,7 @@ pub(super) fn plan(seed: u64, profile: &Profile) -> Plan {
     let mut setup = setup(&mut swarm(2), faults, replicas, safety_ms);
     patience_for_parts(&mut swarm(3), &mut setup);
     let mut drawing = Drawing { seed, profile, safety_ms: setup.safety_ms, replicas, steps: Vec::new() };
-    let groups = drawing.people();
-    let schemas = drawing.policies(&groups, faults, &mut setup);
-    drawing.writes(&groups, &schemas);
+    let groups = work(&mut drawing, faults, &mut setup);
     if faults.crashes || faults.shutdowns {
         drawing.processes(faults);
     }
@@ -39,7 +51,7 @@ pub(super) fn plan(seed: u64, profile: &Profile) -> Plan {
     drawing.faults(faults, &groups, &mut setup);
     let mut steps = drawing.steps;
     steps.sort_by_key(|step| step.at);
-    Plan { seed, setup, steps }
+    Plan { seed, app: None, setup, steps }
 }
 
 fn setup(dice: &mut Dice, faults: Faults, replicas: usize, safety_ms: u64) -> Setup {

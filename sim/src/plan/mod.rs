@@ -28,6 +28,7 @@
 //!   a change in one place does not change what chance does in another. A shrunk plan leaves it little.
 
 mod act;
+mod application;
 mod calm;
 mod draw;
 mod edit;
@@ -39,6 +40,8 @@ mod text;
 mod usual;
 
 use serde::{Deserialize, Serialize};
+
+use crate::app::Hosted;
 
 pub use self::act::{Act, Attack, Fate, Require, ResolverKind, Settings};
 pub use self::edit::{Account, Edit, RuleText, What};
@@ -53,6 +56,8 @@ pub use self::text::{ParsePlanError, RowLabel};
 pub struct Plan {
     /// From which the choices of the run are drawn that the plan does not state.
     pub seed: u64,
+    /// The application that it is for, if it is for one: see [`crate::app`].
+    pub app: Option<String>,
     /// What lasts.
     pub setup: Setup,
     /// What happens, in order of time.
@@ -73,6 +78,11 @@ impl Plan {
     /// Draws the plan of a seed.
     pub fn draw(seed: u64, profile: &Profile) -> Self {
         draw::plan(seed, profile)
+    }
+
+    /// Draws the plan of a seed for an application.
+    pub fn draw_for(seed: u64, profile: &Profile, app: &dyn Hosted) -> Self {
+        application::plan(seed, profile, app)
     }
 
     /// When the safety phase ends.

@@ -18,6 +18,8 @@ struct Header {
     #[serde(rename = "plan")]
     _version: u32,
     seed: u64,
+    #[serde(default)]
+    app: Option<String>,
     setup: Setup,
 }
 
@@ -70,7 +72,11 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let setup = differences(&self.setup).map_err(|_| fmt::Error)?;
         let (seed, replicas, safety) = (self.seed, self.setup.replicas, self.setup.safety_ms);
-        write!(f, "{{\"plan\":{VERSION},\"seed\":{seed},\"setup\":{{\"replicas\":{replicas},")?;
+        write!(f, "{{\"plan\":{VERSION},\"seed\":{seed},")?;
+        if let Some(app) = &self.app {
+            write!(f, "\"app\":{},", Value::from(app.as_str()))?;
+        }
+        write!(f, "\"setup\":{{\"replicas\":{replicas},")?;
         write!(f, "\"safety_ms\":{safety}")?;
         for (name, value) in setup.as_object().into_iter().flatten() {
             write!(f, ",\"{name}\":{value}")?;
@@ -100,7 +106,7 @@ impl FromStr for Plan {
             Some(version) if version != u64::from(VERSION) => return Err(ParsePlanError::Version(version)),
             _ => {}
         }
-        let Header { seed, mut setup, .. } = serde_json::from_value(header).map_err(cannot(line))?;
+        let Header { seed, app, mut setup, .. } = serde_json::from_value(header).map_err(cannot(line))?;
         let replicas = setup.replicas;
         setup.skew_ms.resize(replicas, 0);
         setup.drift_ppm.truncate(replicas);
@@ -121,7 +127,7 @@ impl FromStr for Plan {
         }
         // Stable: steps of the same time stay in the order in which they were written.
         steps.sort_by_key(|step| step.at);
-        Ok(Plan { seed, setup, steps })
+        Ok(Plan { seed, app, setup, steps })
     }
 }
 
@@ -180,6 +186,7 @@ impl super::Act {
             | Join { replica, .. }
             | Leave { replica, .. }
             | Write { replica, .. }
+            | App { replica, .. }
             | Schema { replica, .. }
             | Transfer { replica, .. }
             | Resolver { replica, .. }

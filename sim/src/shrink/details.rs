@@ -27,6 +27,7 @@ const NAMES: &[&str] = &[
     "collection",
     "members",
     "attack",
+    "act",
 ];
 
 /// The longest value that takes the place of several.
@@ -93,6 +94,7 @@ fn labels(act: &Act) -> u64 {
         Act::AddCollection { collection, .. }
         | Act::Schema { collection, .. }
         | Act::Watch { collection, .. } => u64::from(*collection),
+        Act::App { act, .. } => super::acts::effort(act),
         _ => 0,
     };
     groups + rows + own
@@ -109,6 +111,8 @@ impl Shrinker<'_> {
         }
         self.one(plan);
         self.one_large_write();
+        self.smaller_acts();
+        self.acts_at_once();
         for place in (0..self.plan.steps.len()).rev() {
             self.plain_step(place);
         }
@@ -117,6 +121,7 @@ impl Shrinker<'_> {
             self.fewer_named(place);
             self.fewer_rules(place);
             self.shorter_values(place);
+            self.plainer_act(place);
         }
     }
 
@@ -179,7 +184,7 @@ impl Shrinker<'_> {
         self.with_step(place, serde_json::from_value(step).ok()?)
     }
 
-    fn with_step(&self, place: usize, step: Step) -> Option<Plan> {
+    pub(super) fn with_step(&self, place: usize, step: Step) -> Option<Plan> {
         let mut plan = self.plan.clone();
         *plan.steps.get_mut(place)? = step;
         Some(plan)

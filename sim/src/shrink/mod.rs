@@ -22,6 +22,7 @@
 //! Everything is deterministic. Threads try several candidates at once, of which the first in order counts, so
 //! their number changes how long it takes, and not what comes out.
 
+mod acts;
 mod cast;
 mod chance;
 mod cost;

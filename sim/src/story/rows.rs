@@ -1,5 +1,7 @@
 //! Words for what is done to rows, and about them: changes, schemas, transfers, resolvers and watchers.
 
+use serde_json::Value;
+
 use super::names::{Names, listed};
 use super::seconds;
 use crate::plan::{Act, Edit, ResolverKind, What};
@@ -41,6 +43,7 @@ pub(super) fn tell(act: &Act, names: &Names) -> Option<String> {
             let rules = if rules.is_empty() { "has no rules".to_owned() } else { listed(&rules) };
             format!("{who} says what becomes of conflicts in c{collection} of {group}: {rules}.")
         }
+        Act::App { replica, act } => format!("{}: {}.", names.device(*replica), words(act)),
         Act::Transfer { replica, group, from, to, amount, think_ms } => {
             let (who, group) = (names.device(*replica), names.group(*group));
             let thinks = match think_ms {
@@ -76,4 +79,32 @@ pub(super) fn tell(act: &Act, names: &Names) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// What an application calls an act, without the marks of JSON: `{"Sell":{"item":2}}` is "Sell item 2".
+fn words(act: &Value) -> String {
+    match act {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(words).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| format!("{name} {}", words(value));
+            fields.iter().map(field).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_users_do_is_told_without_the_marks_of_json() {
+        let told = |text: &str| words(&serde_json::from_str(text).unwrap());
+        assert_eq!(told(r#"{"Sell":{"count":3,"item":"apples"}}"#), "Sell count 3, item apples");
+        assert_eq!(told(r#"{"Move":[1,2]}"#), "Move 1, 2");
+        assert_eq!(told(r#""Count""#), "Count");
+        assert_eq!(told("null"), "nothing");
+    }
 }

@@ -183,6 +183,7 @@ impl World<'_> {
                 | Act::Invite { replica, .. }
                 | Act::Leave { replica, .. }
                 | Act::Write { replica, .. }
+                | Act::App { replica, .. }
                 | Act::Schema { replica, .. }
                 | Act::Transfer { replica, .. }
                 | Act::Resolver { replica, .. }
@@ -201,6 +202,8 @@ impl World<'_> {
             | Happening::Lost { replica, .. }
             | Happening::Answer { replica, .. }
             | Happening::Attach { replica, .. }
+            | Happening::Install { replica, .. }
+            | Happening::News { replica, .. }
             | Happening::Overdue { replica, .. } => *replica,
             Happening::Pay(payment) => payment.replica,
             Happening::Dialled { from, .. } | Happening::DialFailed { from, .. } => *from,

@@ -8,6 +8,7 @@
 //!
 //! One thread, one queue ordered by virtual time: nothing here depends on the machine.
 
+mod application;
 mod clock;
 mod disk;
 mod facts;
@@ -27,6 +28,7 @@ mod view;
 
 use driftless::{Action, Address, CommitSeq, Core, Event, Name, Outbox};
 
+use self::application::Application;
 use self::clock::WallClock;
 pub(crate) use self::disk::Disk;
 use self::hostile::Wiretap;
@@ -40,11 +42,12 @@ use self::replica::{End, Question, Replica};
 use self::sabotage::Saboteur;
 pub use self::sabotage::{Sabotage, UnknownSabotage};
 pub use self::view::Device;
+use crate::app::Hosted;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Concern, Dice};
 use crate::facts::{Facts, Happened};
 use crate::oracle::{Checked, Oracle, Patience, Violation, Watch, WriteExpected};
-use crate::plan::{Plan, Signatures};
+use crate::plan::{Plan, ResolverKind, Signatures};
 use crate::trace::Trace;
 
 /// Ticks at one moment of virtual time, above which a core is said to spin.
@@ -106,13 +109,23 @@ pub struct World<'t> {
     refusal: Option<driftless::Refusal>,
     /// Answers that are being thought about.
     answers_due: usize,
+    /// The application under test.
+    application: Option<Application<'t>>,
 }
 
 impl<'t> World<'t> {
-    pub(crate) fn new(plan: &'t Plan, trace: Trace<'t>, sabotage: Option<Sabotage>) -> Self {
-        let setup = &plan.setup;
-        let replicas: Vec<Replica> =
+    pub(crate) fn new(
+        plan: &'t Plan,
+        trace: Trace<'t>,
+        sabotage: Option<Sabotage>,
+        app: Option<&'t dyn Hosted>,
+    ) -> Self {
+        let (setup, application) = (&plan.setup, app.map(Application::new));
+        let mut replicas: Vec<Replica> =
             (0..setup.replicas).map(|index| Replica::new(index, plan.seed, setup)).collect();
+        if application.as_ref().is_some_and(Application::resolves) {
+            replicas.iter_mut().for_each(|it| it.resolver = ResolverKind::Correct);
+        }
         let devices = replicas.iter().map(|it| it.device).collect();
         let mut world = Self {
             plan,
@@ -134,7 +147,11 @@ impl<'t> World<'t> {
             looks: 0,
             refusal: None,
             answers_due: 0,
+            application,
         };
+        if app.is_some() {
+            world.watch.has_app();
+        }
         if setup.signatures == Signatures::Ed25519 {
             world.coverage.hit(Point::RealSignatures);
         }
@@ -168,6 +185,7 @@ impl<'t> World<'t> {
             self.now = at;
             self.happen(happening)?;
             self.people_look()?;
+            self.check_application()?;
             if std::mem::take(&mut self.looked) {
                 each(self)?;
             }
@@ -348,6 +366,7 @@ impl<'t> World<'t> {
             Happening::Look { replica } => {
                 self.queue.push(self.now + self.plan.setup.readers_ms.max(1), Happening::Look { replica });
                 self.looked = true;
+                self.application_is_seen(replica);
                 let Some(seen) = self.replicas[replica].seen() else { return Ok(()) };
                 self.looks += 1;
                 if self.looks.is_multiple_of(MEASURE_EVERY) {
@@ -381,6 +400,11 @@ impl<'t> World<'t> {
                 }
             }
             Happening::Pay(payment) => self.pay(*payment),
+            Happening::Install { replica, boot } if self.replicas[replica].boots == boot => {
+                self.install(replica)
+            }
+            Happening::Install { .. } => Ok(()),
+            Happening::News { replica, boot } => self.news(replica, boot),
         }
     }
 
@@ -448,6 +472,7 @@ impl<'t> World<'t> {
             }
         }
         self.observe(replica, &actions);
+        self.application_hears(replica, &actions);
         let relayed = self.relays(replica);
         let it = &self.replicas[replica];
         let wall = it.clock.now(self.now).wall;

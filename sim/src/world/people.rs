@@ -46,7 +46,10 @@ impl World<'_> {
                 let command = Command::CreateSyncgroup {
                     database: label("db", *database),
                     name: label("g", *group),
-                    collections: (0..*collections).map(|number| label("c", number)).collect(),
+                    collections: match self.application() {
+                        Some(application) => application.names(),
+                        None => (0..*collections).map(|number| label("c", number)).collect(),
+                    },
                 };
                 self.ask(*replica, command, Question::Create(*group))
             }
@@ -75,6 +78,7 @@ impl World<'_> {
                 self.ask(*replica, Command::Leave { syncgroup }, Question::Other)
             }
             Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
+            Act::App { replica, act } => self.use_application(*replica, act),
             act => self.policy_step(act),
         }
     }
@@ -258,6 +262,7 @@ impl World<'_> {
             }
             (Question::Create(label), Outcome::Created(id)) => {
                 self.people.groups.insert(label, id);
+                self.application_has_group(label, replica);
                 Ok(())
             }
             (Question::Invite(label), Outcome::Invited(invitation)) => {

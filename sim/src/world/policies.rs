@@ -107,10 +107,11 @@ impl World<'_> {
         for watcher in self.replicas[replica].watchers.values_mut() {
             watcher.restart(shown, survived);
         }
+        self.application_boots(replica);
         self.attach(replica, self.replicas[replica].resolver != ResolverKind::Absent)
     }
 
-    fn set_schema(
+    pub(super) fn set_schema(
         &mut self,
         replica: usize,
         syncgroup: SyncgroupId,
@@ -210,18 +211,22 @@ impl World<'_> {
         if it.boots != boot || !it.resolver.answers() {
             return Ok(());
         }
+        let decided = self.decide(replica, conflict)?;
+        let it = &self.replicas[replica];
         let Some(core) = it.core.as_ref() else { return Ok(()) };
         if self.sabotage.as_ref().is_some_and(super::Saboteur::drops_answers) {
             return Ok(());
         }
-        let mut resolution = Resolution::new();
-        for row in conflict.open() {
-            let choice = match it.resolver {
-                ResolverKind::Stubborn => stubborn(replica, it.questions),
-                _ => agreed(row),
-            };
-            resolution = resolution.answer(row, choice);
-        }
+        let resolution = match decided {
+            Some(decided) => decided,
+            None => conflict.open().fold(Resolution::new(), |resolution, row| {
+                let choice = match it.resolver {
+                    ResolverKind::Stubborn => stubborn(replica, it.questions),
+                    _ => agreed(row),
+                };
+                resolution.answer(row, choice)
+            }),
+        };
         let Some(start) = resolution.answers.first().map(|answer| answer.row.clone()) else { return Ok(()) };
         let expected = self.watch.expect_answer(core, &resolution, it.stopping);
         let members = self.replicas.len();
@@ -229,7 +234,9 @@ impl World<'_> {
             self.coverage.hit(Point::Answered);
             return self.watch.answered(replica, members, &expected.rows);
         }
-        let Some(Refusal::NoAnswer(reason)) = self.refusal.take() else { return Ok(()) };
+        let refusal = self.refusal.take();
+        refusal.iter().try_for_each(|refusal| self.no_answer(replica, refusal))?;
+        let Some(Refusal::NoAnswer(reason)) = refusal else { return Ok(()) };
         match (*reason, self.replicas[replica].seen()) {
             (NoAnswer::Stale(now), Some(seen)) => {
                 self.watch.raised_again(seen, &start, &now, &mut self.coverage)?;
@@ -249,7 +256,7 @@ impl World<'_> {
         let seen: Vec<_> = self.replicas.iter().filter_map(super::replica::Replica::seen).collect();
         let resolves = |replica: usize| {
             let it = &self.replicas[replica];
-            it.attached && it.resolver.answers()
+            it.attached && it.resolver.answers() && !it.leaves_open
         };
         self.watch.outstanding(&seen, resolves)
     }

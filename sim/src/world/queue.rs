@@ -56,6 +56,10 @@ pub(crate) enum Happening {
     Attach { replica: usize, boot: u64, attached: bool },
     /// Somebody has thought about a transfer.
     Pay(Box<Payment>),
+    /// The application sets its schema.
+    Install { replica: usize, boot: u64 },
+    /// The application is told that something has changed.
+    News { replica: usize, boot: u64 },
     /// Readers look at a replica.
     Look { replica: usize },
 }

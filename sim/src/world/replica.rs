@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::label;
 use super::sabotage::Sabotage;
 use crate::KeyedHash;
+use crate::app::Process;
 use crate::dice::{Concern, Dice};
 use crate::oracle::{Held, Seen, Watcher};
 use crate::plan::{ResolverKind, RowLabel, Settings, Setup, Signatures, Waits};
@@ -74,6 +75,10 @@ pub(crate) struct Replica {
     pub(crate) looked_at: Option<(u64, CommitSeq)>,
     /// Who watches, by number.
     pub(crate) watchers: BTreeMap<u8, Watcher>,
+    /// The application under test, while its process runs and it is not being called.
+    pub(crate) process: Option<Box<dyn Process>>,
+    /// The application has left a conflict open.
+    pub(crate) leaves_open: bool,
 }
 
 /// What was looked at before a batch with preconditions.
@@ -161,6 +166,8 @@ impl Replica {
             questions: 0,
             looked_at: None,
             watchers: BTreeMap::new(),
+            process: None,
+            leaves_open: false,
         }
     }
 
@@ -197,6 +204,7 @@ impl Replica {
         self.asleep = None;
         self.asked.clear();
         self.attached = false;
+        self.process = None;
     }
 
     /// How long it waits for what, as it is set up now.

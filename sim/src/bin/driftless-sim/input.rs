@@ -52,7 +52,11 @@ impl Input {
 pub(crate) fn load(text: &str, profile: &str) -> Result<Plan, Trouble> {
     if Path::new(text).exists() {
         let plan = std::fs::read_to_string(text).map_err(Trouble::file("read", text))?;
-        return plan.parse().map_err(|cause| Trouble::Plan { path: text.to_owned(), cause });
+        let plan: Plan = plan.parse().map_err(|cause| Trouble::Plan { path: text.to_owned(), cause })?;
+        return match &plan.app {
+            Some(app) => Err(Trouble::Application { path: text.to_owned(), app: app.clone() }),
+            None => Ok(plan),
+        };
     }
     let seed = text.parse().map_err(|_| Trouble::NeitherPlanNorSeed(text.to_owned()))?;
     draw(seed, profile)

@@ -84,6 +84,11 @@ enum Trouble {
     File { what: &'static str, path: String, cause: std::io::Error },
     #[error("{path}: {cause}")]
     Plan { path: String, cause: driftless_sim::plan::ParsePlanError },
+    #[error(
+        "{path} is a plan for the application \"{app}\", which this command does not know: run the application's own \
+         test with DRIFTLESS_SIM_PLAN={path}"
+    )]
+    Application { path: String, app: String },
     #[error("\"{0}\" is neither a file with a plan nor a seed")]
     NeitherPlanNorSeed(String),
     #[error("{0} does not fail, so there is nothing to shrink")]
