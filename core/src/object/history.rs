@@ -23,6 +23,8 @@ pub(crate) type Place = (AuthorIx, Generation);
 pub(crate) struct Node {
     /// The stamp of its generation.
     pub(crate) stamp: Hlc,
+    /// The batch that its generation is a part of, if that touched several syncgroups.
+    pub(crate) batch: Option<[u8; 16]>,
     pub(crate) record: RowRecord,
 }
 

@@ -11,7 +11,7 @@ use crate::log::record::Content;
 use crate::object::history::{self, Node, Place, Versions};
 use crate::replica::authors::Authors;
 use crate::replica::load::load_authors;
-use crate::resolve::Merge;
+use crate::resolve::{Merge, Operation};
 use crate::store::{Fault, View};
 use crate::time::Hlc;
 
@@ -30,6 +30,9 @@ pub struct Entry {
     pub is_pick: bool,
     /// Whether nothing known supersedes it.
     pub is_head: bool,
+    /// The batch that wrote it, if that touched several syncgroups: the same in all of them. Within a syncgroup the
+    /// rows of a batch have the same version.
+    pub batch: Option<[u8; 16]>,
 }
 
 /// What a version did to its row.
@@ -40,8 +43,14 @@ pub enum Edited {
     Put(Bytes),
     /// Removed it.
     Deleted,
-    /// Changed it by an operation of this merge (S-16).
-    Operated(Merge),
+    /// Changed it by operations (S-16).
+    Operated {
+        /// Of which merge.
+        merge: Merge,
+        /// All that its batch did to the row, in that order. Several additions to a counter are one; of several
+        /// changes of one element or field, the last.
+        operations: Vec<Operation>,
+    },
 }
 
 impl From<Content> for Edited {
@@ -49,7 +58,9 @@ impl From<Content> for Edited {
         match content {
             Content::Put(value) => Edited::Put(value),
             Content::Delete => Edited::Deleted,
-            Content::Operate(operations) => Edited::Operated(operations.merge()),
+            Content::Operate(operations) => {
+                Edited::Operated { merge: operations.merge(), operations: operations.into_told() }
+            }
         }
     }
 }
@@ -114,5 +125,6 @@ fn entry(versions: &RowVersions<'_>, heads: &[Place], place: Place, node: Node) 
         parents: node.record.parents,
         is_pick: node.record.pick,
         is_head: heads.contains(&place),
+        batch: node.batch,
     })
 }

@@ -245,7 +245,7 @@ impl Plan<'_> {
         let is_head = |base: &RowHead| heads.contains(&(base.author, base.generation));
         merging.beneath = counting.bases.into_iter().filter(|base| !is_head(base)).collect();
         sort(&mut merging.beneath, |ix| self.author(ix));
-        for ((ix, generation), Node { stamp, record }) in counting.live {
+        for ((ix, generation), Node { stamp, record, .. }) in counting.live {
             if let Content::Operate(operations) = &record.content {
                 merging.take(operations, stamp, Version { author: self.author(ix), generation });
             }
@@ -278,7 +278,8 @@ struct PlannedVersions<'p, 'a> {
 impl Versions for PlannedVersions<'_, '_> {
     fn node(&self, place: Place) -> Result<Option<Node>, Fault> {
         if place == self.place {
-            return Ok(Some(Node { stamp: self.stamp, record: self.row.clone() }));
+            // No walk asks for the batch.
+            return Ok(Some(Node { stamp: self.stamp, batch: None, record: self.row.clone() }));
         }
         let get = |table, key: &Bytes| self.plan.staged.get(table, key);
         let (author, generation) = (self.plan.author(place.0), place.1);

@@ -165,10 +165,10 @@ impl Stored {
         let Some(bytes) = get(Table::Log, &key::log(group, ix, generation))? else { return Ok(None) };
         let encoded = Self::from_bytes(bytes, generation)?.encoded()?;
         let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
-        let stamp = encoded.header.stamp;
+        let (stamp, batch) = (encoded.header.stamp, encoded.header.batch.as_ref().map(|part| part.id));
         Ok(records.into_iter().find_map(|record| match record {
             Record::Row(record) if record.collection == collection && record.key == *key => {
-                Some(Node { stamp, record })
+                Some(Node { stamp, batch, record })
             }
             _ => None,
         }))

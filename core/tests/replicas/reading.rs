@@ -1,6 +1,6 @@
 //! Reading what is not written yet, and what has changed.
 
-use driftless::read::{Changes, Update};
+use driftless::read::{Changes, Edited, Update};
 
 use super::*;
 
@@ -133,4 +133,73 @@ fn a_range_holds_while_readers_see_the_same_and_no_longer() {
     world.put(1, id, "new", "x");
     world.run(60_000);
     assert!(!holds(&mut world, id, &seen), "a phantom");
+}
+
+/// Shows the last operation: it is there to be recorded.
+struct Last;
+
+impl MergeFunction for Last {
+    fn name(&self) -> &str {
+        "last"
+    }
+    fn merge(&self, bases: &[&[u8]], operations: &[&[u8]]) -> Option<Vec<u8>> {
+        operations.last().or(bases.first()).map(|bytes| bytes.to_vec())
+    }
+}
+
+#[test]
+fn the_history_tells_what_operations_did() {
+    let mut world = World::new(1);
+    world.nodes[0].config.merges = vec![&Last];
+    let store = world.nodes[0].store.clone();
+    world.reboot(0, store, Continuity::Shown);
+    let id = world.create(0, "notes");
+    let last = Merge::Named(name("last"));
+    let merges = [("n", Merge::Counter), ("s", Merge::Set), ("f", Merge::Fields), ("x", last)];
+    let rules = merges.clone().map(|(prefix, merge)| (prefix, Policy::Merge(merge)));
+    world.schema(0, id, &rules);
+    let set = |path: &[&str]| Operation::SetField { path: fields(path), value: "1".into() };
+    let named = |bytes: &'static str| Operation::Named { merge: name("last"), operation: bytes.into() };
+    world.operate(0, id, "s", Operation::Insert("gone".into()));
+    let done = [
+        ("n", vec![Operation::Add(3), Operation::Add(-5)]),
+        ("s", vec![Operation::Insert("a".into()), Operation::Remove("gone".into())]),
+        ("f", vec![set(&["a", "b"]), set(&["c"]), Operation::RemoveField { path: fields(&["a"]) }]),
+        ("x", vec![named("one"), named("two")]),
+    ];
+    for (key, operations) in done.clone() {
+        let batch = operations
+            .into_iter()
+            .fold(LocalWrite::new(), |batch, operation| batch.operate(world.row(id, key), operation));
+        world.command(0, Command::Write(batch)).unwrap();
+    }
+    // What one batch did to a thing comes to one: the counter's sum, and of nested fields the last change.
+    let told = [
+        ("n", vec![Operation::Add(-2)]),
+        done[1].clone(),
+        ("f", vec![set(&["c"]), Operation::RemoveField { path: fields(&["a"]) }]),
+        done[3].clone(),
+    ];
+    for ((key, operations), (_, merge)) in told.into_iter().zip(merges) {
+        let history =
+            read::history(&world.nodes[0].store, &world.collection(0, id), key.as_bytes(), 1).unwrap();
+        assert_eq!(history[0].edited, Edited::Operated { merge, operations });
+        assert_eq!(history[0].batch, None);
+    }
+}
+
+#[test]
+fn the_history_names_a_batch_over_several_syncgroups_alike_in_all_of_them() {
+    let mut world = World::new(1);
+    let groups = [world.create(0, "notes"), world.create(0, "notes")];
+    let both = groups.iter().fold(LocalWrite::new(), |batch, id| batch.put(world.row(*id, "k"), "both"));
+    world.command(0, Command::Write(both)).unwrap();
+    world.put(0, groups[0], "k", "one");
+    let batches = groups.map(|id| {
+        let history = read::history(&world.nodes[0].store, &world.collection(0, id), b"k", 9).unwrap();
+        history.into_iter().map(|entry| entry.batch).collect::<Vec<_>>()
+    });
+    let batch = batches[1][0];
+    assert!(batch.is_some());
+    assert_eq!(batches, [vec![None, batch], vec![batch]]);
 }

@@ -1,8 +1,8 @@
 //! What a client command and a running `serve` say to each other: JSON Lines over the control socket.
 //!
 //! ```text
-//! client  {"driftless":2,"token":null}
-//! server  {"driftless":2,"device":"0011…"}
+//! client  {"driftless":3,"token":null}
+//! server  {"driftless":3,"device":"0011…"}
 //! client  {"do":"scan","database":"default",…}
 //! server  {"is":"rows",…}  {"is":"rows",…}  {"is":"end"}
 //! client  {"do":"get",…}
@@ -20,13 +20,15 @@ use serde::{Deserialize, Serialize};
 
 mod conflicts;
 
-pub use self::conflicts::{ChoiceText, ConflictText, EntryText, HeadText, OperationText, RuleText, Who};
+pub use self::conflicts::{
+    ChoiceText, ConflictText, DidText, EntryText, HeadText, OperationText, RuleText, Who,
+};
 
 use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;

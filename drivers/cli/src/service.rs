@@ -3,18 +3,18 @@
 
 use driftless::read::prefix_end;
 use driftless::{
-    Invitation, JoinRefusal, Member, Merge, Operation, Policy, Refusal, Rights, Rule, SyncgroupInfo,
-    SyncgroupState,
+    Invitation, JoinRefusal, Member, Merge, Policy, Refusal, Rights, Rule, SyncgroupInfo, SyncgroupState,
 };
 use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup};
 use tokio::sync::mpsc::Sender;
 
 use crate::protocol::{
-    self, Change, CollectionRef, Kind, LinkText, MemberText, OperationText, Problem, Request, Response,
-    RowText, StatusText, SyncgroupRef, SyncgroupText, TrafficText,
+    self, Change, CollectionRef, Kind, LinkText, MemberText, Problem, Request, Response, RowText, StatusText,
+    SyncgroupRef, SyncgroupText, TrafficText,
 };
 
 mod conflicts;
+mod operations;
 mod schema;
 mod watch;
 
@@ -46,7 +46,7 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
             tell(out, Response::Row { row }).await
         }
         Request::Scan { of, range, values } => scan(node, &of, range, values, out).await,
-        Request::Operate { of, key, operations } => operate(node, &of, &key, operations).await,
+        Request::Operate { of, key, operations } => operations::operate(node, &of, &key, operations).await,
         Request::Count { of, range } => {
             let (collection, range) = (find(node, &of).await?, to_range(range));
             // Reading waits for the disk, and must not hold up the executor.
@@ -115,30 +115,6 @@ async fn write(node: &Node, of: &CollectionRef, changes: Vec<Change>) -> Result<
             Some(value) => batch.put(&collection, key, value),
             None => batch.delete(&collection, key),
         };
-    }
-    batch.commit().await?;
-    Ok(())
-}
-
-async fn operate(
-    node: &Node,
-    of: &CollectionRef,
-    key: &[u8],
-    operations: Vec<OperationText>,
-) -> Result<(), Problem> {
-    let collection = find(node, of).await?;
-    let mut batch = collection.database().batch();
-    for operation in operations {
-        let operation = match operation {
-            OperationText::Add { amount } => Operation::Add(amount),
-            OperationText::Insert { element } => Operation::Insert(element.into()),
-            OperationText::Remove { element } => Operation::Remove(element.into()),
-            OperationText::Field { path, value: Some(value) } => {
-                Operation::SetField { path, value: value.into() }
-            }
-            OperationText::Field { path, value: None } => Operation::RemoveField { path },
-        };
-        batch.operate(&collection, key, operation);
     }
     batch.commit().await?;
     Ok(())

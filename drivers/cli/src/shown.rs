@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use driftless::{Elements, Fields};
 use serde_json::{Map, Value, json};
 
-use crate::protocol::Kind;
+use crate::protocol::{Kind, OperationText};
 use crate::text;
 
 /// What a value is, if it can be read as that: text that was put under a set, say, is nothing but bytes.
@@ -69,6 +69,42 @@ pub fn insert(object: &mut Map<String, Value>, kind: Kind, value: &[u8]) {
             object.insert("fields".to_owned(), Value::Object(tree));
         }
     }
+}
+
+/// Operations on one line: what was added, put in (`+`), taken out (`-`), or set.
+pub fn operations_line(operations: &[OperationText]) -> String {
+    let one = |operation: &OperationText| match operation {
+        OperationText::Add { amount } => format!("{amount:+}"),
+        OperationText::Insert { element } => format!("+{}", text::escape(element)),
+        OperationText::Remove { element } => format!("-{}", text::escape(element)),
+        OperationText::Field { path, value: Some(value) } => {
+            format!("{}={}", dotted(path), text::escape(value))
+        }
+        OperationText::Field { path, value: None } => format!("-{}", dotted(path)),
+        OperationText::Named { operation, .. } => text::escape(operation),
+    };
+    operations.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// An operation, as an object whose first field says what it does.
+pub fn operation_object(operation: &OperationText) -> Value {
+    let mut object = Map::new();
+    match operation {
+        OperationText::Add { amount } => _ = object.insert("add".to_owned(), json!(amount)),
+        OperationText::Insert { element } => {
+            object.insert("insert".to_owned(), json_text(element));
+        }
+        OperationText::Remove { element } => {
+            object.insert("remove".to_owned(), json_text(element));
+        }
+        OperationText::Field { path, value: Some(value) } => {
+            object.insert("set".to_owned(), json!(path));
+            text::insert_bytes(&mut object, "value", value);
+        }
+        OperationText::Field { path, value: None } => _ = object.insert("unset".to_owned(), json!(path)),
+        OperationText::Named { operation, .. } => text::insert_bytes(&mut object, "operation", operation),
+    }
+    Value::Object(object)
 }
 
 /// Whether a value is shown as something else than its bytes.
@@ -145,6 +181,37 @@ mod tests {
         // What is none stays bytes.
         assert_eq!(line(Kind::Set, b"just text"), "just text");
         assert!(lines(Kind::Bytes, &set).is_none());
+    }
+
+    #[test]
+    fn operations_are_told_by_what_they_do() {
+        let path = || vec!["a.b".to_owned(), "c".to_owned()];
+        let cases = [
+            (OperationText::Add { amount: -3 }, "-3", json!({"add": -3})),
+            (OperationText::Add { amount: 4 }, "+4", json!({"add": 4})),
+            (OperationText::Insert { element: vec![0xff] }, "+\\xff", json!({"insert": {"base64": "/w=="}})),
+            (OperationText::Remove { element: "x".into() }, "-x", json!({"remove": "x"})),
+            (
+                OperationText::Field { path: path(), value: Some("v\n".into()) },
+                "a\\.b.c=v\\n",
+                json!({"set": ["a.b", "c"], "value": "v\n"}),
+            ),
+            (OperationText::Field { path: path(), value: None }, "-a\\.b.c", json!({"unset": ["a.b", "c"]})),
+            (
+                OperationText::Named {
+                    merge: driftless::Name::new("longest").unwrap(),
+                    operation: "o".into(),
+                },
+                "o",
+                json!({"operation": "o"}),
+            ),
+        ];
+        for (operation, line, object) in &cases {
+            assert_eq!(operations_line(std::slice::from_ref(operation)), *line);
+            assert_eq!(operation_object(operation), *object);
+        }
+        let both = [cases[0].0.clone(), cases[3].0.clone()];
+        assert_eq!(operations_line(&both), "-3, -x");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use driftless::inspect::{Content, Entry, Frame};
 use driftless::read::Edited;
-use driftless::{Command, Edit, LinkId, Outcome, Precondition, Refusal, RowRef, SyncgroupState};
+use driftless::{Command, Edit, LinkId, Operation, Outcome, Precondition, Refusal, RowRef, SyncgroupState};
 
 use super::naming::Naming;
 use crate::plan::Act;
@@ -123,7 +123,7 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
             match edited {
                 Edited::Put(value) => format!("{row} = {}{over}", brief(value)),
                 Edited::Deleted => format!("{row} deleted{over}"),
-                Edited::Operated(merge) => format!("{row} changed by an operation of a {merge}{over}"),
+                Edited::Operated { operations, .. } => format!("{row}: {}{over}", done(operations)),
                 _ => format!("{row} changed{over}"),
             }
         }
@@ -154,7 +154,9 @@ pub(super) fn command(naming: &mut Naming, command: &Command) -> String {
                 parts.push(match &change.edit {
                     Edit::Put(value) => format!("writes {row} = {}", brief(value)),
                     Edit::Delete => format!("deletes {row}"),
-                    Edit::Operate(operation) => format!("changes {row} by {operation:?}"),
+                    Edit::Operate(operation) => {
+                        format!("changes {row}: {}", done(std::slice::from_ref(operation)))
+                    }
                 });
             }
             for precondition in &batch.preconditions {
@@ -255,6 +257,20 @@ pub(super) fn state(state: &SyncgroupState) -> String {
 
 fn row(naming: &mut Naming, row: &RowRef) -> String {
     format!("{}/{}/{}", naming.of_group(&row.syncgroup), row.collection, text(&row.key, 40))
+}
+
+/// What operations do to their row.
+fn done(operations: &[Operation]) -> String {
+    let one = |operation: &Operation| match operation {
+        Operation::Add(amount) => format!("{amount:+}"),
+        Operation::Insert(element) => format!("inserts {}", text(element, 16)),
+        Operation::Remove(element) => format!("removes {}", text(element, 16)),
+        Operation::SetField { path, value } => format!("sets {} to {}", path.join("."), brief(value)),
+        Operation::RemoveField { path } => format!("removes {}", path.join(".")),
+        Operation::Named { merge, operation } => format!("{merge} {}", brief(operation)),
+        other => format!("{other:?}"),
+    };
+    operations.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// A value: its start and its length.

@@ -47,7 +47,7 @@ fn draw(lines: &[&str]) -> Drawn {
         let parents = parents.map(|name| Version { author: author_of(name), generation: 1 }).collect();
         let (collection, key) = (CollectionId::default(), Bytes::new());
         let record = RowRecord { collection, key, parents, repeats: None, pick: false, content };
-        (name, Node { stamp: Hlc(at as u64 + 1), record })
+        (name, Node { stamp: Hlc(at as u64 + 1), batch: None, record })
     });
     Drawn { nodes: nodes.collect(), reads: Cell::new(0) }
 }
@@ -143,7 +143,8 @@ fn what_it_costs_is_what_lies_between() {
                 }
                 (ix, n) => vec![version(ix, n - 1)],
             };
-            Ok(Some(Node { stamp: Hlc(generation * 2 + u64::from(ix)), record: (self.1)(parents) }))
+            let stamp = Hlc(generation * 2 + u64::from(ix));
+            Ok(Some(Node { stamp, batch: None, record: (self.1)(parents) }))
         }
         fn author(&self, ix: AuthorIx) -> Result<Author, Fault> {
             Ok(author_of(char::from(ix as u8)))

@@ -166,6 +166,31 @@ impl Operations {
         }
     }
 
+    /// What was done, as an application says it.
+    pub(crate) fn into_told(self) -> Vec<Operation> {
+        match self {
+            Operations::Counter(amount) => alloc::vec![Operation::Add(amount)],
+            Operations::Set(changes) => changes
+                .into_iter()
+                .map(|SetChange { element, removes }| match removes {
+                    None => Operation::Insert(element),
+                    Some(_) => Operation::Remove(element),
+                })
+                .collect(),
+            Operations::Fields(changes) => changes
+                .into_iter()
+                .map(|FieldChange { path, value }| match value {
+                    Some(value) => Operation::SetField { path, value },
+                    None => Operation::RemoveField { path },
+                })
+                .collect(),
+            Operations::Named(merge, list) => {
+                let operation = |operation| Operation::Named { merge: merge.clone(), operation };
+                list.into_iter().map(operation).collect()
+            }
+        }
+    }
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         // Serialising such a type into memory cannot fail; empty operations would be refused.
         postcard::to_allocvec(self).unwrap_or_default()

@@ -64,7 +64,7 @@ fn before(
     let entries = history_among(plan.view(), collection, &row.row.key, authors, limit)?;
     Ok(match entries.into_iter().find(|entry| !is_head(&entry.version)).map(|entry| entry.edited) {
         Some(read::Edited::Put(value)) => Choice::Put(value),
-        Some(read::Edited::Operated(_)) => Choice::Leave,
+        Some(read::Edited::Operated { .. }) => Choice::Leave,
         Some(read::Edited::Deleted) | None => Choice::Delete,
     })
 }

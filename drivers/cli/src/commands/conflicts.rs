@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Context, rows};
 use crate::args::{Conflicts, Log, Resolve};
 use crate::output::{Output, table};
-use crate::protocol::{ChoiceText, ConflictText, EntryText, HeadText, Request, Response, Who};
+use crate::protocol::{ChoiceText, ConflictText, DidText, EntryText, HeadText, Request, Response, Who};
 use crate::{No, shown, text};
 
 /// How much of a value a line shows.
@@ -98,24 +98,57 @@ pub(super) async fn log(context: &mut Context, args: Log) -> Result<()> {
     if context.out.json {
         return entries.iter().try_for_each(|entry| Ok(context.out.object(&json_entry(entry))?));
     }
-    let mut table = table(&["VERSION", "WHEN", "WHO", "DID", "VALUE"]);
-    for EntryText { who, did, value, kind, is_pick, is_head, .. } in &entries {
-        let value = value.as_ref().map(|value| shown::line(*kind, value)).unwrap_or_default();
-        let did = if *is_pick { "pick" } else { did };
-        let mark = if *is_head { "*" } else { "" };
-        let version = format!("{}{mark}", who.short);
-        table.add_row([version, when(who), name(who), did.to_owned(), text::cut(&value, VALUE_WIDTH)]);
-    }
-    for line in table.to_string().lines() {
+    for line in log_table(&entries).lines() {
         context.out.line(line.trim_end())?;
     }
     context.out.remark("* nothing that is known here has taken its place");
+    if entries.iter().any(|entry| entry.who.batch.is_some()) {
+        context.out.remark("BATCH: the same in all syncgroups that the batch touched");
+    }
     Ok(())
+}
+
+fn log_table(entries: &[EntryText]) -> String {
+    // Few batches touch several syncgroups, and a version names the others well enough.
+    let batches = entries.iter().any(|entry| entry.who.batch.is_some());
+    let header: &[&str] = &["VERSION", "WHEN", "WHO", "DID", "VALUE", "BATCH"];
+    let mut table = table(&header[..if batches { 6 } else { 5 }]);
+    for EntryText { who, did, value, kind, is_pick, is_head, .. } in entries {
+        let (did, what) = match did {
+            DidText::Delete if *is_pick => ("pick", "(deleted)".to_owned()),
+            DidText::Delete => ("delete", String::new()),
+            DidText::Operate { merge, operations } => (&merge[..], shown::operations_line(operations)),
+            DidText::Put => {
+                let value = value.as_ref().map(|value| shown::line(*kind, value)).unwrap_or_default();
+                (if *is_pick { "pick" } else { "put" }, value)
+            }
+        };
+        let mark = if *is_head { "*" } else { "" };
+        let version = format!("{}{mark}", who.short);
+        let mut row = vec![version, when(who), name(who), did.to_owned(), text::cut(&what, VALUE_WIDTH)];
+        row.extend(batches.then(|| batch(who)));
+        table.add_row(row);
+    }
+    table.to_string()
+}
+
+/// As much of a batch's name as tells it from others.
+fn batch(who: &Who) -> String {
+    who.batch.as_ref().map_or_else(String::new, |id| id[..12.min(id.len())].to_owned())
 }
 
 fn json_entry(entry: &EntryText) -> Value {
     let mut object = json_who(&entry.who);
-    object.insert("did".to_owned(), json!(entry.did));
+    let did = match &entry.did {
+        DidText::Put => "put",
+        DidText::Delete => "delete",
+        DidText::Operate { .. } => "operate",
+    };
+    object.insert("did".to_owned(), json!(did));
+    if let DidText::Operate { merge, operations } = &entry.did {
+        object.insert("merge".to_owned(), json!(merge));
+        object.insert("operations".to_owned(), operations.iter().map(shown::operation_object).collect());
+    }
     if let Some(value) = &entry.value {
         shown::insert(&mut object, entry.kind, value);
     }
@@ -131,6 +164,7 @@ fn json_who(who: &Who) -> Map<String, Value> {
     object.insert("device".to_owned(), json!(who.device));
     object.insert("name".to_owned(), json!(who.name));
     object.insert("when".to_owned(), json!(when(who)));
+    object.insert("batch".to_owned(), json!(who.batch));
     object
 }
 

@@ -1,5 +1,6 @@
 //! What lies behind rows: rules, operations, versions.
 
+use driftless::Name;
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
@@ -44,6 +45,14 @@ pub enum OperationText {
         #[serde(with = "base64_option")]
         value: Option<Vec<u8>>,
     },
+    /// Something that only a function of the application's understands.
+    Named {
+        /// The name of the function.
+        merge: Name,
+        /// What it is given.
+        #[serde(with = "base64")]
+        operation: Vec<u8>,
+    },
 }
 
 /// What shall become of a row in conflict.
@@ -58,7 +67,7 @@ pub enum ChoiceText {
     Delete,
 }
 
-/// Who wrote a version, and when.
+/// Who wrote a version, when, and with what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// The version.
@@ -71,6 +80,9 @@ pub struct Who {
     pub name: Option<String>,
     /// When, by its clock: milliseconds since 1970.
     pub wall_ms: u64,
+    /// The batch that it is a part of, if that touched several syncgroups, in hexadecimal: the same in all of them.
+    /// Within a syncgroup all rows of a batch have the same version.
+    pub batch: Option<String>,
 }
 
 /// A row in conflict.
@@ -98,15 +110,32 @@ pub struct HeadText {
     pub is_operation: bool,
 }
 
+/// What a version did to its row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DidText {
+    /// Set it to a value.
+    Put,
+    /// Removed it.
+    Delete,
+    /// Changed it by operations of a merge.
+    Operate {
+        /// The merge, in a word.
+        merge: String,
+        /// What it did, in order.
+        operations: Vec<OperationText>,
+    },
+}
+
 /// A version in the history of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryText {
     /// Who wrote it.
     #[serde(flatten)]
     pub who: Who,
-    /// What it did: `put`, `delete`, or the merge whose operations it made.
-    pub did: String,
-    /// What it was set to.
+    /// What it did.
+    pub did: DidText,
+    /// What it was set to, by a put.
     #[serde(with = "base64_option")]
     pub value: Option<Vec<u8>>,
     /// What that is.

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use driftless::{Choice, ConflictedRow, DeviceId, Hlc, Resolution, Version};
 use driftless_tokio::{Collection, Edited, Node};
 use tokio::sync::mpsc::Sender;
 
-use super::schema::word;
-use super::{find, kind, tell};
+use super::schema::{merge_word, word};
+use super::{find, kind, operations, tell};
 use crate::protocol::{
-    ChoiceText, CollectionRef, ConflictText, EntryText, HeadText, Kind, Problem, Response, Who,
+    ChoiceText, CollectionRef, ConflictText, DidText, EntryText, HeadText, Kind, Problem, Response, Who,
 };
 
 /// Rows that are read at a time.
@@ -37,7 +38,7 @@ pub(super) async fn list(
             // The first key after a key is that key with a zero byte at its end.
             from = [&row.key[..], &[0]].concat();
             let head = |head: driftless_tokio::Head| HeadText {
-                who: names.who(head.version, head.stamp),
+                who: names.who(head.version, head.stamp, None),
                 value: head.value.map(Into::into),
                 is_operation: head.is_operation,
             };
@@ -153,13 +154,15 @@ pub(super) async fn history(
     let kind = kind(&collection.schema()?, key);
     for entry in collection.history(key, usize::try_from(limit).unwrap_or(usize::MAX))? {
         let (did, value) = match entry.edited {
-            Edited::Put(value) => ("put".to_owned(), Some(value.into())),
-            Edited::Deleted => ("delete".to_owned(), None),
-            Edited::Operated(merge) => (merge.to_string(), None),
-            _ => ("other".to_owned(), None),
+            Edited::Put(value) => (DidText::Put, Some(value.into())),
+            Edited::Operated { merge, operations } => {
+                let operations = operations.into_iter().filter_map(operations::text).collect();
+                (DidText::Operate { merge: merge_word(&merge), operations }, None)
+            }
+            _ => (DidText::Delete, None),
         };
         let entry = EntryText {
-            who: names.who(entry.version, entry.stamp),
+            who: names.who(entry.version, entry.stamp, entry.batch),
             did,
             kind: if value.is_some() { kind } else { Kind::Bytes },
             value,
@@ -182,13 +185,14 @@ impl Names {
         Ok(Self(members.into_iter().map(|member| (member.device, member.name.to_string())).collect()))
     }
 
-    fn who(&self, version: Version, stamp: Hlc) -> Who {
+    fn who(&self, version: Version, stamp: Hlc, batch: Option<[u8; 16]>) -> Who {
         Who {
             version: version.to_string(),
             short: short(&version),
             device: version.author.device.to_string(),
             name: self.0.get(&version.author.device).cloned(),
             wall_ms: stamp.wall().0,
+            batch: batch.map(|id| HEXLOWER.encode(&id)),
         }
     }
 }

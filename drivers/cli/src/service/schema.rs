@@ -55,9 +55,16 @@ pub(crate) fn word(policy: &Policy) -> String {
         Policy::Defer => "defer".to_owned(),
         Policy::AppResolves => "app-resolves".to_owned(),
         Policy::BatchWins => "batch-wins".to_owned(),
-        Policy::Merge(Merge::Named(name)) => format!("merge:{name}"),
-        Policy::Merge(merge) => merge.to_string(),
+        Policy::Merge(merge) => merge_word(merge),
         other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// A merge, as the command line names it.
+pub(super) fn merge_word(merge: &Merge) -> String {
+    match merge {
+        Merge::Named(name) => format!("merge:{name}"),
+        merge => merge.to_string(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Conflicts between devices: shown, resolved, and kept in the history.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Home, Server, eventually};
+use crate::support::{Home, Server, both_ways, eventually};
 
 /// Two devices that have both written these rows while they were apart. They have met again.
 fn split(policy: &str, keys: &[&str]) -> (Home, Home, [Server; 2]) {
@@ -165,4 +165,43 @@ fn the_history_of_a_row_tells_who_made_it_what() {
     assert_eq!(text.lines().count(), 3, "{text}");
     assert!(text.contains("delete") && text.contains("pick"), "{text}");
     assert!(here.run(["log", "notes", "never"]).failed(1).contains("nobody ever wrote"));
+}
+
+#[test]
+fn the_history_tells_what_operations_did_and_which_batch_they_are_of() {
+    both_ways(|home| {
+        for (prefix, policy) in [("n", "counter"), ("s", "set"), ("f", "fields")] {
+            home.run(["schema", "notes", "set", prefix, policy]).ok();
+        }
+        home.run(["put", "notes", "n", "10"]).ok();
+        home.run(["add", "notes", "n", "-3"]).ok();
+        home.run(["set-add", "notes", "s", "home", "attic"]).ok();
+        home.run(["set-remove", "notes", "s", "attic"]).ok();
+        home.run(["field", "set", "notes", "f", "address.city", "Basel"]).ok();
+        home.run(["field", "unset", "notes", "f", "address"]).ok();
+        let did = |key: &str| {
+            let log = home.run(["log", "notes", key, "--json"]).json();
+            log.into_iter()
+                .map(|entry| (entry["did"].clone(), entry["operations"].clone()))
+                .collect::<Vec<_>>()
+        };
+        let operate = |operations: Value| (json!("operate"), operations);
+        assert_eq!(did("n"), [operate(json!([{"add": -3}])), (json!("put"), Value::Null)]);
+        let inserted = json!([{"insert": "home"}, {"insert": "attic"}]);
+        assert_eq!(did("s"), [operate(json!([{"remove": "attic"}])), operate(inserted)]);
+        let set = json!([{"set": ["address", "city"], "value": "Basel"}]);
+        assert_eq!(did("f"), [operate(json!([{"unset": ["address"]}])), operate(set)]);
+        let words = |key: &str| {
+            let log = home.run(["log", "notes", key]).ok();
+            let words = |line: &str| line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
+            log.lines().skip(1).map(words).collect::<Vec<_>>()
+        };
+        assert_eq!(words("n"), ["counter -3", "put 10"]);
+        assert_eq!(words("s"), ["set -attic", "set +home, +attic"]);
+        assert_eq!(words("f"), ["fields -address", "fields address.city=Basel"]);
+        // A batch within one syncgroup needs no name beside its version.
+        assert!(
+            home.run(["log", "notes", "n", "--json"]).json().iter().all(|entry| entry["batch"].is_null())
+        );
+    });
 }
