@@ -393,7 +393,7 @@ pub struct Watch {
     /// Do not print the rows that are there at the start.
     #[arg(long)]
     pub changes_only: bool,
-    /// Stop after this many changes.
+    /// Stop once there were this many changes, after the whole batch that brought the last of them.
     #[arg(long, value_name = "CHANGES")]
     pub limit: Option<u64>,
 }

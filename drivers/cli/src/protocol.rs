@@ -327,8 +327,10 @@ pub enum Response {
     Ended {
         /// Which.
         syncgroup: String,
-        /// Why, in words.
-        why: String,
+        /// Why, in a word: how far this device is in it (`left`, …), or `gone`.
+        because: String,
+        /// The same in more words.
+        explained: String,
     },
     /// How many.
     Count {

@@ -52,17 +52,21 @@ async fn print(context: &mut Context, session: &mut Session, request: Request, a
                 }
             }
             Response::Batch { marker, local, rows } => {
-                let printed = usize::try_from(left).unwrap_or(usize::MAX).min(rows.len());
-                for row in rows.iter().take(printed) {
+                for row in &rows {
                     let event = if row.value.is_some() { "put" } else { "delete" };
                     print_row(context, event, row, is_one, Some(local))?;
                 }
-                left -= printed as u64;
-                if printed == rows.len() {
-                    print_marker(context, "batch", &marker)?;
+                print_marker(context, "batch", &marker)?;
+                // A batch is whole, and its marker says from where to go on: the last one may be more than was
+                // asked for.
+                left = left.saturating_sub(rows.len() as u64);
+                if left == 0 {
+                    print_limit(context, &marker)?;
                 }
             }
-            Response::Ended { syncgroup, why } => print_end(context, &syncgroup, &why)?,
+            Response::Ended { syncgroup, because, explained } => {
+                print_end(context, &syncgroup, &because, &explained)?;
+            }
             _ => {}
         }
         context.out.flush()?;
@@ -136,12 +140,25 @@ fn print_again(context: &mut Context, because: &str) -> Result<()> {
     Ok(())
 }
 
-fn print_end(context: &mut Context, syncgroup: &str, why: &str) -> Result<()> {
+/// As many changes as were asked for are printed.
+fn print_limit(context: &mut Context, marker: &str) -> Result<()> {
     if context.out.json {
-        let end = json!({ "event": "end", "syncgroup": syncgroup, "because": why });
+        return Ok(context.out.object(&json!({ "event": "end", "because": "limit", "marker": marker }))?);
+    }
+    context.out.flush()?;
+    context.out.remark(&format!("as many changes as --limit asks for; --from {marker} goes on from here"));
+    Ok(())
+}
+
+/// Nothing more comes of a syncgroup.
+fn print_end(context: &mut Context, syncgroup: &str, because: &str, explained: &str) -> Result<()> {
+    if context.out.json {
+        let end = json!({
+            "event": "end", "because": because, "syncgroup": syncgroup, "explained": explained,
+        });
         return Ok(context.out.object(&end)?);
     }
     context.out.flush()?;
-    context.out.remark(&format!("nothing more will come of syncgroup {syncgroup}: {why}"));
+    context.out.remark(&format!("nothing more will come of syncgroup {syncgroup}: {explained}"));
     Ok(())
 }

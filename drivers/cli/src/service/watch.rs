@@ -45,7 +45,8 @@ pub(super) async fn watch(
                 Response::Batch { marker: marker.to_string(), local, rows: kinds.texts(rows) }
             }
             Some(Update::End { syncgroup, why }) => {
-                Response::Ended { syncgroup: syncgroup.to_string(), why: why_end(why) }
+                let (because, explained) = why_end(why);
+                Response::Ended { syncgroup: syncgroup.to_string(), because, explained }
             }
             Some(_) => continue,
         };
@@ -89,11 +90,14 @@ fn why_state(because: Resumed) -> String {
     .to_owned()
 }
 
-fn why_end(why: WatchEnd) -> String {
+/// Why nothing more comes, in a word and in more.
+fn why_end(why: WatchEnd) -> (String, String) {
     match why {
         WatchEnd::NotMember(state) => {
-            format!("this device is not a member of the syncgroup any more: {}", state_word(state))
+            let word = state_word(state);
+            let explained = format!("this device is not a member of the syncgroup any more: {word}");
+            (word, explained)
         }
-        _ => "the syncgroup is not on this device any more".to_owned(),
+        _ => ("gone".to_owned(), "the syncgroup is not on this device any more".to_owned()),
     }
 }

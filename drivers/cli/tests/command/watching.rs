@@ -57,8 +57,32 @@ fn a_watch_shows_the_rows_and_then_every_change_with_a_marker_after_each_batch()
     assert_eq!(watch.event(), json!({"event": "put", "key": "a/new", "value": "2", "local": true}));
     let first = watch.marker("batch");
     assert_eq!(watch.event(), json!({"event": "delete", "key": "a/old", "local": true}));
-    assert_ne!(watch.marker("batch"), first);
+    let second = watch.marker("batch");
+    assert_ne!(second, first);
+    assert_eq!(watch.event(), json!({"event": "end", "because": "limit", "marker": second}));
     assert!(watch.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_limit_ends_a_watch_after_a_whole_batch_and_the_marker_goes_on_from_there() {
+    let home = Home::with_notes();
+    let _server = home.serve();
+    let mut watch = Watching::start(&home, &["--limit", "2", "--json"]);
+    watch.marker("ready");
+    home.run_with_input(
+        ["import", "notes", "-"],
+        b"{\"key\":\"a\",\"value\":1}\n{\"key\":\"b\",\"value\":2}\n{\"key\":\"c\",\"value\":3}\n",
+    )
+    .ok();
+    home.run(["put", "notes", "d", "4"]).ok();
+    for key in ["a", "b", "c"] {
+        assert_eq!(watch.event()["key"], key, "all of the batch");
+    }
+    let marker = watch.marker("batch");
+    assert_eq!(watch.event(), json!({"event": "end", "because": "limit", "marker": marker}));
+    assert!(watch.child.wait().unwrap().success());
+    let mut watch = Watching::start(&home, &["--from", &marker, "--limit", "1"]);
+    assert_eq!(watch.line(), "+ d\t4", "nothing is lost and nothing comes twice");
 }
 
 #[test]
@@ -115,6 +139,7 @@ fn several_collections_are_watched_together_and_a_syncgroup_that_is_left_ends_it
     home.run(["syncgroup", "leave", "notes"]).ok();
     let end = watch.event();
     assert_eq!(end["event"], "end");
-    assert!(end["because"].as_str().unwrap().contains("not a member"), "{end}");
+    assert_eq!(end["because"], "left");
+    assert!(end["explained"].as_str().unwrap().contains("not a member"), "{end}");
     assert!(watch.child.wait().unwrap().success());
 }
