@@ -12,7 +12,7 @@ use crate::id::{Address, Author, CollectionId, DeviceId, LinkId, Name, RequestId
 use crate::resolve::conflict::{Conflict, NoAnswer};
 use crate::resolve::{Merge, Policy};
 use crate::store::Commit;
-use crate::syncgroup::{Invitation, SyncgroupState};
+use crate::syncgroup::{Invitation, Rights, SyncgroupState};
 use crate::time::Hlc;
 
 /// What the core asks its driver to do. Actions are performed in order; a [`Action::Commit`] before the next
@@ -104,6 +104,12 @@ pub enum Outcome {
     Joining(SyncgroupId),
     /// This device has left.
     Left(SyncgroupId),
+    /// The device is no member any more, here.
+    Ejected(SyncgroupId, DeviceId),
+    /// The device has these rights, here.
+    RightsSet(SyncgroupId, DeviceId, Rights),
+    /// All whom this device may remove are no members any more, and neither is it.
+    Destroyed(SyncgroupId),
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -181,6 +187,15 @@ pub enum Refusal {
     /// The syncgroup is here already.
     #[error("the syncgroup is on this device already, in database \"{0}\"")]
     AlreadyHere(Name),
+    /// The device is no member.
+    #[error("device {0} is not a member of the syncgroup")]
+    NoMember(DeviceId),
+    /// Whoever made the device an admin, or was made one before it, would have to do that.
+    #[error("device {0} is an admin whom this device cannot overrule; ask the one who made it an admin")]
+    Senior(DeviceId),
+    /// It is this device itself.
+    #[error("this device cannot do that to itself; leave the syncgroup, or ask another admin")]
+    Yourself,
     /// Whoever would leave is the last who can admit and appoint others.
     #[error("this device is the only admin, and others are members; invite another admin first")]
     LastAdmin,
@@ -244,6 +259,24 @@ pub enum Notice {
         device: DeviceId,
         /// By which generation.
         version: Version,
+    },
+    /// This device is no member of a syncgroup any more: an admin has removed it (S-36). What it has can be read. What
+    /// it wrote before it heard of that, and the admin had not seen, does not count: [`Notice::Judged`] says how much.
+    Removed {
+        /// From which syncgroup.
+        syncgroup: SyncgroupId,
+    },
+    /// It turned out that generations which were held do not count, or count after all: somebody was removed, or
+    /// lost a right, or it turned out that whoever did that might not (S-35). Rows show what remains.
+    Judged {
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+        /// Whose generations; this device's own among them.
+        device: DeviceId,
+        /// How many do not count any more.
+        voided: usize,
+        /// How many do again.
+        restored: usize,
     },
     /// A peer knows of generations of this device that this device does not: its store was set back. It
     /// goes on as another author (S-2).

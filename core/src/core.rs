@@ -26,6 +26,7 @@ use crate::store::{Fault, View};
 use crate::sync::receive::{self, Received};
 use crate::sync::{Step, Sync};
 use crate::syncgroup::command::{self, Answer, Means, Request};
+use crate::syncgroup::remove;
 use crate::time::{Mono, Now};
 use crate::wire::{Deltas, Message, Offer};
 
@@ -401,7 +402,7 @@ impl Core {
         if !ended.is_empty() {
             let mut plan = Plan::new(&self.replica, view);
             let groups = ended.iter().filter_map(|ix| self.replica.groups.get(ix));
-            groups.for_each(|group| command::departed(&mut plan, group));
+            groups.for_each(|group| remove::departed(&mut plan, group));
             let effects = plan.finish();
             self.apply(now, effects, out);
         }

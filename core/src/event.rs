@@ -149,6 +149,33 @@ pub enum Command {
         /// The invitation.
         invitation: Invitation,
     },
+    /// Remove a device from a syncgroup. What it wrote stays as far as this device has it; what it wrote beside that
+    /// does not count, wherever it is or comes to be (S-34, S-35). A device that hears of it goes on reading what it
+    /// has. Of two admins who remove each other while apart the one stays who was made an admin by, or before, the
+    /// other. A device that was removed can be invited again.
+    Eject {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// Whom: a member, and no admin whom this device cannot overrule.
+        device: DeviceId,
+    },
+    /// Give a member other rights. With less than it had it keeps what is left; what it wrote by the right that it
+    /// lost and this device does not have yet does not count.
+    SetRights {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// Whose: a member other than this device; to take something from an admin it must be one whom this device
+        /// may overrule.
+        device: DeviceId,
+        /// What it may do from now on.
+        rights: Rights,
+    },
+    /// Remove everybody whom this device may remove, and leave. If it created the syncgroup, nobody is left, and
+    /// nobody can write any more; what devices have they can read.
+    Destroy {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+    },
     /// Leave a syncgroup. Its rows stay on this device and can be read.
     Leave {
         /// The syncgroup.

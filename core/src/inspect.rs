@@ -45,7 +45,7 @@ pub enum Frame {
         revision: u32,
         /// The syncgroups.
         syncgroups: Vec<Tag>,
-        /// Those that the receiver has left, as the sender knows.
+        /// Those of which the receiver is no member any more, as the sender knows.
         ended: Vec<Tag>,
     },
     /// Everything that the sender knows of what is shared, in one hash.
@@ -149,6 +149,13 @@ pub enum Entry {
     },
     /// The author's device leaves.
     Leave,
+    /// A device loses rights.
+    Revoke {
+        /// Which.
+        device: DeviceId,
+        /// What is left to it.
+        keep: Option<Rights>,
+    },
     /// A collection comes into being.
     Collection(Name),
     /// What becomes of conflicts of a collection's rows is decided.
@@ -241,6 +248,7 @@ fn entry(record: Record) -> Entry {
             Entry::Admit { device: key.device(), name, rights }
         }
         Record::Meta(MetaRecord::Leave { .. }) => Entry::Leave,
+        Record::Meta(MetaRecord::Revoke { device, keep, .. }) => Entry::Revoke { device, keep },
         Record::Meta(MetaRecord::Collection { name }) => Entry::Collection(name),
         Record::Meta(MetaRecord::Rule { collection, prefix, policy }) => {
             Entry::Rule { collection, prefix, policy }

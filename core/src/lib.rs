@@ -90,7 +90,11 @@
 //!   author's; whatever breaks off continues from what is held;
 //! - **S-28** batches are seen whole: a part waits, for a bounded time, for the others that this device reads;
 //! - **S-29** no effect without its causes;
-//! - **S-34** a generation is judged by the grants in its own causal past, so alike everywhere;
+//! - **S-34** a generation is allowed by the grants in its own causal past, so alike everywhere; it counts as far as no
+//!   revocation that is known takes from it what it was allowed by;
+//! - **S-35** what does not count is *void*: held and passed on, as others may have built on it, and not shown. Whether
+//!   something counts follows from what is held, whatever arrived first. Only a senior overrules an admin;
+//! - **S-36** a removed device gets nothing more, but what removed it with what that builds on, and is told;
 //! - **S-52** a watch delivers every change, batch by batch, and resumes where it stopped;
 //! - **S-53** everything that a peer can cause to grow has a bound.
 #![no_std]

@@ -48,7 +48,7 @@ impl Core {
 
     /// The members of a syncgroup and those that left, by device; `None` if it is not here.
     pub fn members(&self, syncgroup: &SyncgroupId) -> Option<Vec<Member>> {
-        self.replica.group(syncgroup).map(|group| group.metadata.members())
+        self.replica.group(syncgroup).map(|group| group.metadata.access.members())
     }
 
     /// The generations of a syncgroup from which follows what readers see of it, durable or not; `None` if it is

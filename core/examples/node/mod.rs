@@ -72,9 +72,13 @@ impl Node {
     }
 
     pub(crate) fn with(secret: u8, config: &Config) -> Self {
-        let identity = Identity { secret: SecretKey([secret; 32]), continuity: Continuity::Unknown };
+        Self::with_key([secret; 32], config)
+    }
+
+    pub(crate) fn with_key(secret: [u8; 32], config: &Config) -> Self {
+        let identity = Identity { secret: SecretKey(secret), continuity: Continuity::Unknown };
         let (mut store, mut out) = (Store::default(), Outbox::new());
-        let core = Core::boot(config, &identity, [secret; 32], &store, &mut out).expect("a new store");
+        let core = Core::boot(config, &identity, secret, &store, &mut out).expect("a new store");
         let mut seq = None;
         while let Some(action) = out.pop() {
             if let Action::Commit(commit) = action {

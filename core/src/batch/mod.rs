@@ -212,7 +212,7 @@ pub(crate) fn writable<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r
         Stage::Joining(_) | Stage::Pending(_) => return Err(Refusal::Pending),
         _ => return Err(Refusal::NotMember),
     }
-    match group.metadata.rights(&replica.keys.device) {
+    match group.metadata.access.rights(&replica.keys.device) {
         Some(rights) if rights >= Rights::Write => Ok(group),
         Some(_) => Err(Refusal::Forbidden("write")),
         None => Err(Refusal::NotMember),

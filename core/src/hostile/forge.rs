@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Content, Forged, Forgery, Made, Stage};
 use crate::hash::{Hash, Tag};
-use crate::id::{Author, Incarnation, Name, PublicKey, Version};
+use crate::id::{Author, DeviceId, Incarnation, Name, PublicKey, Version};
 use crate::log::generation::{Dependency, Encoded, Header};
 use crate::log::record::{MetaRecord, Record, RowRecord};
 use crate::log::tree::Tree;
@@ -119,11 +119,28 @@ impl<'s> ForgedLog<'s> {
             }
             Forgery::EndsOthers => {
                 let group = self.stage.core.replica.group(&self.stage.syncgroup);
-                let grants = group.map(|group| group.metadata.grants(&self.stage.peer)).unwrap_or_default();
+                let grants =
+                    group.map(|group| group.metadata.access.grants(&self.stage.peer)).unwrap_or_default();
                 (meta(MetaRecord::Leave { grants }), Content::EndsOthers)
+            }
+            Forgery::Removes => self.revocation(self.stage.peer, None, false),
+            Forgery::RemovesAll => self.revocation(self.stage.peer, None, true),
+            Forgery::Overthrows => {
+                let admitter = self.admission().map_or(self.stage.peer, |it| it.author.device);
+                self.revocation(admitter, Some(Rights::Write), true)
             }
             _ => self.row(nth),
         }
+    }
+
+    /// Takes grants from a device, and says how much of what it wrote stays.
+    fn revocation(&self, device: DeviceId, keep: Option<Rights>, all: bool) -> (Vec<Record>, Content) {
+        let replica = &self.stage.core.replica;
+        let Some(group) = replica.group(&self.stage.syncgroup) else { return (Vec::new(), Content::Never) };
+        let grants = group.metadata.access.grants(&device);
+        let until = if all { Vec::new() } else { group.written_by(&device, &replica.authors) };
+        let revoke = MetaRecord::Revoke { device, grants: grants.clone(), keep, until: until.clone() };
+        (alloc::vec![Record::Meta(revoke)], Content::Revokes { device, grants, keep, until })
     }
 
     fn row(&self, nth: u64) -> (Vec<Record>, Content) {
@@ -177,7 +194,7 @@ impl<'s> ForgedLog<'s> {
 /// The generation that admitted the hostile device, if it was.
 fn admission(stage: &Stage<'_>) -> Option<Version> {
     let group = stage.core.replica.group(&stage.syncgroup)?;
-    let members = group.metadata.members();
+    let members = group.metadata.access.members();
     members.into_iter().find(|it| it.device == stage.core.replica.keys.device).map(|it| it.admitted)
 }
 

@@ -21,7 +21,7 @@ pub use self::forge::forge;
 pub use self::say::{flood, lie};
 use crate::core::Core;
 use crate::hash::Tag;
-use crate::id::{CollectionId, DeviceId, LinkId, SyncgroupId, Version};
+use crate::id::{CollectionId, DeviceId, Generation, Incarnation, LinkId, SyncgroupId, Version};
 use crate::store::View;
 use crate::sync::handshake;
 use crate::syncgroup::Rights;
@@ -122,6 +122,12 @@ kinds! {
         PromotesItself,
         /// It says that others' grants end.
         EndsOthers,
+        /// It removes the device to which it is sent.
+        Removes,
+        /// The same, and says that this one had written nothing.
+        RemovesAll,
+        /// It takes what makes an admin from its own device's admitter.
+        Overthrows,
         /// It has a record of a kind that nobody knows.
         UnknownKind,
         /// Its row builds on a version that nobody has.
@@ -193,6 +199,9 @@ impl Forgery {
             | Forgery::AdmitsGhost
             | Forgery::PromotesItself
             | Forgery::EndsOthers
+            | Forgery::Removes
+            | Forgery::RemovesAll
+            | Forgery::Overthrows
             | Forgery::OddParent
             | Forgery::Ordinary => false,
             Forgery::BadSignature
@@ -251,6 +260,17 @@ pub enum Content {
     Admits(DeviceId, Rights),
     /// Some grants, not its own, are said to end.
     EndsOthers,
+    /// A device loses grants.
+    Revokes {
+        /// Which device.
+        device: DeviceId,
+        /// The grants.
+        grants: Vec<Version>,
+        /// What is left of them.
+        keep: Option<Rights>,
+        /// The last generation of each of its logs for which they stay as they were.
+        until: Vec<(Incarnation, Generation)>,
+    },
     /// Nothing that anybody may ever accept.
     Never,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::generation::Dependency;
-use crate::id::{Author, CollectionId, Generation, Name, PublicKey, Version};
+use crate::id::{Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, Version};
 use crate::limits;
 use crate::resolve::Policy;
 use crate::resolve::merge::Operations;
@@ -67,6 +67,14 @@ pub(crate) enum MetaRecord {
     Collection { name: Name },
     /// What becomes of conflicts of a collection's rows whose keys start so; `None` takes a rule away (S-16).
     Rule { collection: CollectionId, prefix: Bytes, policy: Option<Policy> },
+    /// These grants to a device give no more than `keep` from now on; only what the device had written in each of its
+    /// logs until then stays allowed by them as before (S-34).
+    Revoke {
+        device: DeviceId,
+        grants: Vec<Version>,
+        keep: Option<Rights>,
+        until: Vec<(Incarnation, Generation)>,
+    },
 }
 
 /// What an admission has used up.

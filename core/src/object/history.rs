@@ -26,6 +26,8 @@ pub(crate) struct Node {
     /// The batch that its generation is a part of, if that touched several syncgroups.
     pub(crate) batch: Option<[u8; 16]>,
     pub(crate) record: RowRecord,
+    /// Whether it is void: it leads on to its parents, and counts for nothing else (S-11).
+    pub(crate) void: bool,
 }
 
 /// Where the versions of one row are looked up.
@@ -89,41 +91,51 @@ impl<'v, V: Versions + ?Sized, K> Queue<'v, V, K> {
     }
 }
 
-/// What counts of a row that has operations.
+/// What counts of a row.
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
+    /// The versions that no other one has in its past.
+    pub(crate) heads: Vec<RowHead>,
     /// The puts and deletes that no other put or delete has in its past.
     pub(crate) bases: Vec<RowHead>,
     /// The operations that no put or delete has in its past.
     pub(crate) live: Vec<(Place, Node)>,
 }
 
-/// Finds the bases and the live operations of a row from its heads. Costs what lies above the bases.
-pub(crate) fn counting<V: Versions + ?Sized>(versions: &V, heads: &[Place]) -> Result<Counting, Fault> {
-    // What is known of a version: whether a put or a delete has it in its past.
-    let mut queue: Queue<'_, V, bool> = Queue::new(versions, usize::MAX);
-    let join = |before: &mut bool, covered| *before |= covered;
-    for head in heads {
-        queue.add(*head, false, join)?;
+/// Finds what counts of a row, from some of its versions on, among which are all that nothing else has in its past.
+/// Costs what lies above the bases.
+pub(crate) fn counting<V: Versions + ?Sized>(versions: &V, tips: &[Place]) -> Result<Counting, Fault> {
+    // What is known of a version: whether one that counts has it in its past, and whether a put or a delete has.
+    let mut queue: Queue<'_, V, (bool, bool)> = Queue::new(versions, usize::MAX);
+    let join = |before: &mut (bool, bool), more: (bool, bool)| {
+        *before = (before.0 | more.0, before.1 | more.1);
+    };
+    for tip in tips {
+        queue.add(*tip, (false, false), join)?;
     }
     let mut counting = Counting::default();
-    while queue.waiting.values().any(|(.., covered)| !covered) {
-        let Some((place, node, covered)) = queue.next() else { break };
+    while queue.waiting.values().any(|(.., (_, covered))| !covered) {
+        let Some((place, node, (known, covered))) = queue.next() else { break };
         let content = match &node.record.content {
-            Content::Operate(_) => None,
-            Content::Put(value) => Some(HeadContent::Put(value.clone())),
-            Content::Delete => Some(HeadContent::Delete),
+            Content::Operate(_) => HeadContent::Operate,
+            Content::Put(value) => HeadContent::Put(value.clone()),
+            Content::Delete => HeadContent::Delete,
         };
+        let is_base = content != HeadContent::Operate;
         for parent in queue.parents(&node)? {
-            queue.add(parent, covered || content.is_some(), join)?;
+            queue.add(parent, (known || !node.void, covered || is_base && !node.void), join)?;
         }
-        match content {
-            _ if covered => {}
-            None => counting.live.push((place, node)),
-            Some(content) => {
-                let (author, generation) = place;
-                counting.bases.push(RowHead { author, generation, stamp: node.stamp, content });
-            }
+        if node.void || covered {
+            continue;
+        }
+        let head = RowHead { author: place.0, generation: place.1, stamp: node.stamp, content };
+        if is_base {
+            counting.bases.push(head.clone());
+        } else {
+            counting.live.push((place, node));
+        }
+        if !known {
+            counting.heads.push(head);
         }
     }
     Ok(counting)
@@ -131,7 +143,7 @@ pub(crate) fn counting<V: Versions + ?Sized>(versions: &V, heads: &[Place]) -> R
 
 /// The nearest common ancestor of some heads: of their common ancestors that have no other such descendant the
 /// last by `(stamp, version)`, so the same one everywhere, also where merges crossed. A head that is an
-/// ancestor of all others is one. `None` if there is none, or none within `limit` versions read.
+/// ancestor of all others is one; one that is void is none. `None` if there is none, or none within `limit` versions read.
 pub(crate) fn common_ancestor<V: Versions + ?Sized>(
     versions: &V,
     heads: &[Place],
@@ -148,7 +160,7 @@ pub(crate) fn common_ancestor<V: Versions + ?Sized>(
         }
     }
     while let Some((place, node, reached)) = queue.next() {
-        if reached.iter().all(|reached| *reached) {
+        if reached.iter().all(|reached| *reached) && !node.void {
             return Ok(Some((place, node)));
         }
         for parent in queue.parents(&node)? {

@@ -119,8 +119,9 @@ impl Peers {
                 }
             }
         }
-        let on = groups()
-            .any(|group| !matches!(group.record.stage, Stage::Departing | Stage::Left | Stage::Refused(_)));
+        let on = groups().any(|group| {
+            !matches!(group.record.stage, Stage::Departing | Stage::Left | Stage::Refused(_) | Stage::Removed)
+        });
         if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {
             out.push(Action::Advertise { on });
         }
@@ -185,13 +186,13 @@ impl Peers {
 
 /// The devices that are worth reaching for a syncgroup.
 fn wanted(group: &Group) -> Vec<DeviceId> {
-    let members = || group.metadata.joined().map(|(device, _)| *device);
+    let members = || group.metadata.access.joined().map(|(device, _)| *device);
     match &group.record.stage {
         Stage::Joining(asking) | Stage::Withdrawing(asking) => {
             alloc::vec![asking.invitation.issuer().device()]
         }
         Stage::Pending(admitted) | Stage::Leaving(admitted) => members().chain([admitted.by]).collect(),
         Stage::Active | Stage::Departing => members().collect(),
-        Stage::Left | Stage::Refused(_) => Vec::new(),
+        Stage::Left | Stage::Refused(_) | Stage::Removed => Vec::new(),
     }
 }

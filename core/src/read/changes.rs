@@ -146,7 +146,8 @@ pub struct RowUpdate {
     pub key: Bytes,
     /// What it shows; `None` if it is not there any more.
     pub value: Option<Bytes>,
-    /// By which version: the one that changed it, or, where the state is told, the last of its heads. All rows of
+    /// By which version: the one that changed it, the one by which somebody was removed if that made others void, or,
+    /// where the state is told, the last of its heads. All rows of
     /// a batch have the same one in each syncgroup; its author tells the device.
     pub version: Version,
 }

@@ -33,6 +33,9 @@ pub struct Entry {
     /// The batch that wrote it, if that touched several syncgroups: the same in all of them. Within a syncgroup the
     /// rows of a batch have the same version.
     pub batch: Option<[u8; 16]>,
+    /// Whether it does not count, as its author was removed or lost the right to write it (S-35). It is in the history
+    /// because others have built on it.
+    pub is_void: bool,
 }
 
 /// What a version did to its row.
@@ -126,5 +129,6 @@ fn entry(versions: &RowVersions<'_>, heads: &[Place], place: Place, node: Node) 
         is_pick: node.record.pick,
         is_head: heads.contains(&place),
         batch: node.batch,
+        is_void: node.void,
     })
 }

@@ -20,8 +20,9 @@ use crate::log::tree::Tree;
 use crate::log::{Log, Proof};
 use crate::store::key::{self, AuthorIx, GroupIx, meta};
 use crate::store::{Commit, Fault, Scan, Table, View, Write};
+use crate::syncgroup::access::Source;
 use crate::syncgroup::group::{Group, GroupRecord, Tip};
-use crate::syncgroup::metadata::Past;
+use crate::syncgroup::past::{Numbered, Past};
 use crate::time::{Hlc, Mono, Wall};
 use crate::wire::codec::{DecodeError, Decoded, Reader};
 
@@ -134,6 +135,7 @@ impl Replica {
         for (log_key, _) in entries_of(view, Table::Metadata, ix)? {
             self.load_metadata(&mut group, &log_key, view)?;
         }
+        group.metadata.access.judge(Numbered { held: &group.pasts, planned: &[] });
         Ok(group)
     }
 
@@ -176,10 +178,17 @@ impl Replica {
         let generation = Generation::from_be_bytes(rest.try_into().map_err(|_| wrong())?);
         let author = self.authors.get(ix).ok_or_else(wrong)?;
         let get = |table, key: &Bytes| view.get(table, key);
-        let encoded = Stored::get(&get, group.ix, ix, generation)?.encoded()?;
+        let stored = Stored::get(&get, group.ix, ix, generation)?;
+        let encoded = stored.encoded()?;
+        let stamp = encoded.header.stamp;
+        let from = Source { place: (ix, generation), author, stamp, past: stored.past };
+        let is_void = view.get(Table::Void, log_key)?.is_some();
         for record in encoded.records(&author).map_err(|error| corrupt(Table::Log, error))? {
             if let Record::Meta(meta) = record {
-                group.metadata.apply((ix, author), generation, encoded.header.stamp, &meta);
+                group.metadata.take(from, &meta);
+                if !is_void {
+                    group.metadata.rule(from, &meta);
+                }
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 pub(crate) mod authors;
 pub(crate) mod changes;
+mod judging;
 pub(crate) mod load;
 pub(crate) mod plan;
 mod release;

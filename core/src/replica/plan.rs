@@ -22,7 +22,7 @@ use crate::hash::{Hash, Tag};
 use crate::id::{Author, CollectionId, CommitSeq, Generation, Incarnation, Version};
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
-use crate::log::record::{MetaRecord, Record};
+use crate::log::record::Record;
 use crate::log::tree::Tree;
 use crate::log::{Log, Proof};
 use crate::object::RowState;
@@ -31,7 +31,8 @@ use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::staged::Staged;
 use crate::store::{Commit, Fault, Table, View, Write};
 use crate::syncgroup::group::{Group, GroupRecord, Tip};
-use crate::syncgroup::metadata::{Metadata, NO_PAST, Past};
+use crate::syncgroup::metadata::Metadata;
+use crate::syncgroup::past::{NO_PAST, Numbered, Past};
 use crate::syncgroup::{PastIx, judge};
 use crate::time::{Hlc, Now, Wall};
 use crate::wire::codec::{put_author, put_varint};
@@ -67,11 +68,11 @@ pub(crate) struct Plan<'a> {
 
 /// What one syncgroup will look like. What is absent stays as it is.
 #[derive(Debug, Default)]
-struct Draft {
+pub(super) struct Draft {
     created: Option<Box<Group>>,
     record: Option<GroupRecord>,
     logs: BTreeMap<AuthorIx, Box<Log>>,
-    tip: Option<Tip>,
+    pub(super) tip: Option<Tip>,
     metadata: Option<Metadata>,
     pasts: Vec<Past>,
 }
@@ -159,7 +160,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn group(&self, ix: GroupIx) -> Option<&Group> {
+    pub(super) fn group(&self, ix: GroupIx) -> Option<&Group> {
         let created = self.drafts.get(&ix).and_then(|draft| draft.created.as_ref());
         created.or_else(|| self.replica.groups.get(&ix)).map(|group| &**group)
     }
@@ -177,7 +178,7 @@ impl<'a> Plan<'a> {
         self.drafts.keys().copied()
     }
 
-    fn draft(&mut self, ix: GroupIx) -> &mut Draft {
+    pub(super) fn draft(&mut self, ix: GroupIx) -> &mut Draft {
         self.drafts.entry(ix).or_default()
     }
 
@@ -209,15 +210,31 @@ impl<'a> Plan<'a> {
         changed.or_else(|| Some(&self.group(ix)?.metadata))
     }
 
-    fn tip(&self, ix: GroupIx) -> Tip {
+    /// The authors whose logs grow.
+    pub(super) fn planned_logs(&self, ix: GroupIx) -> impl Iterator<Item = AuthorIx> {
+        self.drafts.get(&ix).into_iter().flat_map(|draft| draft.logs.keys().copied())
+    }
+
+    pub(super) fn tip(&self, ix: GroupIx) -> Tip {
         let changed = self.drafts.get(&ix).and_then(|draft| draft.tip.as_ref());
         changed.or_else(|| Some(&self.group(ix)?.tip)).cloned().unwrap_or_default()
     }
 
-    fn past(&self, group: GroupIx, ix: PastIx) -> Past {
-        let Some(base) = self.group(group) else { return Past::default() };
-        let new = || self.drafts.get(&group)?.pasts.get(ix.checked_sub(base.pasts.next())? as usize);
-        if ix < base.pasts.next() { base.pasts.get(ix).clone() } else { new().cloned().unwrap_or_default() }
+    /// The numbered sets of metadata of a syncgroup.
+    pub(crate) fn pasts(&self, group: GroupIx) -> Option<Numbered<'_>> {
+        let planned = self.drafts.get(&group).map_or(&[][..], |draft| &draft.pasts);
+        Some(Numbered { held: &self.group(group)?.pasts, planned })
+    }
+
+    pub(super) fn past(&self, group: GroupIx, ix: PastIx) -> Past {
+        self.pasts(group).map(|pasts| pasts.get(ix).clone()).unwrap_or_default()
+    }
+
+    /// The syncgroup's metadata, to be changed. It is copied once for each plan, and only if it changes.
+    pub(super) fn metadata_mut(&mut self, ix: GroupIx) -> &mut Metadata {
+        let now = self.drafts.get(&ix).is_some_and(|draft| draft.metadata.is_some());
+        let copy = if now { None } else { self.group(ix).map(|group| group.metadata.clone()) };
+        self.draft(ix).metadata.get_or_insert_with(|| copy.unwrap_or_default())
     }
 
     /// The heads of a row.
@@ -339,6 +356,9 @@ impl<'a> Plan<'a> {
     ) -> Result<Version, Stop> {
         self.join_frontier(group, stamp.wall())?;
         let encoded = self.encode(group, stamp.max(self.next_stamp(stamp.wall())), records, batch)?;
+        if encoded.bytes.len() > limits::MAX_GENERATION {
+            return Err(Refusal::BatchTooLarge { size: encoded.bytes.len() }.into());
+        }
         self.append_own(group, &encoded, records, Vec::new())
     }
 
@@ -448,7 +468,7 @@ impl<'a> Plan<'a> {
         self.draft(group).logs.insert(author, Box::new(log));
 
         let place = (author, generation);
-        self.apply_metadata(group, place, encoded.header.stamp, records);
+        self.judge(group, place, encoded.header.stamp, records)?;
         let rows = match origin {
             Origin::Own(rows) => rows,
             Origin::Received(now) if self.hold(group, place, encoded, records, now) => return Ok(generation),
@@ -476,36 +496,15 @@ impl<'a> Plan<'a> {
             }
         }
         tip.frontier.insert(place.0, place.1);
-        self.apply_rows(group, place, encoded, (records, rows), &mut tip)?;
+        if !self.is_void(group, place)? {
+            self.apply_rows(group, place, encoded, (records, rows), &mut tip)?;
+        }
         self.draft(group).tip = Some(tip);
         Ok(())
     }
 
-    fn apply_metadata(&mut self, group: GroupIx, place: Place, stamp: Hlc, records: &[Record]) {
-        let (author, generation) = place;
-        let by = (author, self.author(author));
-        let news = records.iter().filter_map(|record| match record {
-            Record::Meta(meta) => Some(meta),
-            _ => None,
-        });
-        for meta in news {
-            let mut metadata = self.metadata(group).cloned().unwrap_or_default();
-            metadata.apply(by, generation, stamp, meta);
-            self.draft(group).metadata = Some(metadata);
-            match meta {
-                MetaRecord::Collection { name } => {
-                    let id = CollectionId::of(name);
-                    let name = Bytes::copy_from_slice(name.as_str().as_bytes());
-                    self.staged.put(Table::Collection, key::collection(group, &id), name);
-                }
-                MetaRecord::Rule { collection, .. } => self.keep_schema(group, collection),
-                _ => {}
-            }
-        }
-    }
-
     /// Writes down a collection's schema, for readers.
-    fn keep_schema(&mut self, group: GroupIx, collection: &CollectionId) {
+    pub(super) fn keep_schema(&mut self, group: GroupIx, collection: &CollectionId) {
         let rules =
             self.metadata(group).map(|metadata| metadata.schemas().of(collection)).unwrap_or_default();
         let bytes = postcard::to_allocvec(&rules).unwrap_or_default();

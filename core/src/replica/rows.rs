@@ -1,6 +1,8 @@
 //! How generations change rows.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -9,10 +11,11 @@ use super::changes::{ChangeEntry, Changed, ChangedRow, Shows};
 use super::plan::Plan;
 use super::stored::Stored;
 use crate::action::RowChange;
-use crate::id::{Author, CollectionId, Version};
+use crate::hash::Hash;
+use crate::id::{Author, CollectionId, Generation, Version};
 use crate::log::generation::Encoded;
 use crate::log::record::{Content, Record, RowRecord};
-use crate::object::history::{self, Node, Place, Versions};
+use crate::object::history::{self, Counting, Node, Place, Versions};
 use crate::object::{HeadContent, Merging, RowHead, RowState, sort};
 use crate::resolve::Policy;
 use crate::store::key::{self, AuthorIx, GroupIx};
@@ -23,7 +26,7 @@ use crate::time::Hlc;
 /// A row as a plan has read it.
 pub(crate) struct ReadRow {
     /// Its place in the store.
-    key: Bytes,
+    pub(super) key: Bytes,
     pub(crate) state: RowState,
 }
 
@@ -40,11 +43,11 @@ impl ReadRow {
 }
 
 /// The generation that changes rows.
-struct Change {
-    group: GroupIx,
-    by: Place,
-    stamp: Hlc,
-    local: bool,
+pub(super) struct Change {
+    pub(super) group: GroupIx,
+    pub(super) by: Place,
+    pub(super) stamp: Hlc,
+    pub(super) local: bool,
 }
 
 impl Plan<'_> {
@@ -130,8 +133,22 @@ impl Plan<'_> {
         let counted = state.visible(&row.collection, &row.key, |ix| self.author(ix));
 
         self.take_version(group, change.by, change.stamp, row, &mut state)?;
+        let name = (row.collection, row.key.clone());
+        Ok(self.show_anew(change, row_key, name, (was_split, counted, before), &state, tip))
+    }
 
-        let counts = state.visible(&row.collection, &row.key, |ix| self.author(ix));
+    /// Keeps a row that has changed. Returns what it shows now, if that is something else.
+    pub(super) fn show_anew(
+        &mut self,
+        change: &Change,
+        row_key: Bytes,
+        (collection, key): (CollectionId, Bytes),
+        (was_split, counted, before): (bool, Option<Hash>, Option<Bytes>),
+        state: &RowState,
+        tip: &mut Tip,
+    ) -> Option<Shows> {
+        let group = change.group;
+        let counts = state.visible(&collection, &key, |ix| self.author(ix));
         if counted != counts {
             counted.iter().for_each(|hash| tip.visible.remove(hash));
             counts.iter().for_each(|hash| tip.visible.add(hash));
@@ -146,14 +163,18 @@ impl Plan<'_> {
             (true, false) => self.staged.remove(Table::Conflict, row_key.clone()),
             _ => {}
         }
-        let after = self.shown(group, &row.collection, &row.key, &state);
-        self.staged.put(Table::Row, row_key, state.to_bytes());
-        if before == after {
-            return Ok(None);
+        let after = self.shown(group, &collection, &key, state);
+        if state.heads.is_empty() {
+            self.staged.remove(Table::Row, row_key);
+        } else {
+            self.staged.put(Table::Row, row_key, state.to_bytes());
         }
-        let shows = Shows::of(&state, after.as_ref());
-        self.changed(change, row, after);
-        Ok(Some(shows))
+        if before == after {
+            return None;
+        }
+        let shows = Shows::of(state, after.as_ref());
+        self.changed(change, (collection, key), after);
+        Some(shows)
     }
 
     /// Whether a row has one head before a change and after it: a put or a delete that knew the one head there
@@ -185,16 +206,16 @@ impl Plan<'_> {
         state.heads.push(head);
         if !is_same {
             visible(&state).iter().for_each(|hash| tip.visible.add(hash));
-            self.changed(change, row, state.heads.first().and_then(RowHead::value).cloned());
+            let name = (row.collection, row.key.clone());
+            self.changed(change, name, state.heads.first().and_then(RowHead::value).cloned());
         }
         self.staged.put(Table::Row, row_key, state.to_bytes());
         if is_same { None } else { Shows::own(row, change.by) }
     }
 
     /// Notes for the application that a row shows something else now.
-    fn changed(&mut self, change: &Change, row: &RowRecord, value: Option<Bytes>) {
+    fn changed(&mut self, change: &Change, (collection, key): (CollectionId, Bytes), value: Option<Bytes>) {
         if let Some(syncgroup) = self.record(change.group).map(|record| record.id) {
-            let (collection, key) = (row.collection, row.key.clone());
             self.changes.push(RowChange { syncgroup, collection, key, value, local: change.local });
         }
     }
@@ -210,9 +231,9 @@ impl Plan<'_> {
     ) -> Result<(), Fault> {
         let (author, generation) = place;
         let head = RowHead { author, generation, stamp, content: content_of(row) };
-        let superseded = |old: &RowHead| {
-            !row.parents.is_empty() && row.parents.contains(&old.version(|ix| self.author(ix)))
-        };
+        let parents = self.parents_that_count(group, row)?;
+        let superseded =
+            |old: &RowHead| !parents.is_empty() && parents.contains(&old.version(|ix| self.author(ix)));
         let built_on = state.supersede(head, superseded, |ix| self.author(ix));
         if let Content::Operate(operations) = &row.content {
             let merging = state.merging.get_or_insert_default();
@@ -235,7 +256,8 @@ impl Plan<'_> {
         place: Place,
         state: &RowState,
     ) -> Result<Option<Box<Merging>>, Fault> {
-        let versions = PlannedVersions { plan: self, group, row, place, stamp: state.stamp_of(place) };
+        let now = Some((place, state.stamp_of(place), row));
+        let versions = PlannedVersions { plan: self, group, row: (row.collection, &row.key), now };
         let heads: Vec<Place> = state.heads.iter().map(|head| (head.author, head.generation)).collect();
         let counting = history::counting(&versions, &heads)?;
         if counting.live.is_empty() {
@@ -245,12 +267,61 @@ impl Plan<'_> {
         let is_head = |base: &RowHead| heads.contains(&(base.author, base.generation));
         merging.beneath = counting.bases.into_iter().filter(|base| !is_head(base)).collect();
         sort(&mut merging.beneath, |ix| self.author(ix));
-        for ((ix, generation), Node { stamp, record, .. }) in counting.live {
+        self.take_live(&mut merging, counting.live);
+        Ok(Some(Box::new(merging)))
+    }
+
+    fn take_live(&self, merging: &mut Merging, live: Vec<(Place, Node)>) {
+        for ((ix, generation), Node { stamp, record, .. }) in live {
             if let Content::Operate(operations) = &record.content {
                 merging.take(operations, stamp, Version { author: self.author(ix), generation });
             }
         }
-        Ok(Some(Box::new(merging)))
+    }
+
+    /// What a row comes to, found anew from its log: from some of its versions on, among which are all that nothing
+    /// else supersedes.
+    pub(super) fn recounted(
+        &self,
+        group: GroupIx,
+        (collection, key): (CollectionId, &Bytes),
+        tips: &[Place],
+    ) -> Result<RowState, Fault> {
+        let versions = PlannedVersions { plan: self, group, row: (collection, key), now: None };
+        let Counting { mut heads, mut bases, live } = history::counting(&versions, tips)?;
+        sort(&mut heads, |ix| self.author(ix));
+        if live.is_empty() {
+            return Ok(RowState { heads, merging: None });
+        }
+        let is_head = |base: &RowHead| heads.iter().any(|head| head == base);
+        bases.retain(|base| !is_head(base));
+        sort(&mut bases, |ix| self.author(ix));
+        let mut merging = Merging { beneath: bases, ..Merging::default() };
+        self.take_live(&mut merging, live);
+        Ok(RowState { heads, merging: Some(Box::new(merging)) })
+    }
+
+    /// What a version supersedes: its parents; and where those are void, what they supersede (S-11).
+    fn parents_that_count<'r>(
+        &self,
+        group: GroupIx,
+        row: &'r RowRecord,
+    ) -> Result<Cow<'r, [Version]>, Fault> {
+        if self.metadata(group).is_none_or(|metadata| metadata.access.judgement().is_clean()) {
+            return Ok(Cow::Borrowed(&row.parents));
+        }
+        let versions = PlannedVersions { plan: self, group, row: (row.collection, &row.key), now: None };
+        let (mut found, mut work) = (BTreeSet::new(), row.parents.clone());
+        while let Some(parent) = work.pop() {
+            if !found.insert(parent) {
+                continue;
+            }
+            let Some(ix) = self.author_ix(&parent.author) else { continue };
+            if let Some(node) = versions.void(ix, parent.generation)? {
+                work.extend(node.record.parents);
+            }
+        }
+        Ok(Cow::Owned(found.into_iter().collect()))
     }
 }
 
@@ -270,21 +341,32 @@ fn rows_of(records: &[Record]) -> impl Iterator<Item = &RowRecord> {
 struct PlannedVersions<'p, 'a> {
     plan: &'p Plan<'a>,
     group: GroupIx,
-    row: &'p RowRecord,
-    place: Place,
-    stamp: Hlc,
+    row: (CollectionId, &'p Bytes),
+    now: Option<(Place, Hlc, &'p RowRecord)>,
+}
+
+impl PlannedVersions<'_, '_> {
+    /// A version, if it is void.
+    fn void(&self, author: AuthorIx, generation: Generation) -> Result<Option<Node>, Fault> {
+        if self.plan.is_void(self.group, (author, generation))? {
+            self.node((author, generation))
+        } else {
+            Ok(None)
+        }
+    }
 }
 
 impl Versions for PlannedVersions<'_, '_> {
     fn node(&self, place: Place) -> Result<Option<Node>, Fault> {
-        if place == self.place {
+        if let Some((now, stamp, record)) = self.now
+            && place == now
+        {
             // No walk asks for the batch.
-            return Ok(Some(Node { stamp: self.stamp, batch: None, record: self.row.clone() }));
+            return Ok(Some(Node { stamp, batch: None, record: record.clone(), void: false }));
         }
         let get = |table, key: &Bytes| self.plan.staged.get(table, key);
         let (author, generation) = (self.plan.author(place.0), place.1);
-        let name = (self.row.collection, &self.row.key);
-        Stored::row(&get, self.group, place.0, author, generation, name)
+        Stored::row(&get, self.group, place.0, author, generation, self.row)
     }
 
     fn author(&self, ix: AuthorIx) -> Result<Author, Fault> {

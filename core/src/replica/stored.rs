@@ -166,12 +166,13 @@ impl Stored {
         let encoded = Self::from_bytes(bytes, generation)?.encoded()?;
         let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
         let (stamp, batch) = (encoded.header.stamp, encoded.header.batch.as_ref().map(|part| part.id));
-        Ok(records.into_iter().find_map(|record| match record {
-            Record::Row(record) if record.collection == collection && record.key == *key => {
-                Some(Node { stamp, batch, record })
-            }
+        let found = records.into_iter().find_map(|record| match record {
+            Record::Row(record) if record.collection == collection && record.key == *key => Some(record),
             _ => None,
-        }))
+        });
+        let Some(record) = found else { return Ok(None) };
+        let void = get(Table::Void, &key::log(group, ix, generation))?.is_some();
+        Ok(Some(Node { stamp, batch, record, void }))
     }
 
     pub(crate) fn from_bytes(bytes: Bytes, generation: Generation) -> Result<Self, Fault> {

@@ -421,7 +421,7 @@ impl Turns {
         if group.record.stage != Stage::Active {
             return None;
         }
-        let writers = group.metadata.joined().filter(|(_, rights)| *rights >= Rights::Write);
+        let writers = group.metadata.access.joined().filter(|(_, rights)| *rights >= Rights::Write);
         let (mut own, mut members) = (None, 0);
         for (device, _) in writers {
             if *device == replica.keys.device {

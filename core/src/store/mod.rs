@@ -77,11 +77,13 @@ pub enum Table {
     Change = 13,
     /// Generations that are held, and whose rows wait for other parts of their batches.
     Waiting = 14,
+    /// Generations that are held, and do not count.
+    Void = 15,
 }
 
 impl Table {
     /// All tables, in order: what a store creates when it opens.
-    pub const ALL: [Table; 15] = [
+    pub const ALL: [Table; 16] = [
         Table::Meta,
         Table::Author,
         Table::Syncgroup,
@@ -97,6 +99,7 @@ impl Table {
         Table::Conflict,
         Table::Change,
         Table::Waiting,
+        Table::Void,
     ];
 
     /// A short name, for stores whose tables have names.
@@ -117,6 +120,7 @@ impl Table {
             Table::Conflict => "conflict",
             Table::Change => "change",
             Table::Waiting => "waiting",
+            Table::Void => "void",
         }
     }
 }

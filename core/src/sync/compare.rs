@@ -38,7 +38,7 @@ fn summary(replica: &Replica, link: &Link) -> (Hash, Hash) {
     (hash::derive(hash::SUMMARY, &[&knowledge]), visible)
 }
 
-fn held(replica: &Replica, ix: GroupIx, author: &Author) -> Generation {
+pub(super) fn held(replica: &Replica, ix: GroupIx, author: &Author) -> Generation {
     let author = replica.authors.find(author);
     author.and_then(|author| Some(replica.groups.get(&ix)?.held(author))).unwrap_or(0)
 }
@@ -224,10 +224,15 @@ impl Sync {
     ) -> Result<(), (CloseReason, &'static str)> {
         self.give(id, &theirs.name);
         let share = self.links.get_mut(&id).and_then(|link| link.share_mut(&theirs.name));
-        if share.is_some_and(|(_, share)| share.way == Way::Take) {
+        let way = share.map(|(_, share)| share.way);
+        if way == Some(Way::Take) {
             return Ok(()); // Taking from somebody is no reason to give.
         }
         let Some(ix) = self.note(id, &theirs, true, step)? else { return Ok(()) };
+        if way == Some(Way::Tell) {
+            self.tell_what_ended(id, ix, step);
+            return Ok(());
+        }
         let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) else {
             return Ok(());
         };
@@ -277,7 +282,7 @@ impl Sync {
     }
 
     /// Starts to pull a syncgroup over a link. `false` if another link is being pulled from.
-    fn pull(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) -> bool {
+    pub(super) fn pull(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) -> bool {
         match self.pulls.get(&ix) {
             Some(by) if *by != id && self.links.contains_key(by) => return false,
             _ => {}
@@ -303,7 +308,7 @@ impl Sync {
     /// Pulls what the other end has and this one lacks; ends the pull if that is nothing.
     pub(super) fn settle(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) {
         let Some(share) = self.links.get(&id).and_then(|link| link.shares.get(&ix)) else { return };
-        if share.way == Way::Give {
+        if !share.way.takes() {
             return; // Whoever only takes serves nothing.
         }
         if !share.ahead.is_empty() {
@@ -335,13 +340,14 @@ impl Sync {
         if self.pulls.get(&ix) == Some(&id) {
             self.pulls.remove(&ix);
         }
+        self.give_up_asking(id, ix, step);
         self.pull_next(ix, step);
     }
 
     /// Pulls a syncgroup from the link that has most lately been of use, of those that hold more.
     pub(super) fn pull_next(&mut self, ix: GroupIx, step: &mut Step<'_>) {
         let share = |link: &Link| {
-            let share = link.shares.get(&ix).filter(|share| share.way != Way::Give)?;
+            let share = link.shares.get(&ix).filter(|share| share.way.takes())?;
             (!share.ahead.is_empty() || share.differs).then_some(share.tries)
         };
         let best = self.links.iter().filter_map(|(id, link)| Some((share(link)?, *id))).min();

@@ -95,9 +95,9 @@ impl Sync {
         let Some((_, salt)) = link.hello.as_ref() else { return };
         let (mut offered, mut ended) = (BTreeMap::new(), BTreeMap::new());
         for group in step.replica.groups.values() {
-            if group.may_share_with(&link.device, &step.replica.authors) {
+            if group.may_share_with(&link.device, step.replica) {
                 offered.insert(name(salt, &group.record.id), group.ix);
-            } else if group.has_left(&link.device, &step.replica.authors) {
+            } else if group.has_ended_for(&link.device, &step.replica.authors) {
                 ended.insert(name(salt, &group.record.id), group.ix);
             }
         }
@@ -142,7 +142,12 @@ impl Sync {
         let shared = offer.syncgroups.iter().filter(|offered| !offered.ended);
         link.their_names = shared.map(|offered| offered.name).collect();
         link.handshake = None;
+        let ended = self.believed_ended(id, offer, step);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.their_ended = ended;
+        }
         self.share(id, step);
+        self.ask_what_ended(id, step);
         Ok(())
     }
 
@@ -159,7 +164,8 @@ impl Sync {
         let goes_on = |share: &Share| match share.way {
             Way::Both => false,
             Way::Give => link.offered.contains_key(&share.name),
-            Way::Take => link.their_names.contains(&share.name),
+            Way::Take => link.their_names.contains(&share.name) || link.their_ended.contains(&share.name),
+            Way::Tell => link.ended.contains_key(&share.name),
         };
         let one_way: Vec<_> = before.iter().filter(|(_, share)| goes_on(share)).map(|(ix, _)| *ix).collect();
         link.shares.extend(one_way.into_iter().filter_map(|ix| Some((ix, before.remove(&ix)?))));

@@ -77,9 +77,9 @@ impl Sync {
     ) -> Result<(), (CloseReason, &'static str)> {
         let Introduction { author, checkpoint, holdings } = introduction;
         let Some(ix) = self.names(id, step.replica).get(&holdings.name).copied() else { return Ok(()) };
-        let Some(group) = step.replica.groups.get(&ix).filter(|group| group.may_take(&author.device)) else {
-            return Ok(());
-        };
+        let Some(from) = self.device(id) else { return Ok(()) };
+        let group = step.replica.groups.get(&ix).map(|group| &**group);
+        let Some(group) = group.filter(|group| group.may_take(&from, &author.device)) else { return Ok(()) };
         if !checkpoint.verify(&group.record.id, &author, &step.replica.keys) {
             return Ok(()); // Like a syncgroup that is not here.
         }
@@ -95,6 +95,8 @@ impl Sync {
         let Some(link) = self.links.get_mut(&id) else { return };
         if let Some(ix) = link.offered.get(name).copied() {
             link.shares.entry(ix).or_insert_with(|| Box::new(Share::new(*name, Way::Give)));
+        } else if let Some(ix) = link.ended.get(name).copied() {
+            link.shares.entry(ix).or_insert_with(|| Box::new(Share::new(*name, Way::Tell)));
         }
     }
 }
@@ -111,7 +113,7 @@ fn introduction(replica: &Replica, to: &DeviceId, name: Tag, ix: GroupIx) -> Opt
 
 /// Whoever admitted a device that is still a member, with its signature.
 fn reference(replica: &Replica, group: &Group, device: &DeviceId) -> Option<(Author, Checkpoint)> {
-    let grants = group.metadata.grants(device);
+    let grants = group.metadata.access.grants(device);
     let mut signed = grants.iter().filter_map(|grant| {
         let log = group.logs.get(&replica.authors.find(&grant.author)?)?;
         Some((grant.author, log.proof.as_ref()?.checkpoint))

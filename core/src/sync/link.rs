@@ -28,11 +28,13 @@ pub(crate) struct Link {
     /// The offer last sent: its number, and which name stands for which syncgroup.
     pub(crate) revision: u32,
     pub(crate) offered: BTreeMap<Tag, GroupIx>,
-    /// Syncgroups that the other end has left.
+    /// Syncgroups of which the other end is no member any more.
     pub(crate) ended: BTreeMap<Tag, GroupIx>,
     /// The offer last received.
     pub(crate) their_revision: u32,
     pub(crate) their_names: BTreeSet<Tag>,
+    /// Syncgroups of which this device is no member any more, as the other end says.
+    pub(crate) their_ended: BTreeSet<Tag>,
     pub(crate) shares: BTreeMap<GroupIx, Box<Share>>,
     /// Syncgroups that are not offered, and taken all the same.
     pub(crate) taken: BTreeMap<Tag, GroupIx>,
@@ -62,8 +64,17 @@ pub(crate) enum Way {
     Both,
     /// To the other end, which does not offer the syncgroup, but has asked.
     Give,
-    /// From the other end, which has introduced itself.
+    /// From the other end, which has introduced itself, or says that this device is no member any more.
     Take,
+    /// To the other end, which has asked: only what ended its membership, and what that builds on (S-36).
+    Tell,
+}
+
+impl Way {
+    /// Whether generations are taken from the other end.
+    pub(crate) fn takes(self) -> bool {
+        matches!(self, Way::Both | Way::Take)
+    }
 }
 
 /// A syncgroup that both ends share, or one gives to the other.
@@ -127,6 +138,7 @@ impl Link {
             ended: BTreeMap::new(),
             their_revision: 0,
             their_names: BTreeSet::new(),
+            their_ended: BTreeSet::new(),
             shares: BTreeMap::new(),
             taken: BTreeMap::new(),
             introduce: None,
@@ -154,7 +166,8 @@ impl Link {
 
     /// The syncgroup that a name stands for which came over the link.
     pub(crate) fn named(&self, name: &Tag) -> Option<GroupIx> {
-        self.offered.get(name).or_else(|| self.taken.get(name)).copied()
+        let names = [&self.offered, &self.taken, &self.ended];
+        names.into_iter().find_map(|names| names.get(name)).copied()
     }
 
     /// The share under a name that came over the link, if it is shared.

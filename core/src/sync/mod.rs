@@ -7,6 +7,7 @@
 //! Frames leave through the durability barrier (see [`crate::gate`]).
 
 mod compare;
+mod ended;
 pub(crate) mod handshake;
 mod introduce;
 mod link;
@@ -147,7 +148,7 @@ impl Sync {
     /// The syncgroup that a name stands for, if it is taken from the other end of a link.
     pub(crate) fn shared(&self, link: LinkId, name: &crate::hash::Tag) -> Option<GroupIx> {
         let link = self.links.get(&link)?;
-        link.named(name).filter(|ix| link.shares.get(ix).is_some_and(|share| share.way != Way::Give))
+        link.named(name).filter(|ix| link.shares.get(ix).is_some_and(|share| share.way.takes()))
     }
 
     /// Whether a request to join is still wanted. One that withdraws overtakes its own copies.
@@ -226,6 +227,7 @@ impl Sync {
         let links: Vec<_> = self.links.keys().copied().collect();
         for link in links {
             self.offer(link, false, step);
+            self.stop_asking(link, step);
             self.ask_to_join(link, step);
         }
     }

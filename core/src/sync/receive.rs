@@ -136,7 +136,7 @@ fn ready(
     run: &Verified,
     encoded: &Encoded,
     wall: Wall,
-) -> Result<Option<(Vec<Record>, crate::syncgroup::metadata::Past)>, Fault> {
+) -> Result<Option<(Vec<Record>, crate::syncgroup::past::Past)>, Fault> {
     let generation = run.base + run.applied as u64 + 1;
     if plan.held(group, &run.author) + 1 != generation {
         return Ok(None); // A second run of the same author, in the same chunk.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
 use super::metadata::genesis;
-use super::{Invitation, JoinRefusal, Rights, Terms};
+use super::{Invitation, JoinRefusal, Rights, Terms, remove};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::event::Command;
 use crate::hash;
@@ -54,7 +54,12 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
             Ok(Outcome::Invited(invite(plan.replica, group, terms, addresses)?))
         }
         Command::Join { database, invitation } => join(plan, means, database, invitation),
-        Command::Leave { syncgroup } => leave(plan, means, &syncgroup),
+        Command::Leave { syncgroup } => remove::leave(plan, means, &syncgroup),
+        Command::Eject { syncgroup, device } => remove::eject(plan, means, &syncgroup, device),
+        Command::SetRights { syncgroup, device, rights } => {
+            remove::set_rights(plan, means, &syncgroup, device, rights)
+        }
+        Command::Destroy { syncgroup } => remove::destroy(plan, means, &syncgroup),
         // Noted where conflicts are raised: nothing is stored.
         Command::Resolver { .. } => Ok(Outcome::ResolverNoted),
         Command::Resolve(resolution) => {
@@ -105,7 +110,7 @@ fn new_group(replica: &Replica) -> Result<u32, Refusal> {
     Ok(replica.next_group())
 }
 
-fn active<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Refusal> {
+pub(super) fn active<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Refusal> {
     let group = replica.group(id).ok_or(Refusal::NoSyncgroup(*id))?;
     match group.record.stage {
         Stage::Active => Ok(group),
@@ -114,8 +119,13 @@ fn active<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Refus
     }
 }
 
-fn require(replica: &Replica, group: &Group, right: Rights, to: &'static str) -> Result<(), Refusal> {
-    match group.metadata.rights(&replica.keys.device) {
+pub(super) fn require(
+    replica: &Replica,
+    group: &Group,
+    right: Rights,
+    to: &'static str,
+) -> Result<(), Refusal> {
+    match group.metadata.access.rights(&replica.keys.device) {
         None => Err(Refusal::NotMember),
         Some(rights) if rights >= right => Ok(()),
         Some(_) => Err(Refusal::Forbidden(to)),
@@ -249,52 +259,10 @@ fn join(
     Ok(Outcome::Joining(id))
 }
 
-fn leave(plan: &mut Plan<'_>, means: &Means<'_>, syncgroup: &SyncgroupId) -> Result<Outcome, Stop> {
-    let replica = plan.replica;
-    let group = replica.group(syncgroup).ok_or(Refusal::NoSyncgroup(*syncgroup))?;
-    let device = replica.keys.device;
-    match &group.record.stage {
-        Stage::Left | Stage::Departing | Stage::Leaving(_) | Stage::Withdrawing(_) => {}
-        Stage::Refused(_) => move_to(plan, group, Stage::Left),
-        Stage::Joining(asking) => move_to(plan, group, Stage::Withdrawing(asking.clone())),
-        Stage::Pending(admitted) => move_to(plan, group, Stage::Leaving(admitted.clone())),
-        Stage::Active => {
-            let others = || group.metadata.joined().filter(|(member, _)| **member != device);
-            let is_admin = group.metadata.rights(&device) == Some(Rights::Admin);
-            if is_admin && others().count() > 0 && !others().any(|(_, rights)| rights == Rights::Admin) {
-                return Err(Refusal::LastAdmin.into());
-            }
-            write_leave(plan, group, means.wall)?;
-        }
-    }
-    Ok(Outcome::Left(*syncgroup))
-}
-
-fn move_to(plan: &mut Plan<'_>, group: &Group, stage: Stage) {
+pub(super) fn move_to(plan: &mut Plan<'_>, group: &Group, stage: Stage) {
     let state = stage.state();
     plan.set_record(group.ix, GroupRecord { stage, ..group.record.clone() });
     plan.notice(Notice::Syncgroup { syncgroup: group.record.id, state });
-}
-
-fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Stop> {
-    let device = plan.replica.keys.device;
-    let grants = plan.metadata(group.ix).map(|metadata| metadata.grants(&device)).unwrap_or_default();
-    if grants.is_empty() {
-        move_to(plan, group, Stage::Left);
-        return Ok(());
-    }
-    let stamp = plan.next_stamp(wall);
-    plan.write(group.ix, stamp, &[Record::Meta(MetaRecord::Leave { grants })], None)?;
-    let is_alone = plan.metadata(group.ix).is_none_or(|metadata| metadata.joined().next().is_none());
-    move_to(plan, group, if is_alone { Stage::Left } else { Stage::Departing });
-    Ok(())
-}
-
-/// Another member is known to know that this device has left.
-pub(crate) fn departed(plan: &mut Plan<'_>, group: &Group) {
-    if group.record.stage == Stage::Departing {
-        plan.set_record(group.ix, GroupRecord { stage: Stage::Left, ..group.record.clone() });
-    }
 }
 
 /// What a device asks of the issuer of an invitation.
@@ -332,11 +300,11 @@ pub(crate) fn admit(
     let is_missing = |(incarnation, last): &(Incarnation, Generation)| {
         plan.held(group.ix, &Author { device, incarnation: *incarnation }) < *last
     };
-    if group.metadata.rights(&device).is_some() && wrote.iter().any(is_missing) {
+    if group.metadata.access.rights(&device).is_some() && wrote.iter().any(is_missing) {
         return Ok(None);
     }
-    let had = group.metadata.rights(&device);
-    let is_admin = |device: &DeviceId| group.metadata.rights(device) == Some(Rights::Admin);
+    let had = group.metadata.access.rights(&device);
+    let is_admin = |device: &DeviceId| group.metadata.access.rights(device) == Some(Rights::Admin);
     // A request that was granted once is an old copy, whatever has happened since.
     let is_old = group.metadata.is_used(nonce);
     let may_admit = group.record.stage == Stage::Active
@@ -404,7 +372,11 @@ pub(crate) fn settle(plan: &mut Plan<'_>, now: Now) -> Result<(), Fault> {
     touched.into_iter().for_each(|ix| find_admission(plan, ix));
     plan.release(now.mono)?;
     let touched: Vec<_> = plan.touched().collect();
-    touched.into_iter().try_for_each(|ix| complete(plan, ix, now.wall))
+    for ix in touched {
+        complete(plan, ix, now.wall)?;
+        remove::find_removal(plan, ix);
+    }
+    Ok(())
 }
 
 /// The admission of this device may come from others before the answer to its request, or without one: whoever gave it
@@ -417,7 +389,7 @@ fn find_admission(plan: &mut Plan<'_>, ix: GroupIx) {
         return;
     };
     let by = asking.invitation.issuer().device();
-    let grants = metadata.grants(&plan.replica.keys.device).into_iter();
+    let grants = metadata.access.grants(&plan.replica.keys.device).into_iter();
     let vector: Vec<_> = grants.map(|grant| (grant.author, grant.generation)).collect();
     let is_leaving = matches!(group.record.stage, Stage::Withdrawing(_));
     if !vector.is_empty() {
@@ -431,7 +403,9 @@ fn complete(plan: &mut Plan<'_>, ix: GroupIx, wall: Wall) -> Result<(), Fault> {
     let Some(group) = plan.replica.groups.get(&ix) else { return Ok(()) };
     match plan.record(ix).map(|record| &record.stage) {
         Some(Stage::Pending(admitted)) if is_here(plan, ix, admitted) => move_to(plan, group, Stage::Active),
-        Some(Stage::Leaving(admitted)) if is_here(plan, ix, admitted) => finish_leave(plan, group, wall)?,
+        Some(Stage::Leaving(admitted)) if is_here(plan, ix, admitted) => {
+            remove::finish_leave(plan, group, wall)?;
+        }
         _ => {}
     }
     Ok(())
@@ -441,7 +415,9 @@ fn complete(plan: &mut Plan<'_>, ix: GroupIx, wall: Wall) -> Result<(), Fault> {
 fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Result<(), Fault> {
     match &stage {
         Stage::Pending(admitted) if is_here(plan, group.ix, admitted) => move_to(plan, group, Stage::Active),
-        Stage::Leaving(admitted) if is_here(plan, group.ix, admitted) => finish_leave(plan, group, wall)?,
+        Stage::Leaving(admitted) if is_here(plan, group.ix, admitted) => {
+            remove::finish_leave(plan, group, wall)?;
+        }
         _ => move_to(plan, group, stage),
     }
     Ok(())
@@ -451,12 +427,4 @@ fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Resul
 fn is_here(plan: &Plan<'_>, ix: GroupIx, admitted: &Admitted) -> bool {
     let shown = |author| plan.author_ix(author).map_or(0, |author| plan.last_shown(ix, author));
     admitted.vector.iter().all(|(author, last)| shown(author) >= *last)
-}
-
-/// Leaves a syncgroup, unless that has to wait: then it is tried again when more has arrived.
-fn finish_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
-    match write_leave(plan, group, wall) {
-        Err(Stop::Fault(fault)) => Err(fault),
-        Ok(()) | Err(Stop::Refused(_)) => Ok(()),
-    }
 }

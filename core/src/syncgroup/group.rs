@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::knowledge::Knowledge;
-use super::metadata::{Metadata, Pasts};
+use super::metadata::Metadata;
+use super::past::Pasts;
 use super::{Invitation, JoinRefusal, Rights, SyncgroupInfo, SyncgroupState};
 use crate::hash::SetDigest;
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, SyncgroupId};
@@ -50,6 +51,8 @@ pub(crate) enum Stage {
     Departing,
     Left,
     Refused(JoinRefusal),
+    /// Was removed, and knows it.
+    Removed,
 }
 
 impl Stage {
@@ -75,6 +78,7 @@ impl Stage {
             Stage::Withdrawing(_) | Stage::Leaving(_) => SyncgroupState::Leaving,
             Stage::Departing | Stage::Left => SyncgroupState::Left,
             Stage::Refused(refusal) => SyncgroupState::Refused(*refusal),
+            Stage::Removed => SyncgroupState::Removed,
         }
     }
 }
@@ -158,73 +162,6 @@ impl Group {
         self.logs.get(&author).map_or(0, |log| log.held())
     }
 
-    /// Whether this device gives and takes generations of this syncgroup.
-    pub(crate) fn is_shared(&self) -> bool {
-        match self.record.stage {
-            Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
-            // Whoever was here before may have written something, its departure above all, that must arrive
-            // before it can be admitted again.
-            Stage::Joining(_) | Stage::Withdrawing(_) => !self.logs.is_empty(),
-            Stage::Refused(_) => false,
-        }
-    }
-
-    /// Whether a device has left, and may rest: a member knows it. A device that has left itself is none, so
-    /// what it knows is not enough: two that leave while apart would each take the other's word, and those whom
-    /// only one of them knew would never hear of both. It goes by what others wrote: whatever has the departure
-    /// in its past takes it along.
-    pub(crate) fn has_left(&self, device: &DeviceId, authors: &Authors) -> bool {
-        let is_passed_on = || {
-            self.logs.iter().any(|(ix, log)| {
-                let is_others = authors.get(*ix).is_some_and(|author| author.device != *device);
-                is_others && self.metadata.has_departed_in(device, self.pasts.get(log.past))
-            })
-        };
-        self.is_shared() && self.metadata.is_former(device) && (!self.is_departed() || is_passed_on())
-    }
-
-    /// Whether this device has left, as far as it knows.
-    pub(crate) fn is_departed(&self) -> bool {
-        matches!(
-            self.record.stage,
-            Stage::Departing | Stage::Left | Stage::Joining(_) | Stage::Withdrawing(_)
-        )
-    }
-
-    /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). Before all
-    /// is here that there was at admission, little is known: whoever admitted this device counts as a member
-    /// until then, unless it has left since, and while there is nothing at all, whoever can name the syncgroup
-    /// may send it, for what it sends proves itself. Two devices that have both left tell each other what nobody
-    /// wrote in the knowledge of it, until one of them finds a member.
-    pub(crate) fn may_share_with(&self, device: &DeviceId, authors: &Authors) -> bool {
-        let has_admitted = match &self.record.stage {
-            Stage::Pending(admitted) | Stage::Leaving(admitted) => {
-                // It knew of the departures before: whoever let this device in after one had been let in again.
-                let knew = |author: AuthorIx, generation: Generation| {
-                    let author = authors.get(author);
-                    admitted.vector.iter().any(|(it, last)| Some(*it) == author && generation <= *last)
-                };
-                admitted.by == *device && !self.metadata.has_left_since(device, knew)
-            }
-            _ => false,
-        };
-        let is_empty = self.metadata.name().is_none();
-        let is_leaving = self.metadata.is_former(device) && !self.has_left(device, authors);
-        self.is_shared() && (has_admitted || is_empty || is_leaving || self.metadata.rights(device).is_some())
-    }
-
-    /// Whether generations are taken from whoever shows a word that this device has signed, beside those that share:
-    /// from members, as long as this device is one itself, or wants to become one and knows nobody but the issuer
-    /// of its invitation.
-    pub(crate) fn may_take(&self, signer: &DeviceId) -> bool {
-        match &self.record.stage {
-            Stage::Joining(asking) | Stage::Withdrawing(asking) if self.logs.is_empty() => {
-                asking.invitation.issuer().device() == *signer
-            }
-            _ => self.is_shared() && !self.is_departed() && self.metadata.is_known(signer),
-        }
-    }
-
     /// What is held of a device's own logs.
     pub(crate) fn written_by(&self, device: &DeviceId, authors: &Authors) -> Vec<(Incarnation, Generation)> {
         let named = self.logs.iter().filter_map(|(ix, log)| Some((authors.get(*ix)?, log.held())));
@@ -244,7 +181,7 @@ impl Group {
     pub(crate) fn info(&self, device: &DeviceId, waiting: u64) -> SyncgroupInfo {
         let mut collections: Vec<Name> = self.metadata.collections().values().cloned().collect();
         collections.sort();
-        let rights: Option<Rights> = self.metadata.rights(device);
+        let rights: Option<Rights> = self.metadata.access.rights(device);
         SyncgroupInfo {
             id: self.record.id,
             name: self.metadata.name().cloned(),
@@ -252,7 +189,7 @@ impl Group {
             state: self.record.stage.state(),
             rights,
             collections,
-            members: self.metadata.joined().count(),
+            members: self.metadata.access.joined().count(),
             generations: self.logs.values().map(|log| log.held()).sum(),
             waiting,
         }

@@ -1,11 +1,18 @@
-//! Whether a generation is allowed: by the metadata in its own causal past, so alike at every replica (S-34).
+//! Whether a generation is allowed, and whether it counts (S-34).
+//!
+//! It is *allowed* by the metadata in its own causal past, so alike at every replica and for ever: what is not is never
+//! held. It *counts* by all that is known, and may cease to when a revocation is heard of that its author had not heard
+//! of: then it is **void**, held and passed on like everything else, for others may have built on it, and not shown.
 
 use super::Rights;
+use super::access::{At, Judgement};
 use super::command::id_of;
-use super::metadata::Past;
+use super::metadata::Metadata;
+use super::past::Past;
 use crate::id::{Author, Generation};
 use crate::log::generation::Encoded;
 use crate::log::record::{MetaRecord, Record};
+use crate::object::history::Place;
 use crate::replica::plan::Plan;
 use crate::store::key::GroupIx;
 
@@ -13,9 +20,12 @@ use crate::store::key::GroupIx;
 fn needed(record: &Record) -> Option<Rights> {
     match record {
         Record::Row(_) => Some(Rights::Write),
-        Record::Meta(MetaRecord::Admit { .. } | MetaRecord::Collection { .. } | MetaRecord::Rule { .. }) => {
-            Some(Rights::Admin)
-        }
+        Record::Meta(
+            MetaRecord::Admit { .. }
+            | MetaRecord::Revoke { .. }
+            | MetaRecord::Collection { .. }
+            | MetaRecord::Rule { .. },
+        ) => Some(Rights::Admin),
         Record::Meta(MetaRecord::Leave { .. }) => Some(Rights::Read),
         Record::Meta(MetaRecord::Genesis { .. }) | Record::Unknown => None,
     }
@@ -35,7 +45,25 @@ pub(crate) fn is_allowed(
         let id = plan.record(group).map(|record| record.id);
         return generation == 1 && Some(id_of(author, &encoded.leaf)) == id;
     }
-    let Some(metadata) = plan.metadata(group) else { return false };
-    let Some(rights) = metadata.rights_in(&author.device, past) else { return false };
+    let (Some(metadata), Some(pasts)) = (plan.metadata(group), plan.pasts(group)) else { return false };
+    let at = At { author: *author, place: None, generation, past };
+    let Some(rights) = metadata.access.rights_in(pasts, at) else { return false };
     records.iter().all(|record| needed(record).is_some_and(|needed| needed <= rights))
+}
+
+/// Whether a generation that was allowed counts by a judgement. `past` is the metadata in its past, itself included.
+pub(crate) fn counts(
+    metadata: &Metadata,
+    judgement: &Judgement,
+    author: &Author,
+    place: Place,
+    records: &[Record],
+    past: &Past,
+) -> bool {
+    if judgement.is_clean() {
+        return true;
+    }
+    let at = At { author: *author, place: Some(place), generation: place.1, past };
+    let needed = records.iter().filter_map(needed).max().unwrap_or(Rights::Read);
+    metadata.access.rights_at(judgement, at) >= Some(needed)
 }

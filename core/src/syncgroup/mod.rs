@@ -1,17 +1,21 @@
 //! Syncgroups: who shares what with whom.
 
+pub(crate) mod access;
 pub(crate) mod command;
 pub(crate) mod group;
 mod invitation;
 pub(crate) mod judge;
 pub(crate) mod knowledge;
 pub(crate) mod metadata;
+pub(crate) mod past;
+pub(crate) mod remove;
+mod sharing;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::invitation::Terms;
 pub use self::invitation::{Invitation, InvitationError};
-pub(crate) use self::metadata::PastIx;
+pub(crate) use self::past::PastIx;
 use crate::id::{DeviceId, Name, SyncgroupId, Version};
 
 /// What a member may do (S-34). An admin may admit others and add collections.
@@ -41,6 +45,9 @@ pub enum SyncgroupState {
     Leaving,
     /// Not a member any more; what is here can be read.
     Left,
+    /// Not a member any more, because an admin has removed this device; what is here can be read (S-36). Another
+    /// invitation makes it one again.
+    Removed,
     /// The request to join was refused.
     Refused(JoinRefusal),
 }
@@ -93,8 +100,10 @@ pub struct Member {
     pub device: DeviceId,
     /// What it called itself when it was admitted.
     pub name: Name,
-    /// What it may do; `None` once it has left.
+    /// What it may do; `None` once it has left or was removed.
     pub rights: Option<Rights>,
     /// The latest generation that admitted it.
     pub admitted: Version,
+    /// Whether it is none any more because it was removed.
+    pub removed: bool,
 }

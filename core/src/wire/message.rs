@@ -68,7 +68,8 @@ pub(crate) struct Offered {
     /// The receiver's own word for each of its logs, as far as the sender has it: the first thing compared on a
     /// link. Whoever has signed for more than it holds was set back (S-2).
     pub(crate) yours: Vec<(Incarnation, Checkpoint)>,
-    /// The sender knows that the receiver has left: nothing is shared.
+    /// The sender knows that the receiver is no member any more: nothing is shared. Whoever does not know that of
+    /// itself may ask for what ended it, by a pull.
     pub(crate) ended: bool,
 }
 

@@ -12,6 +12,7 @@ mod exchange;
 mod merging;
 mod parts;
 mod reading;
+mod removal;
 mod resolving;
 mod rules;
 mod watching;

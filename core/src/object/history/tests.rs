@@ -43,11 +43,13 @@ fn draw(lines: &[&str]) -> Drawn {
             "add" => Content::Operate(Operations::Counter(1)),
             other => panic!("{other}"),
         };
+        // A capital letter is void.
+        let void = name.is_uppercase();
         let parents = words.map(|parent| parent.chars().next().unwrap());
         let parents = parents.map(|name| Version { author: author_of(name), generation: 1 }).collect();
         let (collection, key) = (CollectionId::default(), Bytes::new());
         let record = RowRecord { collection, key, parents, repeats: None, pick: false, content };
-        (name, Node { stamp: Hlc(at as u64 + 1), batch: None, record })
+        (name, Node { stamp: Hlc(at as u64 + 1), batch: None, record, void })
     });
     Drawn { nodes: nodes.collect(), reads: Cell::new(0) }
 }
@@ -143,8 +145,8 @@ fn what_it_costs_is_what_lies_between() {
                 }
                 (ix, n) => vec![version(ix, n - 1)],
             };
-            let stamp = Hlc(generation * 2 + u64::from(ix));
-            Ok(Some(Node { stamp, batch: None, record: (self.1)(parents) }))
+            let (stamp, record) = (Hlc(generation * 2 + u64::from(ix)), (self.1)(parents));
+            Ok(Some(Node { stamp, batch: None, record, void: false }))
         }
         fn author(&self, ix: AuthorIx) -> Result<Author, Fault> {
             Ok(author_of(char::from(ix as u8)))
@@ -185,4 +187,39 @@ fn an_operation_reached_beside_a_put_and_known_to_it_does_not_count() {
     assert_eq!(counted(&drawn, "b"), ("p".into(), "ab".into()));
     let two_puts = draw(&["o add", "p put o", "q del", "b add p q"]);
     assert_eq!(counted(&two_puts, "b"), ("pq".into(), "b".into()));
+}
+
+fn heads(drawn: &Drawn, tips: &str) -> String {
+    let counting = counting(drawn, &places(drawn, tips)).unwrap();
+    let mut heads: Vec<char> = counting.heads.iter().map(|it| drawn.nodes[it.author as usize].0).collect();
+    heads.sort();
+    heads.into_iter().collect()
+}
+
+#[test]
+fn where_a_head_is_void_what_lies_beneath_it_is_seen_again() {
+    let drawn = draw(&["a put", "V put a", "W del V", "b put a"]);
+    assert_eq!(heads(&drawn, "W"), "a");
+    assert_eq!(heads(&drawn, "Wb"), "b", "a has a successor that counts");
+}
+
+#[test]
+fn what_was_built_on_a_void_version_supersedes_what_that_one_did() {
+    let drawn = draw(&["a put", "b put", "V put a b", "c put V"]);
+    assert_eq!(heads(&drawn, "c"), "c");
+    assert_eq!(heads(&drawn, "cV"), "c");
+}
+
+#[test]
+fn operations_that_only_a_void_put_had_replaced_count_again() {
+    let drawn = draw(&["p put", "a add p", "V put a", "b add V"]);
+    assert_eq!(counted(&drawn, "b"), ("p".into(), "ab".into()));
+    let drawn = draw(&["p put", "A add p", "b add A"]);
+    assert_eq!(counted(&drawn, "b"), ("p".into(), "b".into()), "a void operation adds nothing");
+}
+
+#[test]
+fn a_void_version_is_no_common_ancestor() {
+    let drawn = draw(&["a put", "V put a", "b put V", "c put V"]);
+    assert_eq!(ancestor(&drawn, "bc"), Some('a'));
 }

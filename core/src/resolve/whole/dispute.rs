@@ -73,7 +73,8 @@ impl<'p, 'a> Dispute<'p, 'a> {
         let Some(generation) = self.history.get(row.0, place)?.filter(|_| !is_known) else { return Ok(()) };
         let parts = core::iter::once((row.0, place)).chain(generation.others.iter().copied());
         for (group, place) in parts.collect::<Vec<_>>() {
-            let Some(generation) = self.history.get(group, place)? else { continue };
+            let counts = self.history.get(group, place)?.filter(|it| !it.is_void);
+            let Some(generation) = counts else { continue };
             for (collection, key) in generation.rows.keys() {
                 let row = (group, *collection, key.clone());
                 self.open(&row)?;

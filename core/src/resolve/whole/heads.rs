@@ -62,7 +62,8 @@ fn before(
     let is_head = |version: &Version| row.heads.iter().any(|head| head.version == *version);
     let limit = 2 * row.heads.len() + 1;
     let entries = history_among(plan.view(), collection, &row.row.key, authors, limit)?;
-    Ok(match entries.into_iter().find(|entry| !is_head(&entry.version)).map(|entry| entry.edited) {
+    let counts = |entry: &read::Entry| !is_head(&entry.version) && !entry.is_void;
+    Ok(match entries.into_iter().find(counts).map(|entry| entry.edited) {
         Some(read::Edited::Put(value)) => Choice::Put(value),
         Some(read::Edited::Operated { .. }) => Choice::Leave,
         Some(read::Edited::Deleted) | None => Choice::Delete,

@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -85,6 +86,8 @@ pub(super) struct Generation {
     pub(super) rows: BTreeMap<(CollectionId, Bytes), (Vec<Version>, Says)>,
     /// The other parts of its batch.
     pub(super) others: Vec<(GroupIx, Place)>,
+    /// Whether it does not count (S-35). What builds on it then builds on what it built on.
+    pub(super) is_void: bool,
 }
 
 /// Generations, each read once, and not more of them than may be.
@@ -124,7 +127,8 @@ impl<'p, 'a> History<'p, 'a> {
         });
         let groups = plan.replica.groups.iter().map(|(ix, group)| (*ix, &group.record.id));
         let others = read::other_parts(plan.view(), groups, (group, place.0), &encoded)?;
-        Ok(Some(Generation { stamp: encoded.header.stamp, rows: rows.collect(), others }))
+        let is_void = plan.is_void(group, place)?;
+        Ok(Some(Generation { stamp: encoded.header.stamp, rows: rows.collect(), others, is_void }))
     }
 
     /// What a version says in full.
@@ -141,7 +145,7 @@ impl<'p, 'a> History<'p, 'a> {
 }
 
 impl Row {
-    /// Reads a version, if it is one of the row.
+    /// Reads a version, if it is one of the row, and counts.
     pub(super) fn enter(
         &mut self,
         history: &mut History<'_, '_>,
@@ -151,7 +155,7 @@ impl Row {
         if self.nodes.contains_key(&place) {
             return Ok(true);
         }
-        let Some(generation) = history.get(row.0, place)? else { return Ok(false) };
+        let Some(generation) = history.get(row.0, place)?.filter(|it| !it.is_void) else { return Ok(false) };
         let Some((_, says)) = generation.rows.get(&(row.1, row.2.clone())) else { return Ok(false) };
         let version = Version { author: history.plan.author(place.0), generation: place.1 };
         let node =
@@ -170,18 +174,24 @@ impl Row {
         if let Some(parents) = self.nodes.get(&place).and_then(|node| node.parents.as_ref()) {
             return Ok(parents.clone());
         }
-        let mut parents = Vec::new();
-        if let Some(generation) = history.get(row.0, place)?
-            && let Some((named, _)) = generation.rows.get(&(row.1, row.2.clone()))
-        {
+        let (mut parents, mut reached) = (Vec::new(), BTreeSet::new());
+        let mut void = vec![place];
+        while let Some(by) = void.pop() {
+            let Some(generation) = history.get(row.0, by)? else { continue };
+            let Some((named, _)) = generation.rows.get(&(row.1, row.2.clone())) else { continue };
             for parent in named {
                 let Some(author) = history.plan.author_ix(&parent.author) else { continue };
                 let parent = (author, parent.generation);
+                if !reached.insert(parent) {
+                    continue;
+                }
                 if self.enter(history, row, parent)? {
                     parents.push(parent);
                     if let Some(node) = self.nodes.get_mut(&parent) {
                         node.children.push(place);
                     }
+                } else {
+                    void.push(parent);
                 }
             }
         }

@@ -1,0 +1,247 @@
+//! What becomes of a syncgroup's metadata, and of generations that are held, when a generation says something of who
+//! may do what (S-34, S-35).
+//!
+//! Whether a generation counts follows from what is held, whatever came first: see [`crate::syncgroup::access`]. The
+//! store marks those that do not. When a judgement changes, this looks through the logs of the devices that it
+//! concerns, turns the marks, and finds anew what the rows of these generations come to. So a revocation costs what
+//! there is to take back, and a replica that had applied what is void now shows what one shows that never did.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::changes::{ChangeEntry, Changed, ChangedRow};
+use super::plan::Plan;
+use super::rows::{Change, ReadRow};
+use super::stored::corrupt;
+use crate::action::Notice;
+use crate::id::{CollectionId, DeviceId};
+use crate::log::Log;
+use crate::log::record::{MetaRecord, Record};
+use crate::object::history::Place;
+use crate::object::{RowHead, RowState};
+use crate::store::key::{self, AuthorIx, GroupIx};
+use crate::store::{Fault, Table};
+use crate::syncgroup::access::{Judgement, Source};
+use crate::syncgroup::judge;
+use crate::time::Hlc;
+
+/// What is judged otherwise than before.
+#[derive(Default)]
+struct Verdicts {
+    /// Rows of generations that are shown, or were, with these.
+    rows: BTreeMap<(CollectionId, Bytes), Vec<Place>>,
+    /// Whether there are rules among it.
+    rules: bool,
+    /// How many generations of each device became void, and how many count again.
+    count: BTreeMap<DeviceId, (usize, usize)>,
+}
+
+impl Plan<'_> {
+    /// Whether a generation that is held is void.
+    pub(crate) fn is_void(&self, group: GroupIx, place: Place) -> Result<bool, Fault> {
+        if self.metadata(group).is_none_or(|metadata| metadata.access.judgement().is_clean()) {
+            return Ok(false); // As nearly always.
+        }
+        Ok(self.staged.get(Table::Void, &key::log(group, place.0, place.1))?.is_some())
+    }
+
+    /// Takes in what a generation says of the syncgroup, and judges it and whatever hangs on it. It is in the log, and
+    /// its rows are not shown yet.
+    pub(super) fn judge(
+        &mut self,
+        group: GroupIx,
+        place: Place,
+        stamp: Hlc,
+        records: &[Record],
+    ) -> Result<(), Fault> {
+        let author = self.author(place.0);
+        let past = self.log(group, place.0).map_or(0, |log| log.past);
+        let from = Source { place, author, stamp, past };
+        let mut is_news = false;
+        for meta in metadata_of(records) {
+            is_news |= self.metadata_mut(group).take(from, meta);
+            if let MetaRecord::Collection { name } = meta {
+                let id = CollectionId::of(name);
+                let name = Bytes::copy_from_slice(name.as_str().as_bytes());
+                self.staged.put(Table::Collection, key::collection(group, &id), name);
+            }
+        }
+        let before = if is_news { self.judge_all(group) } else { None };
+        if !self.counts(group, place, records, past) {
+            self.staged.put(Table::Void, key::log(group, place.0, place.1), Bytes::new());
+        } else {
+            let mut ruled = BTreeSet::new();
+            for meta in metadata_of(records) {
+                if let MetaRecord::Rule { collection, .. } = meta {
+                    self.metadata_mut(group).rule(from, meta);
+                    ruled.insert(*collection);
+                }
+            }
+            ruled.iter().for_each(|collection| self.keep_schema(group, collection));
+        }
+        match before {
+            Some(before) => self.judge_anew(group, &before, (place, stamp)),
+            None => Ok(()),
+        }
+    }
+
+    /// Judges by all that is known. What was thought before, if that was something else.
+    fn judge_all(&mut self, group: GroupIx) -> Option<Judgement> {
+        let mut metadata = core::mem::take(self.metadata_mut(group));
+        let before = self.pasts(group).map(|pasts| metadata.access.judge(pasts));
+        let before = before.filter(|before| before != metadata.access.judgement());
+        *self.metadata_mut(group) = metadata;
+        before
+    }
+
+    /// Whether a generation counts, by all that is known.
+    fn counts(
+        &self,
+        group: GroupIx,
+        place: Place,
+        records: &[Record],
+        past: crate::syncgroup::PastIx,
+    ) -> bool {
+        let (Some(metadata), Some(pasts)) = (self.metadata(group), self.pasts(group)) else { return true };
+        let (author, judgement) = (self.author(place.0), metadata.access.judgement());
+        judge::counts(metadata, judgement, &author, place, records, pasts.get(past))
+    }
+
+    /// Judges again what is held, after `cause`.
+    fn judge_anew(
+        &mut self,
+        group: GroupIx,
+        before: &Judgement,
+        (cause, stamp): (Place, Hlc),
+    ) -> Result<(), Fault> {
+        let devices = self.metadata(group).map(|it| it.access.judged_anew(before)).unwrap_or_default();
+        let mut verdicts = Verdicts::default();
+        for ix in self.authors_in(group) {
+            let author = self.author(ix);
+            if !devices.contains(&author.device) {
+                continue;
+            }
+            let held = self.log(group, ix).map_or(0, Log::held);
+            let first = self.metadata(group).map_or(1, |it| it.access.first_judged_anew(before, &author));
+            for generation in first..=held {
+                if (ix, generation) != cause {
+                    self.judge_one(group, (ix, generation), &mut verdicts)?;
+                }
+            }
+        }
+        if verdicts.rules {
+            self.rule_anew(group)?;
+        }
+        self.show_rows_anew(group, verdicts.rows, (cause, stamp))?;
+        if let Some(syncgroup) = self.record(group).map(|record| record.id) {
+            for (device, (voided, restored)) in verdicts.count {
+                self.notice(Notice::Judged { syncgroup, device, voided, restored });
+            }
+        }
+        Ok(())
+    }
+
+    fn authors_in(&self, group: GroupIx) -> BTreeSet<AuthorIx> {
+        let held = self.group(group).into_iter().flat_map(|group| group.logs.keys().copied());
+        held.chain(self.planned_logs(group)).collect()
+    }
+
+    fn judge_one(&mut self, group: GroupIx, place: Place, verdicts: &mut Verdicts) -> Result<(), Fault> {
+        let (ix, generation) = place;
+        let author = self.author(ix);
+        let stored = self.stored(group, ix, generation)?;
+        let mark = key::log(group, ix, generation);
+        let was_void = self.staged.get(Table::Void, &mark)?.is_some();
+        let records = stored.encoded()?.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+        let counts = self.counts(group, place, &records, stored.past);
+        if counts != was_void {
+            return Ok(());
+        }
+        let count = verdicts.count.entry(author.device).or_default();
+        if counts {
+            self.staged.remove(Table::Void, mark);
+            count.1 += 1;
+        } else {
+            self.staged.put(Table::Void, mark, Bytes::new());
+            count.0 += 1;
+        }
+        // What waits for other parts of its batch is not shown, and judged when it is.
+        let is_shown = generation <= self.last_shown(group, ix);
+        for record in records {
+            match record {
+                Record::Row(row) if is_shown => {
+                    verdicts.rows.entry((row.collection, row.key)).or_default().push(place);
+                }
+                Record::Meta(MetaRecord::Rule { .. }) => verdicts.rules = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out anew what the rules are.
+    fn rule_anew(&mut self, group: GroupIx) -> Result<(), Fault> {
+        let of = |plan: &Self| {
+            let metadata = plan.metadata(group);
+            let collections =
+                metadata.into_iter().flat_map(|it| it.collections().keys().map(move |id| (it, *id)));
+            collections.map(|(it, id)| (id, it.schemas().of(&id))).collect::<BTreeMap<_, _>>()
+        };
+        let before = of(self);
+        for place in self.metadata_mut(group).forget_rules() {
+            if self.staged.get(Table::Void, &key::log(group, place.0, place.1))?.is_some() {
+                continue;
+            }
+            let author = self.author(place.0);
+            let stored = self.stored(group, place.0, place.1)?;
+            let encoded = stored.encoded()?;
+            let from = Source { place, author, stamp: encoded.header.stamp, past: stored.past };
+            let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+            for meta in metadata_of(&records) {
+                self.metadata_mut(group).rule(from, meta);
+            }
+        }
+        let now = of(self);
+        let changed = now.iter().filter(|(id, rules)| before.get(*id) != Some(*rules));
+        changed.for_each(|(id, _)| self.keep_schema(group, id));
+        Ok(())
+    }
+
+    /// Finds out anew what rows come to, and tells of those that show something else.
+    fn show_rows_anew(
+        &mut self,
+        group: GroupIx,
+        rows: BTreeMap<(CollectionId, Bytes), Vec<Place>>,
+        (by, stamp): (Place, Hlc),
+    ) -> Result<(), Fault> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let local = self.author(by.0) == self.replica.author();
+        let change = Change { group, by, stamp, local };
+        let mut tip = self.tip(group);
+        let mut news = Vec::new();
+        for ((collection, name), mut tips) in rows {
+            let ReadRow { key, state } = ReadRow::get(self, group, &collection, &name)?;
+            let place = |head: &RowHead| (head.author, head.generation);
+            tips.extend(state.heads.iter().map(place));
+            let before = self.shown(group, &collection, &name, &state);
+            let counted = state.visible(&collection, &name, |ix| self.author(ix));
+            let was = (state.is_split(), counted, before);
+            let now: RowState = self.recounted(group, (collection, &name), &tips)?;
+            let shows = self.show_anew(&change, key, (collection, name.clone()), was, &now, &mut tip);
+            news.extend(shows.map(|shows| ChangedRow { collection, key: name, shows }));
+        }
+        self.draft(group).tip = Some(tip);
+        if !news.is_empty() {
+            self.news.push(ChangeEntry { group, what: Changed::Rows { by, local, batch: None, rows: news } });
+        }
+        Ok(())
+    }
+}
+
+fn metadata_of(records: &[Record]) -> impl Iterator<Item = &MetaRecord> {
+    records.iter().filter_map(|record| if let Record::Meta(meta) = record { Some(meta) } else { None })
+}

@@ -1,0 +1,129 @@
+//! Telling a device that it is no member any more, and why (S-36).
+//!
+//! Whoever knows that the other end of a link has left, or was removed, shares nothing with it, and says so. A device
+//! that does not know that of itself, as it was removed or its disk was set back to before it left, asks; and gets
+//! what ended its membership with what that builds on, which it was entitled to all along, and nothing more.
+//!
+//! ```text
+//!   removed                           member
+//!      ── offer ──►  ◄── offer: ended ──
+//!      ── pull ──────────────────────►      only what ended it, and its causes
+//!      ◄─────────────────── deltas ──
+//!      (removed, and knows it)
+//! ```
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::compare::held;
+use super::link::{Share, Way};
+use super::{Step, Sync};
+use crate::hash::Tag;
+use crate::id::{Author, LinkId};
+use crate::store::key::GroupIx;
+use crate::wire::{Offer, Offered};
+
+/// How often a device asks on a link. Whoever is asked may be wrong, and have nothing to tell.
+const TRIES: u32 = 6;
+
+impl Sync {
+    /// The syncgroups of which the other end of a link says that this device is no member any more, as far as that is
+    /// worth asking: it is or was a member itself, or shows what this device has signed, which only members have.
+    pub(super) fn believed_ended(&self, id: LinkId, offer: &Offer, step: &Step<'_>) -> BTreeSet<Tag> {
+        let (names, keys) = (self.names(id, step.replica), &step.replica.keys);
+        let Some(device) = self.device(id) else { return BTreeSet::new() };
+        let is_believed = |offered: &&Offered| {
+            let group = names.get(&offered.name).and_then(|ix| step.replica.groups.get(ix));
+            group.is_some_and(|group| {
+                let own = |incarnation| Author { device: keys.device, incarnation };
+                let signed = offered.yours.iter().any(|(incarnation, checkpoint)| {
+                    checkpoint.verify(&group.record.id, &own(*incarnation), keys)
+                });
+                group.asks_what_ended() && (group.knows(&device) || signed)
+            })
+        };
+        let ended = offer.syncgroups.iter().filter(|offered| offered.ended);
+        ended.filter(is_believed).map(|offered| offered.name).collect()
+    }
+
+    /// Asks why the other end of a link says that this device is no member any more, where this one thinks it is.
+    pub(super) fn ask_what_ended(&mut self, id: LinkId, step: &mut Step<'_>) {
+        let names = self.names(id, step.replica);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let asks = |name: &Tag| {
+            let group = step.replica.groups.get(names.get(name)?)?;
+            group.asks_what_ended().then_some((*name, group.ix))
+        };
+        let asked: Vec<(Tag, GroupIx)> = link.their_ended.iter().filter_map(asks).collect();
+        for (name, ix) in &asked {
+            link.taken.insert(*name, *ix);
+            let share = link.shares.entry(*ix).or_insert_with(|| Box::new(Share::new(*name, Way::Take)));
+            share.differs = true;
+        }
+        for (_, ix) in asked {
+            self.pull(id, ix, step);
+        }
+    }
+
+    /// Stops asking where this device knows by now, and where nobody has anything to tell.
+    pub(super) fn stop_asking(&mut self, id: LinkId, step: &mut Step<'_>) {
+        let Some(link) = self.links.get(&id) else { return };
+        let is_over = |ix: GroupIx, share: &Share| {
+            let group = step.replica.groups.get(&ix);
+            share.way == Way::Take
+                && link.their_ended.contains(&share.name)
+                && group.is_none_or(|group| !group.asks_what_ended())
+        };
+        let over: Vec<GroupIx> = {
+            let over = link.shares.iter().filter(|(ix, share)| is_over(**ix, share));
+            over.map(|(ix, _)| *ix).collect()
+        };
+        for ix in over {
+            self.drop_share(id, ix);
+            self.pull_next(ix, step);
+        }
+    }
+
+    /// A pull brought nothing: gives up on a link where that has happened often, unless what came is only held back.
+    pub(super) fn give_up_asking(&mut self, id: LinkId, ix: GroupIx, step: &Step<'_>) {
+        let Some(link) = self.links.get(&id) else { return };
+        let is_held_back = |share: &Share| {
+            share.beliefs.iter().any(|(author, belief)| belief.came > held(step.replica, ix, author))
+        };
+        let is_over = link.shares.get(&ix).is_some_and(|share| {
+            share.way == Way::Take
+                && share.tries >= TRIES
+                && link.their_ended.contains(&share.name)
+                && !is_held_back(share)
+        });
+        if is_over {
+            self.drop_share(id, ix);
+        }
+    }
+
+    fn drop_share(&mut self, id: LinkId, ix: GroupIx) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.shares.remove(&ix);
+        }
+        if self.pulls.get(&ix) == Some(&id) {
+            self.pulls.remove(&ix);
+        }
+    }
+
+    /// Gives to the other end what ended its membership. What that builds on comes along.
+    pub(super) fn tell_what_ended(&mut self, id: LinkId, ix: GroupIx, step: &Step<'_>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let (device, max) = (link.device, step.replica.limits.authors);
+        let Some(group) = step.replica.groups.get(&ix) else { return };
+        let Some(share) = link.shares.get_mut(&ix) else { return };
+        let believed: Vec<Author> = share.beliefs.keys().copied().collect();
+        for author in believed {
+            share.believe(author, 0, max, |belief| belief.goal = belief.sent);
+        }
+        for (author, generation) in group.what_ended(&device) {
+            let Some(author) = step.replica.authors.get(author) else { continue };
+            share.believe(author, 0, max, |belief| belief.goal = generation.max(belief.sent));
+        }
+    }
+}

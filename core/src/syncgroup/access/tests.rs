@@ -1,0 +1,377 @@
+//! Judging against a specification that says the same without any order of going about it.
+
+use alloc::vec;
+
+use proptest::prelude::*;
+
+use super::super::past::{NO_PAST, Pasts};
+use super::*;
+use crate::id::PublicKey;
+
+fn author(n: u8) -> Author {
+    Author { device: PublicKey([n; 32]).device(), incarnation: Incarnation(u64::from(n)) }
+}
+
+fn version(n: u8, generation: Generation) -> Version {
+    Version { author: author(n), generation }
+}
+
+fn name() -> Name {
+    Name::new("device").unwrap()
+}
+
+fn admit(n: u8, rights: Rights) -> MetaRecord {
+    MetaRecord::Admit { key: PublicKey([n; 32]), name: name(), rights, request: None }
+}
+
+fn revoke(n: u8, grants: &[Version], keep: Option<Rights>, until: Generation) -> MetaRecord {
+    let until = vec![(author(n).incarnation, until)];
+    MetaRecord::Revoke { device: author(n).device, grants: grants.to_vec(), keep, until }
+}
+
+/// A generation of metadata: who wrote it, with what in its past (not itself), and what it says.
+#[derive(Debug, Clone)]
+struct Fact {
+    by: u8,
+    generation: Generation,
+    past: Past,
+    says: Vec<MetaRecord>,
+}
+
+impl Fact {
+    fn place(&self) -> Place {
+        (AuthorIx::from(self.by), self.generation)
+    }
+
+    fn with_itself(&self) -> Past {
+        let mut past = self.past.clone();
+        past.add(AuthorIx::from(self.by), self.generation);
+        past
+    }
+}
+
+/// A history: each line is a device, whom of the others it has heard up to now, and what it says.
+#[derive(Debug, Clone, Default)]
+struct History(Vec<Fact>);
+
+impl History {
+    /// Device 1 creates the syncgroup.
+    fn new() -> Self {
+        let nonce = [0; 16];
+        let says = vec![MetaRecord::Genesis { name: name(), nonce }, admit(1, Rights::Admin)];
+        Self(vec![Fact { by: 1, generation: 1, past: Past::default(), says }])
+    }
+
+    fn last(&self, by: u8) -> Generation {
+        self.0.iter().filter(|fact| fact.by == by).map(|fact| fact.generation).max().unwrap_or(0)
+    }
+
+    /// A device says something, having heard these facts besides its own, with all that they build on.
+    fn say(&mut self, by: u8, heard: &[usize], says: Vec<MetaRecord>) -> Version {
+        let generation = self.last(by) + 1;
+        let mut past = Past::default();
+        let own = self.0.iter().filter(|fact| fact.by == by);
+        let heard = heard.iter().filter_map(|at| self.0.get(*at));
+        own.chain(heard).for_each(|fact| past.join(&fact.with_itself()));
+        self.0.push(Fact { by, generation, past, says });
+        version(by, generation)
+    }
+
+    /// All facts, taken in in this order.
+    fn taken(&self, order: &[usize]) -> (Access, Pasts) {
+        let (mut access, mut pasts) = (Access::default(), Pasts::default());
+        for fact in order.iter().map(|at| &self.0[*at]) {
+            let past = fact.with_itself();
+            let number = pasts.number(&past).unwrap_or_else(|| {
+                pasts.push(past);
+                pasts.next() - 1
+            });
+            assert_ne!(number, NO_PAST);
+            let stamp = Hlc(fact.generation);
+            let from = Source { place: fact.place(), author: author(fact.by), stamp, past: number };
+            for record in &fact.says {
+                access.take(from, record);
+            }
+        }
+        access.judge(Numbered { held: &pasts, planned: &[] });
+        (access, pasts)
+    }
+
+    fn all(&self) -> Access {
+        self.taken(&(0..self.0.len()).collect::<Vec<_>>()).0
+    }
+}
+
+// ---- the specification ----
+
+/// A grant, as the specification sees it.
+#[derive(Clone, Copy)]
+struct Given<'h> {
+    by: &'h Fact,
+    to: u8,
+    rights: Rights,
+}
+
+impl Given<'_> {
+    fn version(&self) -> Version {
+        version(self.by.by, self.by.generation)
+    }
+}
+
+impl History {
+    fn grants(&self) -> Vec<Given<'_>> {
+        let of = |by| {
+            move |record: &MetaRecord| match record {
+                MetaRecord::Admit { key, rights, .. } => Some(Given { by, to: key.0[0], rights: *rights }),
+                _ => None,
+            }
+        };
+        self.0.iter().flat_map(|fact| fact.says.iter().filter_map(of(fact))).collect()
+    }
+
+    /// The best rank, below a bound, by which an admin's act is valid: that of a grant in its past which counts for it.
+    fn authority(&self, act: &Fact, below: Rank) -> Option<Rank> {
+        let in_past = |given: &Given<'_>| given.to == act.by && act.past.has(given.by.place());
+        let admin = self.grants().into_iter().filter(|given| given.rights == Rights::Admin && in_past(given));
+        let ranked = admin.filter_map(|given| Some((self.rank(&given, below)?, given)));
+        let counts = |(rank, given): &(Rank, Given<'_>)| {
+            *rank < below
+                && !self.has_left(given, &act.past)
+                && self.left(given, *rank, (act.by, act.generation)) == Some(Rights::Admin)
+        };
+        ranked.filter(counts).map(|(rank, _)| rank).min()
+    }
+
+    /// The rank of a grant: one more step from the creator than that by which it was given. `None` if it is void.
+    fn rank(&self, given: &Given<'_>, below: Rank) -> Option<Rank> {
+        let begins = given.by.says.iter().any(|record| matches!(record, MetaRecord::Genesis { .. }));
+        if begins {
+            return Some((0, given.version()));
+        }
+        let (depth, _) = self.authority(given.by, below)?;
+        Some((depth + 1, given.version()))
+    }
+
+    fn has_left(&self, given: &Given<'_>, known: &Past) -> bool {
+        self.0.iter().filter(|fact| fact.by == given.to && known.has(fact.place())).any(|fact| {
+            let ends = |record: &MetaRecord| matches!(record, MetaRecord::Leave { grants } if grants.contains(&given.version()));
+            fact.says.iter().any(ends)
+        })
+    }
+
+    /// What is left of a grant at a generation, by the revocations that were made by those above a rank.
+    fn left(&self, given: &Given<'_>, above: Rank, at: (u8, Generation)) -> Option<Rights> {
+        let mut left = Some(given.rights);
+        for fact in &self.0 {
+            for record in &fact.says {
+                let MetaRecord::Revoke { device, grants, keep, until } = record else { continue };
+                let names = *device == author(given.to).device && grants.contains(&given.version());
+                if names && self.authority(fact, above).is_some() {
+                    let until: BTreeMap<_, _> = until.iter().copied().collect();
+                    let last = until.get(&author(at.0).incarnation).copied().unwrap_or(0);
+                    left = if at.1 <= last { left } else { left.min(*keep) };
+                }
+            }
+        }
+        left
+    }
+
+    /// What a device may do at a generation with this past.
+    fn rights(&self, at: (u8, Generation), past: &Past) -> Option<Rights> {
+        const LOWEST: Rank = (
+            u32::MAX,
+            Version {
+                author: Author { device: DeviceId([255; 16]), incarnation: Incarnation(u64::MAX) },
+                generation: Generation::MAX,
+            },
+        );
+        let in_past = |given: &Given<'_>| {
+            given.to == at.0 && past.has(given.by.place()) && (given.by.by, given.by.generation) != at
+        };
+        let mut best = None;
+        for given in self.grants().into_iter().filter(in_past) {
+            let Some(rank) = self.rank(&given, LOWEST) else { continue };
+            if !self.has_left(&given, past) {
+                // Anybody may end what makes no admin.
+                let above = if given.rights == Rights::Admin { rank } else { LOWEST };
+                best = best.max(self.left(&given, above, at));
+            }
+        }
+        best
+    }
+}
+
+/// What somebody does next: who, whom they have heard, what, to whom, and some numbers.
+type Move = (u8, Vec<prop::sample::Index>, u8, u8, prop::sample::Index, u64);
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let index = any::<prop::sample::Index>;
+    prop::collection::vec(
+        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..10, 1u8..5, index(), 0u64..4),
+        1..9,
+    )
+}
+
+fn played(moves: Vec<Move>) -> History {
+    let mut history = History::new();
+    // Most histories begin with some admins.
+    for n in 2..4 {
+        history.say(1, &[0], vec![admit(n, Rights::Admin)]);
+    }
+    for (by, heard, what, whom, which, until) in moves {
+        let heard: Vec<usize> = heard.iter().map(|at| at.index(history.0.len())).collect();
+        let grants: Vec<Version> =
+            history.grants().iter().filter(|it| it.to == whom).map(Given::version).collect();
+        let own: Vec<Version> =
+            history.grants().iter().filter(|it| it.to == by).map(Given::version).collect();
+        let one = grants.get(which.index(grants.len().max(1))).copied().into_iter().collect::<Vec<_>>();
+        let says = match what {
+            0 | 1 => admit(whom, Rights::Admin),
+            2 => admit(whom, Rights::Write),
+            3 => MetaRecord::Leave { grants: own },
+            4 | 5 => revoke(whom, &grants, None, history.last(whom)),
+            6 => revoke(whom, &one, Some(Rights::Read), until),
+            _ => revoke(whom, &grants, None, until),
+        };
+        history.say(by, &heard, vec![says]);
+    }
+    history
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn what_counts_is_as_specified_and_the_same_in_any_order(moves in moves(), seed: u64) {
+        let history = played(moves);
+        let mut order: Vec<usize> = (0..history.0.len()).collect();
+        let mut random = seed | 1;
+        for at in (1..order.len()).rev() {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            order.swap(at, (random >> 33) as usize % (at + 1));
+        }
+        let (one, other) = (history.all(), history.taken(&order).0);
+        prop_assert_eq!(&one.judgement, &other.judgement);
+        for fact in &history.0 {
+            let past = fact.with_itself();
+            let (author, place) = (author(fact.by), Some(fact.place()));
+            let at = At { author, place, generation: fact.generation, past: &past };
+            let specified = if fact.generation == 1 && fact.by == 1 {
+                Some(Rights::Admin)
+            } else {
+                history.rights((fact.by, fact.generation), &fact.past)
+            };
+            prop_assert_eq!(one.rights_at(&one.judgement, at), specified, "{:?}", fact);
+        }
+    }
+
+    #[test]
+    fn what_everybody_may_hold_follows_from_its_own_past_alone(moves in moves()) {
+        let history = played(moves);
+        let (access, pasts) = history.taken(&(0..history.0.len()).collect::<Vec<_>>());
+        for fact in history.0.iter().skip(1) {
+            // Only those facts that are in its past are known.
+            let known: Vec<usize> = (0..history.0.len()).filter(|at| fact.past.has(history.0[*at].place())).collect();
+            let (alone, of_it) = history.taken(&known);
+            let at = At { author: author(fact.by), place: None, generation: fact.generation, past: &fact.past };
+            let by_all = access.rights_in(Numbered { held: &pasts, planned: &[] }, at);
+            prop_assert_eq!(by_all, alone.rights_in(Numbered { held: &of_it, planned: &[] }, at), "{:?}", fact);
+            prop_assert_eq!(by_all, alone.rights_at(&alone.judgement, at), "{:?}", fact);
+        }
+    }
+}
+
+// ---- stories ----
+
+fn rights(access: &Access, n: u8) -> Option<Rights> {
+    access.rights(&author(n).device)
+}
+
+#[test]
+fn of_two_admins_who_remove_each_other_while_apart_the_elder_stays() {
+    let mut history = History::new();
+    let two = history.say(1, &[0], vec![admit(2, Rights::Admin)]);
+    let three = history.say(1, &[1], vec![admit(3, Rights::Admin)]);
+    history.say(3, &[2], vec![revoke(2, &[two], None, 0)]);
+    assert_eq!(rights(&history.all(), 2), Some(Rights::Admin), "2 ranks above 3");
+    history.say(2, &[2], vec![revoke(3, &[three], None, 0)]);
+    let access = history.all();
+    assert_eq!((rights(&access, 2), rights(&access, 3)), (Some(Rights::Admin), None));
+    assert!(access.is_removed(&author(3).device));
+    assert_eq!(access.what_ended(&author(3).device), BTreeSet::from([(2, 1)]));
+}
+
+#[test]
+fn the_creator_cannot_be_removed_and_may_remove_anybody() {
+    let mut history = History::new();
+    let two = history.say(1, &[0], vec![admit(2, Rights::Admin)]);
+    history.say(2, &[1], vec![revoke(1, &[version(1, 1)], None, 1)]);
+    assert_eq!(rights(&history.all(), 1), Some(Rights::Admin));
+    history.say(1, &[1], vec![revoke(2, &[two], None, 0)]);
+    let access = history.all();
+    assert_eq!((rights(&access, 1), rights(&access, 2)), (Some(Rights::Admin), None));
+}
+
+#[test]
+fn whom_a_removed_admin_admitted_meanwhile_is_no_member_and_whom_it_had_admitted_before_is() {
+    let mut history = History::new();
+    let two = history.say(1, &[0], vec![admit(2, Rights::Admin)]);
+    history.say(2, &[1], vec![admit(3, Rights::Write)]);
+    history.say(1, &[2], vec![revoke(2, &[two], None, 1)]);
+    history.say(2, &[], vec![admit(4, Rights::Write)]);
+    let access = history.all();
+    assert_eq!((rights(&access, 3), rights(&access, 4)), (Some(Rights::Write), None));
+    assert!(access.is_removed(&author(4).device), "it shall hear of it");
+    assert_eq!(access.what_ended(&author(4).device), BTreeSet::from([(1, 3)]), "of what removed 2");
+}
+
+#[test]
+fn a_removal_by_somebody_who_was_removed_is_void() {
+    let mut history = History::new();
+    let two = history.say(1, &[0], vec![admit(2, Rights::Admin)]);
+    let three = history.say(1, &[1], vec![admit(3, Rights::Write)]);
+    history.say(2, &[2], vec![revoke(3, &[three], None, 0)]);
+    assert_eq!(rights(&history.all(), 3), None);
+    history.say(1, &[2], vec![revoke(2, &[two], None, 0)]);
+    assert_eq!(rights(&history.all(), 3), Some(Rights::Write));
+}
+
+#[test]
+fn who_was_let_in_again_is_a_member_by_the_new_grant() {
+    let mut history = History::new();
+    let two = history.say(1, &[0], vec![admit(2, Rights::Write)]);
+    history.say(1, &[1], vec![revoke(2, &[two], None, 3)]);
+    history.say(1, &[2], vec![admit(2, Rights::Read)]);
+    let access = history.all();
+    assert_eq!(rights(&access, 2), Some(Rights::Read));
+    let (before, after) = (&history.0[1].with_itself(), &history.0[3].with_itself());
+    let at = |generation, past| {
+        let at = At { author: author(2), place: None, generation, past };
+        access.rights_at(&access.judgement, at)
+    };
+    assert_eq!(at(3, before), Some(Rights::Write), "what the admin had seen stays");
+    assert_eq!(at(4, before), None);
+    assert_eq!(at(5, after), Some(Rights::Read));
+}
+
+#[test]
+fn who_keeps_a_lesser_right_loses_only_what_took_more() {
+    let mut history = History::new();
+    let two = history.say(1, &[0], vec![admit(2, Rights::Admin)]);
+    history.say(1, &[1], vec![revoke(2, &[two], Some(Rights::Write), 0)]);
+    history.say(2, &[1], vec![admit(3, Rights::Write)]);
+    let access = history.all();
+    assert_eq!((rights(&access, 2), rights(&access, 3)), (Some(Rights::Write), None));
+}
+
+#[test]
+fn who_left_was_not_removed() {
+    let mut history = History::new();
+    let two = history.say(1, &[0], vec![admit(2, Rights::Write)]);
+    history.say(2, &[1], vec![MetaRecord::Leave { grants: vec![two] }]);
+    let access = history.all();
+    let device = author(2).device;
+    assert!(access.is_former(&device) && !access.is_removed(&device));
+    assert!(access.has_departed_in(&device, &history.0[2].with_itself()));
+    assert!(!access.has_departed_in(&device, &history.0[1].with_itself()));
+}

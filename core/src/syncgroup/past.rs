@@ -1,0 +1,124 @@
+//! Sets of metadata: what of it a generation has in its causal past (S-34).
+//!
+//! Whether a generation is allowed is judged by the facts in *its own causal past*, which are the same at every
+//! replica. So that this costs little, every generation carries the number of the set of metadata in its past (see
+//! [`Pasts`]); nearly always it is the number of the generation before.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::id::Generation;
+use crate::object::history::Place;
+use crate::store::key::AuthorIx;
+
+/// The local number of a set of metadata generations.
+pub(crate) type PastIx = u32;
+
+/// The empty set: always number 0.
+pub(crate) const NO_PAST: PastIx = 0;
+
+/// A set of metadata generations closed under causes, as the last one of each author that has any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Past(pub(crate) Vec<(AuthorIx, Generation)>);
+
+impl Past {
+    pub(crate) fn contains(&self, author: AuthorIx, generation: Generation) -> bool {
+        let found = self.0.binary_search_by_key(&author, |(a, _)| *a);
+        found.is_ok_and(|at| self.0.get(at).is_some_and(|(_, last)| generation <= *last))
+    }
+
+    /// Whether a generation of metadata is in it.
+    pub(crate) fn has(&self, (author, generation): Place) -> bool {
+        self.contains(author, generation)
+    }
+
+    pub(crate) fn add(&mut self, author: AuthorIx, generation: Generation) {
+        match self.0.binary_search_by_key(&author, |(a, _)| *a) {
+            Ok(at) => {
+                if let Some((_, last)) = self.0.get_mut(at) {
+                    *last = generation.max(*last);
+                }
+            }
+            Err(at) => self.0.insert(at, (author, generation)),
+        }
+    }
+
+    pub(crate) fn join(&mut self, other: &Past) {
+        for (author, generation) in &other.0 {
+            self.add(*author, *generation);
+        }
+    }
+}
+
+/// The sets of metadata that generations of one syncgroup have in their past, each with a number.
+#[derive(Debug, Clone)]
+pub(crate) struct Pasts {
+    sets: Vec<Past>,
+    numbers: BTreeMap<Past, PastIx>,
+}
+
+impl Default for Pasts {
+    fn default() -> Self {
+        Self { sets: alloc::vec![Past::default()], numbers: BTreeMap::from([(Past::default(), NO_PAST)]) }
+    }
+}
+
+impl Pasts {
+    pub(crate) fn get(&self, ix: PastIx) -> &Past {
+        const EMPTY: &Past = &Past(Vec::new());
+        self.sets.get(ix as usize).unwrap_or(EMPTY)
+    }
+
+    pub(crate) fn number(&self, past: &Past) -> Option<PastIx> {
+        self.numbers.get(past).copied()
+    }
+
+    /// The number that the next new set will get.
+    pub(crate) fn next(&self) -> PastIx {
+        self.sets.len() as PastIx
+    }
+
+    /// Adds a set that is not there yet.
+    pub(crate) fn push(&mut self, past: Past) {
+        self.numbers.insert(past.clone(), self.next());
+        self.sets.push(past);
+    }
+}
+
+/// The numbered sets of a syncgroup, with those that are being planned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbered<'p> {
+    pub(crate) held: &'p Pasts,
+    pub(crate) planned: &'p [Past],
+}
+
+impl<'p> Numbered<'p> {
+    pub(crate) fn get(self, ix: PastIx) -> &'p Past {
+        let planned = ix.checked_sub(self.held.next()).and_then(|at| self.planned.get(at as usize));
+        planned.unwrap_or_else(|| self.held.get(ix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pasts_join_as_sets() {
+        let mut one = Past(alloc::vec![(1, 4), (5, 1)]);
+        one.join(&Past(alloc::vec![(1, 2), (3, 7), (5, 2)]));
+        assert_eq!(one.0, [(1, 4), (3, 7), (5, 2)]);
+        assert!(one.contains(3, 7) && !one.contains(3, 8) && !one.contains(2, 1));
+    }
+
+    #[test]
+    fn sets_that_are_planned_are_numbered_after_those_that_are_held() {
+        let mut held = Pasts::default();
+        held.push(Past(alloc::vec![(1, 1)]));
+        let planned = [Past(alloc::vec![(1, 2)])];
+        let numbered = Numbered { held: &held, planned: &planned };
+        assert_eq!(numbered.get(NO_PAST), &Past::default());
+        assert_eq!(numbered.get(1), &Past(alloc::vec![(1, 1)]));
+        assert_eq!(numbered.get(2), &planned[0]);
+    }
+}

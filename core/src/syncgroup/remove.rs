@@ -1,0 +1,246 @@
+//! How membership ends: by leaving, by being removed, for all at once (S-31, S-35).
+
+use alloc::vec::Vec;
+
+use super::Rights;
+use super::access::Rank;
+use super::command::{Means, active, move_to, require};
+use super::group::{Group, GroupRecord, Stage};
+use crate::action::{Outcome, Refusal};
+use crate::id::{DeviceId, SyncgroupId, Version};
+use crate::log::record::{MetaRecord, Record};
+use crate::object::history::Place;
+use crate::replica::Stop;
+use crate::replica::plan::Plan;
+use crate::store::Fault;
+use crate::store::key::GroupIx;
+use crate::time::Wall;
+
+/// Removes a member.
+pub(super) fn eject(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    syncgroup: &SyncgroupId,
+    device: DeviceId,
+) -> Result<Outcome, Stop> {
+    let group = active(plan.replica, syncgroup)?;
+    require(plan.replica, group, Rights::Admin, "remove members")?;
+    if device == plan.replica.keys.device {
+        return Err(Refusal::Yourself.into());
+    }
+    if group.metadata.access.rights(&device).is_none() {
+        return Err(Refusal::NoMember(device).into());
+    }
+    let revocation = Reach::new(plan, group).revoke(device, None)?;
+    let stamp = plan.next_stamp(means.wall);
+    plan.write(group.ix, stamp, &[Record::Meta(revocation)], None)?;
+    Ok(Outcome::Ejected(*syncgroup, device))
+}
+
+/// Gives a member more rights, or takes some away.
+pub(super) fn set_rights(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    syncgroup: &SyncgroupId,
+    device: DeviceId,
+    rights: Rights,
+) -> Result<Outcome, Stop> {
+    let group = active(plan.replica, syncgroup)?;
+    require(plan.replica, group, Rights::Admin, "change rights")?;
+    if device == plan.replica.keys.device {
+        return Err(Refusal::Yourself.into());
+    }
+    let Some(had) = group.metadata.access.rights(&device) else {
+        return Err(Refusal::NoMember(device).into());
+    };
+    let record = if had > rights {
+        Reach::new(plan, group).revoke(device, Some(rights))?
+    } else if had < rights {
+        grant(plan, group, &device, rights)?.ok_or(Refusal::NoMember(device))?
+    } else {
+        return Ok(Outcome::RightsSet(*syncgroup, device, rights));
+    };
+    let stamp = plan.next_stamp(means.wall);
+    plan.write(group.ix, stamp, &[Record::Meta(record)], None)?;
+    Ok(Outcome::RightsSet(*syncgroup, device, rights))
+}
+
+/// Another grant to a device, with the key and the name by which it was admitted.
+fn grant(
+    plan: &Plan<'_>,
+    group: &Group,
+    device: &DeviceId,
+    rights: Rights,
+) -> Result<Option<MetaRecord>, Fault> {
+    let members = group.metadata.access.members();
+    let Some(member) = members.iter().find(|member| member.device == *device) else { return Ok(None) };
+    let Version { author, generation } = member.admitted;
+    let Some(ix) = plan.author_ix(&author) else { return Ok(None) };
+    let records = plan.stored(group.ix, ix, generation)?.encoded()?.records(&author).unwrap_or_default();
+    Ok(records.into_iter().find_map(|record| match record {
+        Record::Meta(MetaRecord::Admit { key, name, .. }) if key.device() == *device => {
+            Some(MetaRecord::Admit { key, name, rights, request: None })
+        }
+        _ => None,
+    }))
+}
+
+/// Removes everybody whom this device may remove, and leaves.
+pub(super) fn destroy(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    syncgroup: &SyncgroupId,
+) -> Result<Outcome, Stop> {
+    let group = active(plan.replica, syncgroup)?;
+    require(plan.replica, group, Rights::Admin, "destroy it")?;
+    let own = plan.replica.keys.device;
+    let reach = Reach::new(plan, group);
+    let others = group.metadata.access.joined().map(|(device, _)| *device).filter(|device| *device != own);
+    let mut records: Vec<Record> = Vec::new();
+    for device in others {
+        let grants = group.metadata.access.grants(&device).into_iter();
+        let grants: Vec<_> = grants.filter(|grant| reach.covers(&device, grant)).collect();
+        if !grants.is_empty() {
+            records.push(Record::Meta(reach.end(device, grants, None)));
+        }
+    }
+    records.push(Record::Meta(MetaRecord::Leave { grants: group.metadata.access.grants(&own) }));
+    let stamp = plan.next_stamp(means.wall);
+    plan.write(group.ix, stamp, &records, None)?;
+    go(plan, group);
+    Ok(Outcome::Destroyed(*syncgroup))
+}
+
+/// What an admin may end (S-35).
+struct Reach<'g> {
+    group: &'g Group,
+    authors: &'g crate::replica::authors::Authors,
+    ranks: super::access::Ranks,
+    /// Its own rank.
+    rank: Option<Rank>,
+}
+
+impl<'g> Reach<'g> {
+    fn new(plan: &Plan<'g>, group: &'g Group) -> Self {
+        let own = plan.replica.keys.device;
+        let ranks = plan.pasts(group.ix).map(|pasts| group.metadata.access.ranks(pasts)).unwrap_or_default();
+        let grants = group.metadata.access.grants_above(&own, Some(Rights::Write)).into_iter();
+        let rank = grants.filter_map(|grant| ranks.get(&(own, grant)).copied()).min();
+        Self { group, authors: &plan.replica.authors, ranks, rank }
+    }
+
+    /// Whether it may end a grant: any that makes no admin, and of the others those of a greater rank than its own.
+    fn covers(&self, device: &DeviceId, grant: &Version) -> bool {
+        let theirs = self.ranks.get(&(*device, *grant));
+        self.rank.is_some_and(|own| theirs.is_none_or(|theirs| own < *theirs))
+    }
+
+    /// Ends all grants to a device that give more than `keep`.
+    fn revoke(&self, device: DeviceId, keep: Option<Rights>) -> Result<MetaRecord, Refusal> {
+        let grants = self.group.metadata.access.grants_above(&device, keep);
+        if grants.iter().all(|grant| self.covers(&device, grant)) {
+            Ok(self.end(device, grants, keep))
+        } else {
+            Err(Refusal::Senior(device))
+        }
+    }
+
+    /// What the device has written, as far as that is here, stays.
+    fn end(&self, device: DeviceId, grants: Vec<Version>, keep: Option<Rights>) -> MetaRecord {
+        let until = self.group.written_by(&device, self.authors);
+        MetaRecord::Revoke { device, grants, keep, until }
+    }
+}
+
+/// Notices that this device is no member any more, as it was removed, or has left before its disk was set back; or that
+/// it is one after all.
+pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
+    let Some(group) = plan.replica.groups.get(&ix) else { return };
+    let own = &plan.replica.keys.device;
+    let (Some(record), Some(metadata)) = (plan.record(ix), plan.metadata(ix)) else { return };
+    let access = &metadata.access;
+    let is_over = match &record.stage {
+        Stage::Active => access.is_former(own),
+        // What was known to whoever let it in again does not count: the new admission is on its way.
+        Stage::Pending(admitted) | Stage::Leaving(admitted) => {
+            let knew = |(author, generation): Place| {
+                let author = plan.author(author);
+                admitted.vector.iter().any(|(it, last)| *it == author && generation <= *last)
+            };
+            // Whoever let this device in may have been removed before, and nobody has heard of it.
+            let mut by_admitter = admitted.vector.iter().filter(|(author, _)| author.device == admitted.by);
+            let is_nowhere = access.rights(&admitted.by) != Some(Rights::Admin)
+                && by_admitter.any(|(author, last)| access.is_void_before(author, *last));
+            access.has_gone_since(own, knew) || is_nowhere && access.rights(own).is_none()
+        }
+        Stage::Removed if access.rights(own).is_some() => {
+            move_to(plan, group, Stage::Active);
+            return;
+        }
+        _ => false,
+    };
+    if is_over {
+        let stage =
+            if access.is_removed(own) || !access.is_known(own) { Stage::Removed } else { Stage::Left };
+        move_to(plan, group, stage);
+    }
+}
+
+pub(super) fn leave(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    syncgroup: &SyncgroupId,
+) -> Result<Outcome, Stop> {
+    let replica = plan.replica;
+    let group = replica.group(syncgroup).ok_or(Refusal::NoSyncgroup(*syncgroup))?;
+    let device = replica.keys.device;
+    match &group.record.stage {
+        Stage::Left | Stage::Departing | Stage::Leaving(_) | Stage::Withdrawing(_) | Stage::Removed => {}
+        Stage::Refused(_) => move_to(plan, group, Stage::Left),
+        Stage::Joining(asking) => move_to(plan, group, Stage::Withdrawing(asking.clone())),
+        Stage::Pending(admitted) => move_to(plan, group, Stage::Leaving(admitted.clone())),
+        Stage::Active => {
+            let others = || group.metadata.access.joined().filter(|(member, _)| **member != device);
+            let is_admin = group.metadata.access.rights(&device) == Some(Rights::Admin);
+            if is_admin && others().count() > 0 && !others().any(|(_, rights)| rights == Rights::Admin) {
+                return Err(Refusal::LastAdmin.into());
+            }
+            write_leave(plan, group, means.wall)?;
+        }
+    }
+    Ok(Outcome::Left(*syncgroup))
+}
+
+fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Stop> {
+    let device = plan.replica.keys.device;
+    let grants = plan.metadata(group.ix).map(|metadata| metadata.access.grants(&device)).unwrap_or_default();
+    if grants.is_empty() {
+        move_to(plan, group, Stage::Left);
+        return Ok(());
+    }
+    let stamp = plan.next_stamp(wall);
+    plan.write(group.ix, stamp, &[Record::Meta(MetaRecord::Leave { grants })], None)?;
+    go(plan, group);
+    Ok(())
+}
+
+/// This device has written that it leaves: some member shall know it.
+fn go(plan: &mut Plan<'_>, group: &Group) {
+    let is_alone = plan.metadata(group.ix).is_none_or(|metadata| metadata.access.joined().next().is_none());
+    move_to(plan, group, if is_alone { Stage::Left } else { Stage::Departing });
+}
+
+/// Another member is known to know that this device has left.
+pub(crate) fn departed(plan: &mut Plan<'_>, group: &Group) {
+    if group.record.stage == Stage::Departing {
+        plan.set_record(group.ix, GroupRecord { stage: Stage::Left, ..group.record.clone() });
+    }
+}
+
+/// Leaves a syncgroup, unless that has to wait: then it is tried again when more has arrived.
+pub(super) fn finish_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
+    match write_leave(plan, group, wall) {
+        Err(Stop::Fault(fault)) => Err(fault),
+        Ok(()) | Err(Stop::Refused(_)) => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+//! Who is given and sent what of a syncgroup (S-34, S-36).
+//!
+//! | the other end | is given |
+//! |---|---|
+//! | a member | everything |
+//! | one that has left, and may not rest yet | everything: nobody else may know what it wrote last |
+//! | one that has left, or was removed | when it asks: what ended its membership, and what that builds on |
+//! | anybody else | nothing, and is answered like about something that does not exist |
+//!
+//! A device that knows that it was removed gives nothing but, to others who were, what removed them. It takes what
+//! members offer, as they may know better: whoever removed it may have been removed before.
+
+use super::group::{Group, Stage};
+use crate::id::DeviceId;
+use crate::object::history::Place;
+use crate::replica::Replica;
+use crate::replica::authors::Authors;
+
+impl Group {
+    /// Whether this device gives and takes generations of this syncgroup.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self.record.stage {
+            Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
+            // Whoever was here before may have written something, its departure above all, that must arrive
+            // before it can be admitted again.
+            Stage::Joining(_) | Stage::Withdrawing(_) => !self.logs.is_empty(),
+            Stage::Refused(_) | Stage::Removed => false,
+        }
+    }
+
+    /// Whether a device has left, and may rest: a member knows it. A device that has left itself is none, so
+    /// what it knows is not enough: two that leave while apart would each take the other's word, and those whom
+    /// only one of them knew would never hear of both. It goes by what others wrote: whatever has the departure
+    /// in its past takes it along.
+    fn has_left(&self, device: &DeviceId, authors: &Authors) -> bool {
+        let access = &self.metadata.access;
+        let is_passed_on = || {
+            self.logs.iter().any(|(ix, log)| {
+                let is_others = authors.get(*ix).is_some_and(|author| author.device != *device);
+                is_others && access.has_departed_in(device, self.pasts.get(log.past))
+            })
+        };
+        let has_left = access.is_former(device) && !access.is_removed(device);
+        self.is_shared() && has_left && (!self.is_departed() || is_passed_on())
+    }
+
+    /// Whether a device is told that it is no member any more, so that it may ask why.
+    pub(crate) fn has_ended_for(&self, device: &DeviceId, authors: &Authors) -> bool {
+        self.has_left(device, authors) || self.was_removed(device)
+    }
+
+    fn was_removed(&self, device: &DeviceId) -> bool {
+        (self.is_shared() || self.record.stage == Stage::Removed) && self.metadata.access.is_removed(device)
+    }
+
+    /// What a device that is no member any more may have when it asks.
+    pub(crate) fn what_ended(&self, device: &DeviceId) -> impl Iterator<Item = Place> {
+        self.metadata.access.what_ended(device).into_iter()
+    }
+
+    /// Whether this device has left, as far as it knows.
+    pub(crate) fn is_departed(&self) -> bool {
+        matches!(
+            self.record.stage,
+            Stage::Departing | Stage::Left | Stage::Joining(_) | Stage::Withdrawing(_)
+        )
+    }
+
+    /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). Before all
+    /// is here that there was at admission, little is known: whoever admitted this device counts as a member
+    /// until then, unless it has gone since, and while there is nothing at all, whoever can name the syncgroup
+    /// may send it, for what it sends proves itself. Two devices that have both left tell each other what nobody
+    /// wrote in the knowledge of it, until one of them finds a member.
+    pub(crate) fn may_share_with(&self, device: &DeviceId, replica: &Replica) -> bool {
+        let access = &self.metadata.access;
+        if !self.is_shared() {
+            return false;
+        }
+        let has_admitted = match &self.record.stage {
+            Stage::Pending(admitted) | Stage::Leaving(admitted) => {
+                // It knew of what had ended before: whoever let this device in after that had been let in again.
+                let knew = |(author, generation): Place| {
+                    let author = replica.authors.get(author);
+                    admitted.vector.iter().any(|(it, last)| Some(*it) == author && generation <= *last)
+                };
+                admitted.by == *device && !access.has_gone_since(device, knew)
+            }
+            _ => false,
+        };
+        let is_empty = self.metadata.name().is_none();
+        if has_admitted || is_empty {
+            return true;
+        }
+        // Whoever was removed, and asks to be let in again, has nothing to tell before.
+        if access.is_removed(&replica.keys.device) {
+            return false;
+        }
+        let is_leaving = access.is_former(device)
+            && !access.is_removed(device)
+            && !self.has_left(device, &replica.authors);
+        is_leaving || access.rights(device).is_some()
+    }
+
+    /// Whether generations are taken from whoever shows a word that this device has signed, beside those that share:
+    /// from members, as long as this device is one itself, or wants to become one and knows nobody but the issuer
+    /// of its invitation; or was removed. Nobody takes anything from a device that was removed.
+    pub(crate) fn may_take(&self, from: &DeviceId, signer: &DeviceId) -> bool {
+        let access = &self.metadata.access;
+        match &self.record.stage {
+            Stage::Joining(asking) | Stage::Withdrawing(asking) if self.logs.is_empty() => {
+                asking.invitation.issuer().device() == *signer
+            }
+            Stage::Removed => access.is_known(signer) && !access.is_removed(from),
+            _ => {
+                self.is_shared() && !self.is_departed() && access.is_known(signer) && !access.is_removed(from)
+            }
+        }
+    }
+
+    /// Whether a device is or was a member, as far as this one knows.
+    pub(crate) fn knows(&self, device: &DeviceId) -> bool {
+        let has_admitted = match &self.record.stage {
+            Stage::Pending(admitted) | Stage::Leaving(admitted) => admitted.by == *device,
+            _ => false,
+        };
+        has_admitted || self.metadata.access.is_known(device)
+    }
+
+    /// Whether this device wants to know why others think that it is no member any more.
+    pub(crate) fn asks_what_ended(&self) -> bool {
+        matches!(self.record.stage, Stage::Active | Stage::Pending(_) | Stage::Leaving(_))
+    }
+}

@@ -1,0 +1,389 @@
+//! Members are removed, and hear of it (S-34 … S-36).
+
+use super::*;
+
+impl World {
+    fn device(&self, at: usize) -> DeviceId {
+        self.nodes[at].core.public_key().device()
+    }
+
+    fn eject(&mut self, at: usize, id: SyncgroupId, whom: usize) {
+        let device = self.device(whom);
+        let outcome = self.command(at, Command::Eject { syncgroup: id, device });
+        assert_eq!(outcome, Ok(Outcome::Ejected(id, device)));
+    }
+
+    fn set_rights(&mut self, at: usize, id: SyncgroupId, whom: usize, rights: Rights) {
+        let device = self.device(whom);
+        let outcome = self.command(at, Command::SetRights { syncgroup: id, device, rights });
+        assert_eq!(outcome, Ok(Outcome::RightsSet(id, device, rights)));
+    }
+
+    fn rights(&self, at: usize, id: SyncgroupId, of: usize) -> Option<Rights> {
+        let members = self.nodes[at].core.members(&id).unwrap();
+        members.into_iter().find(|member| member.device == self.device(of)).and_then(|member| member.rights)
+    }
+
+    fn apart(&mut self) {
+        for link in self.links.keys().copied().collect::<Vec<_>>() {
+            self.unlink(link);
+        }
+    }
+
+    fn all_linked(&mut self) {
+        for at in 1..self.nodes.len() {
+            for other in 0..at {
+                self.link(other, at);
+            }
+        }
+        self.run(60_000);
+    }
+
+    fn judged(&self, at: usize) -> Vec<(DeviceId, usize, usize)> {
+        let judged = self.nodes[at].notices.iter().filter_map(|notice| match notice {
+            Notice::Judged { device, voided, restored, .. } => Some((*device, *voided, *restored)),
+            _ => None,
+        });
+        judged.collect()
+    }
+
+    /// These replicas hold and show the same.
+    fn assert_same_at(&self, id: SyncgroupId, nodes: &[usize]) {
+        let first = nodes[0];
+        for at in nodes {
+            assert_eq!(
+                self.nodes[*at].core.knowledge(&id),
+                self.nodes[first].core.knowledge(&id),
+                "knowledge of {at}"
+            );
+            assert_eq!(
+                self.nodes[*at].core.visible_digest(&id),
+                self.nodes[first].core.visible_digest(&id),
+                "digest of {at}"
+            );
+            assert_eq!(self.rows(*at, id), self.rows(first, id), "rows of {at}");
+        }
+    }
+}
+
+#[test]
+fn a_removed_device_hears_of_it_and_goes_on_reading() {
+    let (mut world, id) = World::together(3);
+    world.put(1, id, "before", "by 1");
+    world.run(10_000);
+    world.eject(0, id, 1);
+    world.run(10_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+    assert_eq!(world.info(1, id).rights, None);
+    assert_eq!(world.text(1, id, "before").as_deref(), Some("by 1"));
+    let write = LocalWrite::new().put(world.row(id, "after"), "refused");
+    assert_eq!(world.command(1, Command::Write(write)), Err(Refusal::NotMember));
+    world.put(0, id, "secret", "for members");
+    world.run(60_000);
+    assert_eq!(world.text(1, id, "secret"), None, "nothing is given to it any more");
+    assert_eq!(world.text(2, id, "secret").as_deref(), Some("for members"));
+    assert_eq!(world.info(2, id).members, 2);
+    let members = world.nodes[2].core.members(&id).unwrap();
+    assert!(members.iter().any(|member| member.device == world.device(1) && member.removed));
+    world.assert_same_at(id, &[0, 2]);
+    let before = world.sent;
+    world.run(86_400_000);
+    assert_eq!(world.sent, before, "nothing to say for a day");
+}
+
+#[test]
+fn what_a_removed_device_wrote_beside_its_removal_is_undone_everywhere() {
+    let (mut world, id) = World::together(4);
+    world.put(1, id, "row", "before");
+    world.run(10_000);
+    world.apart();
+    // 3 hears what 1 writes, 0 and 2 do not.
+    world.put(1, id, "row", "beside");
+    world.put(1, id, "new", "beside");
+    let link = world.link(1, 3);
+    world.run(10_000);
+    assert_eq!(world.text(3, id, "row").as_deref(), Some("beside"));
+    world.put(3, id, "other", "built on it");
+    world.unlink(link);
+    world.eject(0, id, 1);
+    world.all_linked();
+    world.assert_same_at(id, &[0, 2, 3]);
+    assert_eq!(world.text(3, id, "row").as_deref(), Some("before"));
+    assert_eq!(world.text(3, id, "new"), None);
+    assert_eq!(world.text(0, id, "other").as_deref(), Some("built on it"), "3 was allowed to write");
+    assert_eq!(world.judged(3), [(world.device(1), 2, 0)]);
+    assert_eq!(world.judged(0), [], "it never saw them");
+    let is_news = |change: &&RowChange| change.key == "row" && change.value.as_deref() == Some(b"before");
+    assert_eq!(world.nodes[3].changed.iter().filter(is_news).count(), 2, "first, and again");
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+    assert_eq!(world.judged(1), [(world.device(1), 2, 0)]);
+    assert_eq!(world.text(1, id, "row").as_deref(), Some("before"));
+}
+
+#[test]
+fn what_was_built_on_what_became_void_stays_and_hides_what_that_replaced() {
+    let (mut world, id) = World::together(3);
+    world.put(0, id, "row", "old");
+    world.run(10_000);
+    world.apart();
+    world.put(1, id, "row", "beside");
+    world.link(1, 2);
+    world.run(10_000);
+    world.put(2, id, "row", "on top");
+    world.apart();
+    world.eject(0, id, 1);
+    world.all_linked();
+    world.assert_same_at(id, &[0, 2]);
+    assert_eq!(world.text(0, id, "row").as_deref(), Some("on top"));
+    assert_eq!(world.heads(0, id, "row").len(), 1, "what is void still leads on to what it replaced");
+}
+
+#[test]
+fn operations_and_conflicts_of_a_removed_device_are_undone_too() {
+    let (mut world, id) = World::together(3);
+    world.schema(0, id, &[("count/", Policy::Merge(Merge::Counter))]);
+    world.run(10_000);
+    world.operate(0, id, "count/x", Operation::Add(1));
+    world.run(10_000);
+    world.apart();
+    world.operate(1, id, "count/x", Operation::Add(10));
+    world.put(1, id, "row", "by 1");
+    world.put(2, id, "row", "by 2");
+    world.link(1, 2);
+    world.run(10_000);
+    world.operate(2, id, "count/x", Operation::Add(100));
+    assert!(world.get(2, id, "row").unwrap().in_conflict);
+    world.apart();
+    world.eject(0, id, 1);
+    world.all_linked();
+    world.assert_same_at(id, &[0, 2]);
+    assert_eq!(world.text(2, id, "count/x").as_deref(), Some("101"));
+    assert_eq!(world.text(2, id, "row").as_deref(), Some("by 2"));
+    assert!(!world.get(2, id, "row").unwrap().in_conflict);
+}
+
+#[test]
+fn what_an_admin_did_beside_its_removal_is_undone() {
+    let (mut world, id) = World::together(5);
+    world.set_rights(0, id, 1, Rights::Admin);
+    world.run(10_000);
+    world.set_rights(0, id, 2, Rights::Admin);
+    world.run(60_000);
+    world.apart();
+    // 1 was made an admin before 2.
+    let command = Command::Eject { syncgroup: id, device: world.device(1) };
+    assert_eq!(world.command(2, command), Err(Refusal::Senior(world.device(1))));
+    world.eject(1, id, 2);
+    world.eject(2, id, 4);
+    world.schema(2, id, &[("", Policy::Defer)]);
+    world.link(2, 3);
+    world.link(2, 4);
+    world.run(10_000);
+    assert_eq!(world.rights(3, id, 4), None);
+    assert_eq!(world.state(4, id), SyncgroupState::Removed);
+    world.apart();
+    world.all_linked();
+    world.run(600_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+    assert_eq!(world.state(2, id), SyncgroupState::Removed);
+    assert_eq!(world.state(4, id), SyncgroupState::Active, "whoever removed it had been removed");
+    world.put(4, id, "k", "back");
+    world.run(60_000);
+    world.assert_same_at(id, &[0, 1, 3, 4]);
+    for at in [0, 1, 3, 4] {
+        assert_eq!(world.rights(at, id, 1), Some(Rights::Admin));
+        assert_eq!(world.rights(at, id, 2), None);
+        let collection = world.collection(at, id);
+        assert_eq!(read::schema(&world.nodes[at].store, &collection).unwrap(), [], "its rule is void");
+    }
+}
+
+#[test]
+fn an_admin_cannot_remove_whoever_made_it_one() {
+    let (mut world, id) = World::together(3);
+    world.set_rights(0, id, 1, Rights::Admin);
+    world.run(10_000);
+    for command in [
+        Command::Eject { syncgroup: id, device: world.device(0) },
+        Command::SetRights { syncgroup: id, device: world.device(0), rights: Rights::Read },
+    ] {
+        assert_eq!(world.command(1, command), Err(Refusal::Senior(world.device(0))));
+    }
+    let command = Command::Eject { syncgroup: id, device: world.device(1) };
+    assert_eq!(world.command(1, command), Err(Refusal::Yourself));
+    let command = Command::Eject { syncgroup: id, device: world.device(0) };
+    assert!(matches!(world.command(2, command), Err(Refusal::Forbidden(_))));
+    world.eject(1, id, 2);
+    world.run(10_000);
+    let command = Command::Eject { syncgroup: id, device: world.device(2) };
+    assert_eq!(world.command(1, command), Err(Refusal::NoMember(world.device(2))));
+}
+
+#[test]
+fn who_may_only_read_from_now_on_keeps_what_it_wrote_before() {
+    let (mut world, id) = World::together(3);
+    world.put(1, id, "row", "before");
+    world.run(10_000);
+    world.set_rights(0, id, 1, Rights::Read);
+    world.run(10_000);
+    let write = LocalWrite::new().put(world.row(id, "after"), "refused");
+    assert_eq!(world.command(1, Command::Write(write)), Err(Refusal::Forbidden("write")));
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+    world.put(0, id, "more", "still told");
+    world.run(10_000);
+    assert_eq!(world.text(1, id, "more").as_deref(), Some("still told"));
+    world.set_rights(0, id, 1, Rights::Write);
+    world.run(10_000);
+    world.put(1, id, "row", "again");
+    world.run(60_000);
+    world.assert_same(id);
+    assert_eq!(world.text(2, id, "row").as_deref(), Some("again"));
+}
+
+#[test]
+fn a_removed_device_can_be_let_in_again_and_what_was_void_stays_so() {
+    let (mut world, id) = World::together(3);
+    world.apart();
+    world.put(1, id, "beside", "void");
+    world.eject(0, id, 1);
+    world.all_linked();
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+    world.put(1, id, "after", "counts");
+    world.run(60_000);
+    world.assert_same(id);
+    assert_eq!(world.rows(2, id), [("after".to_owned(), "counts".to_owned())]);
+}
+
+#[test]
+fn a_restart_judges_alike() {
+    let (mut world, id) = World::together(3);
+    world.schema(0, id, &[("a", Policy::Defer)]);
+    world.set_rights(0, id, 1, Rights::Admin);
+    world.run(60_000);
+    world.apart();
+    world.schema(1, id, &[("a", Policy::AppResolves)]);
+    world.put(1, id, "row", "beside");
+    world.link(1, 2);
+    world.run(10_000);
+    world.eject(0, id, 1);
+    world.apart();
+    world.all_linked();
+    let (members, rows) = (world.nodes[2].core.members(&id), world.rows(2, id));
+    let rules = |world: &World| {
+        let collection = world.collection(2, id);
+        read::schema(&world.nodes[2].store, &collection).unwrap()
+    };
+    assert_eq!(rules(&world)[0].policy, Policy::Defer);
+    let (info, digest) = (world.info(2, id), world.nodes[2].core.visible_digest(&id));
+    let store = world.nodes[2].store.clone();
+    world.reboot(2, store, Continuity::Shown);
+    assert_eq!(world.nodes[2].core.members(&id), members);
+    assert_eq!((world.info(2, id), world.rows(2, id)), (info, rows));
+    assert_eq!(world.nodes[2].core.visible_digest(&id), digest);
+    world.link(0, 2);
+    world.put(2, id, "more", "goes on");
+    world.run(60_000);
+    world.assert_same_at(id, &[0, 2]);
+    assert_eq!(rules(&world)[0].policy, Policy::Defer);
+}
+
+#[test]
+fn whoever_creates_a_syncgroup_can_destroy_it_and_everybody_hears() {
+    let (mut world, id) = World::together(3);
+    world.put(1, id, "row", "stays readable");
+    world.run(10_000);
+    let links = world.links_of(2);
+    links.into_iter().for_each(|link| world.unlink(link));
+    assert_eq!(world.command(0, Command::Destroy { syncgroup: id }), Ok(Outcome::Destroyed(id)));
+    world.run(60_000);
+    assert_eq!(world.state(0, id), SyncgroupState::Left);
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+    // 2 hears of it from one who was removed as well.
+    assert_eq!(world.state(2, id), SyncgroupState::Active);
+    world.link(1, 2);
+    world.run(60_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Removed);
+    assert_eq!(world.text(2, id, "row").as_deref(), Some("stays readable"));
+    assert_eq!(world.info(2, id).members, 0);
+    let before = world.sent;
+    world.run(86_400_000);
+    assert_eq!(world.sent, before);
+}
+
+#[test]
+fn a_removed_device_gets_nothing_by_introducing_itself() {
+    let (mut world, id) = World::together(3);
+    world.apart();
+    world.eject(0, id, 1);
+    world.put(0, id, "secret", "for members");
+    world.link(0, 2);
+    world.run(10_000);
+    // 1 has not heard of its removal, and goes on; 2 has.
+    world.put(1, id, "beside", "void");
+    let held = world.nodes[2].core.knowledge(&id);
+    world.link(1, 2);
+    world.run(600_000);
+    assert_eq!(world.text(1, id, "secret"), None);
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+    assert_eq!(world.nodes[2].core.knowledge(&id), held, "and nothing is taken from it");
+}
+
+#[test]
+fn whoever_has_left_gives_nothing_to_a_device_that_was_removed() {
+    let (mut world, id) = World::together(3);
+    world.apart();
+    world.eject(0, id, 1);
+    world.put(0, id, "secret", "for members");
+    world.link(0, 2);
+    world.run(10_000);
+    world.apart();
+    assert_eq!(world.command(2, Command::Leave { syncgroup: id }), Ok(Outcome::Left(id)));
+    world.link(1, 2);
+    world.run(600_000);
+    assert_eq!(world.text(1, id, "secret"), None);
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+}
+
+#[test]
+fn a_device_set_back_to_before_it_left_hears_that_it_has_left() {
+    let (mut world, id) = World::together(3);
+    let backup = world.nodes[1].store.clone();
+    assert_eq!(world.command(1, Command::Leave { syncgroup: id }), Ok(Outcome::Left(id)));
+    world.run(60_000);
+    world.put(0, id, "secret", "for members");
+    world.run(10_000);
+    world.reboot(1, backup, Continuity::Unknown);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+    world.link(1, 0);
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Left);
+    assert_eq!(world.text(1, id, "secret"), None);
+    let before = world.sent;
+    world.run(86_400_000);
+    assert_eq!(world.sent, before);
+}
+
+#[test]
+fn stamps_lie_above_those_of_what_is_void() {
+    let (mut world, id) = World::together(3);
+    world.apart();
+    // Four minutes ahead is within what clocks may differ by.
+    let wall = world.now.wall;
+    world.now.wall = wall + Millis(240_000);
+    world.put(1, id, "beside", "from a fast clock");
+    world.now.wall = wall;
+    world.link(1, 2);
+    world.run(10_000);
+    world.apart();
+    world.eject(0, id, 1);
+    world.all_linked();
+    for at in [0, 2] {
+        world.put(at, id, "row", "after");
+        world.run(60_000);
+    }
+    world.assert_same_at(id, &[0, 2]);
+}
