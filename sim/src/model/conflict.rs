@@ -78,7 +78,7 @@ impl Model {
                     for (group, version) in self.parts(&place.0, &head.version, views.shown) {
                         let wrote = self.generation(&group, &version).map(|it| &it.rows);
                         todo.extend(wrote.into_iter().flatten().filter_map(|(row, _)| {
-                            let heads = self.heads(&group, row, views.shown.get(&group)?);
+                            let heads = self.heads(&group, row, views.of(&group)?);
                             let is_head = heads.iter().any(|head| head.version == version);
                             is_head.then(|| (group, row.clone()))
                         }));
@@ -94,7 +94,7 @@ impl Model {
     fn conflicted_row(&self, (group, row): &Place, views: Views<'_>) -> ConflictedRow {
         let nothing = Knowledge::new();
         let view = views.of(group).unwrap_or(View::from(&nothing));
-        let seen = self.seen(group, row, view.shown);
+        let seen = self.seen(group, row, view);
         let policy = self.policy(group, row, view.held);
         let in_conflict = !matches!(policy, Policy::Merge(_)) && seen.is_split();
         let is_common = |version: &Version| {
@@ -103,7 +103,9 @@ impl Model {
             })
         };
         let several = in_conflict && seen.heads.len() > 1;
-        let common = self.versions(group, row, view.shown).filter(|(version, ..)| is_common(version));
+        let counts = |version: &Version| !self.is_void(group, version, view.held);
+        let common = self.versions(group, row, view.shown);
+        let common = common.filter(|(version, ..)| is_common(version) && counts(version));
         let last =
             common.filter(|_| several).max_by_key(|(version, generation, _)| (generation.stamp, **version));
         let ancestor = last.map(|(version, _, content)| (*version, content.value().cloned()));
@@ -193,7 +195,9 @@ impl Model {
         shown: &Knowledge,
     ) -> Option<Content> {
         let is_head = |version: &Version| row.heads.iter().any(|head| head.version == *version);
-        let earlier = self.versions(group, key, shown).filter(|(version, ..)| !is_head(version));
+        let counts = |version: &Version| !self.is_void(group, version, shown);
+        let earlier = self.versions(group, key, shown);
+        let earlier = earlier.filter(|(version, ..)| !is_head(version) && counts(version));
         let last = earlier.max_by_key(|(version, generation, _)| (generation.stamp, **version));
         last.map(|(.., content)| content.clone())
     }

@@ -11,8 +11,10 @@
 //! * A version of a row *supersedes* another if the other is in its past: an author names all heads that it
 //!   knows as parents, so that is the same as being a descendant (S-11). One that was made by other means than a
 //!   replica names its parents itself, and supersedes these and what they supersede.
-//! * The *heads* of a row in a set of generations are its versions in the set that no version in the set
-//!   supersedes (S-11).
+//! * Versions that do not count by the set, as somebody was removed (see `access`), are *void*. They supersede like
+//!   others, and what somebody writes who holds them does not supersede them, for it does not name them.
+//! * The *heads* of a row in a set of generations are its versions in the set that count, and that no version in the
+//!   set which counts supersedes (S-11), be it by way of void ones.
 //! * The *bases* of a row are its puts and deletes that no other put or delete supersedes; its *live*
 //!   operations are those that no put or delete supersedes (S-16).
 //! * The base with the greatest (stamp, version) is *shown*, unless the row merges; if it is a deletion, the row
@@ -27,12 +29,13 @@ mod merge;
 mod schema;
 mod whole;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use driftless::{Edit, Hlc, Knowledge, Merge, Name, Operation, Policy, SyncgroupId, Version};
 
-pub use self::access::Fact;
+pub use self::access::{Fact, Revoked};
 pub use self::conflict::{Conflict, ConflictedRow, Place};
 pub use self::merge::is_base;
 pub use self::schema::{Rules, rules_to_write};
@@ -155,10 +158,15 @@ pub enum Impossible {
     },
 }
 
+/// Whether a generation is void where some revocations are known.
+type Question = (SyncgroupId, Vec<Version>, Version);
+
 /// Everything ever written.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     groups: BTreeMap<SyncgroupId, Group>,
+    /// Whether a generation is void where some revocations are known: found out once.
+    verdicts: RefCell<BTreeMap<Question, bool>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -255,6 +263,7 @@ impl Model {
     pub fn withdraw(&mut self, group: &SyncgroupId, version: &Version) -> Option<Generation> {
         let group = self.groups.get_mut(group)?;
         let generation = group.generations.remove(version)?;
+        self.verdicts.borrow_mut().clear();
         group.facts.remove(version);
         group.schemas.remove(version);
         for row in generation.rows.keys() {
@@ -303,9 +312,12 @@ impl Model {
     }
 
     /// What counts of a row in a set of generations.
-    pub fn seen(&self, group: &SyncgroupId, row: &RowKey, held: &Knowledge) -> Seen {
+    pub fn seen<'v>(&self, group: &SyncgroupId, row: &RowKey, view: impl Into<View<'v>>) -> Seen {
         let Some(known) = self.groups.get(group) else { return Seen::default() };
-        let mut here: Vec<_> = self.versions(group, row, held).collect();
+        let view = view.into();
+        let here = self.versions(group, row, view.shown);
+        let mut here: Vec<_> =
+            here.filter(|(version, ..)| !self.is_void(group, version, view.held)).collect();
         here.sort_by_key(|(version, generation, _)| std::cmp::Reverse((generation.stamp, **version)));
         let superseded = |version: &Version| here.iter().any(|(by, ..)| known.supersedes(row, by, version));
         let replaced = |version: &Version| {
@@ -338,13 +350,13 @@ impl Model {
     }
 
     /// The heads of a row in a set of generations, the last first.
-    pub fn heads(&self, group: &SyncgroupId, row: &RowKey, held: &Knowledge) -> Vec<Head> {
-        self.seen(group, row, held).heads
+    pub fn heads<'v>(&self, group: &SyncgroupId, row: &RowKey, view: impl Into<View<'v>>) -> Vec<Head> {
+        self.seen(group, row, view).heads
     }
 
     /// What readers see of a row; `None` if it is not there.
     pub fn shown(&self, group: &SyncgroupId, row: &RowKey, view: View<'_>) -> Option<Shown> {
-        shown(&self.seen(group, row, view.shown), &self.policy(group, row, view.held))
+        shown(&self.seen(group, row, view), &self.policy(group, row, view.held))
     }
 
     /// What a batch comes to, for an author with this view of the syncgroup: of several puts and deletes of
@@ -373,9 +385,8 @@ impl Model {
             };
             rows.insert(row, content);
         }
-        let matters = |row: &RowKey| {
-            self.shown(group, row, view).is_some() || self.seen(group, row, view.shown).is_split()
-        };
+        let matters =
+            |row: &RowKey| self.shown(group, row, view).is_some() || self.seen(group, row, view).is_split();
         rows.retain(|row, content| *content != Content::Delete || matters(row));
         rows
     }

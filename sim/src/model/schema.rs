@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use driftless::{Knowledge, Name, Policy, SyncgroupId};
+use driftless::{Knowledge, Name, Policy, SyncgroupId, Version};
 
 use super::{Model, RowKey, holds};
 
@@ -29,7 +29,8 @@ impl Model {
         asked: impl Fn(&Name, &Bytes) -> bool,
     ) -> BTreeMap<(&'m Name, &'m Bytes), Option<&'m Policy>> {
         let mut last = BTreeMap::new();
-        for (version, generation) in self.schemas(group).filter(|(version, _)| holds(held, version)) {
+        let counts = |version: &Version| holds(held, version) && !self.is_void(group, version, held);
+        for (version, generation) in self.schemas(group).filter(|(version, _)| counts(version)) {
             for ((collection, prefix), policy) in &generation.rules {
                 if asked(collection, prefix) {
                     let rule = ((generation.stamp, *version), policy.as_ref());

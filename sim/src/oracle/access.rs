@@ -7,7 +7,7 @@ use driftless::{
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{self, Fact, Generation, RowKey, Rows, holds};
+use crate::model::{self, Fact, Generation, Revoked, RowKey, Rows, holds};
 
 /// How far ahead of a replica's clock a stamp may be to be taken (S-27), in milliseconds.
 const DRIFT: u64 = 5 * 60 * 1_000;
@@ -65,6 +65,14 @@ impl Watch {
                     generation.parents = Some(parents.iter().copied().collect());
                 }
                 Content::Admits(device, rights) => generation.says = Fact::Admits(*device, *rights),
+                Content::Revokes { device, grants, keep, until } => {
+                    generation.says = Fact::Revokes(vec![Revoked {
+                        device: *device,
+                        grants: grants.iter().copied().collect(),
+                        keep: *keep,
+                        until: until.iter().copied().collect(),
+                    }]);
+                }
                 Content::EndsOthers => {}
             }
             self.made.insert((group, it.version));
@@ -149,15 +157,20 @@ impl Watch {
                             format!("took {version:?} of {group:?}, which is not permitted"),
                         );
                     }
-                    if !self.model.is_entitled(group, &device, &version) {
+                    // What was made by other means its maker may have given to anybody.
+                    let is_made = self.made.contains(&(*group, version));
+                    if !is_made && !self.model.is_entitled(group, &device, &version) {
                         let what = format!("holds {version:?} of {group:?}, to which it is not entitled");
                         return wrong("S-36", what);
                     }
                     if author.device == device && *author != seen.core.author() {
                         coverage.hit(Point::GotBackOwn);
                     }
-                    if self.made.contains(&(*group, version)) {
+                    if is_made {
                         coverage.hit(Point::ForgedAccepted);
+                    }
+                    if author.device != device && self.model.is_void(group, &version, now) {
+                        coverage.hit(Point::VoidTaken);
                     }
                     let known = self.model.generation(group, &version);
                     if author.device != device && known.is_some_and(|it| it.says == Fact::Leaves) {

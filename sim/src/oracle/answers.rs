@@ -11,7 +11,7 @@ use driftless::{
 
 use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{RowKey, Rows, Rules, Shown, View, is_base, merge_of};
+use crate::model::{Fact, RowKey, Rows, Rules, Shown, View, is_base, merge_of};
 
 /// What should become of a batch.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub(crate) struct WriteExpected {
     pub(crate) rows: BTreeMap<SyncgroupId, Rows>,
     /// The schema that it changes: its rules, and the generation in which it does.
     pub(super) schema: Option<(SyncgroupId, Version, Rules)>,
+    /// What it says of who may do what, and in which generation.
+    pub(super) fact: Option<(SyncgroupId, Version, Fact)>,
     /// Whether it answers a conflict.
     pub(super) is_answer: bool,
     /// The generation that it should become there.
@@ -72,13 +74,7 @@ impl Watch {
     fn holds(&self, core: &Core, precondition: &Precondition) -> bool {
         match precondition {
             Precondition::Heads { row, heads } => {
-                let held = core.knowledge(&row.syncgroup).unwrap_or_default();
-                let mut real: Vec<Version> = self
-                    .model
-                    .heads(&row.syncgroup, &key(row), &held)
-                    .iter()
-                    .map(|head| head.version)
-                    .collect();
+                let mut real = self.heads(core, row);
                 let mut heads = heads.clone();
                 real.sort();
                 heads.sort();
@@ -108,8 +104,10 @@ impl Watch {
 
     /// The heads of a row, for a precondition.
     pub(crate) fn heads(&self, core: &Core, row: &RowRef) -> Vec<Version> {
-        let held = core.knowledge(&row.syncgroup).unwrap_or_default();
-        self.model.heads(&row.syncgroup, &key(row), &held).iter().map(|head| head.version).collect()
+        let shown = core.knowledge(&row.syncgroup).unwrap_or_default();
+        let held = core.held(&row.syncgroup).unwrap_or_default();
+        let view = View { shown: &shown, held: &held };
+        self.model.heads(&row.syncgroup, &key(row), view).iter().map(|head| head.version).collect()
     }
 
     /// Checks what a replica said at once, and returns what it said it wrote.
@@ -189,8 +187,11 @@ impl Watch {
 
     fn count(&self, notice: &Notice, coverage: &mut Coverage) {
         match notice {
-            Notice::Admitted { device, .. } => {
+            Notice::Admitted { syncgroup, device, .. } => {
                 coverage.hit(Point::Admitted);
+                if self.model.was_removed(syncgroup, device) {
+                    coverage.hit(Point::Readmitted);
+                }
                 let fate = self.devices.iter().position(|it| it == device).map(|at| self.fates[at]);
                 if fate.is_some_and(|fate| fate.hostile) {
                     coverage.hit(Point::HostileMember);
@@ -202,6 +203,11 @@ impl Watch {
             Notice::Syncgroup { state: SyncgroupState::Refused(_), .. } => coverage.hit(Point::JoinRefused),
             Notice::PeerFault { .. } => coverage.hit(Point::FaultBlamed),
             Notice::FromTheFuture { .. } => coverage.hit(Point::HeldBack),
+            Notice::Syncgroup { state: SyncgroupState::Removed, .. } => coverage.hit(Point::HeardOfRemoval),
+            Notice::Judged { voided, restored, .. } => {
+                let points = [(*voided, Point::Undone), (*restored, Point::UndoneAgain)];
+                points.into_iter().filter(|(count, _)| *count > 0).for_each(|(_, point)| coverage.hit(point));
+            }
             _ => {}
         }
     }
@@ -253,6 +259,7 @@ impl WriteExpected {
             Refusal::Pending => coverage.hit(Point::RefusedPending),
             Refusal::NotMember => coverage.hit(Point::RefusedNotMember),
             Refusal::Forbidden(_) => coverage.hit(Point::RefusedForbidden),
+            Refusal::Senior(_) => coverage.hit(Point::RefusedSenior),
             Refusal::Precondition { .. } => coverage.hit(Point::PreconditionFailed),
             Refusal::OtherPolicy { .. } | Refusal::NotMergeable(_) => coverage.hit(Point::RefusedPolicy),
             _ => {}

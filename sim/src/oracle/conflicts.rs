@@ -210,7 +210,7 @@ impl Watch {
                 let Some(collection) = collection.filter(|_| policy == Policy::BatchWins) else { continue };
                 let heads = read::heads(seen.store, collection, &row.key).map_err(fault(seen))?;
                 let own = heads.iter().find(|head| new[group].contains(&head.version));
-                if let Some(head) = own.filter(|_| self.model.seen(group, row, known.shown).is_split()) {
+                if let Some(head) = own.filter(|_| self.model.seen(group, row, known).is_split()) {
                     starts.entry(head.stamp).or_default().push((*group, row.clone()));
                 }
             }
@@ -290,7 +290,7 @@ impl Watch {
             let expected: Vec<_> = rows
                 .filter_map(|row| {
                     let (known, policy) =
-                        (self.model.seen(&group, row, view.shown), self.model.policy(&group, row, view.held));
+                        (self.model.seen(&group, row, view), self.model.policy(&group, row, view.held));
                     let in_conflict = !matches!(policy, Policy::Merge(_)) && known.is_split();
                     let heads = known.heads.iter().map(|head| head.version).collect();
                     in_conflict.then(|| (row.key.clone(), policy, heads))
@@ -353,7 +353,7 @@ impl Watch {
         self.model.rows(group).filter(move |row| {
             let policy = self.model.policy(group, row, view.held);
             matches!(policy, Policy::AppResolves | Policy::BatchWins)
-                && self.model.seen(group, row, view.shown).is_split()
+                && self.model.seen(group, row, view).is_split()
         })
     }
 

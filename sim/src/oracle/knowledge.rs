@@ -1,10 +1,12 @@
 //! Oracles of knowledge: what is held was written, comes with its causes, and is not given up.
 
+use std::collections::BTreeSet;
+
 use driftless::{Hlc, Knowledge, Notice, SyncgroupId, Version, Written};
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch, WriteExpected, part};
 use crate::coverage::Coverage;
-use crate::model::{Fact, Generation, Impossible};
+use crate::model::{Fact, Generation, Impossible, View};
 
 /// A generation as it comes about.
 struct Birth<'b> {
@@ -79,13 +81,17 @@ impl Watch {
         birth: &Birth<'_>,
         expected: Option<&WriteExpected>,
     ) -> Checked {
-        let Birth { past, written, says, stamp: last_stamp } = *birth;
+        let Birth { past, written, ref says, stamp: last_stamp } = *birth;
+        let says = says.clone();
         let notes = &mut self.notes[replica];
         notes.wrote.push_back((notes.seq, group, version));
         let mut past = past.clone();
         past.insert(version.author, version.generation - 1);
         let Some(written) = written else {
             // A schema is all that its command writes, so the last stamp is its own.
+            let fact = expected.and_then(|expected| expected.fact.clone());
+            let fact = fact.filter(|(of, at, _)| (*of, *at) == (group, version));
+            let says = fact.map(|(.., fact)| fact).unwrap_or(says);
             let schema = expected.and_then(|expected| expected.schema.clone());
             let schema = schema.filter(|(of, at, _)| (*of, *at) == (group, version));
             let stamp = schema.as_ref().map(|_| last_stamp);
@@ -132,9 +138,28 @@ impl Watch {
             sabotage.past(&version.author, &mut past);
         }
         let stamp = Some(written.stamp);
-        let generation = Generation { past, stamp, rows, batch, ..Generation::default() };
+        let parents = self.parents(replica, &group, &rows, &past);
+        let generation = Generation { past, stamp, rows, batch, parents, ..Generation::default() };
         self.model.record(group, version, generation);
         Ok(())
+    }
+
+    /// The versions that a generation names as what it supersedes, if those are not all in its past: void ones are no
+    /// heads to its author.
+    fn parents(
+        &self,
+        replica: usize,
+        group: &SyncgroupId,
+        rows: &crate::model::Rows,
+        past: &Knowledge,
+    ) -> Option<BTreeSet<Version>> {
+        let held = self.notes[replica].held.get(group)?;
+        if !self.model.has_revocations(group, held) {
+            return None;
+        }
+        let view = View { shown: past, held };
+        let heads = rows.keys().flat_map(|row| self.model.heads(group, row, view));
+        Some(heads.map(|head| head.version).collect())
     }
 
     /// Whether what a replica holds can be held (S-9, S-29).

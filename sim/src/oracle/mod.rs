@@ -10,7 +10,7 @@
 //! | durability | at each restart | `process` |
 //! | no silent loss | at each restart, and in the end | `process`, `settled` |
 //! | convergence | in the end | `settled` |
-//! | access | at each admission, and for each generation that a replica comes to hold | `access` |
+//! | access | at each admission and removal, and for each generation that a replica comes to hold | `access`, `removals` |
 //! | clocks | at each write, and for each generation that a replica comes to hold | `knowledge`, `access` |
 //! | bounds | at each event, and when readers look | `bounds` |
 //! | conduct | always: replies, notices, refusals, deadlines, panics | `answers` |
@@ -26,6 +26,7 @@ mod conflicts;
 mod knowledge;
 mod parts;
 mod process;
+mod removals;
 mod rows;
 mod settled;
 mod watching;
@@ -312,7 +313,7 @@ impl Watch {
         self.access(seen, wall, &before, &held, coverage)?;
         self.whole_batches(seen, patience, &before_shown, &batches, actions, coverage)?;
         self.changed_rows(seen, was, actions, coverage)?;
-        self.told(seen, &before_shown, &shown, actions)?;
+        self.told(seen, (&before_shown, &shown), (&before, &held), actions)?;
         let notes = &mut self.notes[seen.replica];
         notes.after.push_back((notes.seq, held));
         let groups = seen.core.syncgroups();

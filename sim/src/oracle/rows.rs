@@ -35,7 +35,8 @@ impl Watch {
             self.totals(seen, &group, coverage)?;
         }
         for (group, row) in touched {
-            let known = self.model.seen(&group, &row, &now.shown[&group]);
+            let Some(view) = now.of(&group) else { continue };
+            let known = self.model.seen(&group, &row, view);
             let policy = self.model.policy(&group, &row, &now.held[&group]);
             let collection = collections.get(&(group, row.collection.clone()));
             let real = match collection {
@@ -219,11 +220,13 @@ impl Watch {
     /// Checks the heads of every row (S-11).
     pub(super) fn all_heads(&self, seen: Seen<'_>) -> Checked {
         let collections = collections(seen)?;
-        for (group, held) in &self.notes[seen.replica].shown {
+        let views = self.views(seen.replica);
+        for group in views.shown.keys() {
+            let Some(view) = views.of(group) else { continue };
             for row in self.model.rows(group) {
                 let Some(collection) = collections.get(&(*group, row.collection.clone())) else { continue };
                 let real = read::heads(seen.store, collection, &row.key).map_err(fault(seen))?;
-                compare_heads(seen.replica, group, row, &self.model.heads(group, row, held), &real)?;
+                compare_heads(seen.replica, group, row, &self.model.heads(group, row, view), &real)?;
             }
         }
         Ok(())

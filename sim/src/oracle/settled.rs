@@ -54,7 +54,8 @@ impl Watch {
     fn arrived(&self, group: &SyncgroupId, active: &[Seen<'_>]) -> Checked {
         for (_, version, author) in self.safe.iter().filter(|(of, ..)| of == group) {
             let is_there = active.iter().any(|seen| self.held_by(seen.replica, group, version));
-            if !is_there && self.may_be_gone(group, *author) {
+            if self.model.is_void_in_the_end(group, version) || !is_there && self.may_be_gone(group, *author)
+            {
                 continue;
             }
             if let Some(seen) = active.iter().find(|seen| !self.held_by(seen.replica, group, version)) {
@@ -107,7 +108,9 @@ impl Watch {
                 let is_there = members().any(|replica| self.held_by(replica, &group, version));
                 // Its author holds it for ever, unless that one's disk is not what it was.
                 let by = (!self.fates[*author].is_changed()).then_some(*author);
-                let is_expected = is_there || !self.may_be_gone(&group, *author);
+                // What does not count may have reached nobody: its author is told that it does not.
+                let is_void = self.model.is_void_in_the_end(&group, version);
+                let is_expected = !is_void && (is_there || !self.may_be_gone(&group, *author));
                 let expected: BTreeSet<usize> = members().filter(|_| is_expected).chain(by).collect();
                 self.kept(all, &group, version, &expected)?;
             }
@@ -186,6 +189,13 @@ impl Watch {
                 return lost(format!(
                     "does not hold {version:?} of {group:?}, which was acknowledged as safe"
                 ));
+            }
+            if self.notes[seen.replica]
+                .held
+                .get(group)
+                .is_some_and(|held| self.model.is_void(group, version, held))
+            {
+                continue;
             }
             let collections = collections(*seen)?;
             let rows = self.model.generation(group, version).map(|it| &it.rows);

@@ -30,6 +30,8 @@ struct Commit {
     changes: Vec<(Place, Option<Bytes>)>,
     before: Held,
     after: Held,
+    /// What was held before, and after.
+    judged: (Held, Held),
 }
 
 impl Told {
@@ -131,15 +133,16 @@ impl Watch {
     pub(super) fn told(
         &mut self,
         seen: Seen<'_>,
-        before: &Held,
-        after: &Held,
+        (before, after): (&Held, &Held),
+        judged: (&Held, &Held),
         actions: &[Action],
     ) -> Checked {
         let changed = actions.iter().filter_map(|action| match action {
             Action::Changed(changes) => Some(changes),
             _ => None,
         });
-        let mut commit = Commit { changes: Vec::new(), before: before.clone(), after: after.clone() };
+        let judged = (judged.0.clone(), judged.1.clone());
+        let mut commit = Commit { changes: Vec::new(), before: before.clone(), after: after.clone(), judged };
         let mut known = None;
         for change in changed.flatten() {
             if known.is_none() {
@@ -353,6 +356,9 @@ impl Watch {
             if ids.len() != 1 {
                 return wrong("S-28", format!("{versions:?} are told as one batch"));
             }
+            if self.tells_of_judging(batch, commit)? {
+                continue;
+            }
             for (group, version) in &versions {
                 let known = |held: &Held| holds(held.get(group).unwrap_or(&nothing), version);
                 if !known(&commit.after) || known(&commit.before) {
@@ -377,6 +383,35 @@ impl Watch {
             before.extend(versions);
         }
         Ok(())
+    }
+
+    /// Whether a batch tells what became of rows when somebody lost rights: then each of them was written by some
+    /// generation that counts now and did not before, or the other way round.
+    fn tells_of_judging(&self, batch: &[RowUpdate], commit: &Commit) -> Result<bool, Violation> {
+        let by_removal = batch.iter().all(|row| {
+            let known = self.model.generation(&row.syncgroup, &row.version);
+            known.is_some_and(|it| !it.says.revokes().is_empty())
+        });
+        if !by_removal {
+            return Ok(false);
+        }
+        let nothing = Knowledge::new();
+        for row in batch {
+            let (group, (_, key)) = (row.syncgroup, place(row));
+            let (before, after) = (&commit.judged.0, &commit.judged.1);
+            let (before, after) =
+                (before.get(&group).unwrap_or(&nothing), after.get(&group).unwrap_or(&nothing));
+            let is_judged = self.model.generations(&group).any(|(version, it)| {
+                it.rows.contains_key(&key)
+                    && self.model.is_void(&group, version, before)
+                        != self.model.is_void(&group, version, after)
+            });
+            if !is_judged {
+                let what = format!("{row:?} is told by a removal, which changed nothing of it");
+                return Err(Violation { oracle: Oracle::Watching, rule: "S-35", replicas: Vec::new(), what });
+            }
+        }
+        Ok(true)
     }
 
     /// There is nothing more to tell: now it must be what readers see.

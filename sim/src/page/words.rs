@@ -132,6 +132,10 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
             format!("admits {} ({rights:?})", naming.of_device(device))
         }
         Entry::Leave => "leaves".to_owned(),
+        Entry::Revoke { device, keep: None } => format!("removes {}", naming.of_device(device)),
+        Entry::Revoke { device, keep: Some(rights) } => {
+            format!("leaves {} no more than {rights:?}", naming.of_device(device))
+        }
         Entry::Collection(name) => format!("adds collection {name}"),
         Entry::Rule { collection, prefix, policy } => {
             let rows = format!("{}/{}…", naming.of_collection(collection), text(prefix, 40));
@@ -250,6 +254,7 @@ pub(super) fn state(state: &SyncgroupState) -> String {
         SyncgroupState::Active => "member".to_owned(),
         SyncgroupState::Leaving => "is leaving".to_owned(),
         SyncgroupState::Left => "has left".to_owned(),
+        SyncgroupState::Removed => "was removed".to_owned(),
         SyncgroupState::Refused(why) => format!("was refused: {why}"),
         other => format!("{other:?}"),
     }

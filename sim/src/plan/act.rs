@@ -70,6 +70,33 @@ pub enum Act {
         /// Which syncgroup.
         group: u8,
     },
+    /// Somebody removes a device from a syncgroup.
+    Eject {
+        /// On which replica.
+        replica: usize,
+        /// From which syncgroup.
+        group: u8,
+        /// Whom.
+        peer: usize,
+    },
+    /// Somebody gives a device other rights.
+    SetRights {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+        /// Whose.
+        peer: usize,
+        /// What it may do from now on.
+        rights: driftless::Rights,
+    },
+    /// Somebody destroys a syncgroup.
+    Destroy {
+        /// On which replica.
+        replica: usize,
+        /// Which syncgroup.
+        group: u8,
+    },
     /// Somebody writes a batch.
     Write {
         /// On which replica.

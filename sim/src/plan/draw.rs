@@ -183,6 +183,10 @@ impl Drawing<'_> {
                 self.step(at, Act::Leave { replica, group: label });
             }
         }
+        let drawn = Dice::new(self.seed, Concern::People, &[1]).below(100);
+        if drawn < u64::from(self.profile.workload.removals) {
+            self.removals(&groups);
+        }
         groups
     }
 

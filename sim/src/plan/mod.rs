@@ -34,6 +34,7 @@ mod draw;
 mod edit;
 mod faults;
 mod policies;
+mod removals;
 mod setup;
 mod swarm;
 mod text;

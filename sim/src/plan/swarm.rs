@@ -32,6 +32,8 @@ pub struct Workload {
     pub value_bytes: u32,
     /// Whether devices leave.
     pub leaves: bool,
+    /// Of how many seeds in a hundred devices are removed, and get other rights.
+    pub removals: u8,
     /// Of how many seeds in a hundred the collections have schemas, and with them resolvers, watchers and
     /// transfers.
     pub policies: u8,
@@ -163,7 +165,15 @@ impl Faults {
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { writes: (20, 120), groups: 3, keys: 8, value_bytes: 2_000, leaves: true, policies: 60 }
+        Self {
+            writes: (20, 120),
+            groups: 3,
+            keys: 8,
+            value_bytes: 2_000,
+            leaves: true,
+            removals: 25,
+            policies: 60,
+        }
     }
 }
 
@@ -188,7 +198,10 @@ impl Profile {
         ("network", "partitions, broken, clogged and narrow links, lost and corrupted frames only"),
         ("disks", "disks that fail, fill, are damaged, lost and set back, and crashes"),
         ("clocks", "clocks that are wrong, drift and jump, and crashes"),
-        ("people", "devices that sleep, are moved about and vanish, and neighbourhoods that come and go"),
+        (
+            "people",
+            "devices that sleep, are removed, moved about and vanish, and neighbourhoods that come and go",
+        ),
         ("hostile", "a device that does not keep to the protocol in every run, and lost frames"),
         ("large", "8 to 16 replicas, more and larger writes"),
         ("policies", "schemas, resolvers, watchers and transfers in every run, on few keys"),
@@ -244,9 +257,12 @@ impl FromStr for Profile {
                     partitions: true,
                     ..Faults::none()
                 };
-                Self { faults, ..base }
+                Self { faults, workload: Workload { removals: 60, ..base.workload }, ..base }
             }
-            "hostile" => Self { faults: Faults { hostile: true, frames: true, ..Faults::none() }, ..base },
+            "hostile" => {
+                let faults = Faults { hostile: true, frames: true, partitions: true, ..Faults::none() };
+                Self { faults, workload: Workload { removals: 60, ..base.workload }, ..base }
+            }
             "large" => Self {
                 replicas: (8, 16),
                 workload: Workload {
@@ -264,6 +280,7 @@ impl FromStr for Profile {
                     keys: 4,
                     value_bytes: 60,
                     leaves: false,
+                    removals: 0,
                     policies: 100,
                     ..base.workload
                 },

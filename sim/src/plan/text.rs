@@ -185,6 +185,7 @@ impl super::Act {
             | Invite { replica, .. }
             | Join { replica, .. }
             | Leave { replica, .. }
+            | Destroy { replica, .. }
             | Write { replica, .. }
             | App { replica, .. }
             | Schema { replica, .. }
@@ -210,9 +211,11 @@ impl super::Act {
             Gather { members } | Part { members } => members.iter_mut().collect(),
             Heal => Vec::new(),
             Break { a, b } | Clog { a, b, .. } => vec![a, b],
-            Find { replica, peer } | LoseSight { replica, peer } | Attack { replica, peer, .. } => {
-                vec![replica, peer]
-            }
+            Find { replica, peer }
+            | LoseSight { replica, peer }
+            | Attack { replica, peer, .. }
+            | Eject { replica, peer, .. }
+            | SetRights { replica, peer, .. } => vec![replica, peer],
             Frame { from, to, .. } => vec![from, to],
         }
     }

@@ -139,6 +139,9 @@ impl Act {
             | Act::AddCollection { group, .. }
             | Act::Invite { group, .. }
             | Act::Leave { group, .. }
+            | Act::Eject { group, .. }
+            | Act::SetRights { group, .. }
+            | Act::Destroy { group, .. }
             | Act::Attack { group, .. } => vec![group],
             Act::Write { .. } => self.rows_mut().into_iter().map(|row| &mut row.group).collect(),
             _ => Vec::new(),

@@ -48,6 +48,22 @@ fn people(act: &Act, names: &Names) -> Option<String> {
         Act::Leave { replica, group } => {
             format!("{} leaves {}.", names.device(*replica), names.group(*group))
         }
+        Act::Eject { replica, group, peer } => {
+            let (who, whom) = (names.device(*replica), names.device(*peer));
+            format!("{who} removes {whom} from {}.", names.group(*group))
+        }
+        Act::SetRights { replica, group, peer, rights } => {
+            let (who, whom) = (names.device(*replica), names.device(*peer));
+            let rights = match rights {
+                Rights::Read => "only read",
+                Rights::Write => "read and write",
+                _ => "do everything",
+            };
+            format!("{who} says that {whom} may {rights} in {}.", names.group(*group))
+        }
+        Act::Destroy { replica, group } => {
+            format!("{} destroys {}.", names.device(*replica), names.group(*group))
+        }
         Act::Write { replica, changes, require, .. } => {
             let changes: Vec<String> = changes.iter().map(|edit| rows::change(edit, names)).collect();
             let require: Vec<String> = require.iter().map(|it| condition(it, names)).collect();

@@ -182,6 +182,9 @@ impl World<'_> {
                 | Act::AddCollection { replica, .. }
                 | Act::Invite { replica, .. }
                 | Act::Leave { replica, .. }
+                | Act::Eject { replica, .. }
+                | Act::SetRights { replica, .. }
+                | Act::Destroy { replica, .. }
                 | Act::Write { replica, .. }
                 | Act::App { replica, .. }
                 | Act::Schema { replica, .. }

@@ -77,10 +77,60 @@ impl World<'_> {
                 let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
                 self.ask(*replica, Command::Leave { syncgroup }, Question::Other)
             }
+            Act::Eject { replica, group, peer } => {
+                let (Some(syncgroup), device) =
+                    (self.group_at(*replica, *group), self.replicas[*peer].device)
+                else {
+                    return Ok(());
+                };
+                self.set_rights(*replica, syncgroup, (device, None), Command::Eject { syncgroup, device })
+            }
+            Act::SetRights { replica, group, peer, rights } => {
+                let (Some(syncgroup), device) =
+                    (self.group_at(*replica, *group), self.replicas[*peer].device)
+                else {
+                    return Ok(());
+                };
+                let rights = *rights;
+                let command = Command::SetRights { syncgroup, device, rights };
+                self.set_rights(*replica, syncgroup, (device, Some(rights)), command)
+            }
+            Act::Destroy { replica, group } => {
+                let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
+                let it = &self.replicas[*replica];
+                let Some(core) = it.core.as_ref() else { return Ok(()) };
+                let expected = self.watch.expect_end(core, syncgroup, it.stopping);
+                self.ask_of_access(*replica, Command::Destroy { syncgroup }, &expected)
+            }
             Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
             Act::App { replica, act } => self.use_application(*replica, act),
             act => self.policy_step(act),
         }
+    }
+
+    /// Somebody wants a device to have other rights, or none.
+    fn set_rights(
+        &mut self,
+        replica: usize,
+        syncgroup: SyncgroupId,
+        (device, rights): (driftless::DeviceId, Option<driftless::Rights>),
+        command: Command,
+    ) -> Checked {
+        let it = &self.replicas[replica];
+        let Some(core) = it.core.as_ref() else { return Ok(()) };
+        let expected = self.watch.expect_rights(core, syncgroup, device, rights, it.stopping);
+        self.ask_of_access(replica, command, &expected)
+    }
+
+    fn ask_of_access(&mut self, replica: usize, command: Command, expected: &WriteExpected) -> Checked {
+        let request = self.replicas[replica].request();
+        let asked = Asked { what: Question::Other, seq: driftless::CommitSeq(0) };
+        self.replicas[replica].asked.insert(request, asked);
+        self.feed(replica, Event::Command { request, command }, Some(expected))?;
+        if let Some(core) = self.replicas[replica].core.as_ref() {
+            self.watch.count_removal(core, expected, &mut self.coverage);
+        }
+        Ok(())
     }
 
     /// The syncgroup of a label, if it exists and this replica has heard of it.
@@ -144,6 +194,9 @@ impl World<'_> {
         };
         let was_written = self.ask_for(replica, Command::Write(batch), &expected)?;
         if was_written {
+            if expected.rows.keys().any(|group| self.watch.is_removed_elsewhere(replica, group)) {
+                self.coverage.hit(Point::WroteOn);
+            }
             self.coverage.hit(Point::Write);
             let rows: Vec<_> = expected.rows.values().flatten().collect();
             let collections = expected.rows.values().map(|rows| {
@@ -283,6 +336,7 @@ impl World<'_> {
                 Ok(())
             }
             (_, Outcome::Joining(_) | Outcome::ResolverNoted) => Ok(()),
+            (_, Outcome::Ejected(..) | Outcome::RightsSet(..) | Outcome::Destroyed(_)) => Ok(()),
             (what, outcome) => {
                 Err(self.conduct(replica, "S-4", format!("answers {outcome:?} to the question {what:?}")))
             }

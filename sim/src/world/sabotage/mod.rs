@@ -114,6 +114,8 @@ planted! {
     BelievesSignatures = "believes-signatures", noticed by Durability;
     /// The model does not hear that devices are admitted.
     WithholdsAdmissions = "withholds-admissions", noticed by Access;
+    /// The model does not hear that devices are removed.
+    WithholdsRemovals = "withholds-removals", noticed by Conduct;
     /// The model believes that a batch was stamped long ago.
     StampsLongAgo = "stamps-long-ago", noticed by Clocks;
     /// No event may cost more than a few reads.
@@ -154,6 +156,11 @@ impl Sabotage {
     /// Whether the model does not hear of admissions.
     pub(crate) fn withholds_admissions(self) -> bool {
         self == Sabotage::WithholdsAdmissions
+    }
+
+    /// Whether the model does not hear of removals.
+    pub(crate) fn withholds_removals(self) -> bool {
+        self == Sabotage::WithholdsRemovals
     }
 
     /// The stamp that the oracle of clocks is told of this many-th batch.
