@@ -10,10 +10,12 @@ use driftless::read::Marker;
 use driftless::{DeviceId, Name};
 
 mod conflicts;
+mod membership;
 mod merging;
 
 pub use self::conflicts::Choice;
 pub use self::conflicts::{Conflicts, Log, Resolve};
+pub use self::membership::{Membership, Preset};
 pub(crate) use self::merging::parse_policy;
 pub use self::merging::{Add, ChangeSet, Field, Policy, Schema, SchemaAction};
 
@@ -468,12 +470,18 @@ pub enum Syncgroup {
         /// The syncgroup: its name, its id, or the start of its id.
         syncgroup: String,
     },
+    /// What an admin decides about members.
+    #[command(flatten)]
+    Membership(Membership),
     /// List the syncgroups of the database.
     List,
     /// List the members of a syncgroup.
     Members {
         /// The syncgroup: its name, its id, or the start of its id.
         syncgroup: String,
+        /// Those too that have left or were removed.
+        #[arg(long)]
+        all: bool,
     },
 }
 

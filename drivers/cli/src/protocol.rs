@@ -213,6 +213,20 @@ pub enum Request {
         /// Which.
         of: SyncgroupRef,
     },
+    /// Give a member other rights, or none: an item `member`.
+    SetRights {
+        /// In which syncgroup.
+        of: SyncgroupRef,
+        /// Whose: an id, the start of one, or a name.
+        device: String,
+        /// What it may do from now on; `None` removes it.
+        rights: Option<Rights>,
+    },
+    /// Remove everybody from a syncgroup, and leave: an item `syncgroup`.
+    Destroy {
+        /// Which.
+        of: SyncgroupRef,
+    },
     /// The syncgroups of a database: items `syncgroup`.
     Syncgroups {
         /// Which database.
@@ -421,8 +435,11 @@ pub struct MemberText {
     pub device: String,
     /// What it called itself.
     pub name: String,
-    /// What it may do; `None` once it has left.
+    /// What it may do; `None` once it has left or was removed.
     pub rights: Option<String>,
+    /// Whether it is none any more because it was removed.
+    #[serde(default)]
+    pub removed: bool,
     /// Whether it is this device.
     pub this: bool,
 }

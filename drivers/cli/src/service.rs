@@ -14,6 +14,7 @@ use crate::protocol::{
 };
 
 mod conflicts;
+mod membership;
 mod operations;
 mod schema;
 mod watch;
@@ -85,6 +86,22 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         Request::Leave { of } => {
             let syncgroup = find_syncgroup(node, &of).await?;
             syncgroup.leave().await?;
+            tell_syncgroup(&syncgroup, out).await
+        }
+        Request::SetRights { of, device, rights } => {
+            let syncgroup = find_syncgroup(node, &of).await?;
+            let device = membership::find_member(&syncgroup, &device).await?;
+            membership::set_rights(&syncgroup, device, rights).await?;
+            let members = syncgroup.members().await?;
+            let member = members.iter().find(|member| member.device == device);
+            match member {
+                Some(member) => tell(out, Response::Member(member_text(node, member))).await,
+                None => Ok(()),
+            }
+        }
+        Request::Destroy { of } => {
+            let syncgroup = find_syncgroup(node, &of).await?;
+            syncgroup.destroy().await?;
             tell_syncgroup(&syncgroup, out).await
         }
         Request::Syncgroups { database } => {
@@ -248,6 +265,7 @@ fn member_text(node: &Node, member: &Member) -> MemberText {
         device: member.device.to_string(),
         name: member.name.to_string(),
         rights: member.rights.map(rights_word),
+        removed: member.removed,
     }
 }
 
@@ -267,6 +285,7 @@ fn state_word(state: SyncgroupState) -> String {
         SyncgroupState::Active => "active".to_owned(),
         SyncgroupState::Leaving => "leaving".to_owned(),
         SyncgroupState::Left => "left".to_owned(),
+        SyncgroupState::Removed => "removed".to_owned(),
         SyncgroupState::Refused(_) => "refused".to_owned(),
         other => format!("{other:?}").to_lowercase(),
     }
@@ -284,6 +303,10 @@ fn explained(state: SyncgroupState) -> Option<String> {
                 .into(),
         ),
         SyncgroupState::Refused(why) => Some(refusal(why)),
+        SyncgroupState::Removed => Some(
+            "an admin has removed this device: what is here can be read; to be a member again, ask for an invitation"
+                .into(),
+        ),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 mod conflicts;
 mod export;
 mod import;
+mod membership;
 mod merging;
 mod network;
 mod rows;

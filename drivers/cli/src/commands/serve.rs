@@ -136,6 +136,9 @@ fn log_notice(notice: &Notice) {
                 tracing::info!("leaving syncgroup {syncgroup}; done when an admin has been asked");
             }
             SyncgroupState::Left => tracing::info!("left syncgroup {syncgroup}"),
+            SyncgroupState::Removed => tracing::warn!(
+                "an admin has removed this device from syncgroup {syncgroup}; what is here can be read"
+            ),
             SyncgroupState::Refused(why) => {
                 tracing::warn!("not admitted to syncgroup {syncgroup}: {}", refusal(*why));
             }
@@ -144,6 +147,10 @@ fn log_notice(notice: &Notice) {
         Notice::Admitted { syncgroup, device, .. } => {
             tracing::info!("admitted device {device} to syncgroup {syncgroup}");
         }
+        Notice::Judged { syncgroup, device, voided, restored } => tracing::warn!(
+            "{voided} batches of device {device} in syncgroup {syncgroup} do not count any more, and {restored} do \
+             again: an admin has removed it, or changed its rights"
+        ),
         Notice::SetBack { syncgroup, author, successor } => tracing::warn!(
             "this data directory was set back: others have later writes of {author} in syncgroup {syncgroup}; \
              going on as {successor}"

@@ -8,6 +8,7 @@ use driftless::{Invitation, Name, Rights};
 use serde_json::json;
 
 use super::Context;
+use super::membership;
 use super::network::syncgroup_lines;
 use crate::args::{Invite, Syncgroup};
 use crate::output::table;
@@ -30,11 +31,12 @@ pub(super) async fn syncgroup(context: &mut Context, command: Syncgroup) -> Resu
         Syncgroup::Join { invitation, timeout } => join(context, invitation, timeout).await,
         Syncgroup::Leave { syncgroup } => leave(context, syncgroup).await,
         Syncgroup::List => list(context).await,
-        Syncgroup::Members { syncgroup } => members(context, syncgroup).await,
+        Syncgroup::Members { syncgroup, all } => members(context, syncgroup, all).await,
+        Syncgroup::Membership(command) => membership::membership(context, command).await,
     }
 }
 
-fn reference(context: &Context, syncgroup: String) -> SyncgroupRef {
+pub(super) fn reference(context: &Context, syncgroup: String) -> SyncgroupRef {
     SyncgroupRef { database: context.global.db.clone(), syncgroup }
 }
 
@@ -195,12 +197,13 @@ async fn collect_syncgroups(session: &mut Session, database: Name) -> Result<Vec
     Ok(found)
 }
 
-async fn members(context: &mut Context, syncgroup: String) -> Result<()> {
+async fn members(context: &mut Context, syncgroup: String, all: bool) -> Result<()> {
     let of = reference(context, syncgroup);
     let mut session = context.session(Reach::Alone).await?;
     let found = collect_members(&mut session, of).await;
     session.close().await;
-    let found = found?;
+    let mut found = found?;
+    found.retain(|member| all || member.rights.is_some());
     if context.out.json {
         for member in &found {
             context.out.object(&serde_json::to_value(member)?)?;
@@ -209,7 +212,8 @@ async fn members(context: &mut Context, syncgroup: String) -> Result<()> {
     }
     let mut table = table(&["DEVICE", "NAME", "RIGHTS", ""]);
     for member in found {
-        let rights = member.rights.unwrap_or_else(|| "left".into());
+        let gone = if member.removed { "removed" } else { "left" };
+        let rights = member.rights.unwrap_or_else(|| gone.into());
         let this = if member.this { "this device" } else { "" };
         table.add_row([member.device, text::escape_short(member.name.as_bytes(), 64), rights, this.into()]);
     }

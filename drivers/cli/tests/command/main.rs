@@ -7,6 +7,7 @@
 )]
 
 mod conflicts;
+mod membership;
 mod merging;
 mod rows;
 mod sharing;

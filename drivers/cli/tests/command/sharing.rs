@@ -143,9 +143,10 @@ fn who_has_left_keeps_the_rows_and_cannot_write() {
     assert_eq!(there.run(["get", "notes", "a"]).ok(), "1");
     assert!(there.run(["put", "notes", "a", "2"]).failed(1).contains("not a member"));
     eventually("the other has learnt of it", || {
-        let members = here.run(["syncgroup", "members", "notes", "--json"]).json();
+        let members = here.run(["syncgroup", "members", "notes", "--all", "--json"]).json();
         members.iter().any(|member| member["rights"].is_null())
     });
+    assert_eq!(here.run(["syncgroup", "members", "notes", "--json"]).json().len(), 1, "it is not listed");
 }
 
 #[test]

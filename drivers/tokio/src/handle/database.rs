@@ -77,7 +77,7 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::JoinRefused`] if an admin does not admit this device; [`Error::JoinGivenUp`] if the syncgroup is
-    /// left meanwhile; [`Error::JoinTimeout`];
+    /// left meanwhile, or this device removed; [`Error::JoinTimeout`];
     /// [`Error::Refused`], for example if the syncgroup is here already.
     pub async fn join(&self, invitation: &Invitation, patience: Duration) -> Result<Syncgroup, Error> {
         let started = Instant::now();
@@ -89,7 +89,7 @@ impl Database {
             match state {
                 SyncgroupState::Active => return Ok(syncgroup),
                 SyncgroupState::Refused(refusal) => return Err(refusal.into()),
-                SyncgroupState::Leaving | SyncgroupState::Left => {
+                SyncgroupState::Leaving | SyncgroupState::Left | SyncgroupState::Removed => {
                     return Err(Error::JoinGivenUp { syncgroup: syncgroup.id() });
                 }
                 _ => {}

@@ -1,6 +1,8 @@
 //! The handle of a syncgroup.
 
-use driftless::{Address, Command, Invitation, Member, Outcome, SyncgroupId, SyncgroupInfo, limits};
+use driftless::{
+    Address, Command, DeviceId, Invitation, Member, Outcome, Rights, SyncgroupId, SyncgroupInfo, limits,
+};
 
 use super::{Collection, Database};
 use crate::address;
@@ -38,7 +40,7 @@ impl Syncgroup {
         all.into_iter().find(|info| info.id == self.id).ok_or_else(|| self.unknown())
     }
 
-    /// Who is in it, and who has left.
+    /// Who is in it, and who has left or was removed.
     ///
     /// # Errors
     /// [`Error::UnknownSyncgroup`] if it is not on this device; [`Error::Closed`].
@@ -71,6 +73,44 @@ impl Syncgroup {
         match self.database.node().command(command).await? {
             Outcome::Invited(invitation) => Ok(invitation),
             _ => Err(Error::Unexpected("make an invitation")),
+        }
+    }
+
+    /// Removes a device. What it wrote stays as far as this device has it; what it wrote beside that does not count,
+    /// wherever it is or comes to be. The device is told, keeps what it has, and can be invited again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin, if the other is no member, is an admin whom this device cannot
+    /// overrule, or is this device itself.
+    pub async fn eject(&self, device: DeviceId) -> Result<(), Error> {
+        match self.database.node().command(Command::Eject { syncgroup: self.id, device }).await? {
+            Outcome::Ejected(..) => Ok(()),
+            _ => Err(Error::Unexpected("remove a device")),
+        }
+    }
+
+    /// Gives a member other rights: [`Rights::Read`], [`Rights::Write`], or [`Rights::Admin`]. What it wrote by a right
+    /// that it loses, and this device does not have yet, does not count.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for the same reasons as [`Syncgroup::eject`].
+    pub async fn set_rights(&self, device: DeviceId, rights: Rights) -> Result<(), Error> {
+        let command = Command::SetRights { syncgroup: self.id, device, rights };
+        match self.database.node().command(command).await? {
+            Outcome::RightsSet(..) => Ok(()),
+            _ => Err(Error::Unexpected("change rights")),
+        }
+    }
+
+    /// Removes everybody whom this device may remove, and leaves. If it created the syncgroup, nobody is left; what
+    /// devices have they can read.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin.
+    pub async fn destroy(&self) -> Result<(), Error> {
+        match self.database.node().command(Command::Destroy { syncgroup: self.id }).await? {
+            Outcome::Destroyed(_) => Ok(()),
+            _ => Err(Error::Unexpected("destroy a syncgroup")),
         }
     }
 

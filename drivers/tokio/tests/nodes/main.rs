@@ -6,6 +6,7 @@ mod disk;
 mod help;
 mod local;
 mod merging;
+mod removal;
 mod resolving;
 mod shared;
 mod watching;

@@ -1,0 +1,79 @@
+//! `syncgroup eject`, `grant` and `destroy`: what an admin decides about members.
+
+use anyhow::{Result, bail};
+use driftless::Rights;
+
+use super::Context;
+use super::syncgroup::reference;
+use crate::args::Membership;
+use crate::protocol::{MemberText, Request, Response};
+use crate::session::Reach;
+use crate::text;
+
+pub(super) async fn membership(context: &mut Context, command: Membership) -> Result<()> {
+    match command {
+        Membership::Eject { syncgroup, device } => set_rights(context, syncgroup, device, None).await,
+        Membership::Grant { syncgroup, device, rights } => {
+            set_rights(context, syncgroup, device, Some(rights.into())).await
+        }
+        Membership::Destroy { syncgroup, yes } => destroy(context, syncgroup, yes).await,
+    }
+}
+
+async fn set_rights(
+    context: &mut Context,
+    syncgroup: String,
+    device: String,
+    rights: Option<Rights>,
+) -> Result<()> {
+    let request = Request::SetRights { of: reference(context, syncgroup), device, rights };
+    let mut session = context.session(Reach::Alone).await?;
+    let served = session.is_remote();
+    let answer = session.one(request).await;
+    session.close().await;
+    let Response::Member(member) = answer? else { bail!("the answer is not a member; this is a defect") };
+    if context.out.json {
+        context.out.object(&serde_json::to_value(&member)?)?;
+    } else {
+        context.out.line(&told(&member))?;
+    }
+    if !served {
+        context.out.remark("the others learn of it when a server runs here: driftless serve");
+    }
+    Ok(())
+}
+
+fn told(member: &MemberText) -> String {
+    let name = text::escape_short(member.name.as_bytes(), 64);
+    match &member.rights {
+        Some(rights) => format!("{name} ({}) may {rights}", member.device),
+        None => format!("{name} ({}) is removed", member.device),
+    }
+}
+
+async fn destroy(context: &mut Context, syncgroup: String, yes: bool) -> Result<()> {
+    if !yes {
+        bail!(
+            "nobody can write in the syncgroup any more when it is destroyed, and there is no way back: \
+             say so with --yes"
+        );
+    }
+    let request = Request::Destroy { of: reference(context, syncgroup) };
+    let mut session = context.session(Reach::Alone).await?;
+    let served = session.is_remote();
+    let answer = session.one(request).await;
+    session.close().await;
+    let Response::Syncgroup(syncgroup) = answer? else {
+        bail!("the answer is not a syncgroup; this is a defect");
+    };
+    if context.out.json {
+        context.out.object(&serde_json::to_value(&syncgroup)?)?;
+    }
+    if syncgroup.members > 0 {
+        context.out.remark(&format!("{} members stay, whom this device cannot overrule", syncgroup.members));
+    }
+    if !served {
+        context.out.remark("the others learn of it when a server runs here: driftless serve");
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! What an admin decides about members.
+
+use serde_json::json;
+
+use crate::support::{Home, eventually, invitation};
+
+/// Two devices that are served and share a collection, and the id of the second.
+fn two() -> (Home, Home, String) {
+    let (here, there) = (Home::with_notes(), Home::new());
+    there.run(["init"]).ok();
+    let id = there.run(["status", "--json"]).json()[0]["device"].as_str().unwrap().to_owned();
+    (here, there, id)
+}
+
+#[test]
+fn an_admin_grants_less_removes_and_lists_who_is_there() {
+    let (here, there, id) = two();
+    let _server = here.serve();
+    let _other = there.serve();
+    there.run(["syncgroup", "join", &invitation(&here, &[])]).ok();
+    let granted = &here.run(["syncgroup", "grant", "notes", &id[..8], "read-only", "--json"]).json()[0];
+    assert_eq!(granted["rights"], "read");
+    eventually("the other may only read", || {
+        let error = there.run(["put", "notes", "a", "1"]);
+        error.status.code() == Some(1)
+    });
+    assert!(there.run(["syncgroup", "eject", "notes", &id]).failed(1).contains("right"));
+    let removed = &here.run(["syncgroup", "eject", "notes", &id, "--json"]).json()[0];
+    assert_eq!((&removed["rights"], &removed["removed"]), (&json!(null), &json!(true)));
+    eventually("the other has heard", || {
+        there.run(["syncgroup", "list", "--json"]).json()[0]["state"] == "removed"
+    });
+    assert!(there.run(["syncgroup", "list"]).ok().contains("ask for an invitation"));
+    assert_eq!(here.run(["syncgroup", "members", "notes", "--json"]).json().len(), 1);
+    let all = here.run(["syncgroup", "members", "notes", "--all"]).ok();
+    assert!(all.contains("removed"), "{all}");
+}
+
+#[test]
+fn a_member_that_is_not_there_is_named_as_such_and_destroying_needs_a_word() {
+    let here = Home::with_notes();
+    let error = here.run(["syncgroup", "eject", "notes", "nobody"]).failed(2);
+    assert!(error.contains("the members are"), "{error}");
+    let own = here.run(["status", "--json"]).json()[0]["device"].as_str().unwrap().to_owned();
+    assert!(here.run(["syncgroup", "eject", "notes", &own]).failed(1).contains("leave"));
+    assert!(here.run(["syncgroup", "destroy", "notes"]).failed(2).contains("--yes"));
+    here.run(["syncgroup", "destroy", "notes", "--yes"]).ok();
+    assert!(here.run(["put", "notes", "a", "1"]).failed(1).contains("not a member"));
+}
