@@ -9,16 +9,17 @@
 //!   on every row the versions that nobody supersedes, among those of winners and those that are not in dispute, say
 //!   the same.
 //! * A row that was in dispute gets what the last of these versions says.
+//! * Void versions take no part. What takes the place of one takes the place of what that one took the place of.
 //!
 //! Where an operation would have to be decided about, which has no content by itself, only the heads of rows count: see
 //! `heads_win`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::{Policy, SyncgroupId, Version};
+use driftless::{Knowledge, Policy, SyncgroupId, Version};
 
 use super::conflict::{Batch, Conflict, Place};
-use super::{Content, Generation, Model, Rows, Views};
+use super::{Content, Generation, Model, RowKey, Rows, Views};
 
 /// A version of a row.
 struct Told<'m> {
@@ -67,7 +68,9 @@ impl Model {
                 if self.policy(group, row, view.held) != Policy::BatchWins {
                     continue;
                 }
-                let versions = self.versions(group, row, shown).map(|(version, generation, content)| {
+                let versions = self.versions(group, row, shown);
+                let versions = versions.filter(|(version, ..)| !self.is_void(group, version, view.held));
+                let versions = versions.map(|(version, generation, content)| {
                     let batch = (generation.stamp.unwrap_or_default(), version.author);
                     Told { version: *version, batch, generation, content }
                 });
@@ -84,10 +87,11 @@ impl Model {
         loop {
             let mut more = BTreeSet::new();
             for ((group, row), versions) in all {
+                let Some(view) = views.of(group) else { continue };
                 let knew = |one: &Told<'_>, other: &Told<'_>| self.knew(group, row, one, other);
                 for it in versions.iter().filter(|it| disputed.contains(&it.batch)) {
                     more.extend(versions.iter().filter(|other| !knew(it, other)).map(|other| other.batch));
-                    let parents = self.replaced_by(group, row, it, versions);
+                    let parents = self.replaced_by(group, row, it, versions, view.held);
                     let says = |it: &&Told<'_>| match it.content {
                         Content::Operate(_) => None,
                         content => Some(content.value().cloned()),
@@ -143,25 +147,38 @@ impl Model {
         won
     }
 
-    fn knew(&self, group: &SyncgroupId, row: &super::RowKey, one: &Told<'_>, other: &Told<'_>) -> bool {
+    fn knew(&self, group: &SyncgroupId, row: &RowKey, one: &Told<'_>, other: &Told<'_>) -> bool {
         self.groups.get(group).is_some_and(|known| known.supersedes(row, &one.version, &other.version))
     }
 
-    /// The versions that one took the place of.
+    /// The versions that one took the place of, and where one of them is void those that it took the place of.
     fn replaced_by<'v, 'm>(
         &self,
         group: &SyncgroupId,
-        row: &super::RowKey,
+        row: &RowKey,
         it: &Told<'_>,
         versions: &'v [Told<'m>],
+        held: &Knowledge,
     ) -> Vec<&'v Told<'m>> {
-        let named: BTreeSet<Version> = match &it.generation.parents {
-            Some(parents) => parents.clone(),
+        let mut replaced = BTreeSet::new();
+        let mut todo = self.named_by(group, row, it.generation);
+        while let Some(version) = todo.pop() {
+            if replaced.insert(version) && self.is_void(group, &version, held) {
+                let void = self.generation(group, &version).filter(|it| it.rows.contains_key(row));
+                todo.extend(void.into_iter().flat_map(|it| self.named_by(group, row, it)));
+            }
+        }
+        versions.iter().filter(|other| replaced.contains(&other.version)).collect()
+    }
+
+    /// The versions of a row that a generation which wrote it names.
+    fn named_by(&self, group: &SyncgroupId, row: &RowKey, generation: &Generation) -> Vec<Version> {
+        match &generation.parents {
+            Some(parents) => parents.iter().copied().collect(),
             None => {
-                let heads = self.heads(group, row, &it.generation.past);
+                let heads = self.heads(group, row, &generation.past);
                 heads.into_iter().map(|head| head.version).collect()
             }
-        };
-        versions.iter().filter(|other| named.contains(&other.version)).collect()
+        }
     }
 }
