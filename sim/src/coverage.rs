@@ -137,29 +137,29 @@ points! {
         /// A device that had lost everything was admitted again.
         Rejoined = "joined again after losing all", from 300;
         /// A device was removed by another.
-        Removed = "removed", from 100;
+        Removed = "removed";
         /// A device heard that it was removed.
-        HeardOfRemoval = "heard of its removal", from 100;
+        HeardOfRemoval = "heard of its removal";
         /// A device wrote that had been removed, and had not heard of it.
-        WroteOn = "a removed device wrote on", from 300;
+        WroteOn = "a removed device wrote on";
         /// What had been applied became void, and was undone.
-        Undone = "void after it was applied", from 1_000;
+        Undone = "void after it was applied";
         /// What had become void counts after all.
         UndoneAgain = "void, and counts again";
         /// Something void was taken, as others had taken it before they knew.
-        VoidTaken = "void when it was taken", from 3_000;
+        VoidTaken = "void when it was taken";
         /// Two devices removed each other while apart.
         RemovedEachOther = "removed each other while apart";
         /// A removed device was let in again.
-        Readmitted = "let in again", from 1_000;
+        Readmitted = "let in again";
         /// A device lost a right, and stayed.
-        RightsLowered = "rights lowered", from 1_000;
+        RightsLowered = "rights lowered";
         /// A device got more rights.
-        RightsRaised = "rights raised", from 300;
+        RightsRaised = "rights raised";
         /// Somebody tried to overrule an admin above it.
-        RefusedSenior = "refused: a senior admin", from 1_000;
+        RefusedSenior = "refused: a senior admin";
         /// A syncgroup was destroyed.
-        Destroyed = "syncgroup destroyed", from 1_000;
+        Destroyed = "syncgroup destroyed";
         /// A device was never seen again.
         Vanished = "vanished for ever", from 100;
         /// A device that had made invitations was never seen again.

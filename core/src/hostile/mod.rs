@@ -190,6 +190,11 @@ kinds! {
 }
 
 impl Forgery {
+    /// Whether it takes rights from a device.
+    pub fn is_revocation(self) -> bool {
+        matches!(self, Forgery::Removes | Forgery::RemovesAll | Forgery::Overthrows)
+    }
+
     /// Whether nobody may ever accept it, whatever the device is permitted.
     pub fn is_never_valid(self) -> bool {
         match self {

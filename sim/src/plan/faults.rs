@@ -166,6 +166,9 @@ impl Drawing<'_> {
 
     fn attacks(&mut self, hostile: usize, groups: &[Group]) {
         let mut dice = self.dice(Concern::Hostile);
+        let removes = self.profile.workload.removals > 0;
+        let forgeries = Forgery::ALL.iter().copied().filter(|it| removes || !it.is_revocation());
+        let forgeries: Vec<Forgery> = forgeries.collect();
         if dice.one_in(3) {
             // A stranger: it is invited nowhere, but may have heard of what there is.
             self.steps.retain(|step| !matches!(step.act, Act::Join { replica, .. } if replica == hostile));
@@ -178,7 +181,7 @@ impl Drawing<'_> {
                 1 => Attack::Reflect,
                 2 => Attack::Garbage,
                 3 => Attack::Mangle,
-                4..=6 => Attack::Forge(*dice.pick(Forgery::ALL).unwrap_or(&Forgery::BadSignature)),
+                4..=6 => Attack::Forge(*dice.pick(&forgeries).unwrap_or(&Forgery::BadSignature)),
                 7 | 8 => Attack::Lie(*dice.pick(Lie::ALL).unwrap_or(&Lie::Summary)),
                 _ => Attack::Flood(*dice.pick(Flood::ALL).unwrap_or(&Flood::Hellos)),
             };

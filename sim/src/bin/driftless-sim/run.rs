@@ -24,7 +24,8 @@ pub(crate) struct Args {
     /// How many runs at a time.
     #[arg(long, value_name = "N", default_value_t = jobs())]
     jobs: usize,
-    /// What plans are drawn from: default, calm, harsh, crashes, network, large or policies.
+    /// What plans are drawn from: default, calm, harsh, crashes, network, disks, clocks, people, hostile, large,
+    /// policies or removals.
     #[arg(long, value_name = "NAME", default_value = "default")]
     profile: String,
     /// Only one of several equal parts of the seeds.
