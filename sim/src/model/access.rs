@@ -429,7 +429,7 @@ mod tests {
         let three = version(1, 3);
         add(&mut model, version(3, 1), &[three], Fact::Nothing);
         add(&mut model, version(1, 6), &[version(1, 5), version(3, 1)], revokes(3, &[three], 1));
-        add(&mut model, version(3, 2), &[version(3, 1)], Fact::Nothing);
+        add(&mut model, version(3, 2), &[version(3, 1), three], Fact::Nothing);
         let void = |model: &Model, it| model.is_void(&GROUP, &it, &everything(model));
         assert!(!void(&model, version(3, 1)) && void(&model, version(3, 2)));
         let before = Knowledge::from([(version(3, 2).author, 2), (version(1, 5).author, 5)]);
