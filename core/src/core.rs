@@ -460,15 +460,16 @@ impl Core {
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         let Some(group) = self.replica.group(id) else { return Ok(()) };
-        let Some((asking, _)) = group.record.stage.request() else { return Ok(()) };
+        let mut asking = group.record.stage.requests().iter();
+        let Some(asking) = asking.find(|asking| asking.nonce == nonce) else { return Ok(()) };
         let issuer = asking.invitation.issuer().device();
-        let is_answer = Some(issuer) == self.sync.device(link) && nonce == asking.nonce;
+        let is_answer = Some(issuer) == self.sync.device(link);
         let is_too_long = answer.as_ref().is_ok_and(|vector| vector.len() > self.replica.limits.authors);
         if !is_answer || is_too_long {
             return Ok(());
         }
         let mut plan = Plan::new(&self.replica, view);
-        command::answered(&mut plan, group, issuer, answer, now.wall)?;
+        command::answered(&mut plan, group, asking, answer, now.wall)?;
         command::settle(&mut plan, now)?;
         let effects = plan.finish();
         self.apply(now, effects, out);

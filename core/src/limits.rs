@@ -34,6 +34,8 @@ pub const MAX_NAME: usize = 64;
 pub const MAX_ADDRESS: usize = 256;
 /// Addresses in an invitation, or kept of one device.
 pub const MAX_ADDRESSES: usize = 8;
+/// Requests to join one syncgroup that wait for an answer at the same time.
+pub const MAX_REQUESTS: usize = 8;
 /// Bytes of a frame: one generation of the largest size fits, with its proofs.
 pub const MAX_FRAME: usize = MAX_GENERATION + (1 << 20);
 

@@ -113,14 +113,16 @@ impl Peers {
         self.wanted = groups().flat_map(|group| wanted(group)).collect();
         self.wanted.remove(&replica.keys.device);
         for group in groups() {
-            if let Some((asking, _)) = group.record.stage.request() {
+            for asking in group.record.stage.requests() {
                 for address in asking.invitation.addresses() {
                     self.note(asking.invitation.issuer().device(), address, now);
                 }
             }
         }
         let on = groups().any(|group| {
-            !matches!(group.record.stage, Stage::Departing | Stage::Left | Stage::Refused(_) | Stage::Removed)
+            let rests = matches!(group.record.stage, Stage::Departing | Stage::Left | Stage::Removed);
+            let was_refused = matches!(&group.record.stage, Stage::Refused(_, earlier) if earlier.is_empty());
+            !rests && !was_refused
         });
         if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {
             out.push(Action::Advertise { on });
@@ -188,11 +190,11 @@ impl Peers {
 fn wanted(group: &Group) -> Vec<DeviceId> {
     let members = || group.metadata.access.joined().map(|(device, _)| *device);
     match &group.record.stage {
-        Stage::Joining(asking) | Stage::Withdrawing(asking) => {
-            alloc::vec![asking.invitation.issuer().device()]
+        Stage::Joining(asking) | Stage::Withdrawing(asking) | Stage::Refused(_, asking) => {
+            asking.iter().map(|asking| asking.invitation.issuer().device()).collect()
         }
         Stage::Pending(admitted) | Stage::Leaving(admitted) => members().chain([admitted.by]).collect(),
         Stage::Active | Stage::Departing => members().collect(),
-        Stage::Left | Stage::Refused(_) | Stage::Removed => Vec::new(),
+        Stage::Left | Stage::Removed => Vec::new(),
     }
 }

@@ -158,7 +158,7 @@ impl Plan<'_> {
         causes.dedup();
         // Who is joining may find its own admission in what comes with this, and reads from then on.
         let may_read =
-            self.is_read(group) || self.record(group).is_some_and(|it| it.stage.request().is_some());
+            self.is_read(group) || self.record(group).is_some_and(|it| !it.stage.requests().is_empty());
         let part = encoded.header.batch.as_ref().filter(|_| may_read);
         let part = part.map(|batch| {
             let read = self.groups().filter(|record| record.1.stage.is_read());

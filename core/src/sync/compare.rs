@@ -9,7 +9,7 @@ use crate::hash::{self, Hash, Tag};
 use crate::id::{Author, Generation, LinkId};
 use crate::replica::Replica;
 use crate::store::key::GroupIx;
-use crate::sync::link::{Link, Share, Way};
+use crate::sync::link::{Belief, Gives, Link, Share, Way};
 use crate::wire::{Announce, Entry, Holdings, Message, Pull, Summary};
 
 /// In the place of a hash over what readers see: it cannot be compared now.
@@ -222,14 +222,14 @@ impl Sync {
         Pull(theirs): Pull,
         step: &mut Step<'_>,
     ) -> Result<(), (CloseReason, &'static str)> {
-        self.give(id, &theirs.name);
-        let share = self.links.get_mut(&id).and_then(|link| link.share_mut(&theirs.name));
-        let way = share.map(|(_, share)| share.way);
-        if way == Some(Way::Take) {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        link.give(theirs.name);
+        let gives = link.share_mut(&theirs.name).map_or(Gives::Nothing, |(_, share)| share.way.gives());
+        if gives == Gives::Nothing {
             return Ok(()); // Taking from somebody is no reason to give.
         }
         let Some(ix) = self.note(id, &theirs, true, step)? else { return Ok(()) };
-        if way == Some(Way::Tell) {
+        if gives == Gives::Ended {
             self.tell_what_ended(id, ix, step);
             return Ok(());
         }
@@ -256,9 +256,9 @@ impl Sync {
     ) -> Result<Option<GroupIx>, (CloseReason, &'static str)> {
         let max = step.replica.limits.authors;
         // What is not shared is not answered: like what does not exist (S-34).
-        let Some((ix, share)) = self.links.get_mut(&id).and_then(|link| link.share_mut(&theirs.name)) else {
-            return Ok(None);
-        };
+        let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
+        let from = link.device;
+        let Some((ix, share)) = link.share_mut(&theirs.name) else { return Ok(None) };
         if theirs.entries.len() > max {
             return Err((CloseReason::Protocol, "more authors than this replica takes"));
         }
@@ -275,8 +275,13 @@ impl Sync {
                 note_entry(step.replica, ix, share, &entry, true, is_pull, max);
             }
         }
+        let group = step.replica.groups.get(&ix);
         for entry in &theirs.entries {
-            note_entry(step.replica, ix, share, entry, theirs.whole, is_pull, max);
+            let mut entry = *entry;
+            if group.is_some_and(|group| !group.wants(&from, &entry.author)) {
+                entry.generation = entry.generation.min(held(step.replica, ix, &entry.author));
+            }
+            note_entry(step.replica, ix, share, &entry, theirs.whole, is_pull, max);
         }
         Ok(Some(ix))
     }
@@ -291,15 +296,20 @@ impl Sync {
             return true;
         };
         let patience = self.patience(tries);
-        let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) else {
-            return true;
-        };
+        let Some(link) = self.links.get_mut(&id) else { return true };
+        let device = link.device;
+        let Some(share) = link.shares.get_mut(&ix) else { return true };
         if share.pull.is_some() {
             return true; // One at a time.
         }
         share.pull = Some(step.now + patience);
         let only = (share.known && !share.differs).then_some(&share.ahead);
-        let holdings = holdings(step.replica, ix, share.name, only);
+        let group = step.replica.groups.get(&ix);
+        let holdings = if group.is_some_and(|group| group.metadata.access.is_removed(&device)) {
+            in_return(step.replica, ix, share)
+        } else {
+            holdings(step.replica, ix, share.name, only)
+        };
         self.pulls.insert(ix, id);
         self.send(id, &Message::Pull(Pull(holdings)), step);
         true
@@ -416,6 +426,15 @@ impl Sync {
             self.pull(id, ix, step);
         }
     }
+}
+
+/// What is held of what a device that was removed has shown: it learns of nothing else.
+fn in_return(replica: &Replica, ix: GroupIx, share: &Share) -> Holdings {
+    let entry = |(author, belief): (&Author, &Belief)| {
+        let generation = held(replica, ix, author).min(belief.has);
+        Entry { author: *author, generation, tag: Tag::default() }
+    };
+    Holdings { name: share.name, whole: false, entries: share.beliefs.iter().map(entry).collect() }
 }
 
 /// Both ends hold the same of a syncgroup.

@@ -12,7 +12,6 @@
 //!      (removed, and knows it)
 //! ```
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -26,6 +25,11 @@ use crate::wire::{Offer, Offered};
 
 /// How often a device asks on a link. Whoever is asked may be wrong, and have nothing to tell.
 const TRIES: u32 = 6;
+
+/// Whether something is taken that is not shared.
+fn is_apart(share: &Share) -> bool {
+    share.way != Way::Both && share.way.takes()
+}
 
 impl Sync {
     /// The syncgroups of which the other end of a link says that this device is no member any more, as far as that is
@@ -57,9 +61,7 @@ impl Sync {
         };
         let asked: Vec<(Tag, GroupIx)> = link.their_ended.iter().filter_map(asks).collect();
         for (name, ix) in &asked {
-            link.taken.insert(*name, *ix);
-            let share = link.shares.entry(*ix).or_insert_with(|| Box::new(Share::new(*name, Way::Take)));
-            share.differs = true;
+            link.take(*name, *ix).differs = true;
         }
         for (_, ix) in asked {
             self.pull(id, ix, step);
@@ -71,7 +73,7 @@ impl Sync {
         let Some(link) = self.links.get(&id) else { return };
         let is_over = |ix: GroupIx, share: &Share| {
             let group = step.replica.groups.get(&ix);
-            share.way == Way::Take
+            is_apart(share)
                 && link.their_ended.contains(&share.name)
                 && group.is_none_or(|group| !group.asks_what_ended())
         };
@@ -80,31 +82,32 @@ impl Sync {
             over.map(|(ix, _)| *ix).collect()
         };
         for ix in over {
-            self.drop_share(id, ix);
+            self.stop_taking(id, ix);
             self.pull_next(ix, step);
         }
     }
 
     /// A pull brought nothing: gives up on a link where that has happened often, unless what came is only held back.
+    /// Whoever was removed has nothing that would be worth waiting for.
     pub(super) fn give_up_asking(&mut self, id: LinkId, ix: GroupIx, step: &Step<'_>) {
         let Some(link) = self.links.get(&id) else { return };
         let is_held_back = |share: &Share| {
             share.beliefs.iter().any(|(author, belief)| belief.came > held(step.replica, ix, author))
         };
+        let group = step.replica.groups.get(&ix);
+        let was_removed = group.is_some_and(|group| group.metadata.access.is_removed(&link.device));
         let is_over = link.shares.get(&ix).is_some_and(|share| {
-            share.way == Way::Take
-                && share.tries >= TRIES
-                && link.their_ended.contains(&share.name)
-                && !is_held_back(share)
+            let asks = link.their_ended.contains(&share.name) && !is_held_back(share);
+            is_apart(share) && share.tries >= TRIES && (asks || was_removed)
         });
         if is_over {
-            self.drop_share(id, ix);
+            self.stop_taking(id, ix);
         }
     }
 
-    fn drop_share(&mut self, id: LinkId, ix: GroupIx) {
+    fn stop_taking(&mut self, id: LinkId, ix: GroupIx) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.shares.remove(&ix);
+            link.stop_taking(ix);
         }
         if self.pulls.get(&ix) == Some(&id) {
             self.pulls.remove(&ix);

@@ -95,10 +95,12 @@ impl Sync {
         let Some((_, salt)) = link.hello.as_ref() else { return };
         let (mut offered, mut ended) = (BTreeMap::new(), BTreeMap::new());
         for group in step.replica.groups.values() {
-            if group.may_share_with(&link.device, step.replica) {
-                offered.insert(name(salt, &group.record.id), group.ix);
+            let name = name(salt, &group.record.id);
+            let is_news = || link.their_names.contains(&name) && group.has_news_of_its_end_for(&link.device);
+            if group.may_share_with(&link.device, step.replica) || is_news() {
+                offered.insert(name, group.ix);
             } else if group.has_ended_for(&link.device, &step.replica.authors) {
-                ended.insert(name(salt, &group.record.id), group.ix);
+                ended.insert(name, group.ix);
             }
         }
         let is_new = link.revision == 0 || offered != link.offered || ended != link.ended;
@@ -146,13 +148,14 @@ impl Sync {
         if let Some(link) = self.links.get_mut(&id) {
             link.their_ended = ended;
         }
+        // To whoever counts this device as a member, it may have to tell that it is none.
+        self.offer(id, false, step);
         self.share(id, step);
         self.ask_what_ended(id, step);
         Ok(())
     }
 
-    /// What both ends offer is shared. What has been shared before keeps its state. What goes one way goes on to
-    /// do so, unless it is not offered any more that gave a reason to.
+    /// What both ends offer is shared. What has been shared before keeps its state.
     fn share(&mut self, id: LinkId, step: &mut Step<'_>) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let mut before = core::mem::take(&mut link.shares);
@@ -161,15 +164,11 @@ impl Sync {
             share.way = Way::Both;
             link.shares.insert(*ix, share);
         }
-        let goes_on = |share: &Share| match share.way {
-            Way::Both => false,
-            Way::Give => link.offered.contains_key(&share.name),
-            Way::Take => link.their_names.contains(&share.name) || link.their_ended.contains(&share.name),
-            Way::Tell => link.ended.contains_key(&share.name),
-        };
-        let one_way: Vec<_> = before.iter().filter(|(_, share)| goes_on(share)).map(|(ix, _)| *ix).collect();
-        link.shares.extend(one_way.into_iter().filter_map(|ix| Some((ix, before.remove(&ix)?))));
-        let ended: Vec<GroupIx> = before.into_keys().filter(|ix| self.pulls.get(ix) == Some(&id)).collect();
+        before.retain(|_, share| link.goes_on(share));
+        link.shares.extend(before);
+        let is_taken = |ix: &GroupIx| link.shares.get(ix).is_some_and(|share| share.way.takes());
+        let pulled = self.pulls.iter().filter(|(ix, by)| **by == id && !is_taken(ix));
+        let ended: Vec<GroupIx> = pulled.map(|(ix, _)| *ix).collect();
         // Even where nothing is shared, both must know that they have each other's latest offer. One end
         // compares at once; the other only if it does not hear of that.
         link.agreed = false;

@@ -9,6 +9,10 @@
 //! It is the same the other way round, where whoever admitted a newcomer is lost before it has answered: a member that
 //! has heard of the admission shows the word of that one, which issued the newcomer's invitation.
 //!
+//! A device that was let in again after it had been removed is a stranger to whoever knows the removal only, and
+//! introduces itself like a newcomer. From a device that was removed nothing is asked but what members wrote, as
+//! far as is known, and it is told of nothing in return: if it was let in again, one of them says so.
+//!
 //! ```text
 //!   newcomer                          member
 //!      ── offer ──►  ◄── offer ──       offers nothing to a stranger
@@ -18,10 +22,9 @@
 //!      ◄────────────────── offer ──     shares
 //! ```
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::link::{Share, Way};
+use super::compare::held;
 use super::{Step, Sync, holdings};
 use crate::action::CloseReason;
 use crate::hash::Tag;
@@ -30,7 +33,7 @@ use crate::log::Checkpoint;
 use crate::replica::Replica;
 use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
-use crate::wire::{Announce, Introduction, Message};
+use crate::wire::{Announce, Entry, Introduction, Message};
 
 /// How often a device introduces itself on a link before it takes the other for one who is no member.
 const TRIES: u32 = 6;
@@ -79,25 +82,20 @@ impl Sync {
         let Some(ix) = self.names(id, step.replica).get(&holdings.name).copied() else { return Ok(()) };
         let Some(from) = self.device(id) else { return Ok(()) };
         let group = step.replica.groups.get(&ix).map(|group| &**group);
-        let Some(group) = group.filter(|group| group.may_take(&from, &author.device)) else { return Ok(()) };
-        if !checkpoint.verify(&group.record.id, &author, &step.replica.keys) {
+        let Some(group) = group.filter(|group| group.may_take(&author.device)) else { return Ok(()) };
+        let mut entries = holdings.entries.iter();
+        let is_news = |entry: &Entry| {
+            group.wants(&from, &entry.author) && entry.generation > held(step.replica, ix, &entry.author)
+        };
+        if group.metadata.access.is_removed(&from) && !entries.any(is_news)
+            || !checkpoint.verify(&group.record.id, &author, &step.replica.keys)
+        {
             return Ok(()); // Like a syncgroup that is not here.
         }
         if let Some(link) = self.links.get_mut(&id) {
-            link.taken.insert(holdings.name, ix);
-            link.shares.entry(ix).or_insert_with(|| Box::new(Share::new(holdings.name, Way::Take)));
+            link.take(holdings.name, ix);
         }
         self.announced(id, Announce(holdings), step)
-    }
-
-    /// The other end asks for something that it does not offer itself: it takes after an introduction.
-    pub(super) fn give(&mut self, id: LinkId, name: &Tag) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if let Some(ix) = link.offered.get(name).copied() {
-            link.shares.entry(ix).or_insert_with(|| Box::new(Share::new(*name, Way::Give)));
-        } else if let Some(ix) = link.ended.get(name).copied() {
-            link.shares.entry(ix).or_insert_with(|| Box::new(Share::new(*name, Way::Tell)));
-        }
     }
 }
 

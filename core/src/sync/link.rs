@@ -61,19 +61,36 @@ pub(crate) struct Link {
 /// Which way generations go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
+    /// Both ends offer the syncgroup.
     Both,
-    /// To the other end, which does not offer the syncgroup, but has asked.
-    Give,
-    /// From the other end, which has introduced itself, or says that this device is no member any more.
-    Take,
-    /// To the other end, which has asked: only what ended its membership, and what that builds on (S-36).
-    Tell,
+    /// They do not both, as they do not agree on who is a member.
+    Apart {
+        /// From the other end, which has introduced itself, or says that this device is no member any more.
+        takes: bool,
+        gives: Gives,
+    },
+}
+
+/// What the other end is given, which has asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gives {
+    Nothing,
+    /// What ended its membership, and what that builds on (S-36).
+    Ended,
+    All,
 }
 
 impl Way {
     /// Whether generations are taken from the other end.
     pub(crate) fn takes(self) -> bool {
-        matches!(self, Way::Both | Way::Take)
+        matches!(self, Way::Both | Way::Apart { takes: true, .. })
+    }
+
+    pub(crate) fn gives(self) -> Gives {
+        match self {
+            Way::Both => Gives::All,
+            Way::Apart { gives, .. } => gives,
+        }
     }
 }
 
@@ -174,6 +191,63 @@ impl Link {
     pub(crate) fn share_mut(&mut self, name: &Tag) -> Option<(GroupIx, &mut Share)> {
         let ix = self.named(name)?;
         self.shares.get_mut(&ix).map(|share| (ix, &mut **share))
+    }
+
+    /// Takes a syncgroup from the other end, whether or not it is shared.
+    pub(crate) fn take(&mut self, name: Tag, ix: GroupIx) -> &mut Share {
+        self.taken.insert(name, ix);
+        let share = self.apart(name, ix);
+        if let Way::Apart { takes, .. } = &mut share.way {
+            *takes = true;
+        }
+        share
+    }
+
+    /// Takes a syncgroup that is not shared no more.
+    pub(crate) fn stop_taking(&mut self, ix: GroupIx) {
+        let Some(share) = self.shares.get_mut(&ix) else { return };
+        let Way::Apart { takes, gives } = &mut share.way else { return };
+        *takes = false;
+        if *gives == Gives::Nothing {
+            self.shares.remove(&ix);
+        } else {
+            share.pull = None;
+            share.differs = false;
+        }
+    }
+
+    /// Gives to the other end, which has asked, what it may have though it does not offer the syncgroup itself.
+    pub(crate) fn give(&mut self, name: Tag) {
+        let offered = self.offered.get(&name).map(|ix| (*ix, Gives::All));
+        let ended = self.ended.get(&name).map(|ix| (*ix, Gives::Ended));
+        let Some((ix, all)) = offered.or(ended) else { return };
+        if let Way::Apart { gives, .. } = &mut self.apart(name, ix).way {
+            *gives = all;
+        }
+    }
+
+    fn apart(&mut self, name: Tag, ix: GroupIx) -> &mut Share {
+        let way = Way::Apart { takes: false, gives: Gives::Nothing };
+        self.shares.entry(ix).or_insert_with(|| Box::new(Share::new(name, way)))
+    }
+
+    /// What goes one way goes on to do so, unless it is not offered any more that gave a reason to. Says whether
+    /// anything goes on.
+    pub(crate) fn goes_on(&self, share: &mut Share) -> bool {
+        let Way::Apart { takes, gives } = &mut share.way else { return false };
+        *takes &= self.their_names.contains(&share.name) || self.their_ended.contains(&share.name);
+        let has_reason = match gives {
+            Gives::Nothing => true,
+            Gives::Ended => self.ended.contains_key(&share.name),
+            Gives::All => self.offered.contains_key(&share.name),
+        };
+        if !has_reason {
+            *gives = Gives::Nothing;
+            // What it was to be sent is not its any more.
+            share.behind.clear();
+            share.beliefs.values_mut().for_each(|belief| belief.goal = belief.sent);
+        }
+        share.way.takes() || share.way.gives() != Gives::Nothing
     }
 
     /// What both ends share, in the order of its names on the link.

@@ -343,12 +343,14 @@ impl Sync {
         if link.hello.is_none() {
             return;
         }
-        let requests = step.replica.groups.values().filter_map(|group| {
-            let (asking, withdraw) = group.record.stage.request()?;
-            let (asking, name) = (asking.clone(), step.replica.name.clone());
-            let is_theirs = asking.invitation.issuer().device() == link.device;
-            let wrote = group.written_by(&step.replica.keys.device, &step.replica.authors);
-            is_theirs.then_some(Message::Join { asking, name, withdraw, wrote })
+        let requests = step.replica.groups.values().flat_map(|group| {
+            let asking = group.record.stage.requests().iter();
+            let theirs = asking.filter(|asking| asking.invitation.issuer().device() == link.device);
+            theirs.map(|asking| {
+                let (asking, name) = (asking.clone(), step.replica.name.clone());
+                let wrote = group.written_by(&step.replica.keys.device, &step.replica.authors);
+                Message::Join { asking, name, withdraw: group.record.stage.withdraws(), wrote }
+            })
         });
         let requests: Vec<_> = requests.collect();
         link.join = (!requests.is_empty()).then_some(step.now + patience);

@@ -68,6 +68,11 @@ struct Standing {
 }
 
 impl Standing {
+    /// Of several grants the one that gives the name: the same everywhere, whatever arrived first.
+    fn latest(&self) -> Option<&Grant> {
+        self.grants.iter().max_by_key(|grant| (grant.stamp, grant.version))
+    }
+
     /// Whether a departure that is known ended a grant.
     fn has_left(&self, grant: &Version, known: impl Fn(Place) -> bool) -> bool {
         self.departures.iter().any(|departure| known(departure.by) && departure.grants.contains(grant))
@@ -273,12 +278,13 @@ impl Access {
         self.is_known(device) && self.rights(device).is_none()
     }
 
-    /// Whether a device is no member any more, and not because it left.
+    /// Whether a device is no member any more, and not because it left: that goes by its latest admission, as it may
+    /// have been let in again.
     pub(crate) fn is_removed(&self, device: &DeviceId) -> bool {
-        let stays = |standing: &Standing| {
-            standing.grants.iter().any(|grant| !standing.has_left(&grant.version, |_| true))
+        let has_left = |standing: &Standing| {
+            standing.latest().is_some_and(|grant| standing.has_left(&grant.version, |_| true))
         };
-        self.is_former(device) && self.standings.get(device).is_some_and(stays)
+        self.is_former(device) && !self.standings.get(device).is_some_and(has_left)
     }
 
     /// Whether the facts in a past say all that is known of a device's departure.
@@ -343,8 +349,7 @@ impl Access {
     /// Everybody who was ever admitted, by device.
     pub(crate) fn members(&self) -> Vec<Member> {
         let member = |(device, standing): (&DeviceId, &Standing)| {
-            // Of several admissions the latest gives the name: the same everywhere, whatever arrived first.
-            let latest = standing.grants.iter().max_by_key(|grant| (grant.stamp, grant.version))?;
+            let latest = standing.latest()?;
             let removed = self.is_removed(device);
             let (name, admitted) = (latest.name.clone(), latest.version);
             Some(Member { device: *device, name, rights: self.rights(device), admitted, removed })

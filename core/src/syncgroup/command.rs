@@ -243,20 +243,34 @@ fn join(
     let known = replica.group(&id);
     let asking = Asking { invitation, nonce: means.nonce };
     let (ix, stage) = match known.map(|group| (group, &group.record.stage)) {
-        None => (new_group(replica)?, Stage::Joining(asking)),
+        None => (new_group(replica)?, Stage::Joining(alloc::vec![asking])),
         Some((group, Stage::Active | Stage::Pending(_))) => {
             return Err(Refusal::AlreadyHere(group.record.database.clone()).into());
         }
         // It is still a member: it only need not leave.
         Some((group, Stage::Leaving(admitted))) => (group.ix, Stage::Pending(admitted.clone())),
-        // A new invitation takes the place of an old one; what is here already stays.
-        Some((group, _)) => (group.ix, Stage::Joining(asking)),
+        // What has been withdrawn is asked for no more; what is here already stays.
+        Some((group, Stage::Withdrawing(_))) => (group.ix, Stage::Joining(alloc::vec![asking])),
+        Some((group, stage)) => (group.ix, Stage::Joining(beside(stage.requests(), asking)?)),
     };
     let database = known.map_or(database, |group| group.record.database.clone());
     let state = stage.state();
     plan.set_record(ix, GroupRecord { id, database, stage });
     plan.notice(Notice::Syncgroup { syncgroup: id, state });
     Ok(Outcome::Joining(id))
+}
+
+/// A request with those before it that have not been answered: they may be granted yet. One by the same invitation is
+/// the same request.
+fn beside(earlier: &[Asking], asking: Asking) -> Result<Vec<Asking>, Refusal> {
+    let mut all = earlier.to_vec();
+    let same = all.iter().position(|it| it.invitation.terms.nonce == asking.invitation.terms.nonce);
+    let nonce = same.map_or(asking.nonce, |at| all.remove(at).nonce);
+    if all.len() >= limits::MAX_REQUESTS {
+        return Err(Refusal::Limit { what: "requests to join", limit: limits::MAX_REQUESTS });
+    }
+    all.push(Asking { nonce, ..asking });
+    Ok(all)
 }
 
 pub(super) fn move_to(plan: &mut Plan<'_>, group: &Group, stage: Stage) {
@@ -350,19 +364,33 @@ fn vector(plan: &Plan<'_>, group: &Group) -> Vec<(Author, Generation)> {
 pub(crate) fn answered(
     plan: &mut Plan<'_>,
     group: &Group,
-    by: DeviceId,
+    asking: &Asking,
     answer: Answer,
     wall: Wall,
 ) -> Result<(), Fault> {
-    let leaving = matches!(group.record.stage, Stage::Withdrawing(_));
-    match answer {
-        Ok(vector) if leaving => arrive(plan, group, Stage::Leaving(Admitted { by, vector }), wall),
-        Ok(vector) => arrive(plan, group, Stage::Pending(Admitted { by, vector }), wall),
-        Err(refusal) => {
-            move_to(plan, group, if leaving { Stage::Left } else { Stage::Refused(refusal) });
-            Ok(())
+    let (by, stage) = (asking.invitation.issuer().device(), &group.record.stage);
+    let others = || stage.requests().iter().filter(|it| it.nonce != asking.nonce).cloned().collect();
+    let is_latest = stage.requests().last().is_some_and(|last| last.nonce == asking.nonce);
+    match (answer, stage) {
+        (Ok(vector), Stage::Withdrawing(_)) => {
+            return arrive(plan, group, Stage::Leaving(Admitted { by, vector }), wall);
+        }
+        (Ok(vector), _) => return arrive(plan, group, Stage::Pending(Admitted { by, vector }), wall),
+        (Err(_), Stage::Withdrawing(all)) if all.len() == 1 => move_to(plan, group, Stage::Left),
+        (Err(refusal), Stage::Joining(_)) if is_latest => {
+            move_to(plan, group, Stage::Refused(refusal, others()));
+        }
+        // Nobody need hear of it, as another one is waited for, or the latest was refused already.
+        (Err(_), stage) => {
+            let stage = match stage {
+                Stage::Withdrawing(_) => Stage::Withdrawing(others()),
+                Stage::Refused(refusal, _) => Stage::Refused(*refusal, others()),
+                _ => Stage::Joining(others()),
+            };
+            plan.set_record(group.ix, GroupRecord { stage, ..group.record.clone() });
         }
     }
+    Ok(())
 }
 
 /// Shows what need not wait any more, and moves on where a syncgroup has become complete by what was planned.
@@ -384,16 +412,15 @@ pub(crate) fn settle(plan: &mut Plan<'_>, now: Now) -> Result<(), Fault> {
 fn find_admission(plan: &mut Plan<'_>, ix: GroupIx) {
     let Some(group) = plan.replica.groups.get(&ix) else { return };
     let stage = plan.record(ix).map(|record| record.stage.clone());
-    let Some((Stage::Joining(asking) | Stage::Withdrawing(asking), metadata)) = stage.zip(plan.metadata(ix))
-    else {
+    let Some((stage, metadata)) = stage.zip(plan.metadata(ix)) else { return };
+    if stage.requests().is_empty() {
         return;
-    };
-    let by = asking.invitation.issuer().device();
+    }
     let grants = metadata.access.grants(&plan.replica.keys.device).into_iter();
     let vector: Vec<_> = grants.map(|grant| (grant.author, grant.generation)).collect();
-    let is_leaving = matches!(group.record.stage, Stage::Withdrawing(_));
-    if !vector.is_empty() {
-        let admitted = Admitted { by, vector };
+    let is_leaving = stage.withdraws();
+    if let Some((author, _)) = vector.first() {
+        let admitted = Admitted { by: author.device, vector };
         move_to(plan, group, if is_leaving { Stage::Leaving(admitted) } else { Stage::Pending(admitted) });
     }
 }
@@ -406,9 +433,18 @@ fn complete(plan: &mut Plan<'_>, ix: GroupIx, wall: Wall) -> Result<(), Fault> {
         Some(Stage::Leaving(admitted)) if is_here(plan, ix, admitted) => {
             remove::finish_leave(plan, group, wall)?;
         }
+        // Somebody gave it a right that did not know that it leaves.
+        Some(Stage::Departing | Stage::Left) if is_member(plan, ix) => {
+            remove::finish_leave(plan, group, wall)?;
+        }
         _ => {}
     }
     Ok(())
+}
+
+fn is_member(plan: &Plan<'_>, ix: GroupIx) -> bool {
+    let own = &plan.replica.keys.device;
+    plan.metadata(ix).is_some_and(|metadata| metadata.access.rights(own).is_some())
 }
 
 /// Moves to a stage, or past it if what it waits for is here.

@@ -38,31 +38,37 @@ pub(crate) struct Admitted {
 /// How far this device is in a syncgroup, with what it needs to go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
-    /// Asking to be admitted.
-    Joining(Asking),
+    /// Asking to be admitted, by one invitation or several, the latest last: any may be granted.
+    Joining(Vec<Asking>),
     /// Admitted, and not complete.
     Pending(Admitted),
     Active,
     /// Has given up on joining, but may have been admitted already: asks.
-    Withdrawing(Asking),
+    Withdrawing(Vec<Asking>),
     /// Was admitted, and leaves as soon as this is held.
     Leaving(Admitted),
     /// Has left, and no other member is known to know it yet.
     Departing,
     Left,
-    Refused(JoinRefusal),
+    /// The latest request was refused. Earlier ones that have not been answered may have been granted, and are asked
+    /// for.
+    Refused(JoinRefusal, Vec<Asking>),
     /// Was removed, and knows it.
     Removed,
 }
 
 impl Stage {
-    /// The request that waits for an answer, and whether it is only to withdraw.
-    pub(crate) fn request(&self) -> Option<(&Asking, bool)> {
+    /// The requests that wait for an answer, the earliest first.
+    pub(crate) fn requests(&self) -> &[Asking] {
         match self {
-            Stage::Joining(asking) => Some((asking, false)),
-            Stage::Withdrawing(asking) => Some((asking, true)),
-            _ => None,
+            Stage::Joining(asking) | Stage::Withdrawing(asking) | Stage::Refused(_, asking) => asking,
+            _ => &[],
         }
+    }
+
+    /// Whether requests are only there to be withdrawn.
+    pub(crate) fn withdraws(&self) -> bool {
+        matches!(self, Stage::Withdrawing(_))
     }
 
     /// Whether this device follows what happens in the syncgroup: then batches that touch it are seen whole (S-28).
@@ -77,7 +83,7 @@ impl Stage {
             Stage::Active => SyncgroupState::Active,
             Stage::Withdrawing(_) | Stage::Leaving(_) => SyncgroupState::Leaving,
             Stage::Departing | Stage::Left => SyncgroupState::Left,
-            Stage::Refused(refusal) => SyncgroupState::Refused(*refusal),
+            Stage::Refused(refusal, _) => SyncgroupState::Refused(*refusal),
             Stage::Removed => SyncgroupState::Removed,
         }
     }

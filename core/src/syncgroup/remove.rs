@@ -196,8 +196,10 @@ pub(super) fn leave(
     let device = replica.keys.device;
     match &group.record.stage {
         Stage::Left | Stage::Departing | Stage::Leaving(_) | Stage::Withdrawing(_) | Stage::Removed => {}
-        Stage::Refused(_) => move_to(plan, group, Stage::Left),
-        Stage::Joining(asking) => move_to(plan, group, Stage::Withdrawing(asking.clone())),
+        Stage::Refused(_, asking) if asking.is_empty() => move_to(plan, group, Stage::Left),
+        Stage::Joining(asking) | Stage::Refused(_, asking) => {
+            move_to(plan, group, Stage::Withdrawing(asking.clone()));
+        }
         Stage::Pending(admitted) => move_to(plan, group, Stage::Leaving(admitted.clone())),
         Stage::Active => {
             let others = || group.metadata.access.joined().filter(|(member, _)| **member != device);

@@ -7,11 +7,12 @@
 //! | one that has left, or was removed | when it asks: what ended its membership, and what that builds on |
 //! | anybody else | nothing, and is answered like about something that does not exist |
 //!
-//! A device that knows that it was removed gives nothing but, to others who were, what removed them. It takes what
-//! members offer, as they may know better: whoever removed it may have been removed before.
+//! A device that knows that it was removed gives what removed it, to others who were removed and ask, and to members
+//! that have not heard of it, which share with it until they have. It takes what members offer, as they may know better:
+//! whoever removed it may have been removed before.
 
 use super::group::{Group, Stage};
-use crate::id::DeviceId;
+use crate::id::{Author, DeviceId};
 use crate::object::history::Place;
 use crate::replica::Replica;
 use crate::replica::authors::Authors;
@@ -21,10 +22,10 @@ impl Group {
     pub(crate) fn is_shared(&self) -> bool {
         match self.record.stage {
             Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
+            Stage::Removed => false,
             // Whoever was here before may have written something, its departure above all, that must arrive
             // before it can be admitted again.
-            Stage::Joining(_) | Stage::Withdrawing(_) => !self.logs.is_empty(),
-            Stage::Refused(_) | Stage::Removed => false,
+            _ => self.asks_to_join() && !self.logs.is_empty(),
         }
     }
 
@@ -53,6 +54,12 @@ impl Group {
         (self.is_shared() || self.record.stage == Stage::Removed) && self.metadata.access.is_removed(device)
     }
 
+    /// Whether this device was removed, and a member that counts it as one shall hear of that: nobody else may be left
+    /// who would tell.
+    pub(crate) fn has_news_of_its_end_for(&self, member: &DeviceId) -> bool {
+        self.record.stage == Stage::Removed && self.metadata.access.rights(member).is_some()
+    }
+
     /// What a device that is no member any more may have when it asks.
     pub(crate) fn what_ended(&self, device: &DeviceId) -> impl Iterator<Item = Place> {
         self.metadata.access.what_ended(device).into_iter()
@@ -60,10 +67,11 @@ impl Group {
 
     /// Whether this device has left, as far as it knows.
     pub(crate) fn is_departed(&self) -> bool {
-        matches!(
-            self.record.stage,
-            Stage::Departing | Stage::Left | Stage::Joining(_) | Stage::Withdrawing(_)
-        )
+        matches!(self.record.stage, Stage::Departing | Stage::Left) || self.asks_to_join()
+    }
+
+    fn asks_to_join(&self) -> bool {
+        !self.record.stage.requests().is_empty()
     }
 
     /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). Before all
@@ -101,20 +109,24 @@ impl Group {
         is_leaving || access.rights(device).is_some()
     }
 
-    /// Whether generations are taken from whoever shows a word that this device has signed, beside those that share:
-    /// from members, as long as this device is one itself, or wants to become one and knows nobody but the issuer
-    /// of its invitation; or was removed. Nobody takes anything from a device that was removed.
-    pub(crate) fn may_take(&self, from: &DeviceId, signer: &DeviceId) -> bool {
-        let access = &self.metadata.access;
+    /// Whether generations are taken from whoever shows a word that a member has signed, beside those that share:
+    /// as long as this device is a member itself, or was removed, or wants to become one and knows nobody but the
+    /// issuer of its invitation.
+    pub(crate) fn may_take(&self, signer: &DeviceId) -> bool {
         match &self.record.stage {
-            Stage::Joining(asking) | Stage::Withdrawing(asking) if self.logs.is_empty() => {
-                asking.invitation.issuer().device() == *signer
+            stage if self.asks_to_join() && self.logs.is_empty() => {
+                stage.requests().iter().any(|asking| asking.invitation.issuer().device() == *signer)
             }
-            Stage::Removed => access.is_known(signer) && !access.is_removed(from),
-            _ => {
-                self.is_shared() && !self.is_departed() && access.is_known(signer) && !access.is_removed(from)
-            }
+            Stage::Removed => self.metadata.access.is_known(signer),
+            _ => self.is_shared() && !self.is_departed() && self.metadata.access.is_known(signer),
         }
+    }
+
+    /// Whether a log is asked for where a device has more of it. From one that was removed, as far as is known here,
+    /// only what members write: if it was let in again, one of them says so.
+    pub(crate) fn wants(&self, from: &DeviceId, author: &Author) -> bool {
+        let access = &self.metadata.access;
+        !access.is_removed(from) || access.rights(&author.device).is_some()
     }
 
     /// Whether a device is or was a member, as far as this one knows.

@@ -387,3 +387,127 @@ fn stamps_lie_above_those_of_what_is_void() {
     }
     world.assert_same_at(id, &[0, 2]);
 }
+
+#[test]
+fn a_device_that_was_let_in_again_convinces_a_member_that_knows_of_the_removal_alone() {
+    let (mut world, id) = World::together(3);
+    world.apart();
+    world.put(1, id, "beside", "void");
+    world.eject(0, id, 1);
+    world.link(0, 2);
+    world.run(10_000);
+    world.apart();
+    world.link(0, 1);
+    world.run(60_000);
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+    world.put(1, id, "after", "counts");
+    // 0 is never seen again.
+    world.apart();
+    world.put(2, id, "news", "for members");
+    world.link(1, 2);
+    world.run(60_000);
+    assert_eq!(world.rights(2, id, 1), Some(Rights::Write));
+    assert_eq!(world.text(2, id, "after").as_deref(), Some("counts"));
+    assert_eq!(world.text(1, id, "news").as_deref(), Some("for members"));
+    world.assert_same_at(id, &[1, 2]);
+    let before = world.sent;
+    world.run(86_400_000);
+    assert_eq!(world.sent, before);
+}
+
+#[test]
+fn whoever_leaves_after_it_was_let_in_again_tells_of_that() {
+    let (mut world, id) = World::together(2);
+    world.eject(0, id, 1);
+    world.run(60_000);
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(60_000);
+    assert_eq!(world.command(1, Command::Leave { syncgroup: id }), Ok(Outcome::Left(id)));
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Left);
+    assert_eq!(world.rights(0, id, 1), None);
+    let members = world.nodes[0].core.members(&id).unwrap();
+    assert!(members.iter().any(|member| member.device == world.device(1) && !member.removed));
+}
+
+#[test]
+fn a_removed_device_tells_members_that_count_it_as_one_what_removed_it() {
+    let (mut world, id) = World::together(3);
+    world.apart();
+    world.eject(0, id, 1);
+    world.link(0, 1);
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+    // 0 is never seen again.
+    world.apart();
+    world.link(1, 2);
+    world.run(60_000);
+    assert_eq!(world.rights(2, id, 1), None);
+    world.put(2, id, "secret", "for members");
+    world.run(60_000);
+    assert_eq!(world.text(1, id, "secret"), None);
+    let before = world.sent;
+    world.run(86_400_000);
+    assert_eq!(world.sent, before);
+}
+
+#[test]
+fn a_right_that_somebody_gives_who_has_not_heard_that_one_leaves_is_given_back() {
+    let (mut world, id) = World::together(2);
+    world.apart();
+    world.set_rights(0, id, 1, Rights::Admin);
+    assert_eq!(world.command(1, Command::Leave { syncgroup: id }), Ok(Outcome::Left(id)));
+    world.all_linked();
+    assert_eq!(world.state(1, id), SyncgroupState::Left);
+    assert_eq!(world.rights(0, id, 1), None);
+}
+
+#[test]
+fn an_earlier_request_to_join_is_granted_though_a_later_one_was_refused() {
+    let mut world = World::new(4);
+    let id = world.create(0, "notes");
+    world.link(0, 1);
+    let invitation = world.invite(0, id, Rights::Admin);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(10_000);
+    let (good, used) = (world.invite(1, id, Rights::Write), world.invite(0, id, Rights::Write));
+    world.link(0, 2);
+    world.ask_to_join(2, used.clone()).unwrap();
+    world.run(10_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Active);
+    // 3 asks 1, which it does not reach, and 0, which refuses.
+    world.ask_to_join(3, good.clone()).unwrap();
+    world.ask_to_join(3, used).unwrap();
+    world.link(0, 3);
+    world.run(10_000);
+    assert_eq!(world.state(3, id), SyncgroupState::Refused(JoinRefusal::Used));
+    let store = world.nodes[3].store.clone();
+    world.reboot(3, store, Continuity::Unknown);
+    world.link(1, 3);
+    world.run(10_000);
+    assert_eq!(world.state(3, id), SyncgroupState::Active);
+    assert_eq!(world.rights(0, id, 3), Some(Rights::Write));
+}
+
+#[test]
+fn requests_to_join_that_wait_for_an_answer_are_bounded() {
+    let mut world = World::new(2);
+    let id = world.create(0, "notes");
+    let limit = limits::MAX_REQUESTS;
+    for _ in 0..limit {
+        let invitation = world.invite(0, id, Rights::Write);
+        // The same one again is the same request.
+        world.ask_to_join(1, invitation.clone()).unwrap();
+        world.ask_to_join(1, invitation).unwrap();
+    }
+    let invitation = world.invite(0, id, Rights::Write);
+    let refused = world.ask_to_join(1, invitation);
+    assert_eq!(refused, Err(Refusal::Limit { what: "requests to join", limit }));
+    world.link(0, 1);
+    world.run(10_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+}
