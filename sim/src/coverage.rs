@@ -137,29 +137,29 @@ points! {
         /// A device that had lost everything was admitted again.
         Rejoined = "joined again after losing all", from 300;
         /// A device was removed by another.
-        Removed = "removed";
+        Removed = "removed", from 100;
         /// A device heard that it was removed.
-        HeardOfRemoval = "heard of its removal";
+        HeardOfRemoval = "heard of its removal", from 100;
         /// A device wrote that had been removed, and had not heard of it.
-        WroteOn = "a removed device wrote on";
+        WroteOn = "a removed device wrote on", from 300;
         /// What had been applied became void, and was undone.
-        Undone = "void after it was applied";
+        Undone = "void after it was applied", from 1_000;
         /// What had become void counts after all.
         UndoneAgain = "void, and counts again";
         /// Something void was taken, as others had taken it before they knew.
-        VoidTaken = "void when it was taken";
+        VoidTaken = "void when it was taken", from 3_000;
         /// Two devices removed each other while apart.
         RemovedEachOther = "removed each other while apart";
         /// A removed device was let in again.
-        Readmitted = "let in again";
+        Readmitted = "let in again", from 1_000;
         /// A device lost a right, and stayed.
-        RightsLowered = "rights lowered";
+        RightsLowered = "rights lowered", from 1_000;
         /// A device got more rights.
-        RightsRaised = "rights raised";
+        RightsRaised = "rights raised", from 300;
         /// Somebody tried to overrule an admin above it.
-        RefusedSenior = "refused: a senior admin";
+        RefusedSenior = "refused: a senior admin", from 1_000;
         /// A syncgroup was destroyed.
-        Destroyed = "syncgroup destroyed";
+        Destroyed = "syncgroup destroyed", from 1_000;
         /// A device was never seen again.
         Vanished = "vanished for ever", from 100;
         /// A device that had made invitations was never seen again.

@@ -32,8 +32,7 @@ pub struct Workload {
     pub value_bytes: u32,
     /// Whether devices leave.
     pub leaves: bool,
-    /// Of how many seeds in a hundred devices are removed, and get other rights. None of those of the usual profiles
-    /// as long as there are known defects in it (`sim/regressions/open/`).
+    /// Of how many seeds in a hundred devices are removed, and get other rights.
     pub removals: u8,
     /// Of how many seeds in a hundred the collections have schemas, and with them resolvers, watchers and
     /// transfers.
@@ -172,7 +171,7 @@ impl Default for Workload {
             keys: 8,
             value_bytes: 2_000,
             leaves: true,
-            removals: 0,
+            removals: 25,
             policies: 60,
         }
     }
@@ -199,11 +198,14 @@ impl Profile {
         ("network", "partitions, broken, clogged and narrow links, lost and corrupted frames only"),
         ("disks", "disks that fail, fill, are damaged, lost and set back, and crashes"),
         ("clocks", "clocks that are wrong, drift and jump, and crashes"),
-        ("people", "devices that sleep, are moved about and vanish, and neighbourhoods that come and go"),
+        (
+            "people",
+            "devices that sleep, are removed, moved about and vanish, and neighbourhoods that come and go",
+        ),
         ("hostile", "a device that does not keep to the protocol in every run, and lost frames"),
         ("large", "8 to 16 replicas, more and larger writes"),
         ("policies", "schemas, resolvers, watchers and transfers in every run, on few keys"),
-        ("removals", "devices that are removed and let in again, rights that change; has known defects"),
+        ("removals", "devices that are removed and let in again, and rights that change, in every run"),
     ];
 }
 
@@ -256,9 +258,12 @@ impl FromStr for Profile {
                     partitions: true,
                     ..Faults::none()
                 };
-                Self { faults, ..base }
+                Self { faults, workload: Workload { removals: 60, ..base.workload }, ..base }
             }
-            "hostile" => Self { faults: Faults { hostile: true, frames: true, ..Faults::none() }, ..base },
+            "hostile" => {
+                let faults = Faults { hostile: true, frames: true, partitions: true, ..Faults::none() };
+                Self { faults, workload: Workload { removals: 60, ..base.workload }, ..base }
+            }
             "removals" => {
                 let faults = Faults {
                     discovery: true,
