@@ -60,6 +60,7 @@ pub(crate) const HEADS: Context = Context(0x20);
 pub(crate) const MERGING_ROW: Context = Context(0x1e);
 pub(crate) const LIVE_OPERATION: Context = Context(0x1f);
 pub(crate) const DISPUTED_VALUE: Context = Context(0x21);
+pub(crate) const CONFLICT: Context = Context(0x22);
 /// Leaves and inner nodes of log trees keep the prefixes of RFC 9162.
 pub(crate) const LEAF: Context = Context(0x00);
 pub(crate) const NODE: Context = Context(0x01);

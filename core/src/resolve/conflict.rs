@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::Policy;
 use crate::event::RowRef;
-use crate::id::{Name, Version};
+use crate::hash::{self, Tag};
+use crate::id::{CollectionId, Name, Version};
 use crate::time::Hlc;
 
 /// Rows in conflict that belong together: whoever answers one of them must see the others.
@@ -33,6 +34,28 @@ impl Conflict {
     /// A row of the conflict.
     pub fn row(&self, row: &RowRef) -> Option<&ConflictedRow> {
         self.rows.iter().find(|known| known.row == *row)
+    }
+
+    /// A tag of the rows and their heads: another one as soon as a row comes, goes or has other heads, and the same on
+    /// every device that holds the same. So somebody who was shown a conflict can say in a few characters what an
+    /// answer is to (S-17). Policies and values are not in it: heads decide what there is to answer.
+    pub fn tag(&self) -> Tag {
+        let mut bytes = Vec::new();
+        for ConflictedRow { row, heads, .. } in &self.rows {
+            bytes.extend_from_slice(&row.syncgroup.0);
+            bytes.extend_from_slice(&CollectionId::of(&row.collection).0);
+            bytes.extend_from_slice(&(row.key.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(&row.key);
+            let mut versions: Vec<Version> = heads.iter().map(|head| head.version).collect();
+            versions.sort();
+            bytes.extend_from_slice(&(versions.len() as u64).to_le_bytes());
+            for Version { author, generation } in versions {
+                bytes.extend_from_slice(&author.device.0);
+                bytes.extend_from_slice(&author.incarnation.0.to_le_bytes());
+                bytes.extend_from_slice(&generation.to_le_bytes());
+            }
+        }
+        hash::derive(hash::CONFLICT, &[&bytes]).tag()
     }
 }
 

@@ -111,6 +111,28 @@ fn the_heads_of_a_batch_over_two_syncgroups_name_it_alike_on_every_replica() {
 }
 
 #[test]
+fn the_tag_of_a_conflict_is_the_same_everywhere_until_it_changes() {
+    let (mut world, id) = split(2, Policy::AppResolves, |world, id| {
+        for (at, text) in [(0, "zero"), (1, "one")] {
+            let both = batch(world, id, &[("x", text), ("y", text)]);
+            world.command(at, both).unwrap();
+        }
+    });
+    let tag = |world: &World, at: usize, key: &[u8]| {
+        read::conflict(&world.nodes[at].store, &world.collection(at, id), key).unwrap().tag()
+    };
+    let shown = tag(&world, 0, b"x");
+    assert_eq!(tag(&world, 1, b"y"), shown, "whoever looks, and at whichever of its rows");
+    // Another head of a row that belongs to it.
+    world.put(1, id, "y", "again");
+    assert_eq!(tag(&world, 0, b"x"), shown, "it has not heard of that");
+    assert_ne!(tag(&world, 1, b"x"), shown);
+    world.run(60_000);
+    assert_eq!(tag(&world, 0, b"x"), tag(&world, 1, b"x"));
+    assert_ne!(tag(&world, 0, b"x"), shown);
+}
+
+#[test]
 fn rows_tied_by_batches_are_one_conflict_and_others_of_the_batch_come_along() {
     let (mut world, _id) = split(3, Policy::AppResolves, |world, id| {
         // a ties x and y, b ties y and z, and w comes along with b.

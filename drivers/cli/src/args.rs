@@ -13,7 +13,6 @@ mod conflicts;
 mod membership;
 mod merging;
 
-pub use self::conflicts::Choice;
 pub use self::conflicts::{Conflicts, Log, Resolve};
 pub use self::membership::{Membership, Preset};
 pub(crate) use self::merging::parse_policy;
@@ -159,22 +158,34 @@ pub enum Command {
     /// Change one field of a row of fields; others may change other fields meanwhile.
     #[command(subcommand)]
     Field(Field),
-    /// List the rows in conflict, with all their versions.
+    /// List conflicts: rows that are answered together, with their versions and what these have in common.
+    ///
+    /// Rows that one batch has written belong together, also in several collections: whoever decides about one of
+    /// them should see the others. Long values and very many versions or rows are cut, and it is said so; --json,
+    /// which prints an object for each row, cuts nothing.
     ///
     /// Examples:
     ///   driftless conflicts notes
     ///   driftless conflicts notes --prefix 2026/ --json
     #[command(verbatim_doc_comment)]
     Conflicts(Conflicts),
-    /// Resolve the conflict of a row.
+    /// Resolve a conflict, in one batch, for everybody.
     ///
-    /// It takes the place of all versions that are there. Other rows of the same conflict are left open: each is
-    /// resolved by a command of its own.
+    /// Say of each row that needs an answer what shall become of it; what is chosen takes the place of all its versions:
+    ///
+    ///   pick:VERSION  one of its versions, as `driftless conflicts` prints it, or the start of one
+    ///   value:TEXT    another value; value:@FILE is the content of a file, value:- standard input
+    ///   delete        no row
+    ///   leave         it stays open
+    ///
+    /// A row of another collection is named as `driftless conflicts` prints it, COLLECTION/KEY. An answer is refused
+    /// if a row has other versions by the time it is written; with --state also if anything else in the conflict is
+    /// not as it was printed.
     ///
     /// Examples:
-    ///   driftless resolve notes milk --pick 3f2a9c01d4e5/4
-    ///   driftless resolve notes milk --value '2 l of oat milk'
-    ///   driftless resolve notes milk --delete
+    ///   driftless resolve notes milk pick:3f2a9c01d4e5/4
+    ///   driftless resolve notes milk 'value:2 l of oat milk' bread delete --state 5be1f7a2c09d4e13
+    ///   driftless resolve notes milk delete --leave-others
     #[command(verbatim_doc_comment)]
     Resolve(Resolve),
     /// Show the history of a row, the last version first: who made it what, and when.

@@ -1,8 +1,8 @@
 //! What a client command and a running `serve` say to each other: JSON Lines over the control socket.
 //!
 //! ```text
-//! client  {"driftless":3,"token":null}
-//! server  {"driftless":3,"device":"0011…"}
+//! client  {"driftless":4,"token":null}
+//! server  {"driftless":4,"device":"0011…"}
 //! client  {"do":"scan","database":"default",…}
 //! server  {"is":"rows",…}  {"is":"rows",…}  {"is":"end"}
 //! client  {"do":"get",…}
@@ -21,14 +21,15 @@ use serde::{Deserialize, Serialize};
 mod conflicts;
 
 pub use self::conflicts::{
-    ChoiceText, ConflictText, DidText, EntryText, HeadText, OperationText, RuleText, Who,
+    AncestorText, AnswerText, ChoiceText, ConflictText, DidText, EntryText, HeadText, OperationText,
+    RowInConflict, RuleText, ValueText, Who,
 };
 
 use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;
@@ -142,25 +143,31 @@ pub enum Request {
         /// Its policy, as text; `None` takes the rule away.
         policy: Option<String>,
     },
-    /// The rows in conflict: items `conflict`.
+    /// The rows in conflict, with what belongs together: items `conflict`, each followed by its rows, items
+    /// `conflict_row`, and each of these by its versions, items `head`.
     Conflicts {
         /// Where.
         of: CollectionRef,
         /// The prefix of the keys.
         #[serde(with = "base64")]
         prefix: Vec<u8>,
-        /// How many at most.
+        /// How many conflicts at most.
         limit: Option<u64>,
+        /// Whether the beginning of long ones is enough.
+        brief: bool,
     },
-    /// Resolve the conflict of a row.
+    /// Resolve a conflict, by one batch: an item `resolved`.
     Resolve {
-        /// Where.
+        /// Where the row is that tells which conflict.
         of: CollectionRef,
-        /// Its key.
-        #[serde(with = "base64")]
-        key: Vec<u8>,
-        /// What shall become of it.
-        choice: ChoiceText,
+        /// What shall become of its rows.
+        answers: Vec<AnswerText>,
+        /// Whether the keys in `answers` are in base64.
+        key_base64: bool,
+        /// The state that was shown, or the start of it.
+        state: Option<String>,
+        /// Whether rows that need an answer and have none are left open.
+        leave_others: bool,
     },
     /// The history of a row: items `entry`, the last version first.
     History {
@@ -328,10 +335,10 @@ pub enum Response {
         /// If changes follow now: from where.
         complete: Option<String>,
     },
-    /// What a batch has changed.
+    /// What a batch has changed, or some of that.
     Batch {
-        /// From where to go on after it.
-        marker: String,
+        /// From where to go on after it; `None` if more of the batch follows.
+        marker: Option<String>,
         /// Whether this device wrote it.
         local: bool,
         /// The rows.
@@ -356,8 +363,19 @@ pub enum Response {
         /// By prefix.
         rules: Vec<RuleText>,
     },
-    /// A row in conflict.
+    /// A conflict.
     Conflict(ConflictText),
+    /// A row of it.
+    ConflictRow(RowInConflict),
+    /// A version of that.
+    Head(HeadText),
+    /// What an answer has done.
+    Resolved {
+        /// How many rows it has decided.
+        rows: u64,
+        /// How many it has left open.
+        left: u64,
+    },
     /// A version in the history of a row.
     Entry(EntryText),
     /// A syncgroup.

@@ -14,10 +14,13 @@ use crate::protocol::{
 };
 
 mod conflicts;
+mod history;
 mod membership;
 mod operations;
+mod resolve;
 mod schema;
 mod watch;
+mod who;
 
 pub(crate) use self::schema::word as policy_word;
 
@@ -58,9 +61,14 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         Request::Watch { of, prefix, from } => watch::watch(node, &of, &prefix, from, out).await,
         Request::Schema { of } => schema::show(node, &of, out).await,
         Request::SetRule { of, prefix, policy } => schema::set_rule(node, &of, prefix, policy, out).await,
-        Request::Conflicts { of, prefix, limit } => conflicts::list(node, &of, &prefix, limit, out).await,
-        Request::Resolve { of, key, choice } => conflicts::resolve(node, &of, &key, choice).await,
-        Request::History { of, key, limit } => conflicts::history(node, &of, &key, limit, out).await,
+        Request::Conflicts { of, prefix, limit, brief } => {
+            conflicts::list(node, &of, prefix, limit, brief, out).await
+        }
+        Request::Resolve { of, answers, key_base64, state, leave_others } => {
+            let asked = resolve::Asked { answers, key_base64, state, leave_others };
+            resolve::resolve(node, &of, asked, out).await
+        }
+        Request::History { of, key, limit } => history::history(node, &of, &key, limit, out).await,
         Request::CreateSyncgroup { database, name, collections } => {
             let collections: Vec<&str> = collections.iter().map(driftless::Name::as_str).collect();
             let made =

@@ -15,8 +15,8 @@ pub struct Conflicts {
     /// Only keys that start with this.
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<OsString>,
-    /// At most this many rows.
-    #[arg(long, value_name = "ROWS")]
+    /// At most this many conflicts, each with all its rows.
+    #[arg(long, value_name = "CONFLICTS")]
     pub limit: Option<u64>,
 }
 
@@ -26,29 +26,29 @@ pub struct Resolve {
     /// Which collection.
     #[command(flatten)]
     pub of: CollectionArgs,
-    /// The row's key.
-    pub key: OsString,
-    /// What shall become of it.
-    #[command(flatten)]
-    pub choice: Choice,
-    /// KEY is in base64.
+    /// Rows, each followed by what shall become of it: pick:VERSION, value:TEXT, delete or leave.
+    #[arg(required = true, num_args = 2.., value_names = ["KEY", "CHOICE"])]
+    pub answers: Vec<OsString>,
+    /// Only if the conflict is as `driftless conflicts` printed it with this after the word "conflict".
+    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    pub state: Option<String>,
+    /// Leave the rows of the conflict open that are not named.
+    #[arg(long)]
+    pub leave_others: bool,
+    /// The keys are in base64.
     #[arg(long)]
     pub key_base64: bool,
 }
 
-/// What shall become of a row in conflict.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub struct Choice {
-    /// One of its versions, as `driftless conflicts` prints it, or the start of one.
-    #[arg(long, value_name = "VERSION")]
-    pub pick: Option<String>,
-    /// Another value: a text, @FILE for the content of a file, or - for standard input.
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
-    pub value: Option<OsString>,
-    /// No row.
-    #[arg(long)]
-    pub delete: bool,
+/// The shortest start of a state that stands for it.
+const SHORTEST_STATE: usize = 8;
+
+fn parse_state(text: &str) -> Result<String, String> {
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hex && (SHORTEST_STATE..=32).contains(&text.len()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(format!("it is what `driftless conflicts` prints, at least its first {SHORTEST_STATE} characters"))
 }
 
 /// Arguments of `log`.

@@ -1,184 +1,183 @@
-//! `conflicts`, `resolve`, `log`.
-
-use std::time::{Duration, UNIX_EPOCH};
+//! `conflicts`.
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
-use super::{Context, rows};
-use crate::args::{Conflicts, Log, Resolve};
+use super::Context;
+use super::who::{NAME_WIDTH, VALUE_WIDTH, batch, device_name, json_who, name, when};
+use crate::args::Conflicts;
 use crate::output::{Output, table};
-use crate::protocol::{ChoiceText, ConflictText, DidText, EntryText, HeadText, Request, Response, Who};
-use crate::{No, shown, text};
-
-/// How much of a value a line shows.
-const VALUE_WIDTH: usize = 60;
-/// How much of a device's name.
-const NAME_WIDTH: usize = 24;
+use crate::protocol::{AncestorText, ConflictText, HeadText, Request, Response, RowInConflict, ValueText};
+use crate::text;
 
 pub(super) async fn conflicts(context: &mut Context, args: Conflicts) -> Result<()> {
     let prefix = args.prefix.as_deref().map(text::argument_bytes).transpose()?.unwrap_or_default();
+    let named = args.of.collection.clone();
     let of = context.collection(args.of);
-    let mut found = false;
-    let request = Request::Conflicts { of, prefix, limit: args.limit };
-    let print = |out: &mut Output, item| {
-        let Response::Conflict(conflict) = item else { bail!("the answer is no conflict; this is a defect") };
-        found = true;
-        if out.json {
-            return Ok(out.object(&json_conflict(&conflict))?);
-        }
-        let key = text::escape(&conflict.key);
-        out.line(&format!("{key}  ({}; the first is shown)", conflict.policy))?;
-        let heads = heads_table(&conflict.heads);
-        heads.lines().try_for_each(|line| Ok(out.line(&format!("  {}", line.trim_end()))?))
-    };
-    context.each(request, print).await?;
-    if !found && !context.out.json {
-        context.out.remark("no row is in conflict");
+    let brief = !context.out.json;
+    let request = Request::Conflicts { of, prefix, limit: args.limit, brief };
+    let mut printer = Printer::default();
+    context.each(request, |out, item| printer.take(out, item)).await?;
+    if brief {
+        context.out.flush()?;
+        context.out.remark(&match &printer.example {
+            Some((row, version)) => format!(
+                "resolve with: driftless resolve {named} {row} pick:{version}, where a choice can also be value:TEXT, \
+                 delete or leave; other rows that need an answer follow, each with its choice"
+            ),
+            None if printer.found => "what is in conflict is decided already: the next write of a row closes it, \
+                                      as does driftless resolve"
+                .to_owned(),
+            None => "no row is in conflict".to_owned(),
+        });
     }
     Ok(())
 }
 
-fn heads_table(heads: &[HeadText]) -> String {
-    let mut table = table(&["VERSION", "WHEN", "WHO", "VALUE"]);
-    for HeadText { who, value, is_operation } in heads {
-        let value = match value {
-            Some(value) => text::escape_short(value, VALUE_WIDTH),
-            None if *is_operation => "(operation)".to_owned(),
-            None => "(deleted)".to_owned(),
-        };
-        table.add_row([who.short.clone(), when(who), name(who), value]);
-    }
-    table.to_string()
+/// Puts conflicts together from the items of an answer, and prints them row by row.
+#[derive(Default)]
+struct Printer {
+    found: bool,
+    conflict: Option<ConflictText>,
+    /// Rows of it that were printed.
+    printed: u64,
+    row: Option<(RowInConflict, Vec<HeadText>)>,
+    /// The first row that needs an answer, and a version of it.
+    example: Option<(String, String)>,
 }
 
-fn json_conflict(conflict: &ConflictText) -> Value {
+impl Printer {
+    fn take(&mut self, out: &mut Output, item: Response) -> Result<()> {
+        match item {
+            Response::Conflict(conflict) => {
+                if !out.json {
+                    if self.found {
+                        out.line("")?;
+                    }
+                    out.line(&heading(&conflict))?;
+                }
+                (self.found, self.printed, self.conflict) = (true, 0, Some(conflict));
+            }
+            Response::ConflictRow(row) => self.row = Some((row, Vec::new())),
+            Response::Head(head) => {
+                if let Some((_, heads)) = &mut self.row {
+                    heads.push(head);
+                }
+            }
+            other => bail!("the answer is no conflict but {other:?}; this is a defect"),
+        }
+        match (&self.conflict, self.row.take()) {
+            (Some(conflict), Some((row, heads))) if heads.len() as u64 >= row.told => {
+                self.printed += 1;
+                if out.json {
+                    return Ok(out.object(&json_row(conflict, &row, &heads))?);
+                }
+                if row.is_open && self.example.is_none() {
+                    let version = heads.first().map(|head| head.who.short.clone()).unwrap_or_default();
+                    self.example = Some((text::escape_short(&row.name, NAME_WIDTH), version));
+                }
+                row_lines(&row, &heads).iter().try_for_each(|line| out.line(line))?;
+                if self.printed == conflict.told && conflict.told < conflict.rows {
+                    let more = text::plural(conflict.rows - conflict.told, "more row");
+                    out.line(&format!("  … {more}; --json prints all"))?;
+                }
+            }
+            (_, row) => self.row = row,
+        }
+        Ok(())
+    }
+}
+
+fn heading(conflict: &ConflictText) -> String {
+    let together = match (conflict.rows, conflict.is_whole) {
+        (1, true) => String::new(),
+        (rows, true) => format!("  {rows} rows that belong together"),
+        (rows, false) => format!(
+            "  {rows} rows that belong together, and more of them, which are shown once these are resolved"
+        ),
+    };
+    format!("conflict {}{together}", conflict.state)
+}
+
+/// A row for people: its versions, and what they have in common.
+fn row_lines(row: &RowInConflict, heads: &[HeadText]) -> Vec<String> {
+    let remark = match (row.in_conflict, row.is_open) {
+        (true, true) => "",
+        (true, false) => "; needs no answer",
+        _ => "; in no conflict, written by the same batches",
+    };
+    let mut lines = vec![format!("  {}  ({}{remark})", text::escape(&row.name), row.policy)];
+    // Few batches touch several syncgroups, and a version names the others well enough.
+    let batches = heads.iter().any(|head| head.who.batch.is_some());
+    let header: &[&str] = &["", "VERSION", "WHEN", "WHO", "VALUE", "BATCH"];
+    let mut table = table(&header[..if batches { 6 } else { 5 }]);
+    for (at, HeadText { who, value, is_operation }) in heads.iter().enumerate() {
+        let value = match value {
+            None if *is_operation => "(operation)".to_owned(),
+            value => short_value(value.as_ref()),
+        };
+        let role = if at == 0 { "shown" } else { "other" };
+        let mut cells = vec![role.to_owned(), who.short.clone(), when(who), name(who), value];
+        cells.extend(batches.then(|| batch(who)));
+        table.add_row(cells);
+    }
+    if let Some(AncestorText { short, device, name, value, .. }) = &row.ancestor {
+        let who = device_name(name.as_deref(), device);
+        let value = short_value(value.as_ref());
+        table.add_row(["before".to_owned(), short.clone(), String::new(), who, value]);
+    }
+    lines.extend(table.to_string().lines().map(|line| format!("    {}", line.trim_end())));
+    if row.told < row.heads {
+        let more = text::plural(row.heads - row.told, "more version");
+        lines.push(format!("    … {more}; --json prints all"));
+    }
+    lines
+}
+
+/// A value on a line, and how long it is if that is not all of it.
+fn short_value(value: Option<&ValueText>) -> String {
+    let Some(value) = value else { return "(deleted)".to_owned() };
+    let shown = text::escape_short(&value.bytes, VALUE_WIDTH);
+    let is_whole = value.size == value.bytes.len() as u64 && !shown.ends_with('…');
+    if is_whole {
+        shown
+    } else {
+        format!("{} ({})", shown.trim_end_matches('…').to_owned() + "…", text::bytes(value.size))
+    }
+}
+
+fn json_row(conflict: &ConflictText, row: &RowInConflict, heads: &[HeadText]) -> Value {
+    let valued = |object: &mut Map<String, Value>, value: Option<&ValueText>, otherwise: &str| {
+        match value {
+            Some(value) => text::insert_bytes(object, "value", &value.bytes),
+            None => _ = object.insert(otherwise.to_owned(), json!(true)),
+        };
+    };
     let head = |head: &HeadText| {
         let mut object = json_who(&head.who);
-        match &head.value {
-            Some(value) => text::insert_bytes(&mut object, "value", value),
-            None => {
-                let what = if head.is_operation { "operation" } else { "deleted" };
-                object.insert(what.to_owned(), json!(true));
-            }
-        }
+        valued(&mut object, head.value.as_ref(), if head.is_operation { "operation" } else { "deleted" });
+        Value::Object(object)
+    };
+    let ancestor = |ancestor: &AncestorText| {
+        let mut object = Map::new();
+        object.insert("version".to_owned(), json!(ancestor.version));
+        object.insert("device".to_owned(), json!(ancestor.device));
+        object.insert("name".to_owned(), json!(ancestor.name));
+        valued(&mut object, ancestor.value.as_ref(), "deleted");
         Value::Object(object)
     };
     let mut object = Map::new();
-    text::insert_bytes(&mut object, "key", &conflict.key);
-    object.insert("policy".to_owned(), json!(conflict.policy));
-    object.insert("heads".to_owned(), conflict.heads.iter().map(head).collect());
+    object.insert("state".to_owned(), json!(conflict.state));
+    object.insert("rows".to_owned(), json!(conflict.rows));
+    object.insert("whole".to_owned(), json!(conflict.is_whole));
+    object.insert("syncgroup".to_owned(), json!(row.syncgroup));
+    object.insert("collection".to_owned(), json!(row.collection));
+    text::insert_bytes(&mut object, "key", &row.key);
+    text::insert_bytes(&mut object, "row", &row.name);
+    object.insert("policy".to_owned(), json!(row.policy));
+    object.insert("in_conflict".to_owned(), json!(row.in_conflict));
+    object.insert("open".to_owned(), json!(row.is_open));
+    object.insert("heads".to_owned(), heads.iter().map(head).collect());
+    object.insert("ancestor".to_owned(), row.ancestor.as_ref().map_or(Value::Null, ancestor));
     Value::Object(object)
-}
-
-pub(super) async fn resolve(context: &mut Context, args: Resolve) -> Result<()> {
-    let key = text::key(&args.key, args.key_base64)?;
-    let choice = match (args.choice.pick, args.choice.value) {
-        (Some(version), _) => ChoiceText::Pick(version),
-        (None, Some(value)) => ChoiceText::Value(rows::value(Some(&value))?),
-        (None, None) => ChoiceText::Delete,
-    };
-    context.tell(Request::Resolve { of: context.collection(args.of), key, choice }).await
-}
-
-pub(super) async fn log(context: &mut Context, args: Log) -> Result<()> {
-    let key = text::key(&args.key, args.key_base64)?;
-    let of = context.collection(args.of);
-    let mut entries = Vec::new();
-    let request = Request::History { of, key: key.clone(), limit: args.limit };
-    let take = |_: &mut Output, item| {
-        let Response::Entry(entry) = item else { bail!("the answer is no version; this is a defect") };
-        entries.push(entry);
-        Ok(())
-    };
-    context.each(request, take).await?;
-    if entries.is_empty() {
-        return Err(No(format!("nobody ever wrote the row \"{}\"", text::escape(&key))).into());
-    }
-    if context.out.json {
-        return entries.iter().try_for_each(|entry| Ok(context.out.object(&json_entry(entry))?));
-    }
-    for line in log_table(&entries).lines() {
-        context.out.line(line.trim_end())?;
-    }
-    context.out.remark("* nothing that is known here has taken its place");
-    if entries.iter().any(|entry| entry.who.batch.is_some()) {
-        context.out.remark("BATCH: the same in all syncgroups that the batch touched");
-    }
-    Ok(())
-}
-
-fn log_table(entries: &[EntryText]) -> String {
-    // Few batches touch several syncgroups, and a version names the others well enough.
-    let batches = entries.iter().any(|entry| entry.who.batch.is_some());
-    let header: &[&str] = &["VERSION", "WHEN", "WHO", "DID", "VALUE", "BATCH"];
-    let mut table = table(&header[..if batches { 6 } else { 5 }]);
-    for EntryText { who, did, value, kind, is_pick, is_head, .. } in entries {
-        let (did, what) = match did {
-            DidText::Delete if *is_pick => ("pick", "(deleted)".to_owned()),
-            DidText::Delete => ("delete", String::new()),
-            DidText::Operate { merge, operations } => (&merge[..], shown::operations_line(operations)),
-            DidText::Put => {
-                let value = value.as_ref().map(|value| shown::line(*kind, value)).unwrap_or_default();
-                (if *is_pick { "pick" } else { "put" }, value)
-            }
-        };
-        let mark = if *is_head { "*" } else { "" };
-        let version = format!("{}{mark}", who.short);
-        let mut row = vec![version, when(who), name(who), did.to_owned(), text::cut(&what, VALUE_WIDTH)];
-        row.extend(batches.then(|| batch(who)));
-        table.add_row(row);
-    }
-    table.to_string()
-}
-
-/// As much of a batch's name as tells it from others.
-fn batch(who: &Who) -> String {
-    who.batch.as_ref().map_or_else(String::new, |id| id[..12.min(id.len())].to_owned())
-}
-
-fn json_entry(entry: &EntryText) -> Value {
-    let mut object = json_who(&entry.who);
-    let did = match &entry.did {
-        DidText::Put => "put",
-        DidText::Delete => "delete",
-        DidText::Operate { .. } => "operate",
-    };
-    object.insert("did".to_owned(), json!(did));
-    if let DidText::Operate { merge, operations } = &entry.did {
-        object.insert("merge".to_owned(), json!(merge));
-        object.insert("operations".to_owned(), operations.iter().map(shown::operation_object).collect());
-    }
-    if let Some(value) = &entry.value {
-        shown::insert(&mut object, entry.kind, value);
-    }
-    object.insert("parents".to_owned(), json!(entry.parents));
-    object.insert("pick".to_owned(), json!(entry.is_pick));
-    object.insert("head".to_owned(), json!(entry.is_head));
-    Value::Object(object)
-}
-
-fn json_who(who: &Who) -> Map<String, Value> {
-    let mut object = Map::new();
-    object.insert("version".to_owned(), json!(who.version));
-    object.insert("device".to_owned(), json!(who.device));
-    object.insert("name".to_owned(), json!(who.name));
-    object.insert("when".to_owned(), json!(when(who)));
-    object.insert("batch".to_owned(), json!(who.batch));
-    object
-}
-
-/// A time, in UTC.
-fn when(who: &Who) -> String {
-    // A stamp may say anything: one that is beyond what can be written is shown as its number.
-    const LAST: u64 = 253_402_300_799_999;
-    if who.wall_ms > LAST {
-        return format!("{} ms", who.wall_ms);
-    }
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(who.wall_ms)).to_string()
-}
-
-fn name(who: &Who) -> String {
-    let unknown = || format!("({})", &who.device[..12.min(who.device.len())]);
-    who.name.as_ref().map_or_else(unknown, |name| text::escape_short(name.as_bytes(), NAME_WIDTH))
 }

@@ -3,14 +3,17 @@
 mod conflicts;
 mod export;
 mod import;
+mod log;
 mod membership;
 mod merging;
 mod network;
+mod resolve;
 mod rows;
 mod serve;
 mod syncgroup;
 mod tree;
 mod watch;
+mod who;
 
 use std::path::PathBuf;
 
@@ -116,8 +119,8 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::SetRemove(args) => merging::change_set(context, args, false).await,
         Command::Field(command) => merging::field(context, command).await,
         Command::Conflicts(args) => conflicts::conflicts(context, args).await,
-        Command::Resolve(args) => conflicts::resolve(context, args).await,
-        Command::Log(args) => conflicts::log(context, args).await,
+        Command::Resolve(args) => resolve::resolve(context, args).await,
+        Command::Log(args) => log::log(context, args).await,
         Command::Import(args) => import::import(context, args).await,
         Command::Export(args) => export::export(context, args).await,
         Command::Syncgroup(command) => syncgroup::syncgroup(context, command).await,

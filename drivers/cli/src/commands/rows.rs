@@ -24,12 +24,22 @@ pub(super) async fn put(context: &mut Context, args: Put) -> Result<()> {
 
 /// The value that an argument stands for.
 pub(super) fn value(argument: Option<&OsStr>) -> Result<Vec<u8>> {
-    let bytes = match argument {
-        Some(text) if text != "-" => text::argument_bytes(text)?,
-        _ => return read_bounded(std::io::stdin().lock(), "standard input"),
-    };
+    match argument {
+        Some(text) => value_of(&text::argument_bytes(text)?),
+        None => value_of(STANDARD_INPUT),
+    }
+}
+
+/// What stands for standard input.
+pub(super) const STANDARD_INPUT: &[u8] = b"-";
+
+/// The value that the bytes of an argument stand for.
+pub(super) fn value_of(bytes: &[u8]) -> Result<Vec<u8>> {
+    if bytes == STANDARD_INPUT {
+        return read_bounded(std::io::stdin().lock(), "standard input");
+    }
     match bytes.strip_prefix(b"@") {
-        None => Ok(bytes),
+        None => Ok(bytes.to_vec()),
         Some(path) => {
             let path =
                 std::str::from_utf8(path).context("the file's name is no UTF-8: use - and a redirection")?;

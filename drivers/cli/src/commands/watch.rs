@@ -33,10 +33,11 @@ pub(super) async fn watch(context: &mut Context, args: Watch) -> Result<()> {
 
 async fn print(context: &mut Context, session: &mut Session, request: Request, args: &Watch) -> Result<()> {
     let mut answer = session.ask(request).await?;
-    let mut left = args.limit.unwrap_or(u64::MAX);
+    let (limit, mut seen) = (args.limit.unwrap_or(u64::MAX), 0u64);
     let is_one = args.collections.len() == 1;
     let mut within_state = false;
-    while left > 0 {
+    let mut is_enough = limit == 0;
+    while !is_enough {
         let Some(item) = answer.next().await? else { break };
         match item {
             Response::State { because, rows, complete } => {
@@ -56,12 +57,15 @@ async fn print(context: &mut Context, session: &mut Session, request: Request, a
                     let event = if row.value.is_some() { "put" } else { "delete" };
                     print_row(context, event, row, is_one, Some(local))?;
                 }
-                print_marker(context, "batch", &marker)?;
+                seen = seen.saturating_add(rows.len() as u64);
                 // A batch is whole, and its marker says from where to go on: the last one may be more than was
                 // asked for.
-                left = left.saturating_sub(rows.len() as u64);
-                if left == 0 {
-                    print_limit(context, &marker)?;
+                if let Some(marker) = marker {
+                    print_marker(context, "batch", &marker)?;
+                    is_enough = seen >= limit;
+                    if is_enough {
+                        print_limit(context, &marker)?;
+                    }
                 }
             }
             Response::Ended { syncgroup, because, explained } => {
@@ -132,7 +136,7 @@ fn print_again(context: &mut Context, because: &str) -> Result<()> {
     let why = match because {
         "too_old" => "what has changed since is not known any more",
         "unknown" => "the marker is not of this data directory as it is now",
-        "schema" => "the schema has changed, and with it maybe what rows show",
+        "schema" => "the schema has changed, or what merges its rows, and with that maybe what they show",
         other => other,
     };
     context.out.flush()?;

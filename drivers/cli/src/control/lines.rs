@@ -9,6 +9,16 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 
 use crate::protocol::MAX_LINE;
 
+/// A value that is no line of the protocol.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this is {size} bytes in one piece, and the control connection takes {MAX_LINE}; stop driftless serve, and the \
+     command does without it"
+)]
+pub(super) struct TooLong {
+    size: usize,
+}
+
 /// A connection, whatever carries it.
 pub(super) struct Lines {
     reader: Box<dyn AsyncBufRead + Send + Unpin>,
@@ -45,9 +55,16 @@ impl Lines {
             .map(Some)
     }
 
+    /// Sends a value.
+    ///
+    /// # Errors
+    /// [`TooLong`] if the other end would not take it: then nothing was sent. Or if the connection broke.
     pub(super) async fn write(&mut self, value: &impl Serialize) -> Result<()> {
         let mut line = serde_json::to_vec(value)?;
         line.push(b'\n');
+        if line.len() > MAX_LINE {
+            return Err(TooLong { size: line.len() }.into());
+        }
         self.writer.write_all(&line).await.context("the control connection broke")?;
         self.writer.flush().await.context("the control connection broke")
     }

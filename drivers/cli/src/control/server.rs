@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::lines::Lines;
+use super::lines::{Lines, TooLong};
 use super::{Port, port_path};
 use crate::protocol::{Hello, Problem, Request, Response, VERSION, Welcome};
 use crate::service;
@@ -142,12 +142,15 @@ async fn answer(lines: &mut Lines, node: &Node, request: Request) -> Result<()> 
     loop {
         tokio::select! {
             item = items.recv() => match item {
-                Some(item) => {
-                    lines.write(&item).await?;
-                    if matches!(item, Response::End | Response::Error(_)) {
-                        return Ok(());
+                Some(item) => match lines.write(&item).await {
+                    Ok(()) if matches!(item, Response::End | Response::Error(_)) => return Ok(()),
+                    Ok(()) => {}
+                    Err(error) if error.is::<TooLong>() => {
+                        let problem = Problem { refused: false, message: error.to_string() };
+                        return lines.write(&Response::Error(problem)).await;
                     }
-                }
+                    Err(error) => return Err(error),
+                },
                 None => return Ok(()),
             },
             () = &mut answering, if !answered => answered = true,

@@ -55,6 +55,16 @@ pub enum OperationText {
     },
 }
 
+/// What shall become of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerText {
+    /// Which row: its key, or its name as [`RowInConflict::name`] has it.
+    #[serde(with = "base64")]
+    pub row: Vec<u8>,
+    /// What was chosen.
+    pub choice: ChoiceText,
+}
+
 /// What shall become of a row in conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,6 +75,8 @@ pub enum ChoiceText {
     Value(#[serde(with = "base64")] Vec<u8>),
     /// No row.
     Delete,
+    /// It stays as it is.
+    Leave,
 }
 
 /// Who wrote a version, when, and with what.
@@ -85,16 +97,70 @@ pub struct Who {
     pub batch: Option<String>,
 }
 
-/// A row in conflict.
+/// Rows that are resolved together. It is followed by its rows, each of these by its versions: so no line grows with
+/// how much there is of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConflictText {
+    /// A tag of the rows and their versions, in hexadecimal: what an answer is to.
+    pub state: String,
+    /// How many rows belong together.
+    pub rows: u64,
+    /// How many of them follow, those first that an answer must decide.
+    pub told: u64,
+    /// Whether no more rows belong together than are told at once.
+    pub is_whole: bool,
+}
+
+/// A row of a conflict. It is followed by its versions, the one that is shown first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowInConflict {
+    /// What `resolve` calls it: its key in the collection that was asked for, its collection and its key in another.
+    #[serde(with = "base64")]
+    pub name: Vec<u8>,
+    /// Its syncgroup.
+    pub syncgroup: String,
+    /// Its collection.
+    pub collection: String,
     /// Its key.
     #[serde(with = "base64")]
     pub key: Vec<u8>,
-    /// What becomes of the conflict.
+    /// What becomes of conflicts there.
     pub policy: String,
-    /// Its versions, the one that is shown first.
-    pub heads: Vec<HeadText>,
+    /// Whether its versions disagree; otherwise a batch of the conflict wrote it.
+    pub in_conflict: bool,
+    /// Whether an answer must decide it.
+    pub is_open: bool,
+    /// What its versions have in common, if that is held.
+    pub ancestor: Option<AncestorText>,
+    /// How many versions it has.
+    pub heads: u64,
+    /// How many of them follow.
+    pub told: u64,
+}
+
+/// What versions in conflict have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AncestorText {
+    /// The version.
+    pub version: String,
+    /// The same, as people read it.
+    pub short: String,
+    /// The device that wrote it.
+    pub device: String,
+    /// What the device calls itself, if that is known.
+    pub name: Option<String>,
+    /// Its value; `None` deleted the row.
+    pub value: Option<ValueText>,
+}
+
+/// A value, or the beginning of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValueText {
+    /// As much of it as was asked for.
+    #[serde(with = "base64")]
+    pub bytes: Vec<u8>,
+    /// How many bytes the whole has.
+    pub size: u64,
 }
 
 /// A version that stands against others.
@@ -104,8 +170,7 @@ pub struct HeadText {
     #[serde(flatten)]
     pub who: Who,
     /// Its value; `None` deleted the row, or is an operation.
-    #[serde(with = "base64_option")]
-    pub value: Option<Vec<u8>>,
+    pub value: Option<ValueText>,
     /// Whether it is an operation, from when the row still merged: it has no value of its own.
     pub is_operation: bool,
 }

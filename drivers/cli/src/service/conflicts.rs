@@ -1,198 +1,222 @@
-//! Answers `conflicts`, `resolve` and `log`.
+//! Answers `conflicts`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use driftless::{Choice, ConflictedRow, DeviceId, Hlc, Resolution, Version};
-use driftless_tokio::{Collection, Edited, Node};
+use driftless::{Conflict, ConflictedRow};
+use driftless_tokio::{Collection, Node, Snapshot};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 
-use super::schema::{merge_word, word};
-use super::{find, kind, operations, tell};
+use super::schema::word;
+use super::who::{Names, short};
+use super::{find, problem};
 use crate::protocol::{
-    ChoiceText, CollectionRef, ConflictText, DidText, EntryText, HeadText, Kind, Problem, Response, Who,
+    AncestorText, CollectionRef, ConflictText, HeadText, Problem, Response, RowInConflict, ValueText,
 };
 
-/// Rows that are read at a time.
+/// Rows that are looked for at a time.
 const PAGE: usize = 256;
+
+/// How much is told of a conflict, its rows, and their values.
+#[derive(Clone, Copy)]
+struct Length {
+    rows: usize,
+    heads: usize,
+    bytes: usize,
+}
+
+impl Length {
+    const WHOLE: Self = Self { rows: usize::MAX, heads: usize::MAX, bytes: usize::MAX };
+    /// For people: more than fits on a screen.
+    const BRIEF: Self = Self { rows: 50, heads: 20, bytes: 256 };
+}
 
 pub(super) async fn list(
     node: &Node,
     of: &CollectionRef,
-    prefix: &[u8],
+    prefix: Vec<u8>,
     limit: Option<u64>,
+    brief: bool,
     out: &Sender<Response>,
 ) -> Result<(), Problem> {
     let collection = find(node, of).await?;
-    let names = Names::of(&collection).await?;
-    let (mut left, mut from) = (limit.unwrap_or(u64::MAX), prefix.to_vec());
-    while left > 0 {
-        let page = collection.conflicts(&from, PAGE)?;
-        let is_last = page.len() < PAGE;
-        for row in page {
-            if left == 0 || !row.key.starts_with(prefix) {
-                return Ok(());
-            }
-            left -= 1;
-            // The first key after a key is that key with a zero byte at its end.
-            from = [&row.key[..], &[0]].concat();
-            let head = |head: driftless_tokio::Head| HeadText {
-                who: names.who(head.version, head.stamp, None),
-                value: head.value.map(Into::into),
-                is_operation: head.is_operation,
-            };
-            let heads = row.heads.into_iter().map(head).collect();
-            let conflict = ConflictText { key: row.key.into(), policy: word(&row.policy), heads };
-            tell(out, Response::Conflict(conflict)).await?;
-        }
-        if is_last {
-            break;
-        }
-    }
-    Ok(())
+    let listing = Listing {
+        snapshot: collection.database().snapshot()?,
+        names: Names::new(collection.database()),
+        collection,
+        length: if brief { Length::BRIEF } else { Length::WHOLE },
+        out: out.clone(),
+        handle: Handle::current(),
+    };
+    // Reading waits for the disk, and must not hold up the executor.
+    let reading = tokio::task::spawn_blocking(move || listing.list(&prefix, limit.unwrap_or(u64::MAX)));
+    reading.await.map_err(|error| problem(false, &error))?
 }
 
-pub(super) async fn resolve(
-    node: &Node,
-    of: &CollectionRef,
+/// The conflict that an answer to a row is an answer to; `None` if the row is in none.
+///
+/// A row whose policy asks nobody stands alone, whatever its batches have written besides: it is closed by the next
+/// write, and so is each of the others.
+pub(super) fn conflict_of(
+    snapshot: &Snapshot,
+    collection: &Collection,
     key: &[u8],
-    choice: ChoiceText,
-) -> Result<(), Problem> {
-    let no = |message: String| Problem { refused: true, message };
-    let collection = find(node, of).await?;
-    let conflict = collection.conflict(key)?;
-    let wanted = conflict.rows.iter().find(|row| {
-        row.row.syncgroup == collection.syncgroup()
-            && row.row.collection == *collection.name()
-            && row.row.key == key
-    });
-    let Some(row) = wanted.filter(|row| row.in_conflict) else {
-        return Err(no(format!(
-            "the row \"{}\" is in no conflict; driftless conflicts {} lists those that are",
-            key.escape_ascii(),
-            of.collection
-        )));
+) -> Result<Option<Conflict>, Problem> {
+    let conflict = snapshot.conflict(collection, key)?;
+    let is_row = |row: &ConflictedRow| is_in(row, collection) && row.row.key == key;
+    let Some(row) = conflict.rows.iter().find(|row| is_row(row)).filter(|row| row.in_conflict) else {
+        return Ok(None);
     };
-    let choice = match choice {
-        ChoiceText::Pick(text) => Choice::Pick(head(row, &text).map_err(no)?),
-        ChoiceText::Value(value) => Choice::Put(value.into()),
-        ChoiceText::Delete => Choice::Delete,
-    };
-    if !row.needs_answer() {
-        return write(&collection, row, value(row, choice).map_err(no)?).await;
+    Ok(Some(match row.needs_answer() {
+        true => conflict,
+        false => Conflict { rows: vec![row.clone()], is_whole: true },
+    }))
+}
+
+/// Whether a row is one of this collection.
+pub(super) fn is_in(row: &ConflictedRow, collection: &Collection) -> bool {
+    row.row.syncgroup == collection.syncgroup() && row.row.collection == *collection.name()
+}
+
+/// What stands for a conflict as it is now.
+pub(super) fn state(conflict: &Conflict) -> String {
+    HEXLOWER.encode(&conflict.tag().0)
+}
+
+/// What a row can be called where `collection` is meant if nothing else is said, the best first. `key` is its key, as
+/// it is written there.
+pub(super) fn names(row: &ConflictedRow, collection: &Collection, key: &[u8]) -> Vec<Vec<u8>> {
+    let within = [row.row.collection.as_str().as_bytes(), b"/", key].concat();
+    let syncgroup = row.row.syncgroup.to_string();
+    let anywhere = [&syncgroup.as_bytes()[..12.min(syncgroup.len())], b"/", &within].concat();
+    let own = is_in(row, collection).then(|| key.to_vec());
+    own.into_iter().chain([within, anywhere]).collect()
+}
+
+/// Names that a row of the collection itself has.
+const NAMES: usize = 3;
+
+/// How many rows of a conflict each name could mean.
+fn meanings(conflict: &Conflict, collection: &Collection) -> BTreeMap<Vec<u8>, usize> {
+    let mut meanings = BTreeMap::new();
+    for name in conflict.rows.iter().flat_map(|row| names(row, collection, &row.row.key)) {
+        *meanings.entry(name).or_default() += 1;
     }
-    // Other rows of the same batches are left as they are: each is answered by a command of its own.
-    let others = conflict.open().filter(|other| other.row != row.row);
-    let answer = others.fold(Resolution::new(), |answer, other| answer.answer(other, Choice::Leave));
-    collection.database().resolve(answer.answer(row, choice)).await?;
-    Ok(())
+    meanings
 }
 
-/// What a row shall be by a choice; `None` if it shall not be there.
-fn value(row: &ConflictedRow, choice: Choice) -> Result<Option<Bytes>, String> {
-    let version = match choice {
-        Choice::Pick(version) => version,
-        Choice::Put(value) => return Ok(Some(value)),
-        _ => return Ok(None),
-    };
-    match row.heads.iter().find(|head| head.version == version) {
-        Some(head) if head.is_operation => Err(format!(
-            "the version {} is an operation, from when the row still merged: it has no value of its own that \
-             could be picked; say what the row shall be by --value or --delete, or pick another version",
-            short(&version)
-        )),
-        head => Ok(head.and_then(|head| head.value.clone())),
-    }
+struct Listing {
+    snapshot: Snapshot,
+    collection: Collection,
+    names: Names,
+    length: Length,
+    out: Sender<Response>,
+    handle: Handle,
 }
 
-/// Closes a conflict that asks nobody: by the next write, on top of the versions that were seen.
-async fn write(collection: &Collection, row: &ConflictedRow, value: Option<Bytes>) -> Result<(), Problem> {
-    let key = &row.row.key;
-    let seen: Vec<Version> = row.heads.iter().map(|head| head.version).collect();
-    let mut batch = collection.database().batch();
-    batch.require_versions(collection, key, &seen);
-    match value {
-        Some(value) => batch.put(collection, key, value),
-        None => batch.delete(collection, key),
-    };
-    batch.commit().await?;
-    Ok(())
-}
-
-/// The head whose text, long or short, starts like this.
-fn head(row: &ConflictedRow, text: &str) -> Result<Version, String> {
-    let asked = text.to_ascii_lowercase();
-    let fits = |version: &Version| version.to_string().starts_with(&asked) || short(version) == asked;
-    let fitting: Vec<Version> = row.heads.iter().map(|head| head.version).filter(fits).collect();
-    let list = |versions: &[Version]| versions.iter().map(short).collect::<Vec<_>>().join(", ");
-    match fitting.as_slice() {
-        [one] => Ok(*one),
-        [] => {
-            let all: Vec<Version> = row.heads.iter().map(|head| head.version).collect();
-            Err(format!("no version in conflict starts with \"{text}\"; they are {}", list(&all)))
-        }
-        several => Err(format!("\"{text}\" fits several versions: {}", list(several))),
-    }
-}
-
-/// A version as people read it: the start of its device, and its number.
-fn short(version: &Version) -> String {
-    let device = version.author.device.to_string();
-    format!("{}/{}", &device[..12.min(device.len())], version.generation)
-}
-
-pub(super) async fn history(
-    node: &Node,
-    of: &CollectionRef,
-    key: &[u8],
-    limit: u64,
-    out: &Sender<Response>,
-) -> Result<(), Problem> {
-    let collection = find(node, of).await?;
-    let names = Names::of(&collection).await?;
-    let kind = kind(&collection.schema()?, key);
-    for entry in collection.history(key, usize::try_from(limit).unwrap_or(usize::MAX))? {
-        let (did, value) = match entry.edited {
-            Edited::Put(value) => (DidText::Put, Some(value.into())),
-            Edited::Operated { merge, operations } => {
-                let operations = operations.into_iter().filter_map(operations::text).collect();
-                (DidText::Operate { merge: merge_word(&merge), operations }, None)
+impl Listing {
+    fn list(mut self, prefix: &[u8], limit: u64) -> Result<(), Problem> {
+        let (mut left, mut from) = (limit, prefix.to_vec());
+        // Keys of this collection that were told with others, and that are still to come.
+        let mut told: BTreeSet<Bytes> = BTreeSet::new();
+        while left > 0 {
+            let page = self.snapshot.conflicts(&self.collection, &from, PAGE)?;
+            let is_last = page.len() < PAGE;
+            for row in page {
+                if left == 0 || !row.key.starts_with(prefix) {
+                    return Ok(());
+                }
+                // The first key after a key is that key with a zero byte at its end.
+                from = [&row.key[..], &[0]].concat();
+                if told.remove(&row.key) {
+                    continue;
+                }
+                let Some(conflict) = conflict_of(&self.snapshot, &self.collection, &row.key)? else {
+                    continue;
+                };
+                left -= 1;
+                let own = conflict.rows.iter().filter(|other| is_in(other, &self.collection));
+                told.extend(own.map(|other| &other.row.key).filter(|key| **key > row.key).cloned());
+                if !self.tell(&conflict)? {
+                    return Ok(());
+                }
             }
-            _ => (DidText::Delete, None),
-        };
-        let entry = EntryText {
-            who: names.who(entry.version, entry.stamp, entry.batch),
-            did,
-            kind: if value.is_some() { kind } else { Kind::Bytes },
-            value,
-            parents: entry.parents.iter().map(ToString::to_string).collect(),
-            is_pick: entry.is_pick,
-            is_head: entry.is_head,
-        };
-        tell(out, Response::Entry(entry)).await?;
-    }
-    Ok(())
-}
-
-/// What the members of a syncgroup call themselves.
-struct Names(BTreeMap<DeviceId, String>);
-
-impl Names {
-    async fn of(collection: &Collection) -> Result<Self, Problem> {
-        let syncgroup = collection.database().syncgroup(&collection.syncgroup().to_string()).await?;
-        let members = syncgroup.members().await?;
-        Ok(Self(members.into_iter().map(|member| (member.device, member.name.to_string())).collect()))
-    }
-
-    fn who(&self, version: Version, stamp: Hlc, batch: Option<[u8; 16]>) -> Who {
-        Who {
-            version: version.to_string(),
-            short: short(&version),
-            device: version.author.device.to_string(),
-            name: self.0.get(&version.author.device).cloned(),
-            wall_ms: stamp.wall().0,
-            batch: batch.map(|id| HEXLOWER.encode(&id)),
+            if is_last {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    /// Tells a conflict; `false` if nobody listens any more.
+    fn tell(&mut self, conflict: &Conflict) -> Result<bool, Problem> {
+        let mut rows: Vec<&ConflictedRow> = conflict.rows.iter().collect();
+        // What asks for an answer comes before what comes along. This keeps the order otherwise.
+        rows.sort_by_key(|row| (!row.needs_answer(), !row.in_conflict));
+        let told = rows.len().min(self.length.rows);
+        let text = ConflictText {
+            state: state(conflict),
+            rows: rows.len() as u64,
+            told: told as u64,
+            is_whole: conflict.is_whole,
+        };
+        if !self.say(Response::Conflict(text)) {
+            return Ok(false);
+        }
+        let meanings = meanings(conflict, &self.collection);
+        for row in &rows[..told] {
+            self.handle.block_on(self.names.learn(row.row.syncgroup))?;
+            let heads = row.heads.len().min(self.length.heads);
+            let is_heard = self.say(Response::ConflictRow(self.row(row, heads, &meanings)))
+                && row.heads[..heads].iter().all(|head| {
+                    let text = HeadText {
+                        who: self.names.who(&row.row.syncgroup, head.version, head.stamp, head.batch),
+                        value: head.value.as_ref().map(|value| self.value(value)),
+                        is_operation: head.is_operation,
+                    };
+                    self.say(Response::Head(text))
+                });
+            if !is_heard {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn row(&self, row: &ConflictedRow, heads: usize, meanings: &BTreeMap<Vec<u8>, usize>) -> RowInConflict {
+        let own = names(row, &self.collection, &row.row.key);
+        // A key in the collection itself comes before all else that it could mean.
+        let is_clear = |name: &&Vec<u8>| own.len() == NAMES || meanings.get(*name) == Some(&1);
+        let name = own.iter().find(is_clear).or(own.last()).cloned();
+        let ancestor = row.ancestor.as_ref().map(|ancestor| AncestorText {
+            version: ancestor.version.to_string(),
+            short: short(&ancestor.version),
+            device: ancestor.version.author.device.to_string(),
+            name: self.names.name(&row.row.syncgroup, &ancestor.version.author.device),
+            value: ancestor.value.as_ref().map(|value| self.value(value)),
+        });
+        RowInConflict {
+            name: name.unwrap_or_default(),
+            syncgroup: row.row.syncgroup.to_string(),
+            collection: row.row.collection.to_string(),
+            key: row.row.key.to_vec(),
+            policy: word(&row.policy),
+            in_conflict: row.in_conflict,
+            is_open: row.needs_answer(),
+            ancestor,
+            heads: row.heads.len() as u64,
+            told: heads as u64,
+        }
+    }
+
+    fn value(&self, value: &Bytes) -> ValueText {
+        let bytes = value[..value.len().min(self.length.bytes)].to_vec();
+        ValueText { bytes, size: value.len() as u64 }
+    }
+
+    fn say(&self, item: Response) -> bool {
+        self.out.blocking_send(item).is_ok()
     }
 }

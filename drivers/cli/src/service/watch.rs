@@ -6,7 +6,7 @@ use driftless::{Name, Rule, SyncgroupId};
 use driftless_tokio::{Collection, Node, Resumed, RowUpdate, Update, WatchEnd};
 use tokio::sync::mpsc::Sender;
 
-use super::{find, kind, problem, state_word, tell};
+use super::{PAGE_BYTES, find, kind, problem, state_word, tell};
 use crate::protocol::{self, CollectionRef, Kind, Problem, Response};
 
 pub(super) async fn watch(
@@ -42,7 +42,13 @@ pub(super) async fn watch(
                 Response::State { because, rows: kinds.texts(rows), complete }
             }
             Some(Update::Batch { marker, local, rows }) => {
-                Response::Batch { marker: marker.to_string(), local, rows: kinds.texts(rows) }
+                let mut rows = kinds.texts(rows);
+                // A batch over many syncgroups may be more than goes into one item.
+                while let Some(rest) = after_page(&mut rows) {
+                    tell(out, Response::Batch { marker: None, local, rows }).await?;
+                    rows = rest;
+                }
+                Response::Batch { marker: Some(marker.to_string()), local, rows }
             }
             Some(Update::End { syncgroup, why }) => {
                 let (because, explained) = why_end(why);
@@ -52,6 +58,17 @@ pub(super) async fn watch(
         };
         tell(out, response).await?;
     }
+}
+
+/// Takes off what is beyond a page; `None` if nothing is.
+fn after_page(rows: &mut Vec<protocol::Update>) -> Option<Vec<protocol::Update>> {
+    let mut bytes = 0;
+    let at = rows.iter().position(|row| {
+        let is_full = bytes >= PAGE_BYTES;
+        bytes += row.key.len() + row.value.as_ref().map_or(0, Vec::len);
+        is_full
+    })?;
+    Some(rows.split_off(at))
 }
 
 /// The rules of the collections that are watched: they say what values are.

@@ -41,14 +41,17 @@ fn conflicts_are_listed_with_their_versions_and_resolved_for_everybody() {
     assert_eq!(listed[0]["heads"].as_array().unwrap().len(), 2);
     assert_eq!(listed[0]["heads"][0]["value"], home_value(&here, "a"), "the shown one comes first");
     let text = here.run(["conflicts", "notes", "--prefix", "c/"]).ok();
-    assert!(text.starts_with("c/x  (app-resolves") && text.contains("from there"), "{text}");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    assert!(lines[0].starts_with("conflict ") && lines[1] == "c/x  (app-resolves)", "{text}");
+    assert!(text.contains("from there"), "{text}");
     assert_eq!(here.run(["conflicts", "notes", "--json", "--limit", "2"]).json().len(), 2);
 
-    here.run(["resolve", "notes", "a", "--pick", &version(&listed[0], "from there")]).ok();
+    here.run(["resolve", "notes", "a", &pick(&listed[0], "from there")]).ok();
     // The short form that people read is as good.
     let short = text.lines().find(|line| line.contains("from here")).unwrap();
-    here.run(["resolve", "notes", "c/x", "--pick", short.split_whitespace().next().unwrap()]).ok();
-    there.run(["resolve", "notes", "b", "--value", "from both"]).ok();
+    let short = short.split_whitespace().nth(1).unwrap();
+    here.run(["resolve", "notes", "c/x", &format!("pick:{short}")]).ok();
+    there.run(["resolve", "notes", "b", "value:from both"]).ok();
     for home in [&here, &there] {
         eventually("nothing is in conflict", || conflicts(home).is_empty());
         assert_eq!(home_value(home, "a"), "from there");
@@ -56,7 +59,11 @@ fn conflicts_are_listed_with_their_versions_and_resolved_for_everybody() {
         assert_eq!(home_value(home, "c/x"), "from here");
     }
     assert!(here.run(["conflicts", "notes"]).stderr.contains("no row is in conflict"));
-    assert!(here.run(["resolve", "notes", "a", "--delete"]).failed(1).contains("no conflict"));
+    assert!(here.run(["resolve", "notes", "a", "delete"]).failed(1).contains("in no conflict"));
+}
+
+fn pick(conflict: &Value, value: &str) -> String {
+    format!("pick:{}", version(conflict, value))
 }
 
 fn home_value(home: &Home, key: &str) -> String {
@@ -69,8 +76,8 @@ fn a_conflict_that_the_last_version_wins_can_be_decided_otherwise() {
     let shown = home_value(&here, "a");
     let other = if shown == "from here" { "from there" } else { "from here" };
     let listed = conflicts(&here);
-    here.run(["resolve", "notes", "a", "--pick", &version(&listed[0], other)]).ok();
-    here.run(["resolve", "notes", "b", "--delete"]).ok();
+    here.run(["resolve", "notes", "a", &pick(&listed[0], other)]).ok();
+    here.run(["resolve", "notes", "b", "delete"]).ok();
     eventually("it has arrived", || conflicts(&there).is_empty());
     assert_eq!(home_value(&there, "a"), other);
     assert!(there.run(["get", "notes", "b"]).failed(1).contains("no row"));
@@ -94,10 +101,10 @@ fn a_deletion_that_wins_already_closes_the_conflict_when_it_is_chosen() {
     eventually("all versions are there", || conflicts(&here).len() == 2);
     let deletion = &conflicts(&here)[0]["heads"][0];
     assert_eq!(deletion["deleted"], true);
-    let pick = deletion["version"].as_str().unwrap();
-    here.run(["resolve", "notes", "a", "--pick", pick]).ok();
+    let pick = format!("pick:{}", deletion["version"].as_str().unwrap());
+    here.run(["resolve", "notes", "a", &pick]).ok();
     assert_eq!(conflicts(&here).len(), 1);
-    here.run(["resolve", "notes", "b", "--delete"]).ok();
+    here.run(["resolve", "notes", "b", "delete"]).ok();
     assert_eq!(conflicts(&here), [] as [Value; 0]);
     assert!(here.run(["get", "notes", "a"]).failed(1).contains("no row"));
     assert!(here.run(["get", "notes", "b"]).failed(1).contains("no row"));
@@ -122,11 +129,11 @@ fn an_operation_of_a_row_that_merges_no_more_is_shown_as_one_and_not_picked() {
     assert_eq!(head.get("deleted"), None);
     let text = here.run(["conflicts", "notes"]).ok();
     assert!(text.contains("(operation)") && !text.contains("(deleted)"), "{text}");
-    let pick = head["version"].as_str().unwrap();
-    let refused = here.run(["resolve", "notes", "x", "--pick", pick]).failed(1);
-    assert!(refused.contains("is an operation") && refused.contains("--value"), "{refused}");
+    let pick = format!("pick:{}", head["version"].as_str().unwrap());
+    let refused = here.run(["resolve", "notes", "x", &pick]).failed(1);
+    assert!(refused.contains("is an operation") && refused.contains("value:TEXT"), "{refused}");
     assert_eq!(conflicts(&here), listed, "nothing was written");
-    here.run(["resolve", "notes", "x", "--value", "25"]).ok();
+    here.run(["resolve", "notes", "x", "value:25"]).ok();
     assert_eq!(conflicts(&here), [] as [Value; 0]);
     assert_eq!(home_value(&here, "x"), "25");
 }
@@ -134,23 +141,29 @@ fn an_operation_of_a_row_that_merges_no_more_is_shown_as_one_and_not_picked() {
 #[test]
 fn an_answer_that_does_not_fit_is_refused_with_what_would() {
     let (here, _there, _servers) = split("defer", &["a"]);
-    let unknown = here.run(["resolve", "notes", "a", "--pick", "ffff"]).failed(1);
+    let answer = |answer: &[&str]| here.run([&["resolve", "notes"], answer].concat());
+    let unknown = answer(&["a", "pick:ffff"]).failed(1);
     assert!(unknown.contains("they are"), "{unknown}");
-    let several = here.run(["resolve", "notes", "a", "--pick", ""]).failed(1);
+    let several = answer(&["a", "pick:"]).failed(1);
     assert!(several.contains("fits several"), "{several}");
-    assert!(here.run(["resolve", "notes", "a"]).failed(2).contains("--pick"));
-    assert!(here.run(["resolve", "notes", "a", "--delete", "--value", "x"]).failed(2).contains("--value"));
-    assert!(
-        here.run(["resolve", "notes", "never", "--delete"]).failed(1).contains("driftless conflicts notes")
-    );
+    assert!(answer(&["a"]).failed(2).contains("CHOICE"));
+    for wrong in [&["a", "x"][..], &["a", "delete", "b"], &["a", "value"]] {
+        let error = answer(wrong).failed(2);
+        assert!(error.contains("pick:VERSION, value:TEXT, delete or leave"), "{error}");
+    }
+    assert!(answer(&["a", "leave"]).failed(2).contains("decides nothing"));
+    assert!(answer(&["a", "delete", "a", "delete"]).failed(2).contains("twice"));
+    assert!(answer(&["a", "value:-", "b", "value:-"]).failed(2).contains("standard input"));
+    assert!(answer(&["a", "delete", "never", "delete"]).failed(1).contains("no part of this conflict"));
+    assert!(answer(&["never", "delete"]).failed(1).contains("driftless conflicts notes"));
+    assert!(answer(&["a", "delete", "--state", "x"]).failed(2).contains("driftless conflicts"));
     assert_eq!(conflicts(&here).len(), 1);
 }
 
 #[test]
 fn the_history_of_a_row_tells_who_made_it_what() {
     let (here, _there, _servers) = split("app-resolves", &["a"]);
-    let pick = version(&conflicts(&here)[0], "from there");
-    here.run(["resolve", "notes", "a", "--pick", &pick]).ok();
+    here.run(["resolve", "notes", "a", &pick(&conflicts(&here)[0], "from there")]).ok();
     here.run(["delete", "notes", "a"]).ok();
     let log = here.run(["log", "notes", "a", "--json"]).json();
     let did: Vec<&str> = log.iter().map(|entry| entry["did"].as_str().unwrap()).collect();

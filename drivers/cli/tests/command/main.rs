@@ -7,6 +7,7 @@
 )]
 
 mod conflicts;
+mod groups;
 mod membership;
 mod merging;
 mod rows;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use driftless_tokio::{Node, Options, StoreOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -97,10 +98,22 @@ impl Home {
     }
 
     pub(crate) fn serve_at(&self, dir: &Path) -> Server {
+        self.serve_with(dir, &[])
+    }
+
+    /// Starts a server that is told where that of another device listens now.
+    pub(crate) fn serve_beside(&self, other: &Self) -> Server {
+        let status = other.run(["status", "--json"]).json().remove(0);
+        let device = status["device"].as_str().unwrap();
+        let peer = format!("--peer={device}@{}", status["addresses"][0].as_str().unwrap());
+        self.serve_with(&self.dir(), &[&peer])
+    }
+
+    fn serve_with(&self, dir: &Path, more: &[&str]) -> Server {
         let args = ["serve", "--listen", "127.0.0.1:0", "--no-discovery", "--until-stdin-ends"];
         let mut command = self.command(args);
         let log = std::fs::File::options().create(true).append(true).open(self.path("serve.log")).unwrap();
-        command.arg("--dir").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        command.args(more).arg("--dir").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut lines = Lines::new(child.stdout.take().unwrap());
         // Its first line comes when it answers.
@@ -112,6 +125,24 @@ impl Home {
 /// An invitation to the syncgroup `notes`.
 pub(crate) fn invitation(home: &Home, options: &[&str]) -> String {
     home.run(["syncgroup", "invite", "notes"].iter().chain(options)).ok().trim().to_owned()
+}
+
+/// Writes rows of several collections by one batch, as an application would. No server may run there.
+pub(crate) fn write_batch(home: &Home, rows: &[(&str, &str, &'static str)]) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = StoreOptions::new().state_dir(home.path("state").join("driftless"));
+        let listen = Some("127.0.0.1:0".parse().unwrap());
+        let options = Options { discovery: false, listen, store, ..Options::default() };
+        let node = Node::open(home.dir(), options).unwrap();
+        let database = node.database("default").unwrap();
+        let mut batch = database.batch();
+        for (collection, key, value) in rows {
+            batch.put(&database.collection(collection).unwrap(), key, *value);
+        }
+        batch.commit().await.unwrap();
+        node.shutdown().await;
+    });
 }
 
 /// Asks until the answer is right: others need their time.

@@ -1,0 +1,48 @@
+//! Who wrote a version and when, for people and as JSON.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+use crate::protocol::Who;
+use crate::text;
+
+/// How much of a value a line shows.
+pub(super) const VALUE_WIDTH: usize = 60;
+/// How much of a device's name.
+pub(super) const NAME_WIDTH: usize = 24;
+
+/// As much of a batch's name as tells it from others.
+pub(super) fn batch(who: &Who) -> String {
+    who.batch.as_ref().map_or_else(String::new, |id| id[..12.min(id.len())].to_owned())
+}
+
+pub(super) fn json_who(who: &Who) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("version".to_owned(), json!(who.version));
+    object.insert("device".to_owned(), json!(who.device));
+    object.insert("name".to_owned(), json!(who.name));
+    object.insert("when".to_owned(), json!(when(who)));
+    object.insert("batch".to_owned(), json!(who.batch));
+    object
+}
+
+/// A time, in UTC.
+pub(super) fn when(who: &Who) -> String {
+    // A stamp may say anything: one that is beyond what can be written is shown as its number.
+    const LAST: u64 = 253_402_300_799_999;
+    if who.wall_ms > LAST {
+        return format!("{} ms", who.wall_ms);
+    }
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(who.wall_ms)).to_string()
+}
+
+pub(super) fn name(who: &Who) -> String {
+    device_name(who.name.as_deref(), &who.device)
+}
+
+/// What a device calls itself, or the start of its id.
+pub(super) fn device_name(name: Option<&str>, device: &str) -> String {
+    let unknown = || format!("({})", &device[..12.min(device.len())]);
+    name.map_or_else(unknown, |name| text::escape_short(name.as_bytes(), NAME_WIDTH))
+}
