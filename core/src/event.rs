@@ -1,5 +1,6 @@
 //! Everything that can happen to a replica.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use crate::id::{Address, CommitSeq, DeviceId, LinkId, Name, PublicKey, RequestId, SyncgroupId, Version};
 use crate::read::Row;
 use crate::resolve::conflict::Resolution;
-use crate::resolve::{Operation, Rule};
+use crate::resolve::{Operation, Policy, Rule};
 use crate::syncgroup::{Invitation, Rights};
 use crate::time::Millis;
 
@@ -114,6 +115,17 @@ pub enum Command {
         collection: Name,
         /// Its rules, at most [`crate::limits::MAX_RULES`], each prefix once.
         rules: Vec<Rule>,
+    },
+    /// Say what becomes of conflicts in some rows of a collection, and leave all other rules as they are: whatever
+    /// this device has come to know of them, and whoever changes them in the same moment (S-16, S-20).
+    ChangeSchema {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// The collection.
+        collection: Name,
+        /// By prefix, the policy of its rule; `None` takes the rule away, if there is one. With them the schema has at
+        /// most [`crate::limits::MAX_RULES`] rules.
+        changes: BTreeMap<Bytes, Option<Policy>>,
     },
     /// Say whether the application's resolver is there, for all syncgroups of a database. While it is, conflicts
     /// under [`Policy::AppResolves`](crate::Policy::AppResolves) are raised to it ([`crate::Action::Resolve`]);

@@ -44,7 +44,10 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
             create_collection(plan, means, &syncgroup, collection)
         }
         Command::SetSchema { syncgroup, collection, rules } => {
-            set_schema(plan, means, &syncgroup, collection, rules)
+            set_schema(plan, means, &syncgroup, collection, &Wanted::All(rules))
+        }
+        Command::ChangeSchema { syncgroup, collection, changes } => {
+            set_schema(plan, means, &syncgroup, collection, &Wanted::Some(changes))
         }
         Command::Invite { syncgroup, rights, valid_for, reusable, addresses } => {
             let group = active(plan.replica, &syncgroup)?;
@@ -148,13 +151,44 @@ fn create_collection(
     Ok(Outcome::CollectionCreated(id))
 }
 
-/// Writes what has to change for a collection's schema to be this one.
+/// What a schema shall be.
+enum Wanted {
+    /// These rules and no others.
+    All(Vec<Rule>),
+    /// As it is, but for the rules of these prefixes.
+    Some(BTreeMap<Bytes, Option<Policy>>),
+}
+
+impl Wanted {
+    fn rules(&self, present: &[Rule]) -> Vec<Rule> {
+        let changes = match self {
+            Wanted::All(rules) => return rules.clone(),
+            Wanted::Some(changes) => changes,
+        };
+        let others = present.iter().filter(|rule| !changes.contains_key(&rule.prefix)).cloned();
+        let set = changes
+            .iter()
+            .filter_map(|(prefix, policy)| Some(Rule { prefix: prefix.clone(), policy: policy.clone()? }));
+        others.chain(set).collect()
+    }
+
+    /// Whether the rule of a prefix is to be taken away if it is none of those that are wanted. One that does not
+    /// count, as others came after it, is not among these, and may count again.
+    fn takes_away(&self, prefix: &Bytes) -> bool {
+        match self {
+            Wanted::All(_) => true,
+            Wanted::Some(changes) => changes.contains_key(prefix),
+        }
+    }
+}
+
+/// Writes what has to change for a collection's schema to be as wanted.
 fn set_schema(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
     syncgroup: &SyncgroupId,
     collection: Name,
-    rules: Vec<Rule>,
+    wanted: &Wanted,
 ) -> Result<Outcome, Stop> {
     let group = active(plan.replica, syncgroup)?;
     require(plan.replica, group, Rights::Admin, "change the schema")?;
@@ -163,8 +197,9 @@ fn set_schema(
         return Err(Refusal::NoCollection(collection).into());
     }
     let present = group.metadata.schemas().of(&id);
-    let wanted = check_rules(plan.replica, &present, rules)?;
-    let changes = group.metadata.schemas().changes(&id, wanted);
+    let rules = check_rules(plan.replica, &present, wanted.rules(&present))?;
+    let mut changes = group.metadata.schemas().changes(&id, rules);
+    changes.retain(|(prefix, policy)| policy.is_some() || wanted.takes_away(prefix));
     if !changes.is_empty() {
         let record = |(prefix, policy)| Record::Meta(MetaRecord::Rule { collection: id, prefix, policy });
         let records: Vec<_> = changes.into_iter().map(record).collect();

@@ -143,6 +143,46 @@ fn schemas_that_cannot_be_are_refused_with_a_reason() {
 }
 
 #[test]
+fn one_rule_is_changed_and_all_others_stay() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("a", Policy::Defer), ("b", Policy::AppResolves)]);
+    let change = |world: &mut World, at: usize, changes: Vec<(&'static str, Option<Policy>)>| {
+        let changes = changes.into_iter().map(|(prefix, policy)| (prefix.into(), policy)).collect();
+        let command = Command::ChangeSchema { syncgroup: id, collection: name("notes"), changes };
+        world.command(at, command)
+    };
+    let rules = |world: &World| {
+        let rules = read::schema(&world.nodes[0].store, &world.collection(0, id)).unwrap();
+        rules
+            .into_iter()
+            .map(|rule| (String::from_utf8(rule.prefix.to_vec()).unwrap(), rule.policy))
+            .collect()
+    };
+    let expect = |world: &World, expected: &[(&str, Policy)]| {
+        let found: Vec<(String, Policy)> = rules(world);
+        let expected: Vec<_> =
+            expected.iter().map(|(at, policy)| ((*at).to_owned(), policy.clone())).collect();
+        assert_eq!(found, expected);
+    };
+    let counter = Policy::Merge(Merge::Counter);
+    change(&mut world, 0, vec![("a", None), ("c", Some(counter.clone()))]).unwrap();
+    expect(&world, &[("b", Policy::AppResolves), ("c", counter.clone())]);
+    // What is so already is not written, and what is not there is not taken away.
+    let written = world.info(0, id).generations;
+    change(&mut world, 0, vec![("never", None), ("c", Some(counter))]).unwrap();
+    assert_eq!(world.info(0, id).generations, written);
+    // With what is there it must be a schema.
+    let many: Vec<_> =
+        (0..limits::MAX_RULES - 2).map(|at| (&*format!("m{at}").leak(), Some(Policy::Defer))).collect();
+    change(&mut world, 0, many).unwrap();
+    let refused = change(&mut world, 0, vec![("one more", Some(Policy::Defer))]).unwrap_err().to_string();
+    assert!(refused.contains("257 rules"), "{refused}");
+    change(&mut world, 0, vec![("b", None), ("one more", Some(Policy::Defer))]).unwrap();
+    let refused = change(&mut world, 1, vec![("c", None)]).unwrap_err().to_string();
+    assert!(refused.contains("lacks the right"), "{refused}");
+}
+
+#[test]
 fn rules_that_two_admins_add_while_apart_are_both_there() {
     let mut world = World::new(2);
     let id = world.create(0, "notes");

@@ -186,6 +186,15 @@ pub(super) fn command(naming: &mut Naming, command: &Command) -> String {
             let rules: Vec<String> = rules.iter().map(one).collect();
             format!("sets rules for conflicts of {rows}: {}", rules.join(", "))
         }
+        Command::ChangeSchema { syncgroup, collection, changes } => {
+            let rows = format!("{}/{collection}", naming.of_group(syncgroup));
+            let one = |(prefix, policy): (&bytes::Bytes, &Option<driftless::Policy>)| match policy {
+                Some(policy) => format!("“{}”: {policy:?}", text(prefix, 40)),
+                None => format!("“{}”: none", text(prefix, 40)),
+            };
+            let changes: Vec<String> = changes.iter().map(one).collect();
+            format!("changes rules for conflicts of {rows}: {}", changes.join(", "))
+        }
         Command::Invite { syncgroup, rights, reusable, .. } => {
             let who = if *reusable { "several devices" } else { "one device" };
             format!("invites {who} to {} ({rights:?})", naming.of_group(syncgroup))

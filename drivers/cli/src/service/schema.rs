@@ -20,15 +20,16 @@ pub(super) async fn set_rule(
     out: &Sender<Response>,
 ) -> Result<(), Problem> {
     let collection = find(node, of).await?;
-    let mut rules = collection.schema()?;
-    let before = rules.len();
-    rules.retain(|rule| rule.prefix != prefix);
+    // Each of these changes one rule and leaves the others, whoever changes them in the same moment.
     match policy {
         Some(policy) => {
             let policy = parse_policy(&policy).map_err(|message| Problem { refused: false, message })?;
-            rules.push(Rule { prefix: prefix.into(), policy });
+            collection.set_rule(prefix, policy).await?;
         }
-        None if rules.len() == before => {
+        None if collection.schema()?.iter().any(|rule| rule.prefix == prefix) => {
+            collection.remove_rule(prefix).await?;
+        }
+        None => {
             let prefix = prefix.escape_ascii();
             let message = format!(
                 "there is no rule for the prefix \"{prefix}\"; driftless schema {} lists them",
@@ -36,9 +37,7 @@ pub(super) async fn set_rule(
             );
             return Err(Problem { refused: true, message });
         }
-        None => {}
     }
-    collection.set_schema(rules).await?;
     tell_rules(collection.schema()?, out).await
 }
 

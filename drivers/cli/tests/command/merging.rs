@@ -1,5 +1,7 @@
 //! Schemas, counters, sets and fields.
 
+use std::process::Stdio;
+
 use serde_json::json;
 
 use crate::support::{Home, both_ways, eventually, run};
@@ -28,6 +30,26 @@ fn a_schema_is_shown_and_changed_rule_by_rule() {
         let unregistered = home.run(["schema", "notes", "set", "x", "merge:words"]).failed(1);
         assert!(unregistered.contains("register"), "{unregistered}");
     });
+}
+
+#[test]
+fn rules_that_are_changed_at_the_same_time_are_all_kept() {
+    let home = Home::with_notes();
+    let _server = home.serve();
+    home.run(["schema", "notes", "set", "old", "defer"]).ok();
+    let prefixes: Vec<String> = (0..24).map(|at| format!("p{at:02}")).collect();
+    let change = |args: &[&str]| {
+        let mut command = home.command([&["schema", "notes"], args].concat());
+        command.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let mut running: Vec<_> = prefixes.iter().map(|prefix| change(&["set", prefix, "counter"])).collect();
+    running.push(change(&["unset", "old"]));
+    for mut child in running {
+        assert!(child.wait().unwrap().success());
+    }
+    let rules = home.run(["schema", "notes", "--json"]).json();
+    let kept: Vec<&str> = rules.iter().map(|rule| rule["prefix"].as_str().unwrap()).collect();
+    assert_eq!(kept, prefixes);
 }
 
 #[test]

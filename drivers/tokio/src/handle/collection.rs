@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use driftless::read::{self, Marker};
-use driftless::{Command, Conflict, Name, Operation, Outcome, RowRef, Rule, SyncgroupId};
+use driftless::{Command, Conflict, Name, Operation, Outcome, Policy, RowRef, Rule, SyncgroupId};
 
 use super::{Database, Receipt};
 use crate::error::Error;
@@ -221,7 +221,7 @@ impl Collection {
     }
 
     /// Says what becomes of conflicts in this collection, for all members. The rules take the place of all that
-    /// there were; of several that match a key the longest prefix counts.
+    /// there were; of several that match a key the longest prefix counts. [`Collection::set_rule`] changes one of them.
     ///
     /// ```
     /// use driftless::{Merge, Policy, Rule, counter};
@@ -256,11 +256,55 @@ impl Collection {
     /// # Errors
     /// [`Error::Refused`] if this device is no admin of the syncgroup, or says why the rules cannot be.
     pub async fn set_schema(&self, rules: Vec<Rule>) -> Result<(), Error> {
-        let command = Command::SetSchema {
-            syncgroup: self.stored.syncgroup,
-            collection: self.stored.name.clone(),
-            rules,
-        };
+        let (syncgroup, collection) = (self.stored.syncgroup, self.stored.name.clone());
+        self.schema_command(Command::SetSchema { syncgroup, collection, rules }).await
+    }
+
+    /// Says what becomes of conflicts in the rows whose keys start with `prefix`, for all members. All other rules stay
+    /// as they are, whoever changes them in the same moment.
+    ///
+    /// ```
+    /// use driftless::Policy;
+    /// # use driftless_tokio::{Node, Options};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = driftless_tokio::StoreOptions::new().state_dir(dir.path().join("state"));
+    /// # let options = Options { discovery: false, store, ..Options::default() };
+    /// # let node = Node::open(dir.path().join("data"), options)?;
+    /// # let db = node.database("default")?;
+    /// # db.create_syncgroup("shop", &["stock"]).await?;
+    /// let stock = db.collection("stock")?;
+    /// stock.set_rule("", Policy::Defer).await?;
+    /// stock.set_rule("order/", Policy::AppResolves).await?;
+    /// stock.remove_rule("").await?;
+    /// assert_eq!(stock.schema()?.len(), 1);
+    /// # node.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Collection::set_schema`].
+    pub async fn set_rule(&self, prefix: impl Into<Bytes>, policy: Policy) -> Result<(), Error> {
+        self.change_rule(prefix.into(), Some(policy)).await
+    }
+
+    /// Takes the rule of a prefix away, if there is one, and leaves all others as they are.
+    ///
+    /// # Errors
+    /// As [`Collection::set_schema`].
+    pub async fn remove_rule(&self, prefix: impl Into<Bytes>) -> Result<(), Error> {
+        self.change_rule(prefix.into(), None).await
+    }
+
+    async fn change_rule(&self, prefix: Bytes, policy: Option<Policy>) -> Result<(), Error> {
+        let (syncgroup, collection) = (self.stored.syncgroup, self.stored.name.clone());
+        let changes = [(prefix, policy)].into();
+        self.schema_command(Command::ChangeSchema { syncgroup, collection, changes }).await
+    }
+
+    async fn schema_command(&self, command: Command) -> Result<(), Error> {
         match self.database.node().command(command).await? {
             Outcome::SchemaSet(_) => Ok(()),
             _ => Err(Error::Unexpected("set a schema")),

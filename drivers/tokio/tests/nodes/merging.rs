@@ -59,6 +59,27 @@ async fn what_two_devices_do_while_apart_is_merged() {
 }
 
 #[tokio::test]
+async fn rules_that_are_changed_at_the_same_time_are_all_kept() {
+    let ann = node("ann");
+    let (_, notes) = with_notes(&ann).await;
+    soon(notes.set_rule("old", Policy::Defer)).await.unwrap();
+    let changes = (0..50).map(|at| {
+        let notes = notes.clone();
+        tokio::spawn(async move {
+            match at {
+                0 => notes.remove_rule("old").await,
+                _ => notes.set_rule(format!("p{at:02}"), Policy::AppResolves).await,
+            }
+        })
+    });
+    for change in changes.collect::<Vec<_>>() {
+        soon(change).await.unwrap().unwrap();
+    }
+    let kept: Vec<_> = notes.schema().unwrap().into_iter().map(|rule| rule.prefix).collect();
+    assert_eq!(kept, (1..50).map(|at| format!("p{at:02}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn an_embedders_merge_shows_where_it_is_registered() {
     let with_words = |name| Options { merges: Merges::new().with(&Words), ..options(name) };
     let (ann, bob) =
