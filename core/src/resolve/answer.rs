@@ -6,17 +6,18 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::conflict::{Answer, Choice, Conflict, NoAnswer, Resolution};
-use crate::action::Written;
+use crate::action::{Refusal, Written};
 use crate::batch::{self, Part};
 use crate::event::RowRef;
-use crate::id::{CollectionId, Version};
+use crate::id::{CollectionId, SyncgroupId, Version};
 use crate::log::record::Content;
 use crate::object::HeadContent;
 use crate::read;
-use crate::replica::Stop;
 use crate::replica::plan::Plan;
 use crate::replica::rows::ReadRow;
+use crate::replica::{Replica, Stop};
 use crate::store::key::{self, GroupIx};
+use crate::syncgroup::group::Group;
 use crate::time::Wall;
 
 /// The rows that an answer changes, by syncgroup, in order: what each becomes, and whether that was picked.
@@ -45,11 +46,11 @@ pub(crate) fn resolve(
 /// What an answer makes of its rows, if it is one to its conflict.
 pub(super) fn decided(plan: &Plan<'_>, resolution: Resolution) -> Result<Parts, Stop> {
     let Some(first) = resolution.answers.first() else { return Err(NoAnswer::Empty.into()) };
-    let conflict = conflict_of(plan, &first.row)?;
+    let conflict = conflict_of(plan, first)?;
     check(&conflict, &resolution)?;
     let mut parts = Parts::new();
     for Answer { row, choice, .. } in resolution.answers {
-        let group = batch::writable(plan.replica, &row.syncgroup)?;
+        let group = where_to(plan.replica, &row.syncgroup, &choice)?;
         let collection = batch::collection(group, &row)?;
         let content = match choice {
             Choice::Leave => continue,
@@ -65,14 +66,22 @@ pub(super) fn decided(plan: &Plan<'_>, resolution: Resolution) -> Result<Parts, 
     Ok(parts)
 }
 
-fn conflict_of(plan: &Plan<'_>, row: &RowRef) -> Result<Conflict, Stop> {
-    let group = batch::writable(plan.replica, &row.syncgroup)?;
+/// The syncgroup of a row. What is left as it is may lie where this device can only read.
+fn where_to<'r>(replica: &'r Replica, id: &SyncgroupId, choice: &Choice) -> Result<&'r Group, Refusal> {
+    match choice {
+        Choice::Leave => replica.group(id).ok_or(Refusal::NoSyncgroup(*id)),
+        _ => batch::writable(replica, id),
+    }
+}
+
+fn conflict_of(plan: &Plan<'_>, Answer { row, choice, .. }: &Answer) -> Result<Conflict, Stop> {
+    let group = where_to(plan.replica, &row.syncgroup, choice)?;
     let id = batch::collection(group, row)?;
     let collections = read::collections(plan.view())?;
     let collection = collections.iter().find(|known| known.index == group.ix && known.id == id);
     match collection {
         Some(collection) => Ok(read::conflict(plan.view(), collection, &row.key)?),
-        None => Err(crate::action::Refusal::NoCollection(row.collection.clone()).into()),
+        None => Err(Refusal::NoCollection(row.collection.clone()).into()),
     }
 }
 

@@ -133,6 +133,60 @@ fn the_tag_of_a_conflict_is_the_same_everywhere_until_it_changes() {
 }
 
 #[test]
+fn what_is_left_open_may_lie_where_this_device_can_only_read() {
+    let mut world = World::new(2);
+    let groups = [world.create(0, "notes"), world.create(0, "notes")];
+    let link = world.link(0, 1);
+    for id in groups {
+        let invitation = world.invite(0, id, Rights::Write);
+        world.ask_to_join(1, invitation).unwrap();
+        world.run(60_000);
+        world.schema(0, id, &[("", Policy::AppResolves)]);
+    }
+    world.run(60_000);
+    world.unlink(link);
+    for at in 0..2 {
+        let both = groups.iter().fold(LocalWrite::new(), |batch, id| {
+            batch.put(world.row(*id, "k"), if at == 0 { "zero" } else { "one" })
+        });
+        world.command(at, Command::Write(both)).unwrap();
+    }
+    world.link(0, 1);
+    world.run(120_000);
+    let device = world.nodes[1].core.public_key().device();
+    let readable = groups.iter().max().copied().unwrap();
+    let lessen = Command::SetRights { syncgroup: readable, device, rights: Rights::Read };
+    world.command(0, lessen).unwrap();
+    world.run(60_000);
+    // The row that is left comes first in the one case, and last in the other.
+    for reverse in [false, true] {
+        let at = world.collection(1, groups[0]);
+        let conflict = read::conflict(&world.nodes[1].store, &at, b"k").unwrap();
+        let mut rows: Vec<_> = conflict.open().collect();
+        if reverse {
+            rows.reverse();
+        }
+        let answer = |choice: Choice| {
+            rows.iter().fold(Resolution::new(), |answer, row| {
+                let is_left = row.row.syncgroup == readable;
+                answer.answer(row, if is_left { Choice::Leave } else { choice.clone() })
+            })
+        };
+        let decides = rows.iter().fold(Resolution::new(), |answer, row| answer.answer(row, Choice::Delete));
+        let refused = world.command(1, Command::Resolve(decides));
+        assert!(matches!(refused, Err(Refusal::Forbidden(_))), "{refused:?}");
+        if reverse {
+            world.command(1, Command::Resolve(answer(Choice::Put("both".into())))).unwrap();
+        } else {
+            let none = world.command(1, Command::Resolve(answer(Choice::Leave)));
+            assert!(matches!(none, Ok(Outcome::Written(parts)) if parts.is_empty()));
+        }
+    }
+    let written = groups.iter().find(|id| **id != readable).unwrap();
+    assert_eq!(world.text(1, *written, "k").as_deref(), Some("both"));
+}
+
+#[test]
 fn rows_tied_by_batches_are_one_conflict_and_others_of_the_batch_come_along() {
     let (mut world, _id) = split(3, Policy::AppResolves, |world, id| {
         // a ties x and y, b ties y and z, and w comes along with b.
