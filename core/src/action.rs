@@ -244,7 +244,8 @@ pub enum Notice {
         /// Its state now.
         state: SyncgroupState,
     },
-    /// The schema of a collection is another now: rows may show something else, though nobody wrote them.
+    /// The schema of a collection is another now, or since the last boot a merge that it names was registered or is
+    /// missing: rows may show something else, though nobody wrote them.
     Schema {
         /// In which syncgroup.
         syncgroup: SyncgroupId,

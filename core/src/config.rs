@@ -22,7 +22,8 @@ pub struct Config {
     /// How generations are signed. All replicas that talk to each other must use the same scheme.
     pub signatures: &'static dyn SignatureScheme,
     /// The application's own merges, each under a name of its own (S-16). A device without one keeps the
-    /// operations and cannot show their outcome.
+    /// operations and cannot show their outcome. Which names there are is kept in the store: if they are others at the
+    /// next boot, that is told like a change of the schemas that name them.
     pub merges: Vec<&'static dyn MergeFunction>,
 }
 

@@ -72,10 +72,11 @@ impl Core {
         let keys = Keys::new(identity.secret.clone(), config.signatures);
         let continues = identity.continuity == Continuity::Shown;
         let incarnation = Incarnation(dice("incarnation").u64());
-        let (replica, commit) = Replica::load(keys, config, continues, incarnation, view)?;
+        let (replica, commit, notices) = Replica::load(keys, config, continues, incarnation, view)?;
         let limits = &replica.limits;
         let mut peers = Peers::load(view, limits.peers, config.timing, dice("peers"))?;
         out.push(Action::Commit(commit));
+        notices.into_iter().for_each(|notice| out.push(Action::Notice(notice)));
         peers.review(&replica, Mono(0), out);
         Ok(Self {
             sync: Sync::new(config.timing, dice("sync")),

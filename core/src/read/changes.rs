@@ -121,7 +121,8 @@ pub enum Resumed {
     TooOld,
     /// Its marker is not of this store, or of a commit that a crash took.
     Unknown,
-    /// The schema has changed, and with it maybe what rows show.
+    /// The schema has changed, or a merge of the application that it names was registered or is missing since this
+    /// device was last started, and with it maybe what rows show.
     Schema,
 }
 

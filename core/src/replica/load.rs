@@ -11,7 +11,8 @@ use bytes::Bytes;
 use super::authors::Authors;
 use super::stored::{Kept, Lives, LogNodes, StateRecord, Stored, corrupt};
 use super::waiting::{Part, Slot, Waiting, Waits, causes};
-use super::{Merges, Replica};
+use super::{Merges, Replica, registered};
+use crate::action::Notice;
 use crate::config::Config;
 use crate::crypto::Keys;
 use crate::id::{CommitSeq, DeviceId, Generation, Incarnation};
@@ -45,15 +46,15 @@ fn entries_of(view: &dyn View, table: Table, group: GroupIx) -> Result<Vec<Entry
 }
 
 impl Replica {
-    /// Loads the replica, and returns its first commit. Every boot makes one: once it is durable, so is all
-    /// that was found. `incarnation` is fresh, and used where the store is new or may have been set back (S-2).
+    /// Loads the replica, and returns its first commit, and what is to be told. Every boot makes one: once it is
+    /// durable, so is all that was found. `incarnation` is fresh, and used where the store is new or may have been set back (S-2).
     pub(crate) fn load(
         keys: Keys,
         config: &Config,
         continues: bool,
         incarnation: Incarnation,
         view: &dyn View,
-    ) -> Result<(Self, Commit), BootError> {
+    ) -> Result<(Self, Commit, Vec<Notice>), BootError> {
         let found = view.get(Table::Meta, meta::DEVICE)?;
         let is_new = found.is_none();
         if let Some(device) = found {
@@ -94,8 +95,10 @@ impl Replica {
         let mut writes = alloc::vec![Write::put(Table::Meta, meta::DEVICE, &device.0), state];
         writes.push(Lives::get(view)?.begin(incarnation.0, replica.seq));
         writes.extend(Kept::get(view)?.keep(replica.limits.watch_log, replica.seq, view)?);
+        let (more, notices) = registered::compare(&replica, view)?;
+        writes.extend(more);
         let commit = Commit { seq: replica.seq, writes };
-        Ok((replica, commit))
+        Ok((replica, commit, notices))
     }
 
     fn load_groups(&mut self, view: &dyn View) -> Result<(), Fault> {

@@ -6,6 +6,7 @@ pub(crate) mod changes;
 mod judging;
 pub(crate) mod load;
 pub(crate) mod plan;
+mod registered;
 mod release;
 pub(crate) mod rows;
 pub(crate) mod stored;

@@ -247,7 +247,7 @@ mod tests {
         let name = Name::new("notes").unwrap();
         let (keys, mut store) = (Keys::new(SecretKey([1; 32]), &Ed25519), MemStore::new());
         let config = Config::new(name.clone());
-        let (mut replica, boot) = Replica::load(keys, &config, false, Incarnation(1), &store).unwrap();
+        let (mut replica, boot, _) = Replica::load(keys, &config, false, Incarnation(1), &store).unwrap();
         store.apply(&boot);
         let mut plan = Plan::new(&replica, &store);
         let means = Means { wall: WALL, nonce: [1; 16], name: &name };

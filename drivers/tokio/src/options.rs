@@ -38,7 +38,7 @@ pub struct Options {
     /// How read-write batches are tried again.
     pub retry: Retry,
     /// The application's own merges. Register the same ones each time: a node without one shows such rows
-    /// otherwise.
+    /// otherwise, and a watch that goes on after others were registered begins anew.
     pub merges: Merges,
     /// How the store on disk behaves.
     pub store: StoreOptions,

@@ -33,7 +33,7 @@ impl Here {
     fn new() -> Self {
         let name = Name::new("notes").unwrap();
         let (keys, mut store) = (Keys::new(SecretKey([1; 32]), &Ed25519), MemStore::new());
-        let (mut replica, boot) =
+        let (mut replica, boot, _) =
             Replica::load(keys, &Config::new(name.clone()), false, Incarnation(1), &store).unwrap();
         store.apply(&boot);
         let now = Now { mono: Mono(5), wall: Wall(1_000_000) };

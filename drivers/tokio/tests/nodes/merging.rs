@@ -2,9 +2,11 @@
 
 use driftless::store::SharedMemStore;
 use driftless::{Elements, Fields, Merge, MergeFunction, Name, Operation, Policy, Rights, Rule};
-use driftless_tokio::{Collection, Edited, InviteOptions, Merges, Options};
+use driftless_tokio::{Collection, Edited, InviteOptions, Merges, Options, Resumed, Update, Watch};
 
-use crate::help::{converged, database, join, join_with, node, node_on, options, shows, soon, with_notes};
+use crate::help::{
+    converged, database, join, join_with, node, node_in, node_on, options, shows, soon, with_notes,
+};
 
 /// All words, in order, each once.
 struct Words;
@@ -105,6 +107,56 @@ async fn an_embedders_merge_shows_where_it_is_registered() {
     let mut batch = database(&ann).batch();
     batch.operate(&notes, "w/x", Operation::Named { merge: words(), operation: "green".into() });
     assert_eq!(batch.get(&notes, "w/x").unwrap().unwrap(), "blue green new old red");
+}
+
+#[tokio::test]
+async fn a_watch_that_goes_on_is_told_that_a_merge_was_registered_or_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = || node_in(dir.path(), Options { merges: Merges::new().with(&Words), ..options("ann") });
+    let without = || node_in(dir.path(), options("ann"));
+    let node = with();
+    let db = database(&node);
+    soon(db.create_syncgroup("family", &["notes", "plain"])).await.unwrap();
+    let notes = db.collection("notes").unwrap();
+    soon(notes.set_rule("", Policy::Merge(Merge::Named(words())))).await.unwrap();
+    soon(notes.put("x", "old")).await.unwrap();
+    soon(notes.operate("x", Operation::Named { merge: words(), operation: "new".into() })).await.unwrap();
+    let mut watch = notes.watch("").unwrap();
+    let (_, shown) = state(&mut watch).await;
+    assert_eq!(shown, "new old");
+    let mut marker = watch.marker().unwrap();
+    let plain = marker;
+    soon(node.shutdown()).await;
+    // It is missing, then it is there again: what was known is not what is shown.
+    for (is_there, shows) in [(false, "old"), (true, "new old")] {
+        let node = if is_there { with() } else { without() };
+        let notes = database(&node).collection("notes").unwrap();
+        let mut watch = notes.watch_from(marker, "").unwrap();
+        assert_eq!(state(&mut watch).await, (Resumed::Schema, shows.to_owned()));
+        marker = watch.marker().unwrap();
+        soon(node.shutdown()).await;
+    }
+    let node = with();
+    let db = database(&node);
+    let notes = db.collection("notes").unwrap();
+    let mut watch = notes.watch_from(marker, "").unwrap();
+    assert_eq!(watch.try_next().unwrap(), None, "the same is registered as before");
+    // Where no rule names it nothing is told, however much has come and gone.
+    let elsewhere = db.collection("plain").unwrap();
+    let mut quiet = elsewhere.watch_from(plain, "").unwrap();
+    assert_eq!(quiet.try_next().unwrap(), None);
+    soon(node.shutdown()).await;
+}
+
+/// Why a state comes, and what its only row shows.
+async fn state(watch: &mut Watch) -> (Resumed, String) {
+    match soon(watch.next()).await.unwrap() {
+        Some(Update::State { because, rows, complete: Some(_), .. }) => {
+            let [row] = &rows[..] else { panic!("{rows:?}") };
+            (because, String::from_utf8(row.value.clone().unwrap().to_vec()).unwrap())
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
