@@ -295,7 +295,7 @@ pub enum Notice {
         device: DeviceId,
     },
     /// A part of a batch is shown, and others are not, in syncgroups that this device reads or read when the part
-    /// came (S-28). They are shown when they arrive.
+    /// came (S-28). They are shown when they arrive; until then [`crate::Status::incomplete`] tells of it.
     BatchSplit {
         /// Where the part is shown.
         syncgroup: SyncgroupId,
@@ -326,7 +326,7 @@ pub enum Notice {
 }
 
 /// Why a batch is seen in part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Split {
     /// It has waited for as long as [`crate::Timing::parts`] says.

@@ -147,7 +147,7 @@ pub use crate::id::{
     ParseIdError, PublicKey, RequestId, SyncgroupId, Version,
 };
 pub use crate::limits::Limits;
-pub use crate::replica::BootError;
+pub use crate::replica::{BootError, IncompleteBatch};
 pub use crate::resolve::conflict::{
     Ancestor, Answer, Choice, Conflict, ConflictHead, ConflictedRow, NoAnswer, Resolution,
 };

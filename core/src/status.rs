@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::core::Core;
 use crate::id::{Author, CommitSeq, DeviceId, Generation, PublicKey, SyncgroupId};
+use crate::replica::IncompleteBatch;
 use crate::sync::LinkStatus;
 use crate::syncgroup::{Member, SyncgroupInfo};
 use crate::time::Hlc;
@@ -84,6 +85,7 @@ impl Core {
             syncgroups: self.syncgroups(),
             links: self.sync.status(),
             wanted: self.peers.missing(&linked).copied().collect(),
+            incomplete: self.replica.incomplete(),
         }
     }
 }
@@ -101,4 +103,8 @@ pub struct Status {
     pub links: Vec<LinkStatus>,
     /// Devices that it would like to reach and has no link to.
     pub wanted: Vec<DeviceId>,
+    /// Batches over several syncgroups of which not all is here (S-28): first those whose rows wait, then those that
+    /// are shown in part; of each at most 64, those first that came first. [`SyncgroupInfo::waiting`] counts all that
+    /// waits, what builds on such batches included. It is kept across restarts.
+    pub incomplete: Vec<IncompleteBatch>,
 }

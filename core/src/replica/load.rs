@@ -9,6 +9,7 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::authors::Authors;
+use super::incomplete::SplitPart;
 use super::stored::{Kept, Lives, LogNodes, StateRecord, Stored, corrupt};
 use super::waiting::{Part, Slot, Waiting, Waits, causes};
 use super::{Merges, Replica, registered};
@@ -152,7 +153,7 @@ impl Replica {
             let wall = Wall(u64::from_le_bytes(wall.as_ref().try_into().map_err(|_| wrong())?));
             since.insert((group, author, generation), wall);
         }
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(SplitPart::load(view)?);
         for (slot, wall) in &since {
             let (group, ix, generation) = *slot;
             let author = self.authors.get(ix).ok_or_else(wrong)?;

@@ -3,6 +3,7 @@
 
 pub(crate) mod authors;
 pub(crate) mod changes;
+mod incomplete;
 mod judging;
 pub(crate) mod load;
 pub(crate) mod plan;
@@ -17,6 +18,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use self::authors::Authors;
+pub use self::incomplete::IncompleteBatch;
 pub use self::load::BootError;
 use self::waiting::Waiting;
 

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::incomplete::{Reached, SplitPart};
 use super::plan::Plan;
 use super::waiting::{Part, Slot, Waiting, Waits, causes};
 use crate::action::{Notice, Split};
@@ -16,7 +17,7 @@ use crate::id::{Generation, Version};
 use crate::log::generation::{BatchPart, Encoded};
 use crate::log::record::Record;
 use crate::object::history::Place;
-use crate::store::key::{self, AuthorIx, GroupIx};
+use crate::store::key::{self, AuthorIx, GroupIx, meta};
 use crate::store::staged::Staged;
 use crate::store::{Fault, Table};
 use crate::time::{Hlc, Mono, Now};
@@ -31,6 +32,8 @@ pub(super) struct Moves {
     waits: BTreeMap<Slot, Waits>,
     /// What does not wait any more.
     shown: BTreeSet<Slot>,
+    /// What is shown in part from now on, with what was before.
+    split: Option<Vec<SplitPart>>,
 }
 
 impl Moves {
@@ -38,6 +41,9 @@ impl Moves {
         self.shown.iter().for_each(|slot| waiting.remove(slot));
         let kept = self.waits.into_iter().filter(|(slot, _)| !self.shown.contains(slot));
         kept.for_each(|(slot, waits)| waiting.insert(slot, waits));
+        if let Some(split) = self.split {
+            waiting.split = split;
+        }
     }
 
     pub(super) fn store(&self, before: &Waiting, staged: &mut Staged<'_>) {
@@ -51,6 +57,9 @@ impl Moves {
             .iter()
             .filter(|slot| !is_new(slot))
             .for_each(|slot| staged.remove(Table::Waiting, key(slot)));
+        if let Some(split) = &self.split {
+            staged.put(Table::Meta, Bytes::from_static(meta::SPLIT), SplitPart::to_bytes(split));
+        }
     }
 }
 
@@ -222,12 +231,12 @@ impl Plan<'_> {
         self.replica.waiting.due(now).for_each(|slot| scene.force(*slot, Split::Time, &mut forced));
         let staying = self.staying_within_bounds(&scene, &mut forced);
         let mut ready: Vec<(Hlc, AuthorIx, Slot)> = Vec::new();
-        let mut notices = Vec::new();
+        let mut split = Vec::new();
         for (slot, waits) in scene.slots.iter().filter(|(slot, _)| !staying.contains(*slot)) {
             ready.push((waits.stamp, slot.1, *slot));
-            notices.extend(self.split(&scene, slot, waits, &staying, forced.get(slot)));
+            split.extend(self.split(&scene, slot, waits, &staying, forced.get(slot)));
         }
-        notices.into_iter().for_each(|notice| self.notice(notice));
+        self.tell_split(split);
         // Stamps lie above those of causes, and parts of one batch share theirs.
         ready.sort_unstable();
         self.show_all(ready.into_iter().map(|(.., slot)| slot).collect())
@@ -288,7 +297,7 @@ impl Plan<'_> {
         if names_back { Other::Waits(*other) } else { Other::Settled }
     }
 
-    /// What the application is told if a generation is shown without the other parts of its batch.
+    /// A generation that is shown without other parts of its batch.
     fn split(
         &self,
         scene: &Scene<'_>,
@@ -296,20 +305,40 @@ impl Plan<'_> {
         waits: &Waits,
         staying: &BTreeSet<Slot>,
         forced: Option<&Split>,
-    ) -> Option<Notice> {
+    ) -> Option<SplitPart> {
         let lacks = |group: &&GroupIx| match self.other(scene, slot, waits, **group) {
             Other::Missing => true,
             Other::Waits(other) => staying.contains(&other),
             Other::Settled => false,
         };
-        let missing = waits.part.as_ref()?.elsewhere.iter().filter(lacks);
-        let missing: Vec<_> =
-            missing.filter_map(|group| self.record(*group)).map(|record| record.id).collect();
-        let syncgroup = self.record(slot.0)?.id;
-        let version = Version { author: self.author(slot.1), generation: slot.2 };
+        let missing: Vec<GroupIx> = waits.part.as_ref()?.elsewhere.iter().filter(lacks).copied().collect();
         // Nothing but its place in a syncgroup that is not read any more lets a part go without the others.
         let why = forced.copied().unwrap_or(Split::Left);
-        (!missing.is_empty()).then_some(Notice::BatchSplit { syncgroup, version, missing, why })
+        (!missing.is_empty()).then(|| SplitPart::new(*slot, waits, missing, why))
+    }
+
+    /// Tells the application of batches that are shown in part, and remembers them until the rest has come.
+    fn tell_split(&mut self, split: Vec<SplitPart>) {
+        if split.is_empty() {
+            return;
+        }
+        for part in &split {
+            let (group, author, generation) = part.slot;
+            let Some(syncgroup) = self.record(group).map(|record| record.id) else { continue };
+            let version = Version { author: self.author(author), generation };
+            let missing = part.missing.iter().filter_map(|group| self.record(*group));
+            let missing = missing.map(|record| record.id).collect();
+            self.notice(Notice::BatchSplit { syncgroup, version, missing, why: part.why });
+        }
+        let reached = |group, author| {
+            self.is_read(group).then(|| Reached {
+                held: self.log(group, author).map(|log| log.stamp),
+                waits: self.first_waiting(group, author).map(|(_, waits)| waits.stamp),
+            })
+        };
+        let known = self.moves.split.as_ref().unwrap_or(&self.replica.waiting.split);
+        let remembered = SplitPart::remembered(known, split, reached);
+        self.moves.split = Some(remembered);
     }
 
     /// Shows rows, in order, causes first.

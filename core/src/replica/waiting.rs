@@ -13,6 +13,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use super::incomplete::SplitPart;
 use crate::id::{Generation, SyncgroupId, Version};
 use crate::log::generation::{BatchPart, Encoded};
 use crate::log::record::Record;
@@ -87,9 +88,16 @@ pub(crate) struct Waiting {
     by_due: BTreeSet<(Mono, Slot)>,
     /// Something was loaded, and the time was not known yet.
     is_loaded: bool,
+    /// What was shown in part: it waits no more, and others may ask what became of it.
+    pub(super) split: Vec<SplitPart>,
 }
 
 impl Waiting {
+    /// Nothing that waits, and what was shown in part.
+    pub(super) fn new(split: Vec<SplitPart>) -> Self {
+        Self { split, ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }

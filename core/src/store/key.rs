@@ -19,6 +19,8 @@ pub(crate) mod meta {
     /// Of which commits it is kept which rows they changed.
     pub(crate) const KEPT: &[u8] = b"kept";
     pub(crate) const LIVES: &[u8] = b"lives";
+    /// Which batches were shown in part.
+    pub(crate) const SPLIT: &[u8] = b"split";
     /// Which merges of the application were registered at the last boot.
     pub(crate) const MERGES: &[u8] = b"merges";
     /// The device whose store it is.

@@ -285,6 +285,50 @@ fn a_part_is_not_waited_for_longer_than_the_bound() {
 }
 
 #[test]
+fn what_is_not_all_here_is_told_until_it_is_and_after_a_restart_too() {
+    let mut apart = Apart::new();
+    let [one, two] = apart.groups;
+    let incomplete = |apart: &Apart| apart.nodes[READER].core.status().incomplete;
+    let began = apart.now.wall;
+    let parts = apart.write("batch");
+    apart.pass(0);
+    let version = parts.iter().find(|part| part.syncgroup == one).unwrap().version;
+    let told = incomplete(&apart);
+    let [waits] = &told[..] else { panic!("{told:?}") };
+    let (missing, since) = (vec![two], waits.since);
+    assert_eq!(*waits, IncompleteBatch { syncgroup: one, version, missing, since, shown: None });
+    assert!(began <= since && since <= apart.now.wall);
+    let reboot = |apart: &mut Apart| {
+        let store = apart.nodes[READER].store.clone();
+        apart.reboot(READER, store, Continuity::Shown);
+        apart.run(1);
+    };
+    reboot(&mut apart);
+    assert_eq!(incomplete(&apart), told);
+    apart.run(60_000);
+    assert_eq!(apart.sees("batch"), [true, false]);
+    let split = vec![IncompleteBatch { shown: Some(Split::Time), ..waits.clone() }];
+    assert_eq!(incomplete(&apart), split);
+    reboot(&mut apart);
+    assert_eq!(incomplete(&apart), split);
+    apart.pass(1);
+    assert_eq!(apart.sees("batch"), [true; 2]);
+    assert_eq!(incomplete(&apart), []);
+    reboot(&mut apart);
+    assert_eq!(incomplete(&apart), []);
+    // Of very many the last ones are remembered.
+    for n in 0..200 {
+        apart.write(&format!("batch {n:03}"));
+    }
+    apart.pass(0);
+    apart.run(60_000);
+    let told = incomplete(&apart);
+    assert_eq!(told.len(), 64);
+    let last = told.iter().map(|batch| batch.version.generation).max();
+    assert_eq!(last, Some(version.generation + 200));
+}
+
+#[test]
 fn of_more_than_may_wait_the_oldest_are_shown_in_part() {
     let mut apart = Apart::new();
     apart.nodes[READER].config.limits.waiting = 10;

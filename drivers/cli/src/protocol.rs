@@ -444,6 +444,9 @@ pub struct SyncgroupText {
     pub members: u64,
     /// Generations held.
     pub generations: u64,
+    /// Those of them whose rows are not shown yet, because parts of their batches are missing.
+    #[serde(default)]
+    pub waiting: u64,
 }
 
 /// A member.
@@ -477,8 +480,30 @@ pub struct StatusText {
     pub links: Vec<LinkText>,
     /// Devices that it would like to reach.
     pub wanted: Vec<String>,
+    /// Batches over several syncgroups of which not all is here.
+    #[serde(default)]
+    pub incomplete: Vec<IncompleteText>,
     /// What crossed the wire since it started.
     pub traffic: TrafficText,
+}
+
+/// A part of a batch over several syncgroups, where another part has not come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncompleteText {
+    /// Where this part is.
+    pub syncgroup: String,
+    /// The version of its rows.
+    pub version: String,
+    /// The device that wrote it.
+    pub device: String,
+    /// Where parts are missing.
+    pub missing: Vec<String>,
+    /// When this part came: milliseconds since 1970, by the clock of this device.
+    pub since_ms: u64,
+    /// Whether its rows are shown without the others.
+    pub shown: bool,
+    /// Why they are shown, or what is waited for.
+    pub explained: String,
 }
 
 /// An open link.

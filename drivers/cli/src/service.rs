@@ -3,14 +3,15 @@
 
 use driftless::read::prefix_end;
 use driftless::{
-    Invitation, JoinRefusal, Member, Merge, Policy, Refusal, Rights, Rule, SyncgroupInfo, SyncgroupState,
+    IncompleteBatch, Invitation, JoinRefusal, Member, Merge, Policy, Refusal, Rights, Rule, Split,
+    SyncgroupInfo, SyncgroupState,
 };
 use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup};
 use tokio::sync::mpsc::Sender;
 
 use crate::protocol::{
-    self, Change, CollectionRef, Kind, LinkText, MemberText, Problem, Request, Response, RowText, StatusText,
-    SyncgroupRef, SyncgroupText, TrafficText,
+    self, Change, CollectionRef, IncompleteText, Kind, LinkText, MemberText, Problem, Request, Response,
+    RowText, StatusText, SyncgroupRef, SyncgroupText, TrafficText,
 };
 
 mod conflicts;
@@ -186,6 +187,7 @@ async fn status(node: &Node) -> Result<StatusText, Problem> {
         online: status.online,
         links: links.collect(),
         wanted: status.replica.wanted.iter().map(ToString::to_string).collect(),
+        incomplete: status.replica.incomplete.iter().map(incomplete_text).collect(),
         syncgroups: status.replica.syncgroups.into_iter().map(syncgroup_text).collect(),
         traffic: TrafficText {
             sent: status.traffic.wire_bytes_sent,
@@ -194,6 +196,24 @@ async fn status(node: &Node) -> Result<StatusText, Problem> {
             frames_received: status.traffic.frames_received,
         },
     })
+}
+
+fn incomplete_text(batch: &IncompleteBatch) -> IncompleteText {
+    let explained = match batch.shown {
+        None => "its rows are shown when the rest has come, or has not come for a minute",
+        Some(Split::Time) => "the rest had not come for a minute",
+        Some(Split::Number) => "more was waiting than this device waits for",
+        Some(_) => "this device has left a syncgroup with a part of it",
+    };
+    IncompleteText {
+        syncgroup: batch.syncgroup.to_string(),
+        version: batch.version.to_string(),
+        device: batch.version.author.device.to_string(),
+        missing: batch.missing.iter().map(ToString::to_string).collect(),
+        since_ms: batch.since.0,
+        shown: batch.shown.is_some(),
+        explained: explained.to_owned(),
+    }
 }
 
 /// Hands an item over. Where nobody takes it, the request has been given up, and how it ends is told to nobody.
@@ -264,6 +284,7 @@ fn syncgroup_text(info: SyncgroupInfo) -> SyncgroupText {
         collections: info.collections.iter().map(ToString::to_string).collect(),
         members: info.members as u64,
         generations: info.generations,
+        waiting: info.waiting,
     }
 }
 

@@ -5,9 +5,10 @@ use driftless_tokio::Options;
 use serde_json::json;
 
 use super::Context;
+use super::who::time;
 use crate::args::{Init, Switch};
 use crate::output::table;
-use crate::protocol::{Request, Response, StatusText, SyncgroupText};
+use crate::protocol::{IncompleteText, Request, Response, StatusText, SyncgroupText};
 use crate::session::{self, Reach, Session, explain, store_options};
 use crate::{settings, text};
 
@@ -84,6 +85,7 @@ fn describe(status: &StatusText, served: bool) -> Vec<String> {
     for device in &status.wanted {
         lines.push(format!("no link     {device}  wanted, not reached"));
     }
+    lines.extend(status.incomplete.iter().map(|batch| incomplete(batch, &status.syncgroups)));
     if status.syncgroups.is_empty() {
         lines.push("syncgroups  none: driftless syncgroup create NAME, or join".to_owned());
     } else {
@@ -93,6 +95,23 @@ fn describe(status: &StatusText, served: bool) -> Vec<String> {
     lines
 }
 
+/// A batch of which not all is here.
+fn incomplete(batch: &IncompleteText, syncgroups: &[SyncgroupText]) -> String {
+    let name = |id: &String| {
+        let known = syncgroups.iter().find(|syncgroup| syncgroup.id == *id);
+        let name = known.and_then(|syncgroup| syncgroup.name.as_deref());
+        name.map_or_else(|| id.chars().take(12).collect(), |name| text::escape_short(name.as_bytes(), 40))
+    };
+    let missing = batch.missing.iter().map(name).collect::<Vec<_>>().join(", ");
+    let what = if batch.shown { "in part    " } else { "waiting    " };
+    let (whose, since) = (batch.device.chars().take(12).collect::<String>(), time(batch.since_ms));
+    format!(
+        "{what} a batch of {whose} in {}, here since {since}, lacks its part in {missing}: {}",
+        name(&batch.syncgroup),
+        batch.explained
+    )
+}
+
 /// Syncgroups as a table, and below it what needs more than a word.
 pub(super) fn syncgroup_lines(syncgroups: &[SyncgroupText]) -> Vec<String> {
     let table = syncgroup_table(syncgroups);
@@ -100,6 +119,13 @@ pub(super) fn syncgroup_lines(syncgroups: &[SyncgroupText]) -> Vec<String> {
     for syncgroup in syncgroups {
         if let Some(explained) = &syncgroup.explained {
             lines.push(format!("{} is {}: {explained}", short_id(syncgroup), syncgroup.state));
+        }
+        if syncgroup.waiting > 0 {
+            lines.push(format!(
+                "{} has {} whose rows wait for other parts of their batches",
+                short_id(syncgroup),
+                text::plural(syncgroup.waiting, "generation")
+            ));
         }
     }
     lines

@@ -27,14 +27,19 @@ pub(super) fn json_who(who: &Who) -> Map<String, Value> {
     object
 }
 
-/// A time, in UTC.
+/// When a version was written, by the clock of its author.
 pub(super) fn when(who: &Who) -> String {
+    time(who.wall_ms)
+}
+
+/// A time, in UTC.
+pub(super) fn time(wall_ms: u64) -> String {
     // A stamp may say anything: one that is beyond what can be written is shown as its number.
     const LAST: u64 = 253_402_300_799_999;
-    if who.wall_ms > LAST {
-        return format!("{} ms", who.wall_ms);
+    if wall_ms > LAST {
+        return format!("{wall_ms} ms");
     }
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(who.wall_ms)).to_string()
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(wall_ms)).to_string()
 }
 
 pub(super) fn name(who: &Who) -> String {

@@ -10,6 +10,7 @@ mod conflicts;
 mod groups;
 mod membership;
 mod merging;
+mod parts;
 mod rows;
 mod sharing;
 mod stress;
