@@ -1,22 +1,26 @@
 //! The command line, as clap reads it and `--help` tells it.
 
-use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use driftless::read::Marker;
-use driftless::{DeviceId, Name};
+use clap::{Args, Parser, Subcommand};
+use driftless::Name;
 
 mod conflicts;
+mod device;
 mod membership;
 mod merging;
+mod rows;
+mod syncgroup;
+mod transfer;
 
 pub use self::conflicts::{Conflicts, Log, Resolve};
+pub use self::device::{Demo, Init, Repair, Serve, Switch};
 pub use self::membership::{Membership, Preset};
 pub(crate) use self::merging::parse_policy;
 pub use self::merging::{Add, ChangeSet, Field, Policy, Schema, SchemaAction};
+pub use self::rows::{CollectionArgs, Count, Delete, Get, Put, Scan, Watch};
+pub use self::syncgroup::{Invite, Syncgroup};
+pub use self::transfer::{Export, Import};
 
 /// Keep your own copy of shared data, work offline, and converge with your peers.
 ///
@@ -241,306 +245,6 @@ pub enum Command {
     Demo(Demo),
 }
 
-/// Arguments of `init`.
-#[derive(Debug, Args)]
-pub struct Init {
-    /// What applies to a directory that is damaged.
-    #[command(flatten)]
-    pub repair: Repair,
-}
-
-/// What to do with a directory that is damaged.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct Repair {
-    /// Go on though the data directory has lost something, and receive again what other members hold.
-    #[arg(long)]
-    pub accept_loss: bool,
-}
-
-/// On or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// In the network.
-    On,
-    /// Out of it: links are closed, and none are taken.
-    Off,
-}
-
-/// Arguments of `serve`.
-#[derive(Debug, Args)]
-pub struct Serve {
-    /// Where to listen (UDP). By default on all interfaces, at the port of the last time.
-    #[arg(long, value_name = "IP:PORT")]
-    pub listen: Option<SocketAddr>,
-    /// Where a device can be reached; may be given several times.
-    #[arg(long = "peer", value_name = "DEVICE@IP:PORT", value_parser = parse_peer)]
-    pub peers: Vec<(DeviceId, SocketAddr)>,
-    /// What applies to a directory that is damaged.
-    #[command(flatten)]
-    pub repair: Repair,
-    /// Neither look for devices in the neighbourhood nor be found there.
-    #[arg(long)]
-    pub no_discovery: bool,
-    /// Stop when standard input ends, so that a server never outlives the program that started it.
-    #[arg(long, hide = true)]
-    pub until_stdin_ends: bool,
-}
-
-/// Which collection.
-#[derive(Debug, Clone, Args)]
-pub struct CollectionArgs {
-    /// The collection.
-    pub collection: Name,
-    /// The syncgroup that it belongs to, where several have a collection of this name: its name, its id, or the
-    /// start of its id.
-    #[arg(long, value_name = "SYNCGROUP")]
-    pub syncgroup: Option<String>,
-}
-
-/// Arguments of `put`.
-#[derive(Debug, Args)]
-pub struct Put {
-    /// Which collection.
-    #[command(flatten)]
-    pub of: CollectionArgs,
-    /// The row's key.
-    pub key: OsString,
-    /// The value: a text, @FILE for the content of a file, or - for standard input, which is also what is read if
-    /// no value is given.
-    #[arg(allow_negative_numbers = true)]
-    pub value: Option<OsString>,
-    /// KEY is in base64.
-    #[arg(long)]
-    pub key_base64: bool,
-}
-
-/// Arguments of `get`.
-#[derive(Debug, Args)]
-pub struct Get {
-    /// Which collection.
-    #[command(flatten)]
-    pub of: CollectionArgs,
-    /// The row's key.
-    pub key: OsString,
-    /// KEY is in base64.
-    #[arg(long)]
-    pub key_base64: bool,
-    /// Print sets and fields as the bytes that they are stored as.
-    #[arg(long)]
-    pub raw: bool,
-}
-
-/// Arguments of `delete`.
-#[derive(Debug, Args)]
-pub struct Delete {
-    /// Which collection.
-    #[command(flatten)]
-    pub of: CollectionArgs,
-    /// The rows' keys.
-    #[arg(required = true, value_name = "KEY")]
-    pub keys: Vec<OsString>,
-    /// The keys are in base64.
-    #[arg(long)]
-    pub key_base64: bool,
-}
-
-/// Arguments of `scan`.
-#[derive(Debug, Args)]
-pub struct Scan {
-    /// Which collection.
-    #[command(flatten)]
-    pub of: CollectionArgs,
-    /// Only keys that start with this.
-    #[arg(long, value_name = "TEXT")]
-    pub prefix: Option<OsString>,
-    /// Only keys from this one on.
-    #[arg(long, value_name = "KEY")]
-    pub from: Option<OsString>,
-    /// Only keys before this one.
-    #[arg(long, value_name = "KEY")]
-    pub to: Option<OsString>,
-    /// From the last key to the first.
-    #[arg(long)]
-    pub reverse: bool,
-    /// At most this many rows.
-    #[arg(long, value_name = "ROWS")]
-    pub limit: Option<u64>,
-    /// Print keys only.
-    #[arg(long)]
-    pub keys: bool,
-}
-
-/// Arguments of `count`.
-#[derive(Debug, Args)]
-pub struct Count {
-    /// Which collection.
-    #[command(flatten)]
-    pub of: CollectionArgs,
-    /// Only keys that start with this.
-    #[arg(long, value_name = "TEXT")]
-    pub prefix: Option<OsString>,
-    /// Only keys from this one on.
-    #[arg(long, value_name = "KEY")]
-    pub from: Option<OsString>,
-    /// Only keys before this one.
-    #[arg(long, value_name = "KEY")]
-    pub to: Option<OsString>,
-}
-
-/// Arguments of `watch`.
-#[derive(Debug, Args)]
-pub struct Watch {
-    /// The collections.
-    #[arg(required = true, value_name = "COLLECTION")]
-    pub collections: Vec<Name>,
-    /// The syncgroup that they belong to, where several have collections of these names: its name, its id, or
-    /// the start of its id.
-    #[arg(long, value_name = "SYNCGROUP")]
-    pub syncgroup: Option<String>,
-    /// Only keys that start with this.
-    #[arg(long, value_name = "TEXT")]
-    pub prefix: Option<OsString>,
-    /// Go on from where another watch of the same rows stopped, as it printed it.
-    #[arg(long, value_name = "MARKER")]
-    pub from: Option<Marker>,
-    /// Do not print the rows that are there at the start.
-    #[arg(long)]
-    pub changes_only: bool,
-    /// Stop once there were this many changes, after the whole batch that brought the last of them.
-    #[arg(long, value_name = "CHANGES")]
-    pub limit: Option<u64>,
-}
-
-/// Arguments of `import`.
-#[derive(Debug, Args)]
-pub struct Import {
-    /// Which collection.
-    #[command(flatten)]
-    pub of: CollectionArgs,
-    /// A file of JSON Lines, a directory, or - for JSON Lines on standard input.
-    pub path: PathBuf,
-    /// Leave out what is too large for a row, instead of refusing the whole.
-    #[arg(long)]
-    pub skip_large: bool,
-}
-
-/// Arguments of `export`.
-#[derive(Debug, Args)]
-pub struct Export {
-    /// Which collection.
-    #[command(flatten)]
-    pub of: CollectionArgs,
-    /// The file or directory to write; - is standard output.
-    #[arg(default_value = "-")]
-    pub path: PathBuf,
-    /// Write a directory tree: a file for each row. Understood by itself if PATH is a directory.
-    #[arg(long)]
-    pub tree: bool,
-    /// Leave out rows whose keys cannot be paths, instead of refusing the whole.
-    #[arg(long)]
-    pub skip_unsafe: bool,
-    /// Overwrite files that are there.
-    #[arg(long)]
-    pub force: bool,
-}
-
-/// What to do with syncgroups.
-#[derive(Debug, Subcommand)]
-pub enum Syncgroup {
-    /// Make a syncgroup, with this device as its admin.
-    Create {
-        /// What its members call it.
-        name: Name,
-        /// Its collections. By default one of the same name.
-        collections: Vec<Name>,
-    },
-    /// Add a collection to a syncgroup. Adding one that is there is not an error.
-    AddCollection {
-        /// The syncgroup: its name, its id, or the start of its id.
-        syncgroup: String,
-        /// The collection.
-        collection: Name,
-    },
-    /// Print an invitation: whoever has it may join.
-    ///
-    /// Examples:
-    ///   driftless syncgroup invite notes
-    ///   driftless syncgroup invite notes --read --reusable --valid 7d
-    #[command(verbatim_doc_comment)]
-    Invite(Invite),
-    /// Join a syncgroup, and wait until all of it is here.
-    Join {
-        /// The invitation; - reads it from standard input.
-        invitation: String,
-        /// How long to wait. Joining goes on after that as long as `serve` runs.
-        #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = humantime::parse_duration)]
-        timeout: Duration,
-    },
-    /// Leave a syncgroup. Its rows stay here and can be read.
-    Leave {
-        /// The syncgroup: its name, its id, or the start of its id.
-        syncgroup: String,
-    },
-    /// What an admin decides about members.
-    #[command(flatten)]
-    Membership(Membership),
-    /// List the syncgroups of the database.
-    List,
-    /// List the members of a syncgroup.
-    Members {
-        /// The syncgroup: its name, its id, or the start of its id.
-        syncgroup: String,
-        /// Those too that have left or were removed.
-        #[arg(long)]
-        all: bool,
-    },
-}
-
-/// Arguments of `syncgroup invite`.
-#[derive(Debug, Args)]
-pub struct Invite {
-    /// The syncgroup: its name, its id, or the start of its id.
-    pub syncgroup: String,
-    /// The newcomer may read.
-    #[arg(long, group = "rights")]
-    pub read: bool,
-    /// The newcomer may read and write. This is the default.
-    #[arg(long, group = "rights")]
-    pub write: bool,
-    /// The newcomer may read and write, and invite others.
-    #[arg(long, group = "rights")]
-    pub admin: bool,
-    /// Several devices may use it.
-    #[arg(long)]
-    pub reusable: bool,
-    /// How long it is good, for example 30min, 12h or 7d.
-    #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = humantime::parse_duration)]
-    pub valid: Duration,
-}
-
-/// Arguments of `demo`.
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// Real data to use: a directory, or a file of JSON Lines. By default the chemical elements and the
-    /// countries of the world, which come with this command.
-    #[arg(long, value_name = "PATH")]
-    pub from: Option<PathBuf>,
-    /// Remove the three data directories at the end, instead of leaving them to be looked at.
-    #[arg(long)]
-    pub clean: bool,
-    /// How long the replicas may take to converge.
-    #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = humantime::parse_duration)]
-    pub timeout: Duration,
-}
-
-fn parse_peer(text: &str) -> Result<(DeviceId, SocketAddr), String> {
-    let wrong = |what: String| format!("{what}; expected DEVICE@IP:PORT, as `driftless status` prints it");
-    let (device, address) = text.split_once('@').ok_or_else(|| wrong("there is no @".into()))?;
-    let device = device.parse().map_err(|error| wrong(format!("\"{device}\" is no device: {error}")))?;
-    let address = address.parse().map_err(|_| wrong(format!("\"{address}\" is no address and port")))?;
-    Ok((device, address))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -550,15 +254,5 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_peer_is_a_device_at_an_address() {
-        let device = "00112233445566778899aabbccddeeff";
-        let (parsed, address) = parse_peer(&format!("{device}@192.0.2.7:4433")).unwrap();
-        assert_eq!((parsed.to_string().as_str(), address.port()), (device, 4433));
-        for wrong in ["", device, "@1.2.3.4:5", &format!("{device}@1.2.3.4"), "12@1.2.3.4:5"] {
-            assert!(parse_peer(wrong).unwrap_err().contains("DEVICE@IP:PORT"), "{wrong}");
-        }
     }
 }

@@ -1,0 +1,91 @@
+//! Arguments of the commands for this device: making it, serving it, and the demo.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use driftless::DeviceId;
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// What applies to a directory that is damaged.
+    #[command(flatten)]
+    pub repair: Repair,
+}
+
+/// What to do with a directory that is damaged.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Repair {
+    /// Go on though the data directory has lost something, and receive again what other members hold.
+    #[arg(long)]
+    pub accept_loss: bool,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// In the network.
+    On,
+    /// Out of it: links are closed, and none are taken.
+    Off,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where to listen (UDP). By default on all interfaces, at the port of the last time.
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Where a device can be reached; may be given several times.
+    #[arg(long = "peer", value_name = "DEVICE@IP:PORT", value_parser = parse_peer)]
+    pub peers: Vec<(DeviceId, SocketAddr)>,
+    /// What applies to a directory that is damaged.
+    #[command(flatten)]
+    pub repair: Repair,
+    /// Neither look for devices in the neighbourhood nor be found there.
+    #[arg(long)]
+    pub no_discovery: bool,
+    /// Stop when standard input ends, so that a server never outlives the program that started it.
+    #[arg(long, hide = true)]
+    pub until_stdin_ends: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Real data to use: a directory, or a file of JSON Lines. By default the chemical elements and the
+    /// countries of the world, which come with this command.
+    #[arg(long, value_name = "PATH")]
+    pub from: Option<PathBuf>,
+    /// Remove the three data directories at the end, instead of leaving them to be looked at.
+    #[arg(long)]
+    pub clean: bool,
+    /// How long the replicas may take to converge.
+    #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}
+
+fn parse_peer(text: &str) -> Result<(DeviceId, SocketAddr), String> {
+    let wrong = |what: String| format!("{what}; expected DEVICE@IP:PORT, as `driftless status` prints it");
+    let (device, address) = text.split_once('@').ok_or_else(|| wrong("there is no @".into()))?;
+    let device = device.parse().map_err(|error| wrong(format!("\"{device}\" is no device: {error}")))?;
+    let address = address.parse().map_err(|_| wrong(format!("\"{address}\" is no address and port")))?;
+    Ok((device, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_a_device_at_an_address() {
+        let device = "00112233445566778899aabbccddeeff";
+        let (parsed, address) = parse_peer(&format!("{device}@192.0.2.7:4433")).unwrap();
+        assert_eq!((parsed.to_string().as_str(), address.port()), (device, 4433));
+        for wrong in ["", device, "@1.2.3.4:5", &format!("{device}@1.2.3.4"), "12@1.2.3.4:5"] {
+            assert!(parse_peer(wrong).unwrap_err().contains("DEVICE@IP:PORT"), "{wrong}");
+        }
+    }
+}
