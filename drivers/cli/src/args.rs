@@ -14,6 +14,7 @@ mod syncgroup;
 mod transfer;
 
 pub use self::conflicts::{Conflicts, Log, Resolve};
+use self::device::parse_span;
 pub use self::device::{Demo, Init, Repair, Serve, Switch};
 pub use self::membership::{Membership, Preset};
 pub(crate) use self::merging::parse_policy;
@@ -86,7 +87,7 @@ pub enum Command {
     Init(Init),
     /// Connect to peers, keep everything in sync, and serve the other commands, until interrupted.
     Serve(Serve),
-    /// Set a row.
+    /// Set a row
     ///
     /// Examples:
     ///   driftless put notes hello 'first words'
@@ -100,7 +101,7 @@ pub enum Command {
     Get(Get),
     /// Remove rows. Removing what is not there is not an error.
     Delete(Delete),
-    /// Print rows in the order of their keys.
+    /// Print rows in the order of their keys
     ///
     /// Examples:
     ///   driftless scan notes --prefix 2026- --keys
@@ -109,11 +110,12 @@ pub enum Command {
     Scan(Scan),
     /// Count rows. It costs as much as reading them.
     Count(Count),
-    /// Print the rows, then every change as it comes, until interrupted.
+    /// Print the rows, then every change as it comes, until interrupted
     ///
-    /// Changes come in whole batches, and each batch is followed by a marker: a line that begins with =. With
-    /// --from a watch goes on from there, also after days and restarts; if what has changed since is not known
-    /// any more, all rows are printed again, and it is said so.
+    /// Changes come in whole batches, and each batch is followed by a marker: a line
+    /// that begins with =. With --from a watch goes on from there, also after days
+    /// and restarts; if what has changed since is not known any more, all rows are
+    /// printed again, and it is said so.
     ///
     /// Examples:
     ///   driftless watch notes
@@ -121,10 +123,11 @@ pub enum Command {
     ///   driftless watch notes --from 0f3c2a9e51b7d844-118
     #[command(verbatim_doc_comment)]
     Watch(Watch),
-    /// Show or change what becomes of conflicts in a collection, for all its members.
+    /// Show or change what becomes of conflicts in a collection, for all its members
     ///
-    /// Each rule gives a policy to the rows whose keys start with a prefix; the longest prefix counts, and where
-    /// there is none the last version wins. Policies:
+    /// Each rule gives a policy to the rows whose keys start with a prefix; the
+    /// longest prefix counts, and where there is none the last version wins.
+    /// Policies:
     ///
     ///   last-wins     the last version is shown; the next write closes the conflict
     ///   defer         the same, but the conflict is left open until somebody resolves it
@@ -142,7 +145,7 @@ pub enum Command {
     ///   driftless schema stock unset count/
     #[command(verbatim_doc_comment)]
     Schema(Schema),
-    /// Add to a counter; devices that count at the same time do not undo each other.
+    /// Add to a counter; devices that count at the same time do not undo each other
     ///
     /// Examples:
     ///   driftless schema stock set count/ counter
@@ -150,7 +153,7 @@ pub enum Command {
     ///   driftless add stock count/apples -3
     #[command(verbatim_doc_comment)]
     Add(Add),
-    /// Put elements into a set.
+    /// Put elements into a set
     ///
     /// Examples:
     ///   driftless schema notes set tags/ set
@@ -162,29 +165,32 @@ pub enum Command {
     /// Change one field of a row of fields; others may change other fields meanwhile.
     #[command(subcommand)]
     Field(Field),
-    /// List conflicts: rows that are answered together, with their versions and what these have in common.
+    /// List conflicts: rows that are answered together, with their versions and what these have in common
     ///
-    /// Rows that one batch has written belong together, also in several collections: whoever decides about one of
-    /// them should see the others. Long values and very many versions or rows are cut, and it is said so; --json,
-    /// which prints an object for each row, cuts nothing.
+    /// Rows that one batch has written belong together, also in several collections:
+    /// whoever decides about one of them should see the others. Long values and very
+    /// many versions or rows are cut, and it is said so; --json, which prints an
+    /// object for each row, cuts nothing.
     ///
     /// Examples:
     ///   driftless conflicts notes
     ///   driftless conflicts notes --prefix 2026/ --json
     #[command(verbatim_doc_comment)]
     Conflicts(Conflicts),
-    /// Resolve a conflict, in one batch, for everybody.
+    /// Resolve a conflict, in one batch, for everybody
     ///
-    /// Say of each row that needs an answer what shall become of it; what is chosen takes the place of all its versions:
+    /// Say of each row that needs an answer what shall become of it; what is chosen
+    /// takes the place of all its versions:
     ///
     ///   pick:VERSION  one of its versions, as `driftless conflicts` prints it, or the start of one
     ///   value:TEXT    another value; value:@FILE is the content of a file, value:- standard input
     ///   delete        no row
     ///   leave         it stays open
     ///
-    /// A row of another collection is named as `driftless conflicts` prints it, COLLECTION/KEY. An answer is refused
-    /// if a row has other versions by the time it is written; with --state also if anything else in the conflict is
-    /// not as it was printed.
+    /// A row of another collection is named as `driftless conflicts` prints it,
+    /// COLLECTION/KEY. An answer is refused if a row has other versions by the time
+    /// it is written; with --state also if anything else in the conflict is not as it
+    /// was printed.
     ///
     /// Examples:
     ///   driftless resolve notes milk pick:3f2a9c01d4e5/4
@@ -192,18 +198,20 @@ pub enum Command {
     ///   driftless resolve notes milk delete --leave-others
     #[command(verbatim_doc_comment)]
     Resolve(Resolve),
-    /// Show the history of a row, the last version first: who made it what, and when.
+    /// Show the history of a row, the last version first: who made it what, and when
     ///
     /// Examples:
     ///   driftless log notes milk
     ///   driftless log notes milk --limit 3 --json
     #[command(verbatim_doc_comment)]
     Log(Log),
-    /// Read rows from JSON Lines or from a directory tree.
+    /// Read rows from JSON Lines or from a directory tree
     ///
-    /// A line of JSON Lines is {"key": TEXT, "value": ANYTHING}; keys and values that are not text are
-    /// "key_base64" and "value_base64". A value that is a text is stored as that text, anything else as the JSON
-    /// that stands there. Of a directory tree, each file is a row: its path is the key, its content the value.
+    /// A line of JSON Lines is {"key": TEXT, "value": ANYTHING}; keys and values that
+    /// are not text are "key_base64" and "value_base64". A value that is a text is
+    /// stored as that text, anything else as the JSON that stands there. Of a
+    /// directory tree, each file is a row: its path is the key, its content the
+    /// value.
     ///
     /// Examples:
     ///   driftless import cities cities.jsonl
@@ -211,7 +219,7 @@ pub enum Command {
     ///   some-command | driftless import cities -
     #[command(verbatim_doc_comment)]
     Import(Import),
-    /// Write rows as JSON Lines or as a directory tree: the inverse of import.
+    /// Write rows as JSON Lines or as a directory tree: the inverse of import
     ///
     /// Examples:
     ///   driftless export cities > cities.jsonl
@@ -228,15 +236,16 @@ pub enum Command {
         /// Whether to be in it.
         state: Switch,
     },
-    /// Run three replicas, make trouble, and show that they converge.
+    /// Run three replicas, make trouble, and show that they converge
     ///
-    /// Three processes of this command serve three data directories and talk over QUIC on this machine. Two join
-    /// the first by invitation. Each imports a third of the data; all three write the same rows at once; one is
-    /// cut off, another is killed and started again. Then everything heals, and every row of every replica is
-    /// compared. Exit status 1 if anything differs.
+    /// Three processes of this command serve three data directories and talk over
+    /// QUIC on this machine. Two join the first by invitation. Each imports a third
+    /// of the data; all three write the same rows at once; one is cut off, another is
+    /// killed and started again. Then everything heals, and every row of every
+    /// replica is compared. Exit status 1 if anything differs.
     ///
-    /// The data directories stay, in a new temporary directory, and the commands to look at each of them and to
-    /// remove them all are printed at the end.
+    /// The data directories stay, in a new temporary directory, and the commands to
+    /// look at each of them and to remove them all are printed at the end.
     ///
     /// Examples:
     ///   driftless demo

@@ -187,6 +187,8 @@ pub enum Request {
         name: Name,
         /// Its collections.
         collections: Vec<Name>,
+        /// Whether there may be others of these names in the database.
+        another: bool,
     },
     /// Add a collection.
     AddCollection {

@@ -15,6 +15,7 @@ use crate::protocol::{
 };
 
 mod conflicts;
+mod create;
 mod history;
 mod membership;
 mod operations;
@@ -70,10 +71,13 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
             resolve::resolve(node, &of, asked, out).await
         }
         Request::History { of, key, limit } => history::history(node, &of, &key, limit, out).await,
-        Request::CreateSyncgroup { database, name, collections } => {
+        Request::CreateSyncgroup { database, name, collections, another } => {
+            let database = node.database(database.as_str())?;
+            if !another {
+                create::check(&database, &name, &collections).await?;
+            }
             let collections: Vec<&str> = collections.iter().map(driftless::Name::as_str).collect();
-            let made =
-                node.database(database.as_str())?.create_syncgroup(name.as_str(), &collections).await?;
+            let made = database.create_syncgroup(name.as_str(), &collections).await?;
             tell_syncgroup(&made, out).await
         }
         Request::AddCollection { of, collection } => {
@@ -361,7 +365,14 @@ impl From<Error> for Problem {
                 "{error}. Create it with: driftless syncgroup create NAME \"{name}\", or, in a syncgroup that is \
                  there: driftless syncgroup add-collection SYNCGROUP \"{name}\""
             ),
-            Error::AmbiguousCollection { .. } => format!("{error}. Choose with --syncgroup"),
+            Error::AmbiguousCollection { name, candidates, .. } => {
+                let choices = candidates.iter().map(|id| format!("--syncgroup {:.12}", id.to_string()));
+                format!(
+                    "several syncgroups here have a collection \"{name}\": choose one by {}; driftless syncgroup \
+                     list tells more of them",
+                    choices.collect::<Vec<_>>().join(" or ")
+                )
+            }
             Error::UnknownSyncgroup { .. } => {
                 format!(
                     "{error}. Create one with: driftless syncgroup create NAME, or join one by an invitation"

@@ -71,7 +71,7 @@ impl Session {
                 Err(error) if is_locked(&error) && started.elapsed() < PATIENCE => {
                     tokio::time::sleep(RETRY).await;
                 }
-                Err(error) => return Err(explain(error, dir)),
+                Err(error) => return Err(explain(&error, dir)),
             }
         }
     }
@@ -181,18 +181,21 @@ pub fn is_locked(error: &OpenError) -> bool {
 }
 
 /// Why a data directory cannot be opened, with the option that may help.
-pub fn explain(error: OpenError, dir: &Path) -> anyhow::Error {
+pub fn explain(error: &OpenError, dir: &Path) -> anyhow::Error {
     let lost = matches!(
         error,
         OpenError::Store(
             StoreError::SetBack { .. } | StoreError::Damaged { .. } | StoreError::Unreadable { .. }
         )
     );
-    let error =
-        anyhow::Error::from(error).context(format!("cannot open the data directory {}", dir.display()));
-    match lost {
-        true => anyhow::anyhow!("{error:#}. To accept the loss: driftless init --accept-loss"),
-        false => error,
+    // These errors say themselves what they come from.
+    let dir = dir.display();
+    match error {
+        OpenError::Listen { .. } => anyhow::anyhow!("{error}"),
+        _ if lost => anyhow::anyhow!(
+            "cannot open the data directory {dir}: {error}. To accept the loss: driftless init --accept-loss"
+        ),
+        _ => anyhow::anyhow!("cannot open the data directory {dir}: {error}"),
     }
 }
 

@@ -63,8 +63,16 @@ pub struct Demo {
     #[arg(long)]
     pub clean: bool,
     /// How long the replicas may take to converge.
-    #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = parse_span)]
     pub timeout: Duration,
+}
+
+/// Reads a span of time, of which something is left.
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(span) if !span.is_zero() => Ok(span),
+        _ => Err("a span is a number with its unit, for example 30s, 10min, 12h or 7d".to_owned()),
+    }
 }
 
 fn parse_peer(text: &str) -> Result<(DeviceId, SocketAddr), String> {
@@ -78,6 +86,14 @@ fn parse_peer(text: &str) -> Result<(DeviceId, SocketAddr), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_has_a_unit_and_is_not_empty() {
+        assert_eq!(parse_span("1h 30min"), Ok(Duration::from_secs(90 * 60)));
+        for wrong in ["", "7", "0s", "forever", "-1h"] {
+            assert!(parse_span(wrong).unwrap_err().contains("12h"), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_peer_is_a_device_at_an_address() {

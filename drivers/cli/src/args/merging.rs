@@ -77,11 +77,16 @@ pub struct Add {
     /// The row's key.
     pub key: OsString,
     /// How much; below zero it is taken away.
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_negative_numbers = true, value_parser = parse_amount)]
     pub amount: i64,
     /// KEY is in base64.
     #[arg(long)]
     pub key_base64: bool,
+}
+
+fn parse_amount(text: &str) -> Result<i64, String> {
+    let wrong = |_| format!("it is a whole number between {} and {}", i64::MIN, i64::MAX);
+    text.parse().map_err(wrong)
 }
 
 /// Arguments of `set-add` and `set-remove`.
@@ -103,7 +108,7 @@ pub struct ChangeSet {
 /// What to do with a field.
 #[derive(Debug, Subcommand)]
 pub enum Field {
-    /// Set a field, and remove what was below it.
+    /// Set a field, and remove what was below it
     ///
     /// Examples:
     ///   driftless schema people set '' fields

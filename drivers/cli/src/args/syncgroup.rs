@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use driftless::Name;
 
-use super::Membership;
+use super::{Membership, parse_span};
 
 /// What to do with syncgroups.
 #[derive(Debug, Subcommand)]
@@ -16,6 +16,10 @@ pub enum Syncgroup {
         name: Name,
         /// Its collections. By default one of the same name.
         collections: Vec<Name>,
+        /// Make it though this database has a syncgroup or a collection of such a name: commands then need
+        /// --syncgroup, or an id, to tell them apart.
+        #[arg(long)]
+        another: bool,
     },
     /// Add a collection to a syncgroup. Adding one that is there is not an error.
     AddCollection {
@@ -24,7 +28,7 @@ pub enum Syncgroup {
         /// The collection.
         collection: Name,
     },
-    /// Print an invitation: whoever has it may join.
+    /// Print an invitation: whoever has it may join
     ///
     /// Examples:
     ///   driftless syncgroup invite notes
@@ -36,7 +40,7 @@ pub enum Syncgroup {
         /// The invitation; - reads it from standard input.
         invitation: String,
         /// How long to wait. Joining goes on after that as long as `serve` runs.
-        #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_span)]
         timeout: Duration,
     },
     /// Leave a syncgroup. Its rows stay here and can be read.
@@ -77,6 +81,6 @@ pub struct Invite {
     #[arg(long)]
     pub reusable: bool,
     /// How long it is good, for example 30min, 12h or 7d.
-    #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = parse_span)]
     pub valid: Duration,
 }

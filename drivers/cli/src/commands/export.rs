@@ -61,6 +61,7 @@ fn report(context: &mut Context, written: &Written, to_stdout: bool) -> Result<(
         context.out.object(&json!({ "rows": rows, "bytes": bytes, "skipped": skipped }))?;
         return Ok(());
     }
+    context.out.flush()?;
     context.out.remark(&format!("exported {}, {}", text::plural(rows, "row"), text::bytes(bytes)));
     if skipped > 0 {
         context.out.remark(&format!("left out {}: the keys cannot be paths", text::plural(skipped, "row")));

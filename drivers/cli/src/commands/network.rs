@@ -17,7 +17,7 @@ pub(super) async fn init(context: &mut Context, args: Init) -> Result<()> {
     let device = if made || args.repair.accept_loss {
         let options = Options { discovery: false, store: store_options(args.repair), ..Options::default() };
         let opened = settings::open_listening(&context.dir, None, options).await;
-        let node = opened.map_err(|error| explain(error, &context.dir))?;
+        let node = opened.map_err(|error| explain(&error, &context.dir))?;
         let device = node.device().to_string();
         node.shutdown().await;
         device
@@ -41,6 +41,11 @@ pub(super) async fn status(context: &mut Context) -> Result<()> {
     let (status, served) = status_of(context).await?;
     if context.out.json {
         let mut object = serde_json::to_value(&status)?;
+        if !served {
+            // It is in the network for a moment only, if at all, and nobody will find it there.
+            object["online"] = json!(false);
+            object["addresses"] = json!([]);
+        }
         object["served"] = json!(served);
         object["dir"] = json!(context.dir.display().to_string());
         return Ok(context.out.object(&object)?);

@@ -31,7 +31,7 @@ pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
     };
     let node = settings::open_listening(&context.dir, args.listen, options)
         .await
-        .map_err(|error| explain(error, &context.dir))?;
+        .map_err(|error| explain(&error, &context.dir))?;
     let mut notices = node.notices();
     let server = match Server::bind(&context.dir).await {
         Ok(server) => server,

@@ -21,7 +21,7 @@ const MAX_INVITATION: u64 = 64 << 10;
 
 pub(super) async fn syncgroup(context: &mut Context, command: Syncgroup) -> Result<()> {
     match command {
-        Syncgroup::Create { name, collections } => create(context, name, collections).await,
+        Syncgroup::Create { name, collections, another } => create(context, name, collections, another).await,
         Syncgroup::AddCollection { syncgroup, collection } => {
             let request = Request::AddCollection { of: reference(context, syncgroup), collection };
             let session = context.session(Reach::Alone).await?;
@@ -40,11 +40,12 @@ pub(super) fn reference(context: &Context, syncgroup: String) -> SyncgroupRef {
     SyncgroupRef { database: context.global.db.clone(), syncgroup }
 }
 
-async fn create(context: &mut Context, name: Name, mut collections: Vec<Name>) -> Result<()> {
+async fn create(context: &mut Context, name: Name, mut collections: Vec<Name>, another: bool) -> Result<()> {
     if collections.is_empty() {
         collections.push(name.clone());
     }
-    let request = Request::CreateSyncgroup { database: context.global.db.clone(), name, collections };
+    let request =
+        Request::CreateSyncgroup { database: context.global.db.clone(), name, collections, another };
     let session = context.first_session(Reach::Alone).await?;
     done(context, session, request, "is made").await
 }

@@ -113,8 +113,12 @@ impl Replica {
     /// Makes the syncgroup that all share.
     pub(super) async fn create(&mut self, database: &Name, name: &Name, collection: &Name) -> Result<()> {
         let collections = vec![collection.clone()];
-        let request =
-            Request::CreateSyncgroup { database: database.clone(), name: name.clone(), collections };
+        let request = Request::CreateSyncgroup {
+            database: database.clone(),
+            name: name.clone(),
+            collections,
+            another: false,
+        };
         self.session
             .tell(request)
             .await

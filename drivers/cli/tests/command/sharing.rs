@@ -115,7 +115,11 @@ fn syncgroups_go_by_name_and_by_the_start_of_their_id() {
     home.run(["put", "more", "a", "1", "--syncgroup", "notes"]).ok();
     let error = home.run(["syncgroup", "members", "nots"]).failed(2);
     assert!(error.contains("notes"), "{error}");
-    home.run(["syncgroup", "create", "other", "notes"]).ok();
+    for taken in [&["other", "notes"][..], &["notes", "tasks"], &["notes"]] {
+        let error = home.run([&["syncgroup", "create"], taken].concat()).failed(1);
+        assert!(error.contains("already") && error.contains("--another"), "{error}");
+    }
+    home.run(["syncgroup", "create", "other", "notes", "--another"]).ok();
     let error = home.run(["put", "notes", "a", "1"]).failed(2);
     assert!(error.contains("--syncgroup"), "{error}");
     home.run(["put", "notes", "a", "1", "--syncgroup", "other"]).ok();

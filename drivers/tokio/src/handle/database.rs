@@ -204,7 +204,9 @@ impl Database {
         match (fitting.len(), fitting.pop()) {
             (1, Some(one)) => Ok(one),
             (_, None) => {
-                let candidates = others.iter().map(|collection| collection.name().clone()).collect();
+                let mut candidates: Vec<_> =
+                    others.iter().map(|collection| collection.name().clone()).collect();
+                candidates.dedup();
                 Err(Error::UnknownCollection { database, name, candidates })
             }
             (_, Some(last)) => {

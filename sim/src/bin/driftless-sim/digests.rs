@@ -30,6 +30,7 @@ pub(crate) fn digests(args: &Args) -> Result<bool, Trouble> {
     let kept = match std::fs::read_to_string(&args.file) {
         Ok(text) => Digests::read(&text).map_err(|cause| Trouble::Digests { path: path.clone(), cause })?,
         Err(error) if args.accept && error.kind() == std::io::ErrorKind::NotFound => Digests::default(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Trouble::NoDigests(path)),
         Err(cause) => return Err(Trouble::File { what: "read", path, cause }),
     };
     let bar = bar(Digests::count() as u64, true);

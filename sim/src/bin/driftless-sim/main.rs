@@ -23,11 +23,24 @@ use clap::{Parser, Subcommand};
 /// Simulates many replicas of Driftless on networks, disks and clocks that fail, and checks that they keep
 /// the rules.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Run seeds for ten minutes; plans of those that fail are written to driftless-failures/
+    driftless-sim run --minutes 10
+
+  Look at one: tell it, cut it down to what the failure needs, show it in a browser
+    driftless-sim story 4711
+    driftless-sim shrink driftless-failures/default-4711.plan -o small.plan
+    driftless-sim report small.plan -o page.html
+
+Exit status: 0 all is well; 1 a rule was broken, or a suite did not see what it should have seen; 2 wrong usage, or
+something could not be read or written.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -89,10 +102,14 @@ enum Trouble {
          test with DRIFTLESS_SIM_PLAN={path}"
     )]
     Application { path: String, app: String },
-    #[error("\"{0}\" is neither a file with a plan nor a seed")]
+    #[error("\"{0}\" is neither a file with a plan nor the number of a seed")]
     NeitherPlanNorSeed(String),
     #[error("{0} does not fail, so there is nothing to shrink")]
     Passes(String),
+    #[error(
+        "there is no {0}: run this at the top of the repository, name the file by --file, or make it by --accept"
+    )]
+    NoDigests(String),
     #[error("{path}: {cause}")]
     Digests { path: String, cause: driftless_sim::digests::NotADigest },
     #[error("the scenario failed: {0}")]
