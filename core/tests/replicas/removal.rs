@@ -480,7 +480,7 @@ fn an_earlier_request_to_join_is_granted_though_a_later_one_was_refused() {
     world.run(10_000);
     assert_eq!(world.state(2, id), SyncgroupState::Active);
     // 3 asks 1, which it does not reach, and 0, which refuses.
-    world.ask_to_join(3, good.clone()).unwrap();
+    world.ask_to_join(3, good).unwrap();
     world.ask_to_join(3, used).unwrap();
     world.link(0, 3);
     world.run(10_000);
