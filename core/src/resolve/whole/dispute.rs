@@ -130,26 +130,32 @@ fn beside(row: &mut Row, history: &mut History<'_, '_>, place: &RowPlace) -> Res
     let mut queue: BTreeMap<_, Place> = row.nodes.iter().map(|(place, node)| (node.name, *place)).collect();
     // Of each version which of the first ones have it in their past.
     let mut beneath: BTreeMap<Place, Vec<bool>> = BTreeMap::new();
+    // Those in the queue that not all of them are known to have. What is below one that all have, all have too: that
+    // has to be followed as long as another way may lead there.
+    let mut doubtful: BTreeSet<Place> = row.nodes.keys().copied().collect();
     let mut found = Vec::new();
-    while let Some((_, version)) = queue.pop_last() {
+    while !doubtful.is_empty()
+        && let Some((_, version)) = queue.pop_last()
+    {
         let mut reached = beneath.remove(&version).unwrap_or_else(|| vec![false; first.len()]);
-        let is_common = reached.iter().all(|reached| *reached);
-        let parents = if is_common {
-            row.nodes.get(&version).and_then(|node| node.parents.clone()).unwrap_or_default()
-        } else {
+        if doubtful.remove(&version) {
             found.push(version);
-            row.descend(history, place, version)?
-        };
+        }
         if let Some(at) = first.iter().position(|it| *it == version)
             && let Some(reached) = reached.get_mut(at)
         {
             *reached = true;
         }
-        for parent in parents {
+        for parent in row.descend(history, place, version)? {
             let known = beneath.entry(parent).or_insert_with(|| vec![false; first.len()]);
             known.iter_mut().zip(&reached).for_each(|(known, more)| *known |= more);
-            if let Some(node) = row.nodes.get(&parent) {
-                queue.insert(node.name, parent);
+            let is_common = known.iter().all(|known| *known);
+            let Some(node) = row.nodes.get(&parent) else { continue };
+            queue.insert(node.name, parent);
+            if is_common {
+                doubtful.remove(&parent);
+            } else {
+                doubtful.insert(parent);
             }
         }
     }
