@@ -5,13 +5,17 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{Content, Forged, Forgery, Made, Stage};
+use crate::event::Edit;
 use crate::hash::{Hash, Tag};
-use crate::id::{Author, DeviceId, Incarnation, Name, PublicKey, Version};
-use crate::log::generation::{Dependency, Encoded, Header};
+use crate::id::{Author, DeviceId, Incarnation, Name, PublicKey, SyncgroupId, Version};
+use crate::limits;
+use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
 use crate::log::record::{MetaRecord, Record, RowRecord};
 use crate::log::tree::Tree;
 use crate::log::{self, Checkpoint, Proof};
 use crate::replica::plan::Plan;
+use crate::resolve::merge::Operations;
+use crate::resolve::{Merge, Operation, Policy, Rule};
 use crate::syncgroup::Rights;
 use crate::syncgroup::metadata::genesis;
 use crate::time::{Hlc, Millis};
@@ -29,7 +33,8 @@ pub fn forge(stage: &Stage<'_>, forgery: Forgery) -> Option<Forged> {
     let incarnation = Incarnation(stage.draw("incarnation"));
     let mut log = ForgedLog::new(stage, forgery, incarnation)?;
     log.add(0);
-    if stage.draw("length").is_multiple_of(2) || forgery == Forgery::StampBack || forgery == Forgery::Gap {
+    let needs_two = matches!(forgery, Forgery::StampBack | Forgery::Gap | Forgery::PartTwice);
+    if stage.draw("length").is_multiple_of(2) || needs_two {
         log.add(1);
     }
     let run = log.run();
@@ -78,7 +83,9 @@ impl<'s> ForgedLog<'s> {
         let version = Version { author: self.author, generation: nth + 1 };
         let named = dependencies.iter().map(|it| Version { author: it.author, generation: it.generation });
         let named = named.collect();
-        let header = Header { stamp, body: Hash::default(), dependencies, batch: None, acknowledged: None };
+        let batch = self.batch();
+        let parts = batch.as_ref().map(|_| self.elsewhere().into_iter().collect());
+        let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
         let (records, content) = self.content(nth);
         let content = if self.forgery.is_never_valid() { Content::Never } else { content };
         let encoded = if self.forgery == Forgery::UnknownKind {
@@ -94,7 +101,7 @@ impl<'s> ForgedLog<'s> {
             *last ^= 1;
         }
         self.generations.push(bytes.into());
-        self.made.push(Made { version, stamp, dependencies: named, content });
+        self.made.push(Made { version, stamp, dependencies: named, batch: parts, content });
     }
 
     fn content(&self, nth: u64) -> (Vec<Record>, Content) {
@@ -129,8 +136,72 @@ impl<'s> ForgedLog<'s> {
                 let admitter = self.admission().map_or(self.stage.peer, |it| it.author.device);
                 self.revocation(admitter, Some(Rights::Write), true)
             }
+            Forgery::Rule | Forgery::LongRule => {
+                let collection = self.stage.collection;
+                let long = Bytes::from(alloc::vec![b'k'; limits::MAX_KEY + 1]);
+                let prefix = if self.forgery == Forgery::LongRule { long } else { Bytes::from_static(b"k") };
+                let policies = [Policy::Defer, Policy::BatchWins, Policy::Merge(Merge::Counter)];
+                let [policy, ..] = rotated(policies, self.stage.draw("policy"));
+                let rule = Rule { prefix: prefix.clone(), policy: policy.clone() };
+                (
+                    meta(MetaRecord::Rule { collection, prefix, policy: Some(policy) }),
+                    Content::Rule { collection, rule },
+                )
+            }
             _ => self.row(nth),
         }
+    }
+
+    /// An operation, of whatever merge.
+    fn operation(&self) -> Operation {
+        let merge = || Name::new("hostile").ok();
+        match (self.forgery, merge()) {
+            (Forgery::LargeOperation, Some(merge)) => {
+                Operation::Named { merge, operation: alloc::vec![7; limits::MAX_VALUE + 1].into() }
+            }
+            (Forgery::NamelessField, _) => Operation::RemoveField { path: Vec::new() },
+            (_, merge) => {
+                let path = alloc::vec!["x".into()];
+                let operations = [
+                    Operation::Add(i64::MAX),
+                    Operation::Insert("hostile".into()),
+                    Operation::SetField { path, value: "hostile".into() },
+                    merge.map_or(Operation::Add(i64::MIN), |merge| Operation::Named {
+                        merge,
+                        operation: "h".into(),
+                    }),
+                ];
+                let [operation, ..] = rotated(operations, self.stage.draw("operation"));
+                operation
+            }
+        }
+    }
+
+    /// What it says of a batch that it is a part of.
+    fn batch(&self) -> Option<BatchPart> {
+        let id = self.stage.bytes("batch");
+        let nowhere = |nth: usize| {
+            let mut syncgroup = SyncgroupId(self.stage.bytes("nowhere"));
+            syncgroup.0[0] ^= nth as u8;
+            BatchPart::tag(&id, &syncgroup)
+        };
+        let others = match self.forgery {
+            Forgery::StrangeParts => (1..limits::MAX_BATCH_PARTS).map(nowhere).collect(),
+            Forgery::TooManyParts => (0..limits::MAX_BATCH_PARTS).map(nowhere).collect(),
+            Forgery::LacksPart | Forgery::PartTwice => {
+                let there = self.elsewhere().map(|syncgroup| BatchPart::tag(&id, &syncgroup));
+                alloc::vec![there.unwrap_or_else(|| nowhere(0))]
+            }
+            _ => return None,
+        };
+        Some(BatchPart { id, others })
+    }
+
+    /// Another syncgroup that the device knows, where it says that another part is.
+    fn elsewhere(&self) -> Option<SyncgroupId> {
+        let lacks = matches!(self.forgery, Forgery::LacksPart | Forgery::PartTwice);
+        let mut known = self.stage.core.replica.groups.values().map(|group| group.record.id);
+        known.rfind(|id| lacks && *id != self.stage.syncgroup)
     }
 
     /// Takes grants from a device, and says how much of what it wrote stays.
@@ -155,17 +226,28 @@ impl<'s> ForgedLog<'s> {
             _ => Vec::new(),
         };
         let key = Bytes::from(alloc::format!("k{}", self.stage.draw("key") % 4));
-        let value = Bytes::from(alloc::format!("hostile {nth} of {:?}", self.author));
+        let operates =
+            matches!(self.forgery, Forgery::Operates | Forgery::LargeOperation | Forgery::NamelessField);
+        let edit = match operates {
+            true => Edit::Operate(self.operation()),
+            false => Edit::Put(Bytes::from(alloc::format!("hostile {nth} of {:?}", self.author))),
+        };
         let row = RowRecord {
             collection: self.stage.collection,
             key: key.clone(),
             parents: parents.clone(),
             repeats: None,
             pick: false,
-            content: log::record::Content::Put(value.clone()),
+            content: match &edit {
+                Edit::Put(value) => log::record::Content::Put(value.clone()),
+                Edit::Delete => log::record::Content::Delete,
+                Edit::Operate(operation) => {
+                    log::record::Content::Operate(Operations::prepare(operation.clone(), |_| Vec::new()))
+                }
+            },
         };
         let collection = self.stage.collection;
-        (alloc::vec![Record::Row(row)], Content::Row { collection, key, parents, value })
+        (alloc::vec![Record::Row(row)], Content::Row { collection, key, parents, edit })
     }
 
     fn admission(&self) -> Option<Version> {
@@ -189,6 +271,12 @@ impl<'s> ForgedLog<'s> {
         let generations = self.generations.iter().skip(skip).cloned().collect();
         Run { author: self.author, first, generations, proof: Proof { checkpoint, completion: Vec::new() } }
     }
+}
+
+/// A choice, drawn: it comes first.
+fn rotated<T, const N: usize>(mut of: [T; N], drawn: u64) -> [T; N] {
+    of.rotate_left((drawn % N as u64) as usize);
+    of
 }
 
 /// The generation that admitted the hostile device, if it was.

@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize};
 pub use self::forge::forge;
 pub use self::say::{flood, lie};
 use crate::core::Core;
+use crate::event::Edit;
 use crate::hash::Tag;
 use crate::id::{CollectionId, DeviceId, Generation, Incarnation, LinkId, SyncgroupId, Version};
+use crate::resolve::Rule;
 use crate::store::View;
 use crate::sync::handshake;
 use crate::syncgroup::Rights;
@@ -128,6 +130,24 @@ kinds! {
         RemovesAll,
         /// It takes what makes an admin from its own device's admitter.
         Overthrows,
+        /// It says what becomes of conflicts, which takes an admin.
+        Rule,
+        /// The same, for keys longer than any can be.
+        LongRule,
+        /// It operates on a row, whether or not that merges, and whether or not in this way.
+        Operates,
+        /// Its operation is larger than any value may be.
+        LargeOperation,
+        /// It sets a field that has no name.
+        NamelessField,
+        /// It is a part of a batch in as many syncgroups as may be, of which nobody has ever heard.
+        StrangeParts,
+        /// It is a part of a batch in more syncgroups than may be.
+        TooManyParts,
+        /// It is a part of a batch in another syncgroup, where there is no such part.
+        LacksPart,
+        /// Two generations that are the same part of such a batch.
+        PartTwice,
         /// It has a record of a kind that nobody knows.
         UnknownKind,
         /// Its row builds on a version that nobody has.
@@ -207,6 +227,11 @@ impl Forgery {
             | Forgery::Removes
             | Forgery::RemovesAll
             | Forgery::Overthrows
+            | Forgery::Rule
+            | Forgery::Operates
+            | Forgery::StrangeParts
+            | Forgery::LacksPart
+            | Forgery::PartTwice
             | Forgery::OddParent
             | Forgery::Ordinary => false,
             Forgery::BadSignature
@@ -219,6 +244,10 @@ impl Forgery {
             | Forgery::WrongTag
             | Forgery::NoCause
             | Forgery::Genesis
+            | Forgery::LongRule
+            | Forgery::LargeOperation
+            | Forgery::NamelessField
+            | Forgery::TooManyParts
             | Forgery::UnknownKind
             | Forgery::MissingParent => true,
         }
@@ -243,6 +272,9 @@ pub struct Made {
     pub stamp: Hlc,
     /// What it says that it depends on, besides the one before it.
     pub dependencies: Vec<Version>,
+    /// Whether it is a part of a batch, and in which syncgroups that there are it says the other parts to be. There are
+    /// none.
+    pub batch: Option<Vec<SyncgroupId>>,
     /// What it says.
     pub content: Content,
 }
@@ -250,7 +282,7 @@ pub struct Made {
 /// What a made generation says.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// A row is set.
+    /// A row is changed.
     Row {
         /// Its collection.
         collection: CollectionId,
@@ -258,8 +290,15 @@ pub enum Content {
         key: Bytes,
         /// The versions that it says it supersedes.
         parents: Vec<Version>,
-        /// Its value.
-        value: Bytes,
+        /// What becomes of it.
+        edit: Edit,
+    },
+    /// Somebody says what becomes of conflicts in a collection.
+    Rule {
+        /// The collection.
+        collection: CollectionId,
+        /// The rule.
+        rule: Rule,
     },
     /// A device is admitted.
     Admits(DeviceId, Rights),

@@ -12,7 +12,6 @@
 //! asked. So a slow reader costs no memory, an interrupted one goes on where it stopped, after a restart too,
 //! and one that comes back too late is told so and gets the current state.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::ControlFlow;
@@ -21,6 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::names::author;
+use super::told::{Batch, Told};
 use super::{Collection, Row, get, prefix_end, scan};
 use crate::id::{CollectionId, CommitSeq, Name, SyncgroupId, Version};
 use crate::log::record::{Content, Record, RowRecord};
@@ -350,21 +350,20 @@ impl Changes {
         marker: Marker,
         entries: Vec<ChangeEntry>,
     ) -> Result<Vec<Update>, Fault> {
-        let mut last_of = BTreeMap::new();
-        let mut parts: Vec<(bool, Vec<RowUpdate>)> = Vec::new();
+        let mut all = Told::default();
         for ChangeEntry { group, what } in entries {
-            let (local, batch, mut told) = match what {
+            let (by, local, batch, told) = match what {
                 Changed::Schema(_) => continue,
                 Changed::Rows { by: (ix, generation), local, batch, rows } => {
                     let watched = |row: &ChangedRow| self.watching(group, (&row.collection, &row.key));
                     let rows: Vec<_> = rows.iter().filter_map(|row| Some((watched(row)?, row))).collect();
                     if rows.is_empty() {
-                        (local, batch, Vec::new())
+                        (ix, local, batch, Vec::new())
                     } else {
                         let version = Version { author: author(view, ix)?, generation };
                         let told =
                             rows.into_iter().map(|(collection, row)| shown(view, collection, row, version));
-                        (local, batch, told.collect::<Result<Vec<_>, _>>()?)
+                        (ix, local, batch, told.collect::<Result<Vec<_>, _>>()?)
                     }
                 }
                 Changed::Generation { by, local, collection } => {
@@ -372,17 +371,12 @@ impl Changes {
                         continue;
                     }
                     let (batch, told) = self.generation(view, group, by)?;
-                    (local, batch, told)
+                    (by.0, local, batch, told)
                 }
             };
-            let before = batch.and_then(|batch| last_of.insert(batch, parts.len()));
-            if let Some((_, earlier)) = before.and_then(|at: usize| parts.get_mut(at)) {
-                told.splice(0..0, core::mem::take(earlier));
-            }
-            parts.push((local, told));
+            all.add((group, by), batch, local, told);
         }
-        let parts = parts.into_iter().filter(|(_, rows)| !rows.is_empty());
-        Ok(parts.map(|(local, rows)| Update::Batch { marker, local, rows }).collect())
+        Ok(all.batches().map(|(local, rows)| Update::Batch { marker, local, rows }).collect())
     }
 
     /// Whether a collection of a syncgroup is watched, or any.
@@ -397,7 +391,7 @@ impl Changes {
         view: &dyn View,
         group: GroupIx,
         (ix, generation): Place,
-    ) -> Result<(Option<[u8; 16]>, Vec<RowUpdate>), Fault> {
+    ) -> Result<(Batch, Vec<RowUpdate>), Fault> {
         let encoded = Stored::get(&|table, key| view.get(table, key), group, ix, generation)?.encoded()?;
         let author = author(view, ix)?;
         let version = Version { author, generation };

@@ -10,6 +10,7 @@ mod edited;
 mod history;
 mod names;
 mod parts;
+mod told;
 
 use alloc::vec::Vec;
 use core::ops::ControlFlow;

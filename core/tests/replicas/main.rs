@@ -9,6 +9,8 @@ use driftless::store::MemStore;
 use driftless::*;
 
 mod exchange;
+#[cfg(feature = "hostile")]
+mod forged;
 mod merging;
 mod parts;
 mod reading;

@@ -2,12 +2,12 @@
 
 use driftless::hostile::{Content, Made};
 use driftless::{
-    DeviceId, Invitation, Knowledge, Notice, Rights, SyncgroupId, SyncgroupState, Version, Wall,
+    DeviceId, Edit, Invitation, Knowledge, Notice, Rights, SyncgroupId, SyncgroupState, Version, Wall,
 };
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{self, Fact, Generation, Revoked, RowKey, Rows, holds};
+use crate::model::{self, Fact, Generation, Revoked, RowKey, Rows, Rules, holds};
 
 /// How far ahead of a replica's clock a stamp may be to be taken (S-27), in milliseconds.
 const DRIFT: u64 = 5 * 60 * 1_000;
@@ -59,10 +59,19 @@ impl Watch {
             let mut generation = Generation { past, stamp: Some(it.stamp), ..Generation::default() };
             match &it.content {
                 Content::Never => continue,
-                Content::Row { key, parents, value, .. } => {
+                Content::Row { key, parents, edit, .. } => {
                     let row = RowKey { collection: crate::world::collection(0), key: key.clone() };
-                    generation.rows = Rows::from([(row, model::Content::Put(value.clone()))]);
+                    let content = match edit {
+                        Edit::Put(value) => model::Content::Put(value.clone()),
+                        Edit::Delete => model::Content::Delete,
+                        Edit::Operate(operation) => model::Content::Operate(vec![operation.clone()]),
+                    };
+                    generation.rows = Rows::from([(row, content)]);
                     generation.parents = Some(parents.iter().copied().collect());
+                }
+                Content::Rule { rule, .. } => {
+                    let place = (crate::world::collection(0), rule.prefix.clone());
+                    generation.rules = Rules::from([(place, Some(rule.policy.clone()))]);
                 }
                 Content::Admits(device, rights) => generation.says = Fact::Admits(*device, *rights),
                 Content::Revokes { device, grants, keep, until } => {
@@ -74,6 +83,10 @@ impl Watch {
                     }]);
                 }
                 Content::EndsOthers => {}
+            }
+            if let Some(elsewhere) = &it.batch {
+                generation.batch = Some(self.next_batch());
+                self.parts.lacking((group, it.version), elsewhere);
             }
             self.made.insert((group, it.version));
             self.model.record(group, it.version, generation);

@@ -61,6 +61,12 @@ impl Parts {
         }
     }
 
+    /// A generation says that it is a part of a batch which has others in these syncgroups. There are none.
+    pub(super) fn lacking(&mut self, part: Place, elsewhere: &[SyncgroupId]) {
+        let nobodys = Version { generation: u64::MAX, ..part.1 };
+        self.others.insert(part, elsewhere.iter().map(|group| (*group, nobodys)).collect());
+    }
+
     /// A generation was lost before anybody else had it.
     pub(super) fn withdraw(&mut self, group: &SyncgroupId, version: &Version) {
         self.others.remove(&(*group, *version));

@@ -1,0 +1,181 @@
+//! What no core would write, and what becomes of it where it arrives (S-26): rules, operations and parts of batches that
+//! a member has made up.
+
+use driftless::hostile::{self, Content, Forgery, Made, Stage};
+
+use super::*;
+
+impl World {
+    /// Device 1 sends something that it has made up to device 0.
+    fn forge(&mut self, id: SyncgroupId, forgery: Forgery, seed: u8) -> Vec<Made> {
+        let (link, (_, far, _)) = self
+            .links
+            .iter()
+            .find(|(_, (near, _, peer))| (*near, *peer) == (1, 0))
+            .map(|(a, b)| (*a, *b))
+            .unwrap();
+        let node = &self.nodes[1];
+        let stage = Stage {
+            core: &node.core,
+            view: &node.store,
+            link,
+            peer: self.nodes[0].core.public_key().device(),
+            syncgroup: id,
+            collection: self.collection(1, id).id,
+            wall: self.now.wall,
+            seed: [seed; 32],
+        };
+        let forged = hostile::forge(&stage, forgery).unwrap();
+        self.frames.extend(forged.frames.into_iter().map(|frame| (0, far, frame)));
+        self.run(5_000);
+        forged.made
+    }
+
+    /// How many of these a device holds, and how many of them its readers see.
+    fn taken(&self, at: usize, id: SyncgroupId, made: &[Made]) -> (usize, usize) {
+        let core = &self.nodes[at].core;
+        let count = |known: Option<Knowledge>| {
+            let known = known.unwrap_or_default();
+            let has = |made: &&Made| {
+                known.get(&made.version.author).is_some_and(|last| *last >= made.version.generation)
+            };
+            made.iter().filter(has).count()
+        };
+        (count(core.held(&id)), count(core.knowledge(&id)))
+    }
+
+    fn splits(&self, at: usize) -> usize {
+        self.nodes[at].notices.iter().filter(|notice| matches!(notice, Notice::BatchSplit { .. })).count()
+    }
+
+    /// After all that, honest writes go everywhere, and all show the same.
+    fn go_on(&mut self, id: SyncgroupId) {
+        for at in 0..self.nodes.len() {
+            self.put(at, id, &format!("after/{at}"), "honest");
+        }
+        self.run(60_000);
+        self.assert_same(id);
+    }
+}
+
+#[test]
+fn a_rule_counts_only_if_an_admin_made_it() {
+    let (mut world, id) = World::together(3);
+    let rules =
+        |world: &World, at: usize| read::schema(&world.nodes[at].store, &world.collection(at, id)).unwrap();
+    let made = world.forge(id, Forgery::Rule, 1);
+    assert_eq!(world.taken(0, id, &made), (0, 0));
+    assert_eq!(rules(&world, 0), []);
+    let device = world.nodes[1].core.public_key().device();
+    let command = Command::SetRights { syncgroup: id, device, rights: Rights::Admin };
+    world.command(0, command).unwrap();
+    world.run(10_000);
+    let made = world.forge(id, Forgery::Rule, 2);
+    assert_eq!(world.taken(0, id, &made), (made.len(), made.len()));
+    let Content::Rule { rule, .. } = &made[0].content else { unreachable!() };
+    for at in 0..3 {
+        assert_eq!(rules(&world, at), std::slice::from_ref(rule));
+    }
+    world.go_on(id);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_and_whoever_passes_it_on_is_not_blamed() {
+    let (mut world, id) = World::together(3);
+    let device = world.nodes[1].core.public_key().device();
+    let command = Command::SetRights { syncgroup: id, device, rights: Rights::Admin };
+    world.command(0, command).unwrap();
+    world.run(10_000);
+    for forgery in [Forgery::LongRule, Forgery::LargeOperation, Forgery::NamelessField] {
+        let made = world.forge(id, forgery, 1);
+        assert_eq!(world.taken(0, id, &made), (0, 0), "{forgery:?}");
+    }
+    assert_eq!(world.closed, []);
+    world.go_on(id);
+}
+
+#[test]
+fn an_operation_on_what_does_not_merge_is_kept_and_shows_once_it_does() {
+    let (mut world, id) = World::together(3);
+    let (mut seed, mut sum) = (0, 0);
+    let key = loop {
+        seed += 1;
+        let made = world.forge(id, Forgery::Operates, seed);
+        assert_eq!(world.taken(2, id, &made), (made.len(), made.len()));
+        let Content::Row { key, edit: Edit::Operate(operation), .. } = &made[0].content else {
+            unreachable!()
+        };
+        let text = std::str::from_utf8(key).unwrap().to_owned();
+        assert_eq!(world.get(0, id, &text), None, "nothing was put, and nothing merges");
+        if let Operation::Add(amount) = operation {
+            sum += i128::from(*amount) * made.len() as i128;
+            break text;
+        }
+    };
+    world.go_on(id);
+    world.schema(0, id, &[("k", Policy::Merge(Merge::Counter))]);
+    world.run(10_000);
+    for at in 0..3 {
+        assert_eq!(world.text(at, id, &key), Some(sum.to_string()));
+    }
+    world.operate(2, id, &key, Operation::Add(-7));
+    world.go_on(id);
+    assert_eq!(
+        world.text(0, id, &key),
+        Some((sum - 7).to_string()),
+        "a sum that no batch could say is no trouble"
+    );
+}
+
+#[test]
+fn parts_in_syncgroups_that_nobody_knows_are_not_waited_for() {
+    let (mut world, id) = World::together(3);
+    let made = world.forge(id, Forgery::StrangeParts, 1);
+    for at in 0..3 {
+        assert_eq!(world.taken(at, id, &made), (made.len(), made.len()));
+        assert_eq!(world.splits(at), 0);
+    }
+    world.go_on(id);
+}
+
+#[test]
+fn more_parts_than_a_batch_may_have_are_the_senders_fault() {
+    let (mut world, id) = World::together(3);
+    let made = world.forge(id, Forgery::TooManyParts, 1);
+    assert_eq!(world.taken(0, id, &made), (0, 0));
+    let blamed = |notice: &Notice| matches!(notice, Notice::PeerFault { .. });
+    assert!(world.nodes[0].notices.iter().any(blamed), "{:?}", world.nodes[0].notices);
+    assert_eq!(world.closed.len(), 1);
+}
+
+#[test]
+fn a_part_that_there_is_not_is_waited_for_only_by_whoever_could_have_it_and_not_for_long() {
+    for forgery in [Forgery::LacksPart, Forgery::PartTwice] {
+        let (mut world, id) = World::together(3);
+        let other = world.create(0, "other");
+        let invitation = world.invite(0, other, Rights::Write);
+        world.ask_to_join(1, invitation).unwrap();
+        world.run(60_000);
+        let mut changes = read::Changes::new(vec![(world.collection(0, id), Bytes::new())]);
+        while changes.next(&world.nodes[0].store, 100).unwrap().is_some() {}
+        let made = world.forge(id, forgery, 1);
+        assert_eq!(made[0].batch, Some(vec![other]));
+        let all = made.len();
+        assert_eq!(world.taken(0, id, &made), (all, 0), "{forgery:?}: it waits");
+        assert_eq!(world.taken(2, id, &made), (all, all), "{forgery:?}: who is not in the other one sees it");
+        world.run(120_000);
+        for at in 0..3 {
+            assert_eq!(world.taken(at, id, &made), (all, all));
+        }
+        assert_eq!((world.splits(0), world.splits(2)), (all, 0));
+        // A batch has one part in a syncgroup: whoever watches is told of each by itself.
+        let mut told = 0;
+        while let Some(update) = changes.next(&world.nodes[0].store, 100).unwrap() {
+            let read::Update::Batch { rows, .. } = update else { panic!("{update:?}") };
+            assert_eq!(rows.len(), 1);
+            told += 1;
+        }
+        assert_eq!(told, all);
+        world.go_on(id);
+    }
+}
