@@ -7,7 +7,7 @@ impl World {
         self.nodes[at].core.public_key().device()
     }
 
-    fn eject(&mut self, at: usize, id: SyncgroupId, whom: usize) {
+    pub(super) fn eject(&mut self, at: usize, id: SyncgroupId, whom: usize) {
         let device = self.device(whom);
         let outcome = self.command(at, Command::Eject { syncgroup: id, device });
         assert_eq!(outcome, Ok(Outcome::Ejected(id, device)));
@@ -24,13 +24,13 @@ impl World {
         members.into_iter().find(|member| member.device == self.device(of)).and_then(|member| member.rights)
     }
 
-    fn apart(&mut self) {
+    pub(super) fn apart(&mut self) {
         for link in self.links.keys().copied().collect::<Vec<_>>() {
             self.unlink(link);
         }
     }
 
-    fn all_linked(&mut self) {
+    pub(super) fn all_linked(&mut self) {
         for at in 1..self.nodes.len() {
             for other in 0..at {
                 self.link(other, at);
@@ -48,7 +48,7 @@ impl World {
     }
 
     /// These replicas hold and show the same.
-    fn assert_same_at(&self, id: SyncgroupId, nodes: &[usize]) {
+    pub(super) fn assert_same_at(&self, id: SyncgroupId, nodes: &[usize]) {
         let first = nodes[0];
         for at in nodes {
             assert_eq!(

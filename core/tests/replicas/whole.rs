@@ -123,6 +123,78 @@ fn of_more_versions_than_may_be_read_the_heads_decide() {
     world.assert_same(id);
 }
 
+/// Three replicas that hold these rows, under the policy. The second one, which is to be removed, writes a batch beside
+/// its removal that only the third one hears of.
+fn with_a_batch_of_the_removed(
+    rows: &[(&str, &'static str)],
+    batch: &[(&str, &'static str)],
+) -> (World, SyncgroupId) {
+    let (mut world, id) = World::together(3);
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    write(&mut world, id, 0, rows);
+    world.run(60_000);
+    world.apart();
+    write(&mut world, id, 1, batch);
+    let link = world.link(1, 2);
+    world.run(10_000);
+    for (key, value) in batch {
+        assert_eq!(world.text(2, id, key).as_deref(), Some(*value));
+    }
+    world.unlink(link);
+    (world, id)
+}
+
+/// The second one is removed, and the others come to this.
+fn meet_without_the_removed(world: &mut World, id: SyncgroupId, expected: &[(&str, &str)]) {
+    world.eject(0, id, 1);
+    world.all_linked();
+    let expected: Vec<_> = expected.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    for at in [0, 2] {
+        assert_eq!(world.rows(at, id), expected, "at {at}");
+        let open = read::conflicts(&world.nodes[at].store, &world.collection(at, id), b"", 10).unwrap();
+        assert_eq!(open, []);
+    }
+    world.assert_same_at(id, &[0, 2]);
+}
+
+#[test]
+fn a_void_batch_neither_wins_nor_makes_others_lose() {
+    let (mut world, id) =
+        with_a_batch_of_the_removed(&[("x", "10"), ("y", "0"), ("z", "0")], &[("x", "7"), ("y", "3")]);
+    // What is built on it stays, for whoever wrote that may write; and this one is in no conflict with the rest.
+    write(&mut world, id, 2, &[("note", "1")]);
+    write(&mut world, id, 0, &[("x", "5"), ("z", "5")]);
+    meet_without_the_removed(&mut world, id, &[("note", "1"), ("x", "5"), ("y", "0"), ("z", "5")]);
+}
+
+#[test]
+fn the_last_batch_does_not_win_if_it_is_void() {
+    let (mut world, id) = World::together(3);
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    write(&mut world, id, 0, &[("x", "10"), ("y", "0"), ("z", "0")]);
+    world.run(60_000);
+    world.apart();
+    write(&mut world, id, 2, &[("x", "8"), ("y", "2")]);
+    write(&mut world, id, 0, &[("x", "5"), ("z", "5")]);
+    // The last of three that stand against each other.
+    write(&mut world, id, 1, &[("x", "7"), ("y", "3")]);
+    let link = world.link(1, 2);
+    world.run(200);
+    let row = world.get(2, id, "x").unwrap();
+    assert!(row.value == "7" && row.in_conflict, "nobody has answered yet");
+    world.unlink(link);
+    meet_without_the_removed(&mut world, id, &[("x", "5"), ("y", "0"), ("z", "5")]);
+}
+
+#[test]
+fn a_row_of_a_loser_goes_back_behind_what_is_void() {
+    let (mut world, id) =
+        with_a_batch_of_the_removed(&[("x", "10"), ("y", "0"), ("z", "0")], &[("x", "7"), ("y", "3")]);
+    write(&mut world, id, 2, &[("y", "1"), ("z", "2")]);
+    write(&mut world, id, 0, &[("z", "9")]);
+    meet_without_the_removed(&mut world, id, &[("x", "10"), ("y", "0"), ("z", "9")]);
+}
+
 /// What a row's account holds. Whatever follows the number makes values of two batches differ.
 fn balance(row: Option<Row>) -> i64 {
     let text = row.map(|row| String::from_utf8(row.value.to_vec()).unwrap());
