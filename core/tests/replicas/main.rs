@@ -8,6 +8,7 @@ use driftless::read::{self, Row};
 use driftless::store::MemStore;
 use driftless::*;
 
+mod agreement;
 mod exchange;
 #[cfg(feature = "hostile")]
 mod forged;

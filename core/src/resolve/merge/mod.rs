@@ -11,10 +11,7 @@
 //! | [`Merge::Fields`] | each field of each put, at that put's stamp | each field by its last change |
 //! | [`Merge::Named`] | all puts, last first | by a function of the embedder's, in the order of stamps |
 //!
-//! So a **put beside operations** takes the place of the operations that its author knew, and the others apply on
-//! top of it. A **delete beside operations** does the same to nothing: where somebody else counted on meanwhile,
-//! the row is there again with just that. An operation that becomes **void** will count as never made; nothing
-//! makes one void yet. Operations
+//! What that means for a put, a delete and something void beside operations is said at [`Merge`]. Operations
 //! of another merge than the schema names are kept, and do not show: they show again should the schema go back.
 //! A base that is no value of the merge (text under a counter) counts as the neutral one as soon as there are
 //! operations, and is shown as it is until then.
@@ -36,18 +33,46 @@ use crate::id::{Name, Version};
 use crate::time::Hlc;
 use crate::wire::codec::{DecodeError, Decoded};
 
-/// How a merging row is merged. The names of variants are never reused: their order is the encoding.
+/// How a merging row is merged (S-16).
+///
+/// A row's **bases** are its puts and deletes that no other put or delete knew, its **live** operations those that no
+/// put or delete knew. What readers see is a function of these, whatever the order in which they arrived. So
+///
+/// * a **put beside operations** takes the place of those that its author knew; the others apply on top of it;
+/// * a **delete beside operations** takes the place of those that its author knew; where somebody else operated
+///   meanwhile the row is there again, with just that;
+/// * an operation that is **void**, as its author was removed, counts as never made; where a put or a delete is void,
+///   what it had taken the place of counts again, and operations on top of it stay.
+///
+/// Several bases stand where their authors did not know of each other: what becomes of them each merge says for itself.
+///
+/// The names of variants are never reused: their order is the encoding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Merge {
     /// A number to which devices add. Its value is a decimal number: see [`counter`].
+    ///
+    /// It is the last base and the sum of the live operations. Of several bases the others do not count; if the last one
+    /// is a delete, it is the sum alone, and without live operations the row is not there.
     Counter,
     /// A set of byte strings: see [`Elements`]. An element that one device removes while another one inserts
     /// it stays.
+    ///
+    /// It is the union of all puts that stand and of what live operations inserted, without what live operations removed
+    /// of that. A removal is about the insertions and puts that its author saw the element come from, and no others. A
+    /// delete adds nothing, and takes nothing from a put that it did not know. A removal that is void leaves the element;
+    /// an insertion that is void leaves none, unless somebody else inserted it too.
     Set,
     /// A tree of fields, each with a value of bytes: see [`Fields`](crate::Fields).
+    ///
+    /// Each field is as its last change says, or the last change of one above it. A put changes all fields that it has,
+    /// at its time, and hides no others that it did not know. So fields that only one of several puts has are all there.
+    /// A delete removes what it knew, and nothing else. A change that is void leaves the field as the one before it did.
     Fields,
     /// By a function that the embedder registers under this name: see [`MergeFunction`].
+    ///
+    /// It is given all puts that stand, the last first, and all live operations in the order of their stamps. Deletes it is
+    /// not told of: what they knew is not among the rest. Neither is what is void.
     Named(Name),
 }
 
