@@ -187,6 +187,60 @@ fn what_is_left_open_may_lie_where_this_device_can_only_read() {
 }
 
 #[test]
+fn three_heads_are_raised_together_and_closed_by_one_answer() {
+    let (mut world, id) = split(3, Policy::AppResolves, |world, id| {
+        world.put(0, id, "k", "zero");
+        world.put(1, id, "k", "one");
+        world.put(2, id, "k", "two");
+    });
+    attach(&mut world, 1);
+    world.run(60_000);
+    let conflict = world.nodes[1].raised.remove(0);
+    let row = &conflict.rows[0];
+    let values: Vec<_> = row.heads.iter().map(|head| head.value.as_deref().unwrap()).collect();
+    assert_eq!(values, [&b"two"[..], b"one", b"zero"], "the last first");
+    let answer = Resolution::new().answer(row, Choice::Pick(row.heads[2].version));
+    world.command(1, Command::Resolve(answer)).unwrap();
+    world.run(60_000);
+    for at in 0..3 {
+        assert_eq!(world.text(at, id, "k").as_deref(), Some("zero"));
+        assert_eq!(world.heads(at, id, "k").len(), 1);
+    }
+    assert!(world.nodes.iter().all(|node| node.raised.is_empty()));
+    world.assert_same(id);
+}
+
+#[test]
+fn a_newcomer_gets_a_row_with_all_its_heads_at_once() {
+    let mut world = World::new(4);
+    let id = world.create(0, "notes");
+    world.schema(0, id, &[("", Policy::Defer)]);
+    for at in 1..3 {
+        let invitation = world.invite(0, id, Rights::Write);
+        world.ask_to_join(at, invitation).unwrap();
+        let link = world.link(0, at);
+        world.run(10_000);
+        world.unlink(link);
+    }
+    for at in 0..3 {
+        world.put(at, id, "k", &format!("by {at}"));
+    }
+    for at in 1..3 {
+        let link = world.link(0, at);
+        world.run(10_000);
+        world.unlink(link);
+    }
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(3, invitation).unwrap();
+    world.link(0, 3);
+    world.run(10_000);
+    assert_eq!(world.heads(3, id, "k"), world.heads(0, id, "k"));
+    assert_eq!(world.heads(3, id, "k").len(), 3);
+    assert_eq!(world.text(3, id, "k").as_deref(), Some("by 2"));
+    assert!(world.get(3, id, "k").unwrap().in_conflict);
+}
+
+#[test]
 fn rows_tied_by_batches_are_one_conflict_and_others_of_the_batch_come_along() {
     let (mut world, _id) = split(3, Policy::AppResolves, |world, id| {
         // a ties x and y, b ties y and z, and w comes along with b.
