@@ -208,6 +208,10 @@ points! {
         Retried = "batch retried on a precondition", from 300;
         /// Transfers on several devices, or several on one, and their total was looked at.
         TotalKept = "total of accounts looked at", from 100;
+        /// Of transfers that stood against each other some lost, each as a whole with what was built on it.
+        TransfersLost = "whole transfers lost", from 300;
+        /// A teller waited until a conflict about accounts was decided.
+        TellerWaited = "teller waited for a decision", from 300;
     }
     Watching {
         /// Somebody who watches was told of a batch.

@@ -130,7 +130,7 @@ impl Model {
     }
 
     /// What is left where the heads of rows decide which batches win.
-    pub(super) fn heads_win(
+    pub fn heads_win(
         &self,
         conflict: &Conflict,
         shown: &BTreeMap<SyncgroupId, Knowledge>,

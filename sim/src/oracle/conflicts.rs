@@ -14,6 +14,7 @@ use super::rows::{collections, fault, name};
 use super::{Checked, Held, Oracle, Seen, Violation, Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
 use crate::model::{self, Content, RowKey, Rows, View, Views, rules_to_write};
+use crate::plan::Ledger;
 use crate::world::Sabotage;
 
 /// What replicas wrote without being asked: the rows, and the batch.
@@ -232,8 +233,14 @@ impl Watch {
                     rows.entry(*group).or_default().insert(row.clone(), content);
                 }
             }
+            if self.sabotage.is_some_and(Sabotage::only_heads_lose) {
+                rows = self.model.heads_win(&conflict, views.shown);
+            }
             let batch = (rows.len() > 1).then_some(batch);
             coverage.hit(Point::BatchWon);
+            if rows.values().flat_map(Rows::keys).any(|row| Ledger::Whole.has(&row.key)) {
+                coverage.hit(Point::TransfersLost);
+            }
             let mut parts = Vec::new();
             for (group, rows) in rows {
                 let author = seen.core.author();

@@ -9,6 +9,7 @@ use driftless::{Action, Fault, SyncgroupId, Version};
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
 use crate::model::{Content, Head, RowKey, Seen as SeenRow, Shown, Views, holds, shown};
+use crate::plan::Ledger;
 
 impl Watch {
     /// Checks the rows that a commit touched (S-11 … S-14), and that readers were told of each that changed
@@ -27,10 +28,8 @@ impl Watch {
         }
         let collections = collections(seen)?;
         let mut told = told(seen, actions, &collections)?;
-        let accounts = touched.iter().filter(|(_, row)| {
-            let starts = |kind: char| row.key.starts_with(&[kind as u8]);
-            !self.has_app && (starts(crate::plan::OWN) || starts(crate::plan::SHARED))
-        });
+        let is_account = |key: &[u8]| Ledger::ALL.into_iter().any(|ledger| ledger.has(key));
+        let accounts = touched.iter().filter(|(_, row)| !self.has_app && is_account(&row.key));
         for group in accounts.map(|(group, _)| *group).collect::<BTreeSet<_>>() {
             self.totals(seen, &group, coverage)?;
         }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::edit::{Account, Edit, RuleText};
+use super::account::Account;
+use super::edit::{Edit, RuleText};
 use super::setup::Waits;
 use super::text::RowLabel;
 use super::usual::*;
@@ -141,7 +142,7 @@ pub enum Act {
         /// How much.
         amount: i64,
         /// How long it takes from reading the accounts to writing them; if they have changed by then, it is done
-        /// again. Shared accounts are counters, which need not be read.
+        /// again. Counters need not be read. Where whole batches win it waits until the accounts are in no conflict.
         #[serde(default)]
         think_ms: u64,
     },

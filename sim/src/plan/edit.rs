@@ -1,4 +1,4 @@
-//! What plans say of rows: changes, rules of schemas, and accounts, each as one word.
+//! What plans say of rows: changes, and rules of schemas, each as one word.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -213,50 +213,6 @@ impl FromStr for RuleText {
     }
 }
 
-/// An account: `c1/a3` is account 3 in collection 1, to which one device alone writes; `c1/b3` is one that is
-/// shared, a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Account {
-    /// In which collection.
-    pub collection: u8,
-    /// Its number.
-    pub number: u8,
-    /// Whether several devices write to it.
-    pub shared: bool,
-}
-
-impl Account {
-    /// The key of its row.
-    pub(crate) fn key(self) -> String {
-        format!("{}{}", if self.shared { SHARED } else { OWN }, self.number)
-    }
-}
-
-/// With what the keys of accounts start.
-pub(crate) const OWN: char = 'a';
-/// The same, of those that are shared.
-pub(crate) const SHARED: char = 'b';
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "c{}/{}", self.collection, self.key())
-    }
-}
-
-impl FromStr for Account {
-    type Err = NotALabel;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parse = || {
-            let (collection, key) = text.strip_prefix('c')?.split_once('/')?;
-            let shared = key.starts_with(SHARED);
-            let number = key.strip_prefix(if shared { SHARED } else { OWN })?;
-            Some(Self { collection: collection.parse().ok()?, number: number.parse().ok()?, shared })
-        };
-        parse().ok_or_else(|| NotALabel(text.to_owned()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,14 +245,10 @@ mod tests {
     }
 
     #[test]
-    fn rules_and_accounts_are_read_back_as_they_are_written() {
+    fn rules_are_read_back_as_they_are_written() {
         for text in ["k1=counter", "=app", "b=joined", "=last"] {
             assert_eq!(text.parse::<RuleText>().unwrap().to_string(), text);
         }
-        for text in ["c0/a3", "c12/b0"] {
-            assert_eq!(text.parse::<Account>().unwrap().to_string(), text);
-        }
         assert!("k1=maybe".parse::<RuleText>().is_err());
-        assert!("c0/k3".parse::<Account>().is_err());
     }
 }

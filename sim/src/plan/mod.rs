@@ -27,6 +27,7 @@
 //! * What a plan leaves to chance is drawn for each replica, link and frame from a stream of its own, so that
 //!   a change in one place does not change what chance does in another. A shrunk plan leaves it little.
 
+mod account;
 mod act;
 mod application;
 mod calm;
@@ -44,9 +45,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::Hosted;
 
+pub(crate) use self::account::balance;
+pub use self::account::{Account, Ledger};
 pub use self::act::{Act, Attack, Fate, Require, ResolverKind, Settings};
-pub use self::edit::{Account, Edit, RuleText, What};
-pub(crate) use self::edit::{OWN, SHARED};
+pub use self::edit::{Edit, RuleText, What};
 pub use self::setup::{DiskSetup, NetworkSetup, Setup, Signatures, Waits};
 pub use self::swarm::{Faults, Profile, UnknownProfile, Workload};
 pub(crate) use self::text::differences;

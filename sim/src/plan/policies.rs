@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use driftless::{Merge, Policy};
 
+use super::account::{Account, Ledger};
 use super::draw::{Drawing, Group};
-use super::edit::{Account, OWN, SHARED, policies};
+use super::edit::policies;
 use super::{Act, Edit, Faults, ResolverKind, RowLabel, RuleText, Setup, What};
 use crate::dice::{Concern, Dice};
 
@@ -117,29 +118,60 @@ impl Drawing<'_> {
             let teller = group.writer(&mut dice, self.safety_ms / 2);
             for _ in 0..dice.skewed(0, 24) {
                 let at = dice.between(group.made_at() + 200, self.safety_ms);
-                let shared = dice.one_in(2);
-                let replica = if shared { group.writer(&mut dice, at) } else { teller };
+                let ledger = if dice.one_in(2) { Ledger::Shared } else { Ledger::Own };
+                let replica = if ledger == Ledger::Shared { group.writer(&mut dice, at) } else { teller };
                 let numbers = dice.between(2, 4);
-                let account = |dice: &mut Dice, number| {
-                    let collection = dice.below(u64::from(group.collections)) as u8;
-                    Account { collection, number: number as u8, shared }
-                };
-                let number = dice.below(numbers);
-                let from = account(&mut dice, number);
-                let other = (number + dice.between(1, numbers - 1)) % numbers;
-                let to = account(&mut dice, other);
-                let amount = dice.between(1, 90) as i64;
-                let think_ms = dice.skewed(0, 1_500);
-                self.step(at, Act::Transfer { replica, group: group.label, from, to, amount, think_ms });
+                self.transfer(&mut dice, group, (at, replica), (ledger, numbers));
             }
         }
+        self.whole_transfers(groups);
+    }
+
+    /// Several tellers write to the same accounts, often several at about the same moment. So few that all of them can
+    /// be in dispute at once ([`driftless::limits::MAX_DISPUTED_VERSIONS`]).
+    fn whole_transfers(&mut self, groups: &[Group]) {
+        let mut dice = Dice::new(self.seed, Concern::Transfers, &[1]);
+        for group in groups {
+            let numbers = dice.between(2, 6);
+            let mut burst = 0;
+            for _ in 0..dice.skewed(0, 30) {
+                let at = if burst > 0 && dice.one_in(2) {
+                    burst + dice.below(300)
+                } else {
+                    dice.between(group.made_at() + 1_000, self.safety_ms)
+                };
+                burst = at;
+                let replica = group.writer(&mut dice, at);
+                self.transfer(&mut dice, group, (at, replica), (Ledger::Whole, numbers));
+            }
+        }
+    }
+
+    /// Somebody takes from one of so many accounts of a ledger, and gives to another.
+    fn transfer(
+        &mut self,
+        dice: &mut Dice,
+        group: &Group,
+        (at, replica): (u64, usize),
+        (ledger, numbers): (Ledger, u64),
+    ) {
+        let account = |dice: &mut Dice, number| {
+            let collection = dice.below(u64::from(group.collections)) as u8;
+            Account { collection, number: number as u8, ledger }
+        };
+        let number = dice.below(numbers);
+        let from = account(dice, number);
+        let other = (number + dice.between(1, numbers - 1)) % numbers;
+        let to = account(dice, other);
+        let amount = dice.between(1, 90) as i64;
+        let think_ms = dice.skewed(0, 1_500);
+        self.step(at, Act::Transfer { replica, group: group.label, from, to, amount, think_ms });
     }
 }
 
 fn rules(dice: &mut Dice, kinds: &[Policy]) -> Vec<RuleText> {
-    let mut rules = BTreeMap::from([(SHARED.to_string(), Policy::Merge(Merge::Counter))]);
-    // Accounts of one device are put, so nothing may merge them.
-    rules.insert(OWN.to_string(), Policy::LastWins);
+    let ledgers = Ledger::ALL.map(|ledger| (ledger.letter().to_string(), ledger.policy()));
+    let mut rules = BTreeMap::from(ledgers);
     for _ in 0..dice.between(1, 4) {
         let prefix = dice.pick(&["", "k", "k0", "k1", "k2"]).copied().unwrap_or_default();
         rules.extend(dice.pick(kinds).map(|policy| (prefix.to_owned(), policy.clone())));

@@ -24,6 +24,7 @@ mod queue;
 mod replica;
 mod sabotage;
 mod steps;
+mod transfers;
 mod view;
 
 use driftless::{Action, Address, CommitSeq, Core, Event, Name, Outbox};

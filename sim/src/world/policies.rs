@@ -1,13 +1,12 @@
-//! What applications do about conflicts, and who watches and who pays: the steps of a plan that make schemas matter.
+//! What applications do about conflicts, and who watches: the steps of a plan that make schemas matter.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use driftless::read::{self, Collection, Row};
+use driftless::read;
 use driftless::{
-    Choice, Command, CommitSeq, Conflict, ConflictedRow, LocalWrite, MergeFunction, NoAnswer, Operation,
-    Precondition, Refusal, Resolution, RowRef, Rule, SyncgroupId, Version,
+    Choice, Command, CommitSeq, Conflict, ConflictedRow, MergeFunction, NoAnswer, Refusal, Resolution,
+    RowRef, Rule, SyncgroupId, Version,
 };
 
 use super::queue::Happening;
@@ -16,15 +15,13 @@ use super::{World, label};
 use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
 use crate::oracle::{Checked, Oracle, Violation, Watcher};
-use crate::plan::{Account, Act, OWN, ResolverKind};
+use crate::plan::{Act, ResolverKind};
 
 /// The merges that every simulated application has registered.
 pub(crate) static MERGES: &[&dyn MergeFunction] = &[&Joined];
 
 /// The longest that a resolver thinks, in milliseconds.
 pub(crate) const LONGEST_THOUGHT: u64 = 45_000;
-/// How often a transfer is tried.
-const ATTEMPTS: u32 = 6;
 
 /// Joins puts and what was appended.
 #[derive(Debug)]
@@ -39,31 +36,6 @@ impl MergeFunction for Joined {
         let all: Vec<&[u8]> = bases.iter().chain(operations).copied().collect();
         Some(all.join(&b'|'))
     }
-}
-
-/// A transfer that somebody is at.
-#[derive(Debug, Clone)]
-pub(crate) struct Payment {
-    pub(super) replica: usize,
-    boot: u64,
-    syncgroup: SyncgroupId,
-    from: Account,
-    to: Account,
-    amount: i64,
-    think_ms: u64,
-    attempt: u32,
-    read: Read,
-}
-
-/// What was read before a transfer.
-#[derive(Debug, Clone)]
-struct Read {
-    /// What the two accounts held.
-    values: (i64, i64),
-    /// The heads of the first.
-    heads: Vec<Version>,
-    /// All accounts in the collection of the second.
-    range: Vec<Row>,
 }
 
 impl World<'_> {
@@ -261,105 +233,6 @@ impl World<'_> {
         self.watch.outstanding(&seen, resolves)
     }
 
-    // ---- transfers ----
-
-    fn transfer(
-        &mut self,
-        replica: usize,
-        syncgroup: SyncgroupId,
-        (from, to, amount): (Account, Account, i64),
-        think_ms: u64,
-    ) -> Checked {
-        if from.shared {
-            let row = |account: Account| self.account(syncgroup, account);
-            let batch = LocalWrite::new()
-                .operate(row(from), Operation::Add(-amount))
-                .operate(row(to), Operation::Add(amount));
-            return self.hand_in(replica, self.torn(batch)).map(drop);
-        }
-        let boot = self.replicas[replica].boots;
-        let read = self.read_accounts(replica, syncgroup, from, to);
-        let Some(read) = read else { return Ok(()) };
-        let payment = Payment { replica, boot, syncgroup, from, to, amount, think_ms, attempt: 1, read };
-        self.queue.push(self.now + think_ms, Happening::Pay(Box::new(payment)));
-        Ok(())
-    }
-
-    /// The moment to write a transfer: if the accounts have changed, they are read again.
-    pub(super) fn pay(&mut self, mut payment: Payment) -> Checked {
-        let Payment { replica, syncgroup, from, to, amount, .. } = payment;
-        if self.replicas[replica].boots != payment.boot || self.replicas[replica].core.is_none() {
-            return Ok(());
-        }
-        let row = |account: Account| self.account(syncgroup, account);
-        let Read { values, heads, range } = payment.read.clone();
-        let start = RowRef { key: Bytes::from(OWN.to_string()), ..row(to) };
-        let batch = LocalWrite::new()
-            .put(row(from), (values.0 - amount).to_string())
-            .put(row(to), (values.1 + amount).to_string())
-            .require(Precondition::Heads { row: row(from), heads })
-            .require(Precondition::Range { from: start, to: Some(end()), rows: range });
-        if self.hand_in(replica, self.torn(batch))? {
-            if payment.attempt > 1 {
-                self.coverage.hit(Point::Retried);
-            }
-            return Ok(());
-        }
-        let changed = matches!(self.refusal.take(), Some(Refusal::Precondition { .. }));
-        payment.attempt += 1;
-        if changed
-            && payment.attempt <= ATTEMPTS
-            && let Some(read) = self.read_accounts(replica, syncgroup, from, to)
-        {
-            payment.read = read;
-            let at = self.now + payment.think_ms / u64::from(payment.attempt);
-            self.queue.push(at, Happening::Pay(Box::new(payment)));
-        }
-        Ok(())
-    }
-
-    fn torn(&self, mut batch: LocalWrite) -> LocalWrite {
-        if let Some(saboteur) = &self.sabotage {
-            saboteur.transfer(&mut batch);
-        }
-        batch
-    }
-
-    fn account(&self, syncgroup: SyncgroupId, account: Account) -> RowRef {
-        RowRef { syncgroup, collection: label("c", account.collection), key: account.key().into() }
-    }
-
-    /// Reads both accounts, and what makes sure that they have not changed. Nothing if one cannot be there.
-    fn read_accounts(
-        &self,
-        replica: usize,
-        syncgroup: SyncgroupId,
-        from: Account,
-        to: Account,
-    ) -> Option<Read> {
-        let it = &self.replicas[replica];
-        it.core.as_ref()?;
-        let store = it.disk.store();
-        let all = read::collections(store).ok()?;
-        let of = |account: Account| -> Option<&Collection> {
-            let name = label("c", account.collection);
-            all.iter().find(|it| it.syncgroup == syncgroup && it.name == name)
-        };
-        let value = |account: Account| -> Option<i64> {
-            let row = read::get(store, of(account)?, account.key().as_bytes()).ok()?;
-            Some(row.map_or(0, |row| String::from_utf8_lossy(&row.value).parse().unwrap_or(0)))
-        };
-        let heads = read::heads(store, of(from)?, from.key().as_bytes()).ok()?;
-        let mut range = Vec::new();
-        read::scan(store, of(to)?, OWN.to_string().as_bytes(), Some(&end()), false, &mut |row| {
-            range.push(row);
-            ControlFlow::Continue(())
-        })
-        .ok()?;
-        let values = (value(from)?, value(to)?);
-        Some(Read { values, heads: heads.into_iter().map(|head| head.version).collect(), range })
-    }
-
     // ---- watchers ----
 
     fn start_watching(
@@ -410,11 +283,6 @@ impl World<'_> {
     pub(crate) fn watchers_catch_up(&mut self) -> Checked {
         (0..self.replicas.len()).try_for_each(|replica| self.watchers_look(replica, true))
     }
-}
-
-/// The end of all accounts of one device.
-fn end() -> Bytes {
-    Bytes::from_owner([OWN as u8 + 1])
 }
 
 /// What a resolver was asked about: rows, as they were.

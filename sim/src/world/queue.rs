@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use driftless::{CommitSeq, Conflict, DeviceId, LinkId};
 
-use super::policies::Payment;
+use super::transfers::Payment;
 
 /// Something that is going to happen in a run.
 #[derive(Debug, Clone)]

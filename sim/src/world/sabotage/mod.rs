@@ -132,6 +132,10 @@ planted! {
     FirstBatchWins = "first-batch-wins", noticed by Model;
     /// Transfers take, and do not give.
     TearsTransfers = "tears-transfers", noticed by Causality;
+    /// Where whole batches win, tellers write to accounts about which a conflict stands.
+    RushesTellers = "rushes-tellers", noticed by Causality;
+    /// The model believes that where whole batches lose, only those do that wrote heads.
+    OnlyHeadsLose = "only-heads-lose", noticed by Model;
 }
 
 impl Sabotage {
@@ -185,6 +189,11 @@ impl Sabotage {
     /// Whether the model believes that the first batch wins.
     pub(crate) fn first_batch_wins(self) -> bool {
         self == Sabotage::FirstBatchWins
+    }
+
+    /// Whether the model believes that only batches that wrote heads lose.
+    pub(crate) fn only_heads_lose(self) -> bool {
+        self == Sabotage::OnlyHeadsLose
     }
 
     /// A batch that the application is told of, beside one that there is.

@@ -216,6 +216,11 @@ impl Saboteur {
         self.kind == Sabotage::DropsAnswers
     }
 
+    /// Whether tellers write on top of conflicts.
+    pub(crate) fn rushes_tellers(&self) -> bool {
+        self.kind == Sabotage::RushesTellers
+    }
+
     /// A transfer as a driver passes it on.
     pub(crate) fn transfer(&self, batch: &mut LocalWrite) {
         if self.kind == Sabotage::TearsTransfers {
