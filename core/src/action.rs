@@ -96,6 +96,8 @@ pub enum Outcome {
     CollectionCreated(CollectionId),
     /// The resolver is noted.
     ResolverNoted,
+    /// Whether the database is paused is as asked for, and survives a restart.
+    PauseNoted,
     /// The schema is as asked for.
     SchemaSet(CollectionId),
     /// The invitation, to be handed on.

@@ -514,7 +514,7 @@ impl Core {
         // their departure is known: any may.
         let has_left = |ix: &GroupIx| self.replica.groups.get(ix).is_some_and(|group| group.is_departed());
         let sharing = effects.changes_sharing() || groups.iter().any(|(ix, _)| has_left(ix));
-        let gained = Gained { groups, sharing };
+        let gained = Gained { groups, sharing, pauses: effects.changes_pauses() };
         for (ix, closed) in &effects.split {
             match closed {
                 Some(row) => self.raiser.closed(row, now),
@@ -545,6 +545,9 @@ impl Core {
             if gained.sharing {
                 sync.sharing_changed(step);
             }
+            if gained.pauses {
+                sync.pauses_changed(step);
+            }
         });
         if gained.sharing {
             self.peers.review(&self.replica, now, out);
@@ -565,4 +568,6 @@ struct Gained {
     groups: Vec<(GroupIx, Vec<u32>)>,
     /// Who shares what with whom may have changed.
     sharing: bool,
+    /// Databases are paused, or not any more.
+    pauses: bool,
 }

@@ -137,6 +137,17 @@ pub enum Command {
         /// Whether it is there.
         attached: bool,
     },
+    /// Pause the exchange of a database with others, or resume it (S-37). While it is paused nothing of its syncgroups
+    /// is given or taken, nobody is dialled for them, and who asks gets the answer of one who does not have them.
+    /// Rows are read and written as ever; others see what was written once the database is resumed. Batches over
+    /// syncgroups of several databases are given in parts then, for which others wait a while (S-28). It survives a
+    /// restart, also of a database that has no syncgroup yet.
+    Pause {
+        /// The database.
+        database: Name,
+        /// Whether it is paused from now on.
+        paused: bool,
+    },
     /// Answer a conflict (S-17): one that was raised, or one that was found by [`crate::read::conflict`]. No
     /// resolver need be attached.
     Resolve(Resolution),

@@ -95,6 +95,7 @@
 //! - **S-35** what does not count is *void*: held and passed on, as others may have built on it, and not shown. Whether
 //!   something counts follows from what is held, whatever arrived first. Only a senior overrules an admin;
 //! - **S-36** a removed device gets nothing more, but what removed it with what that builds on, and is told;
+//! - **S-37** the exchange of a database can be paused; what is paused looks like what is not there;
 //! - **S-52** a watch delivers every change, batch by batch, and resumes where it stopped;
 //! - **S-53** everything that a peer can cause to grow has a bound.
 #![no_std]

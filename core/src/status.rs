@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::core::Core;
-use crate::id::{Author, CommitSeq, DeviceId, Generation, PublicKey, SyncgroupId};
+use crate::id::{Author, CommitSeq, DeviceId, Generation, Name, PublicKey, SyncgroupId};
 use crate::replica::IncompleteBatch;
 use crate::sync::LinkStatus;
 use crate::syncgroup::{Member, SyncgroupInfo};
@@ -32,6 +32,11 @@ impl Core {
     /// The last stamp that this replica gave or took in (S-7): everything that it writes from now on comes after.
     pub fn last_stamp(&self) -> Hlc {
         self.replica.stamp
+    }
+
+    /// The databases whose exchange is paused, ordered (S-37).
+    pub fn paused(&self) -> impl Iterator<Item = &Name> {
+        self.replica.paused.names()
     }
 
     /// All syncgroups on this device, ordered by database and id.
@@ -83,6 +88,7 @@ impl Core {
             device: self.replica.keys.device,
             author: self.author(),
             syncgroups: self.syncgroups(),
+            paused: self.paused().cloned().collect(),
             links: self.sync.status(),
             wanted: self.peers.missing(&linked).copied().collect(),
             incomplete: self.replica.incomplete(),
@@ -99,6 +105,8 @@ pub struct Status {
     pub author: Author,
     /// Its syncgroups.
     pub syncgroups: Vec<SyncgroupInfo>,
+    /// The databases whose exchange is paused; they need not have a syncgroup.
+    pub paused: Vec<Name>,
     /// Its open links.
     pub links: Vec<LinkStatus>,
     /// Devices that it would like to reach and has no link to.

@@ -160,6 +160,12 @@ points! {
         RefusedSenior = "refused: a senior admin", from 1_000;
         /// A syncgroup was destroyed.
         Destroyed = "syncgroup destroyed", from 1_000;
+        /// The exchange of a database was paused.
+        SyncPaused = "exchange paused", from 100;
+        /// A device wrote in a paused database.
+        WroteWhilePaused = "write while paused", from 300;
+        /// What was paused still was after a restart.
+        PausedOverRestart = "paused over a restart", from 1_000;
         /// A device was never seen again.
         Vanished = "vanished for ever", from 100;
         /// A device that had made invitations was never seen again.

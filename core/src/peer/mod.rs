@@ -122,7 +122,7 @@ impl Peers {
         let on = groups().any(|group| {
             let rests = matches!(group.record.stage, Stage::Departing | Stage::Left | Stage::Removed);
             let was_refused = matches!(&group.record.stage, Stage::Refused(_, earlier) if earlier.is_empty());
-            !rests && !was_refused
+            !rests && !was_refused && !group.paused
         });
         if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {
             out.push(Action::Advertise { on });
@@ -188,6 +188,9 @@ impl Peers {
 
 /// The devices that are worth reaching for a syncgroup.
 fn wanted(group: &Group) -> Vec<DeviceId> {
+    if group.paused {
+        return Vec::new();
+    }
     let members = || group.metadata.access.joined().map(|(device, _)| *device);
     match &group.record.stage {
         Stage::Joining(asking) | Stage::Withdrawing(asking) | Stage::Refused(_, asking) => {

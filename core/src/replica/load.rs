@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::authors::Authors;
 use super::incomplete::SplitPart;
+use super::paused::Paused;
 use super::stored::{Kept, Lives, LogNodes, StateRecord, Stored, corrupt};
 use super::waiting::{Part, Slot, Waiting, Waits, causes};
 use super::{Merges, Replica, registered};
@@ -79,6 +80,7 @@ impl Replica {
             authors: load_authors(view)?,
             groups: BTreeMap::new(),
             by_id: BTreeMap::new(),
+            paused: Paused::load(view)?,
             waiting: Waiting::default(),
             parts: config.timing.parts,
             stamp: Hlc::default(),
@@ -107,7 +109,8 @@ impl Replica {
             let wrong = || corrupt(Table::Syncgroup, DecodeError { what: "a syncgroup" });
             let (ix, _) = key::split_number(&number).ok_or_else(wrong)?;
             let (record, _) = postcard::take_from_bytes::<GroupRecord>(&bytes).map_err(|_| wrong())?;
-            let group = self.load_group(ix, record, view)?;
+            let mut group = self.load_group(ix, record, view)?;
+            group.paused = self.paused.contains(&group.record.database);
             let stamps = group.logs.values().map(|log| log.stamp);
             self.stamp = stamps.max().unwrap_or_default().max(self.stamp);
             self.by_id.insert(group.record.id, ix);

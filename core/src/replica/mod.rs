@@ -6,6 +6,7 @@ pub(crate) mod changes;
 mod incomplete;
 mod judging;
 pub(crate) mod load;
+pub(crate) mod paused;
 pub(crate) mod plan;
 mod registered;
 mod release;
@@ -20,6 +21,7 @@ use alloc::vec::Vec;
 use self::authors::Authors;
 pub use self::incomplete::IncompleteBatch;
 pub use self::load::BootError;
+use self::paused::Paused;
 use self::waiting::Waiting;
 
 use crate::action::Refusal;
@@ -47,6 +49,7 @@ pub(crate) struct Replica {
     /// Boxed, as a map has room for eleven of whatever it holds.
     pub(crate) groups: BTreeMap<GroupIx, Box<Group>>,
     by_id: BTreeMap<SyncgroupId, GroupIx>,
+    pub(crate) paused: Paused,
     /// Generations that are held, and not shown yet.
     pub(crate) waiting: Waiting,
     /// How long they wait at most.

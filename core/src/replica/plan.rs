@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::changes::ChangeEntry;
+use super::paused::Paused;
 use super::release::Moves;
 use super::rows::ReadRow;
 use super::stored::{LogNodes, StateRecord, Stored, corrupt};
@@ -63,6 +64,7 @@ pub(crate) struct Plan<'a> {
     stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
+    paused: Option<Paused>,
     notices: Vec<Notice>,
 }
 
@@ -89,6 +91,7 @@ pub(crate) struct Effects {
     stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
+    paused: Option<Paused>,
     pub(crate) notices: Vec<Notice>,
 }
 
@@ -96,6 +99,11 @@ impl Effects {
     /// The syncgroups that change, and of each the authors of which it gains generations.
     pub(crate) fn gains(&self) -> impl Iterator<Item = (GroupIx, impl Iterator<Item = AuthorIx>)> {
         self.drafts.iter().map(|(ix, draft)| (*ix, draft.logs.keys().copied()))
+    }
+
+    /// Whether it pauses databases, or resumes them.
+    pub(crate) fn changes_pauses(&self) -> bool {
+        self.paused.is_some()
     }
 
     /// Whether it changes who shares what with whom.
@@ -107,7 +115,7 @@ impl Effects {
                 || draft.metadata.is_some()
                 || is_known_elsewhere
         };
-        self.drafts.values().any(changes)
+        self.changes_pauses() || self.drafts.values().any(changes)
     }
 }
 
@@ -125,6 +133,7 @@ impl<'a> Plan<'a> {
             stamp: replica.stamp,
             pruned: replica.pruned,
             incarnation: None,
+            paused: None,
             notices: Vec::new(),
         }
     }
@@ -342,6 +351,13 @@ impl<'a> Plan<'a> {
         self.incarnation = Some(incarnation);
     }
 
+    /// Pauses databases.
+    pub(crate) fn set_paused(&mut self, paused: Paused) {
+        let Write { table, key, value } = paused.to_write();
+        self.staged.put(table, key, value.unwrap_or_default());
+        self.paused = Some(paused);
+    }
+
     pub(crate) fn notice(&mut self, notice: Notice) {
         self.notices.push(notice);
     }
@@ -541,14 +557,37 @@ impl<'a> Plan<'a> {
         self.moves.store(&self.replica.waiting, &mut self.staged);
         let news = self.log_of_changes();
         let Self {
-            staged, authors, drafts, changes, split, moves, stamp, pruned, incarnation, notices, ..
+            staged,
+            authors,
+            drafts,
+            changes,
+            split,
+            moves,
+            stamp,
+            pruned,
+            incarnation,
+            paused,
+            notices,
+            ..
         } = self;
         let mut writes = staged.into_writes();
         // What nothing in a plan reads back joins only here.
         let tips = drafts.iter().filter_map(|(ix, draft)| Some((*ix, draft.tip.as_ref()?)));
         writes.extend(tips.map(|(ix, tip)| put(Table::Tip, key::number(ix), tip.to_bytes())));
         writes.extend(news);
-        Effects { writes, authors, drafts, changes, split, moves, stamp, pruned, incarnation, notices }
+        Effects {
+            writes,
+            authors,
+            drafts,
+            changes,
+            split,
+            moves,
+            stamp,
+            pruned,
+            incarnation,
+            paused,
+            notices,
+        }
     }
 
     /// Keeps what changed for those who watch, and drops what is too old.
@@ -576,14 +615,15 @@ fn put(table: Table, key: Bytes, value: Bytes) -> Write {
 impl Replica {
     /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
     pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
-        let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, .. } = effects;
+        let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, paused, .. } = effects;
         self.pruned = self.pruned.max(pruned);
         authors.into_iter().for_each(|author| self.authors.push(author));
         self.stamp = self.stamp.max(stamp);
         let reincarnated = incarnation.is_some();
         self.incarnation = incarnation.unwrap_or(self.incarnation);
         for (ix, mut draft) in drafts {
-            if let Some(group) = draft.created.take() {
+            if let Some(mut group) = draft.created.take() {
+                group.paused = self.paused.contains(&group.record.database);
                 self.by_id.insert(group.record.id, ix);
                 self.groups.insert(ix, group);
             }
@@ -600,6 +640,12 @@ impl Replica {
             group.metadata = draft.metadata.unwrap_or_else(|| core::mem::take(&mut group.metadata));
         }
         moves.apply(&mut self.waiting);
+        if let Some(paused) = paused {
+            self.paused = paused;
+            for group in self.groups.values_mut() {
+                group.paused = self.paused.contains(&group.record.database);
+            }
+        }
         if writes.is_empty() && !reincarnated {
             return None;
         }

@@ -23,6 +23,8 @@ pub(crate) mod meta {
     pub(crate) const SPLIT: &[u8] = b"split";
     /// Which merges of the application were registered at the last boot.
     pub(crate) const MERGES: &[u8] = b"merges";
+    /// The databases whose exchange is paused.
+    pub(crate) const PAUSED: &[u8] = b"paused";
     /// The device whose store it is.
     pub(crate) const DEVICE: &[u8] = b"device";
 }

@@ -44,11 +44,17 @@ impl Sync {
                 let signed = offered.yours.iter().any(|(incarnation, checkpoint)| {
                     checkpoint.verify(&group.record.id, &own(*incarnation), keys)
                 });
-                group.asks_what_ended() && (group.knows(&device) || signed)
+                group.is_joined() && (group.knows(&device) || signed)
             })
         };
         let ended = offer.syncgroups.iter().filter(|offered| offered.ended);
         ended.filter(is_believed).map(|offered| offered.name).collect()
+    }
+
+    /// Databases are paused, or not any more: what others said meanwhile may be asked about now.
+    pub(crate) fn pauses_changed(&mut self, step: &mut Step<'_>) {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.ask_what_ended(link, step));
     }
 
     /// Asks why the other end of a link says that this device is no member any more, where this one thinks it is.

@@ -56,6 +56,7 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
                 Terms { syncgroup, rights, expires: means.wall + valid_for, reusable, nonce: means.nonce };
             Ok(Outcome::Invited(invite(plan.replica, group, terms, addresses)?))
         }
+        Command::Pause { database, paused } => pause(plan, database, paused),
         Command::Join { database, invitation } => join(plan, means, database, invitation),
         Command::Leave { syncgroup } => remove::leave(plan, means, &syncgroup),
         Command::Eject { syncgroup, device } => remove::eject(plan, means, &syncgroup, device),
@@ -72,6 +73,19 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
             crate::batch::write(plan, means.wall, means.nonce, batch).map(Outcome::Written)
         }
     }
+}
+
+fn pause(plan: &mut Plan<'_>, database: Name, paused: bool) -> Result<Outcome, Stop> {
+    let Replica { paused: known, limits, .. } = plan.replica;
+    if known.contains(&database) != paused {
+        // A database may have no syncgroup: something must bound how many names are kept.
+        let limit = limits.syncgroups;
+        if paused && known.len() >= limit {
+            return Err(Refusal::Limit { what: "paused databases", limit }.into());
+        }
+        plan.set_paused(known.with(database, paused));
+    }
+    Ok(Outcome::PauseNoted)
 }
 
 fn create(

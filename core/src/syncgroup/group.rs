@@ -102,6 +102,8 @@ pub(crate) struct GroupRecord {
 pub(crate) struct Group {
     pub(crate) ix: GroupIx,
     pub(crate) record: GroupRecord,
+    /// Its database is paused: as far as others can tell, it is not here (S-37).
+    pub(crate) paused: bool,
     /// Boxed, as a map has room for eleven of whatever it holds.
     pub(crate) logs: BTreeMap<AuthorIx, Box<Log>>,
     pub(crate) tip: Tip,
@@ -150,6 +152,7 @@ impl Group {
         Self {
             ix,
             record,
+            paused: false,
             logs: BTreeMap::new(),
             tip: Tip::default(),
             metadata: Metadata::default(),
@@ -193,6 +196,7 @@ impl Group {
             name: self.metadata.name().cloned(),
             database: self.record.database.clone(),
             state: self.record.stage.state(),
+            paused: self.paused,
             rights,
             collections,
             members: self.metadata.access.joined().count(),

@@ -81,6 +81,8 @@ pub struct SyncgroupInfo {
     pub database: Name,
     /// How far this device is.
     pub state: SyncgroupState,
+    /// Whether the exchange of its database is paused (S-37).
+    pub paused: bool,
     /// What this device may do in it; `None` if nothing.
     pub rights: Option<Rights>,
     /// Its collections, by name.

@@ -7,6 +7,9 @@
 //! | one that has left, or was removed | when it asks: what ended its membership, and what that builds on |
 //! | anybody else | nothing, and is answered like about something that does not exist |
 //!
+//! Of a syncgroup whose database is paused nobody is given anything, and nothing is taken: it is answered like one that
+//! is not here (S-37).
+//!
 //! A device that knows that it was removed gives what removed it, to others who were removed and ask, and to members
 //! that have not heard of it, which share with it until they have. It takes what members offer, as they may know better:
 //! whoever removed it may have been removed before.
@@ -20,6 +23,11 @@ use crate::replica::authors::Authors;
 impl Group {
     /// Whether this device gives and takes generations of this syncgroup.
     pub(crate) fn is_shared(&self) -> bool {
+        !self.paused && self.is_in_exchange()
+    }
+
+    /// The same, were its database not paused.
+    fn is_in_exchange(&self) -> bool {
         match self.record.stage {
             Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
             Stage::Removed => false,
@@ -51,13 +59,17 @@ impl Group {
     }
 
     fn was_removed(&self, device: &DeviceId) -> bool {
-        (self.is_shared() || self.record.stage == Stage::Removed) && self.metadata.access.is_removed(device)
+        (self.is_shared() || self.knows_that_it_was_removed()) && self.metadata.access.is_removed(device)
     }
 
     /// Whether this device was removed, and a member that counts it as one shall hear of that: nobody else may be left
     /// who would tell.
     pub(crate) fn has_news_of_its_end_for(&self, member: &DeviceId) -> bool {
-        self.record.stage == Stage::Removed && self.metadata.access.rights(member).is_some()
+        self.knows_that_it_was_removed() && self.metadata.access.rights(member).is_some()
+    }
+
+    fn knows_that_it_was_removed(&self) -> bool {
+        self.record.stage == Stage::Removed && !self.paused
     }
 
     /// What a device that is no member any more may have when it asks.
@@ -114,6 +126,7 @@ impl Group {
     /// issuer of its invitation.
     pub(crate) fn may_take(&self, signer: &DeviceId) -> bool {
         match &self.record.stage {
+            _ if self.paused => false,
             stage if self.asks_to_join() && self.logs.is_empty() => {
                 stage.requests().iter().any(|asking| asking.invitation.issuer().device() == *signer)
             }
@@ -138,8 +151,13 @@ impl Group {
         has_admitted || self.metadata.access.is_known(device)
     }
 
+    /// Whether this device counts itself as a member.
+    pub(crate) fn is_joined(&self) -> bool {
+        matches!(self.record.stage, Stage::Active | Stage::Pending(_) | Stage::Leaving(_))
+    }
+
     /// Whether this device wants to know why others think that it is no member any more.
     pub(crate) fn asks_what_ended(&self) -> bool {
-        matches!(self.record.stage, Stage::Active | Stage::Pending(_) | Stage::Leaving(_))
+        !self.paused && self.is_joined()
     }
 }

@@ -14,6 +14,7 @@ mod exchange;
 mod forged;
 mod merging;
 mod parts;
+mod pausing;
 mod reading;
 mod removal;
 mod resolving;

@@ -236,6 +236,19 @@ pub enum Command {
         /// Whether to be in it.
         state: Switch,
     },
+    /// Let others neither have nor change anything of a database, until it is resumed
+    ///
+    /// Rows are read and written as ever, and others see what was written once the
+    /// database is resumed. It survives restarts. Whoever asks for a paused syncgroup
+    /// gets the answer of a device that does not have it.
+    ///
+    /// Examples:
+    ///   driftless pause
+    ///   driftless pause --db drafts
+    #[command(verbatim_doc_comment)]
+    Pause,
+    /// Let a paused database go on.
+    Resume,
     /// Run three replicas, make trouble, and show that they converge
     ///
     /// Three processes of this command serve three data directories and talk over

@@ -253,6 +253,13 @@ pub enum Request {
         /// Whether to be in it.
         on: bool,
     },
+    /// Pause the exchange of a database, or resume it.
+    SetPaused {
+        /// Which.
+        database: Name,
+        /// Whether it is paused from now on.
+        paused: bool,
+    },
 }
 
 /// A change of a row.
@@ -476,6 +483,9 @@ pub struct StatusText {
     pub addresses: Vec<String>,
     /// Whether it is in the network.
     pub online: bool,
+    /// The databases that are paused.
+    #[serde(default)]
+    pub paused: Vec<String>,
     /// All its syncgroups, of all databases.
     pub syncgroups: Vec<SyncgroupText>,
     /// Its links.

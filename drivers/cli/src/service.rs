@@ -134,6 +134,11 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
             node.set_online(on);
             Ok(())
         }
+        Request::SetPaused { database, paused } => {
+            let database = node.database(database.as_str())?;
+            let noted = if paused { database.pause().await } else { database.resume().await };
+            Ok(noted?)
+        }
     }
 }
 
@@ -192,6 +197,7 @@ async fn status(node: &Node) -> Result<StatusText, Problem> {
         links: links.collect(),
         wanted: status.replica.wanted.iter().map(ToString::to_string).collect(),
         incomplete: status.replica.incomplete.iter().map(incomplete_text).collect(),
+        paused: status.replica.paused.iter().map(ToString::to_string).collect(),
         syncgroups: status.replica.syncgroups.into_iter().map(syncgroup_text).collect(),
         traffic: TrafficText {
             sent: status.traffic.wire_bytes_sent,

@@ -25,6 +25,7 @@ mod bounds;
 mod conflicts;
 mod knowledge;
 mod parts;
+mod paused;
 mod process;
 mod removals;
 mod rows;
@@ -145,6 +146,10 @@ struct Notes {
     after: VecDeque<(CommitSeq, Held)>,
     /// What it wrote itself in commits that are not durable.
     wrote: VecDeque<(CommitSeq, SyncgroupId, Version)>,
+    /// The databases that are paused for sure, with what it held of its own logs when they became so.
+    paused: BTreeMap<driftless::Name, Held>,
+    /// The database of each syncgroup.
+    databases: BTreeMap<SyncgroupId, driftless::Name>,
     /// How many collections each syncgroup had.
     collections: BTreeMap<SyncgroupId, usize>,
     /// What readers were told of each of its commits.
@@ -311,13 +316,15 @@ impl Watch {
         self.causality(seen.replica, &held, coverage)?;
         self.causality(seen.replica, &shown, coverage)?;
         self.access(seen, wall, &before, &held, coverage)?;
+        self.pauses(seen, &before, &held, coverage)?;
         self.whole_batches(seen, patience, &before_shown, &batches, actions, coverage)?;
         self.changed_rows(seen, was, actions, coverage)?;
         self.told(seen, (&before_shown, &shown), (&before, &held), actions)?;
         let notes = &mut self.notes[seen.replica];
         notes.after.push_back((notes.seq, held));
         let groups = seen.core.syncgroups();
-        notes.collections = groups.into_iter().map(|info| (info.id, info.collections.len())).collect();
+        notes.collections = groups.iter().map(|info| (info.id, info.collections.len())).collect();
+        notes.databases = groups.into_iter().map(|info| (info.id, info.database)).collect();
         Ok(())
     }
 

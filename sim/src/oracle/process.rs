@@ -38,11 +38,15 @@ impl Watch {
         let shown = super::shown(seen.core);
         self.parts.restarted(replica, &held, &shown);
         let groups = seen.core.syncgroups();
-        let collections = groups.into_iter().map(|info| (info.id, info.collections.len())).collect();
+        let collections = groups.iter().map(|info| (info.id, info.collections.len())).collect();
+        let databases = groups.into_iter().map(|info| (info.id, info.database)).collect();
         let wrote = Default::default();
         let mut told = notes.told;
         told.survived(survived);
-        self.notes[replica] = Notes { held, shown, seq, reported: survived, after, wrote, collections, told };
+        let (reported, paused) = (survived, notes.paused);
+        self.notes[replica] =
+            Notes { held, shown, seq, reported, after, wrote, collections, databases, paused, told };
+        self.still_paused(seen, coverage)?;
         self.look(seen)
     }
 

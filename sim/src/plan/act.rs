@@ -98,6 +98,22 @@ pub enum Act {
         /// Which syncgroup.
         group: u8,
     },
+    /// Somebody pauses the exchange of a database with others. Undone by `resume-sync`, and when all faults end.
+    PauseSync {
+        /// On which replica.
+        replica: usize,
+        /// Which database of the device.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        database: u8,
+    },
+    /// Somebody resumes it.
+    ResumeSync {
+        /// On which replica.
+        replica: usize,
+        /// Which database of the device.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        database: u8,
+    },
     /// Somebody writes a batch.
     Write {
         /// On which replica.

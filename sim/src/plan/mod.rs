@@ -34,6 +34,7 @@ mod calm;
 mod draw;
 mod edit;
 mod faults;
+mod paused;
 mod policies;
 mod removals;
 mod setup;

@@ -34,6 +34,8 @@ pub struct Workload {
     pub leaves: bool,
     /// Of how many seeds in a hundred devices are removed, and get other rights.
     pub removals: u8,
+    /// Of how many seeds in a hundred the exchange of databases is paused for a while.
+    pub paused: u8,
     /// Of how many seeds in a hundred the collections have schemas, and with them resolvers, watchers and
     /// transfers.
     pub policies: u8,
@@ -172,6 +174,7 @@ impl Default for Workload {
             value_bytes: 2_000,
             leaves: true,
             removals: 25,
+            paused: 15,
             policies: 60,
         }
     }

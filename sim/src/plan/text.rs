@@ -186,6 +186,8 @@ impl super::Act {
             | Join { replica, .. }
             | Leave { replica, .. }
             | Destroy { replica, .. }
+            | PauseSync { replica, .. }
+            | ResumeSync { replica, .. }
             | Write { replica, .. }
             | App { replica, .. }
             | Schema { replica, .. }

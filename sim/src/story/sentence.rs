@@ -64,6 +64,12 @@ fn people(act: &Act, names: &Names) -> Option<String> {
         Act::Destroy { replica, group } => {
             format!("{} destroys {}.", names.device(*replica), names.group(*group))
         }
+        Act::PauseSync { replica, database } => {
+            format!("{} pauses the exchange of database {database}.", names.device(*replica))
+        }
+        Act::ResumeSync { replica, database } => {
+            format!("{} resumes the exchange of database {database}.", names.device(*replica))
+        }
         Act::Write { replica, changes, require, .. } => {
             let changes: Vec<String> = changes.iter().map(|edit| rows::change(edit, names)).collect();
             let require: Vec<String> = require.iter().map(|it| condition(it, names)).collect();

@@ -185,6 +185,8 @@ impl World<'_> {
                 | Act::Eject { replica, .. }
                 | Act::SetRights { replica, .. }
                 | Act::Destroy { replica, .. }
+                | Act::PauseSync { replica, .. }
+                | Act::ResumeSync { replica, .. }
                 | Act::Write { replica, .. }
                 | Act::App { replica, .. }
                 | Act::Schema { replica, .. }

@@ -213,6 +213,8 @@ impl<'t> World<'t> {
             it.set_clock(WallClock { skew_ms: it.wall.skew_ms, ..WallClock::default() });
             if it.core.is_none() {
                 self.boot(replica, true)?;
+            } else {
+                self.resume_all(replica)?;
             }
         }
         for replica in self.present() {

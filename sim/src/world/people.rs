@@ -102,6 +102,8 @@ impl World<'_> {
                 let expected = self.watch.expect_end(core, syncgroup, it.stopping);
                 self.ask_of_access(*replica, Command::Destroy { syncgroup }, &expected)
             }
+            Act::PauseSync { replica, database } => self.pause_sync(*replica, label("db", *database), true),
+            Act::ResumeSync { replica, database } => self.pause_sync(*replica, label("db", *database), false),
             Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
             Act::App { replica, act } => self.use_application(*replica, act),
             act => self.policy_step(act),
@@ -131,6 +133,36 @@ impl World<'_> {
             self.watch.count_removal(core, expected, &mut self.coverage);
         }
         Ok(())
+    }
+
+    /// Somebody pauses the exchange of a database, or resumes it.
+    fn pause_sync(&mut self, replica: usize, database: Name, paused: bool) -> Checked {
+        // Who was asleep may come to it when nothing is paused any more.
+        if self.replicas[replica].core.is_none() || paused && self.healed {
+            return Ok(());
+        }
+        // What was asked before, and is answered later, says nothing any more.
+        for asked in self.replicas[replica].asked.values_mut() {
+            if matches!(&asked.what, Question::Pause(earlier) if *earlier == database) {
+                asked.what = Question::Other;
+            }
+        }
+        if !paused {
+            self.watch.resumes(replica, &database);
+        }
+        let question = if paused { Question::Pause(database.clone()) } else { Question::Other };
+        let database = match &self.sabotage {
+            Some(saboteur) => saboteur.database(database),
+            None => database,
+        };
+        self.ask(replica, Command::Pause { database, paused }, question)
+    }
+
+    /// When all faults have ended, nothing is paused any more.
+    pub(super) fn resume_all(&mut self, replica: usize) -> Checked {
+        let core = self.replicas[replica].core.as_ref();
+        let paused: Vec<Name> = core.into_iter().flat_map(|core| core.paused()).cloned().collect();
+        paused.into_iter().try_for_each(|database| self.pause_sync(replica, database, false))
     }
 
     /// The syncgroup of a label, if it exists and this replica has heard of it.
@@ -335,7 +367,12 @@ impl World<'_> {
                 self.coverage.hit(Point::SchemaChanged);
                 Ok(())
             }
-            (_, Outcome::Joining(_) | Outcome::ResolverNoted) => Ok(()),
+            (Question::Pause(database), Outcome::PauseNoted) => {
+                self.coverage.hit(Point::SyncPaused);
+                self.watch.is_paused(replica, database);
+                Ok(())
+            }
+            (_, Outcome::Joining(_) | Outcome::ResolverNoted | Outcome::PauseNoted) => Ok(()),
             (_, Outcome::Ejected(..) | Outcome::RightsSet(..) | Outcome::Destroyed(_)) => Ok(()),
             (what, outcome) => {
                 Err(self.conduct(replica, "S-4", format!("answers {outcome:?} to the question {what:?}")))

@@ -61,6 +61,9 @@ impl World<'_> {
             self.do_one(replica, action)?;
         }
         self.application_starts(replica, shown, survived)?;
+        if self.healed {
+            self.resume_all(replica)?;
+        }
         self.schedule(replica);
         self.neighbours(replica);
         self.end_if_due(replica)

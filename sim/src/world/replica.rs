@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use driftless::store::MemStore;
 use driftless::{
     CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId, SecretKey,
     SignatureScheme, Version,
@@ -33,7 +34,7 @@ pub(crate) struct Replica {
     /// What was set otherwise than in the setup.
     pub(crate) settings: Option<Settings>,
     /// The latest copy of its disk, and what it held then.
-    pub(crate) copy: Option<(driftless::store::MemStore, Held)>,
+    pub(crate) copy: Option<(MemStore, Held)>,
     /// Its disk was set back, and nothing is durable since: its driver must not say that its store continues.
     pub(crate) doubtful: bool,
     /// When the process last woke.
@@ -123,6 +124,8 @@ pub(crate) enum Question {
     Create(u8),
     /// An invitation of this label.
     Invite(u32),
+    /// That the exchange of this database pause.
+    Pause(Name),
     Other,
 }
 

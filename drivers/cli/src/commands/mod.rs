@@ -126,6 +126,8 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Syncgroup(command) => syncgroup::syncgroup(context, command).await,
         Command::Status => network::status(context).await,
         Command::Network { state } => network::network(context, state).await,
+        Command::Pause => network::set_paused(context, true).await,
+        Command::Resume => network::set_paused(context, false).await,
         Command::Demo(args) => demo::demo(context, args).await,
     }
 }

@@ -82,6 +82,9 @@ fn describe(status: &StatusText, served: bool) -> Vec<String> {
         let (sent, received) = (text::bytes(traffic.sent), text::bytes(traffic.received));
         lines.push(format!("traffic     {sent} sent, {received} received"));
     }
+    for database in &status.paused {
+        lines.push(format!("paused      database {database}: driftless resume --db {database}"));
+    }
     for link in &status.links {
         let agreed = if link.agreed { "in agreement" } else { "exchanging" };
         let shared = text::plural(link.shared, "shared syncgroup");
@@ -165,4 +168,19 @@ pub(super) async fn network(context: &mut Context, state: Switch) -> Result<()> 
         bail!("no server is running here, so this device is in no network; driftless serve connects it");
     }
     session.tell(Request::SetOnline { on: state == Switch::On }).await
+}
+
+pub(super) async fn set_paused(context: &mut Context, paused: bool) -> Result<()> {
+    let database = context.global.db.clone();
+    let mut session = context.first_session(Reach::Alone).await?;
+    let told = session.tell(Request::SetPaused { database: database.clone(), paused }).await;
+    session.close().await;
+    told?;
+    let remark = if paused {
+        format!("database {database} is paused; driftless resume --db {database} lets it go on")
+    } else {
+        format!("database {database} goes on")
+    };
+    context.out.remark(&remark);
+    Ok(())
 }

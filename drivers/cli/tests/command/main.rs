@@ -16,4 +16,5 @@ mod sharing;
 mod stress;
 mod support;
 mod transfer;
+mod upkeep;
 mod watching;

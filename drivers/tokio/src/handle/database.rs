@@ -129,6 +129,60 @@ impl Database {
         }
     }
 
+    /// Pauses the exchange of this database with others (S-37): nothing of its syncgroups is given or taken, and who
+    /// asks for them gets the answer of one who does not have them. Rows are read and written as ever; others see
+    /// what was written once the database is [resumed](Self::resume). It survives a restart, and it may be said before
+    /// the database has any syncgroup. Returns when that is safe.
+    ///
+    /// ```
+    /// # use driftless_tokio::{Node, Options};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = driftless_tokio::StoreOptions::new().state_dir(dir.path().join("state"));
+    /// # let options = Options { discovery: false, store, ..Options::default() };
+    /// # let node = Node::open(dir.path().join("data"), options)?;
+    /// let drafts = node.database("drafts")?;
+    /// drafts.pause().await?;
+    /// let group = drafts.create_syncgroup("book", &["pages"]).await?;
+    /// drafts.collection("pages")?.put("1", "not for others yet").await?;
+    /// assert!(drafts.is_paused().await?);
+    /// drafts.resume().await?;
+    /// # node.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if too many databases are paused; [`Error::Closed`] if the node is closed.
+    pub async fn pause(&self) -> Result<(), Error> {
+        self.set_paused(true).await
+    }
+
+    /// Lets the exchange of this database go on. Doing so where it goes on is not an error.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub async fn resume(&self) -> Result<(), Error> {
+        self.set_paused(false).await
+    }
+
+    async fn set_paused(&self, paused: bool) -> Result<(), Error> {
+        match self.node.command(Command::Pause { database: self.name.clone(), paused }).await? {
+            Outcome::PauseNoted => Ok(()),
+            _ => Err(Error::Unexpected("pause a database")),
+        }
+    }
+
+    /// Whether the exchange of this database is paused.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub async fn is_paused(&self) -> Result<bool, Error> {
+        let name = self.name.clone();
+        self.node.look(move |core| core.paused().any(|paused| *paused == name)).await
+    }
+
     /// The syncgroups of this database, ordered by id.
     ///
     /// # Errors

@@ -130,6 +130,8 @@ planted! {
     DropsAnswers = "drops-answers", noticed by Conflicts;
     /// The model believes that where batches win as a whole, the first does.
     FirstBatchWins = "first-batch-wins", noticed by Model;
+    /// A driver pauses another database than the one that it was asked to.
+    PausesAnother = "pauses-another", noticed by Access;
     /// Transfers take, and do not give.
     TearsTransfers = "tears-transfers", noticed by Causality;
     /// Where whole batches win, tellers write to accounts about which a conflict stands.

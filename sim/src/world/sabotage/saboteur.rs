@@ -250,6 +250,12 @@ impl Saboteur {
         }
     }
 
+    /// Which database is paused, or resumed, instead of this one.
+    pub(crate) fn database(&self, database: driftless::Name) -> driftless::Name {
+        let is_another = self.kind == Sabotage::PausesAnother;
+        if is_another { driftless::Name::new("another").unwrap_or(database) } else { database }
+    }
+
     /// To which request a reply goes, if it goes to any.
     pub(crate) fn reply(
         &mut self,
