@@ -135,6 +135,7 @@ pub mod store;
 mod sync;
 mod syncgroup;
 mod time;
+pub mod verify;
 mod wire;
 
 pub use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal, RowChange, Split, Written};

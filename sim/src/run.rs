@@ -229,6 +229,7 @@ fn phases(
     world.watchers_catch_up()?;
     world.agreed()?;
     world.settled()?;
+    world.verified()?;
     world.application_settled()?;
     invariant(world)
 }

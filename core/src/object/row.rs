@@ -103,6 +103,15 @@ impl RowState {
         out.into()
     }
 
+    /// The same row as another store keeps it, which has other local numbers; `None` where one has no number there.
+    pub(crate) fn renumbered(mut self, number: impl Fn(AuthorIx) -> Option<AuthorIx>) -> Option<Self> {
+        let beneath = self.merging.iter_mut().flat_map(|merging| &mut merging.beneath);
+        for head in self.heads.iter_mut().chain(beneath) {
+            head.author = number(head.author)?;
+        }
+        Some(self)
+    }
+
     /// Takes in a head that supersedes some of the others: `(H \ P) ∪ {v}` (S-11). `authors` gives the full
     /// name of a local number, for the order of versions with equal stamps (S-13).
     pub(crate) fn supersede(

@@ -135,7 +135,7 @@ impl Lives {
 /// it completes.
 pub(crate) struct Stored {
     pub(crate) past: PastIx,
-    pub(super) nodes: Vec<Hash>,
+    pub(crate) nodes: Vec<Hash>,
     pub(crate) bytes: Bytes,
 }
 

@@ -10,7 +10,7 @@ mod compare;
 mod ended;
 pub(crate) mod handshake;
 mod introduce;
-mod link;
+pub(crate) mod link;
 pub(crate) mod receive;
 pub(crate) mod serve;
 
@@ -344,7 +344,7 @@ impl Sync {
             return;
         }
         let requests = step.replica.groups.values().flat_map(|group| {
-            let asking = group.record.stage.requests().iter();
+            let asking = group.record.stage.requests().iter().filter(|_| !group.paused);
             let theirs = asking.filter(|asking| asking.invitation.issuer().device() == link.device);
             theirs.map(|asking| {
                 let (asking, name) = (asking.clone(), step.replica.name.clone());

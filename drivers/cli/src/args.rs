@@ -249,6 +249,19 @@ pub enum Command {
     Pause,
     /// Let a paused database go on.
     Resume,
+    /// Check everything stored here against what its authors have signed
+    ///
+    /// Every signature, hash and right is checked as if all of it came from a
+    /// stranger, and every row against what was written. It needs the data directory
+    /// for itself, room for a second copy of it in the temporary directory, and about
+    /// the time that receiving everything would take. Nothing is changed. Exit
+    /// status 1 if anything is not as it should be.
+    ///
+    /// Examples:
+    ///   driftless verify
+    ///   driftless verify --dir /mnt/backup/driftless --json
+    #[command(verbatim_doc_comment)]
+    Verify,
     /// Run three replicas, make trouble, and show that they converge
     ///
     /// Three processes of this command serve three data directories and talk over

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use driftless::store::MemStore;
+use driftless::verify::{Verification, Verified};
 use driftless::{
     CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId, SecretKey,
     SignatureScheme, Version,
@@ -194,6 +195,21 @@ impl Replica {
         sabotage.iter().for_each(|sabotage| sabotage.config(&mut config, setup.signatures));
         self.core = Some(Core::boot(&config, &identity, random, &self.disk, out)?);
         Ok(())
+    }
+
+    /// Checks its whole store against what was signed.
+    pub(crate) fn verify(&self, seed: u64, setup: &Setup) -> Result<Vec<Verified>, String> {
+        let identity = Identity { secret: self.secret.clone(), continuity: Continuity::Shown };
+        let random = Dice::new(seed, Concern::Boot, &[self.index as u64]).bytes();
+        let config = config(self.index, setup, self.waits(setup), self.chunk_bytes(setup));
+        let (store, mut scratch) = (self.disk.store(), MemStore::new());
+        let begun = Verification::begin(&config, &identity, random, store);
+        let (mut verification, first) = begun.map_err(|error| error.to_string())?;
+        scratch.apply(&first);
+        while let Some(commit) = verification.step(store, &scratch).map_err(|fault| fault.to_string())? {
+            scratch.apply(&commit);
+        }
+        Ok(verification.finish(store, &scratch))
     }
 
     /// The process is gone, and what was only in its memory with it.

@@ -4,11 +4,15 @@ use std::ops::ControlFlow;
 
 use driftless::read::{self, Row};
 use driftless::store::MemStore;
+use driftless::verify::Verified;
 use driftless::{Core, Name, SyncgroupId};
 
 use super::World;
 use crate::coverage::Coverage;
 use crate::oracle::{Checked, Oracle, Seen, Violation};
+
+/// One of so many seeds verifies the stores of its replicas: that costs as much as receiving everything once more.
+const VERIFIED_EVERY: u64 = 8;
 
 /// A device of a [`World`], at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -108,5 +112,24 @@ impl World<'_> {
     /// Checks everything that must be true once everybody agrees.
     pub(crate) fn settled(&self) -> Checked {
         self.watch.settled(&self.all_seen())
+    }
+
+    /// In one of several runs: whether each store, as a whole, is what was signed, and its rows what follows from that.
+    pub(crate) fn verified(&self) -> Checked {
+        if !self.plan.seed.is_multiple_of(VERIFIED_EVERY) {
+            return Ok(());
+        }
+        for seen in self.all_seen() {
+            let found = self.replicas[seen.replica].verify(self.plan.seed, &self.plan.setup);
+            let wrong = match found {
+                Ok(found) => found.into_iter().find(|verified| !verified.problems.is_empty()),
+                Err(what) => return Err(Violation::new(Oracle::Model, "S-26", seen.replica, what)),
+            };
+            if let Some(Verified { syncgroup, problems, .. }) = wrong {
+                let what = format!("its store of {syncgroup:?} is not what was signed: {problems:?}");
+                return Err(Violation::new(Oracle::Model, "S-26", seen.replica, what));
+            }
+        }
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod rows;
 mod serve;
 mod syncgroup;
 mod tree;
+mod verify;
 mod watch;
 mod who;
 
@@ -128,6 +129,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Network { state } => network::network(context, state).await,
         Command::Pause => network::set_paused(context, true).await,
         Command::Resume => network::set_paused(context, false).await,
+        Command::Verify => verify::verify(context).await,
         Command::Demo(args) => demo::demo(context, args).await,
     }
 }

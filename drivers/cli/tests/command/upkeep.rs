@@ -34,3 +34,25 @@ fn a_pause_can_come_before_anything_else_and_lasts() {
     home.run(["resume", "--db", "drafts"]).ok();
     assert_eq!(home.run(["status", "--json"]).json()[0]["paused"], json!([]));
 }
+
+#[test]
+fn a_store_is_verified_from_end_to_end() {
+    let here = Home::with_notes();
+    let server = here.serve();
+    let there = here.joined(&[]);
+    let error = here.run(["verify"]).failed(2);
+    assert!(error.contains("driftless serve"), "{error}");
+    for key in ["a", "b", "c"] {
+        there.run(["put", "notes", key, "1"]).ok();
+    }
+    server.terminate();
+    let table = there.run(["verify"]).ok();
+    assert!(table.contains("notes") && table.contains("none"), "{table}");
+    let found = &there.run(["verify", "--json"]).json()[0];
+    assert_eq!(
+        (&found["name"], &found["rows"], &found["problems"]),
+        (&json!("notes"), &json!(3), &json!([]))
+    );
+    assert!(there.run(["get", "notes", "a"]).ok() == "1", "and it goes on as before");
+    assert!(Home::new().run(["verify"]).failed(2).contains("no data directory"));
+}
