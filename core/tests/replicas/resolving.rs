@@ -123,6 +123,11 @@ fn the_tag_of_a_conflict_is_the_same_everywhere_until_it_changes() {
     };
     let shown = tag(&world, 0, b"x");
     assert_eq!(tag(&world, 1, b"y"), shown, "whoever looks, and at whichever of its rows");
+    let mut other = read::conflict(&world.nodes[0].store, &world.collection(0, id), b"x").unwrap();
+    other.rows[1].heads.reverse();
+    assert_eq!(other.tag(), shown, "in whatever order its heads come");
+    other.rows[1].heads.pop();
+    assert_ne!(other.tag(), shown, "but not with other heads");
     // Another head of a row that belongs to it.
     world.put(1, id, "y", "again");
     assert_eq!(tag(&world, 0, b"x"), shown, "it has not heard of that");
