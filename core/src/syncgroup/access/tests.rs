@@ -97,6 +97,17 @@ impl History {
         (access, pasts)
     }
 
+    /// Whether the last fact is allowed by what is in its own past: otherwise nobody holds it, and nobody judges it.
+    fn may_hold_the_last(&self) -> bool {
+        let Some(fact) = self.0.last() else { return true };
+        let known: Vec<usize> = (0..self.0.len()).filter(|at| fact.past.has(self.0[*at].place())).collect();
+        let (alone, _) = self.taken(&known);
+        let at = At { author: author(fact.by), place: None, generation: fact.generation, past: &fact.past };
+        let leaves = |record: &MetaRecord| matches!(record, MetaRecord::Leave { .. });
+        let rights = alone.rights_at(&alone.judgement, at);
+        rights == Some(Rights::Admin) || rights.is_some() && fact.says.iter().all(leaves)
+    }
+
     fn all(&self) -> Access {
         self.taken(&(0..self.0.len()).collect::<Vec<_>>()).0
     }
@@ -234,6 +245,9 @@ fn played(moves: Vec<Move>) -> History {
             _ => revoke(whom, &grants, None, until),
         };
         history.say(by, &heard, vec![says]);
+        if !history.may_hold_the_last() {
+            history.0.pop();
+        }
     }
     history
 }
