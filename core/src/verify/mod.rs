@@ -110,7 +110,7 @@ pub struct Verified {
 /// # let mut out = Outbox::new();
 /// # Core::boot(&config, &identity, [1; 32], &store, &mut out).unwrap();
 /// # while let Some(action) = out.pop() {
-/// #     if let driftless::Action::Commit(commit) = action { store.apply(&commit) }
+/// #     if let driftless::Action::Commit(commit) = action { store.apply(&commit); }
 /// # }
 ///
 /// let mut scratch = MemStore::new();
