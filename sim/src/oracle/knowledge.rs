@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use driftless::{Hlc, Knowledge, Notice, SyncgroupId, Version, Written};
 
-use super::{Checked, Held, Oracle, Seen, Violation, Watch, WriteExpected, part};
+use super::{Checked, Held, Oracle, Seen, Views, Violation, Watch, WriteExpected, part};
 use crate::coverage::Coverage;
 use crate::model::{Fact, Generation, Impossible, View};
 
@@ -39,7 +39,7 @@ impl Watch {
     pub(super) fn take_note(
         &mut self,
         seen: Seen<'_>,
-        before: &Held,
+        before: Views<'_>,
         held: &Held,
         (parts, notices): (&[Written], &[&Notice]),
         expected: Option<&WriteExpected>,
@@ -47,7 +47,8 @@ impl Watch {
         let author = seen.core.author();
         let nothing = Knowledge::new();
         for (group, new) in held {
-            let old = before.get(group).unwrap_or(&nothing);
+            let old = before.shown.get(group).unwrap_or(&nothing);
+            let came = self.came(seen.replica, group, before.held.get(group).unwrap_or(&nothing));
             let last = old.get(&author).copied().unwrap_or(0);
             let newest = new.get(&author).copied().unwrap_or(0);
             for generation in last + 1..=newest {
@@ -58,8 +59,10 @@ impl Watch {
                     None if generation == newest => self.fact(seen, notices, group, &version)?,
                     _ => Fact::Nothing,
                 };
-                // What came in by the same event came before: nobody writes first and takes in then.
-                let birth = Birth { past: new, written, says, stamp: seen.core.last_stamp() };
+                // What came in by the same event came before: nobody writes first and takes in then. Where nothing
+                // came, whatever is shown by the same event is so because of what was written: who leaves waits no more.
+                let past = if came { new } else { old };
+                let birth = Birth { past, written, says, stamp: seen.core.last_stamp() };
                 self.record(seen.replica, *group, version, &birth, expected)?;
             }
         }
@@ -70,6 +73,13 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Whether a replica has come to hold what others wrote.
+    fn came(&self, replica: usize, group: &SyncgroupId, before: &Knowledge) -> bool {
+        let others = self.notes[replica].held.get(group).into_iter().flatten();
+        let mut others = others.filter(|(author, _)| author.device != self.devices[replica]);
+        others.any(|(author, last)| before.get(author).is_none_or(|had| had < last))
     }
 
     /// Takes note of a generation at its birth, and checks its stamp (S-7).
