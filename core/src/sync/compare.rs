@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use super::{Step, Sync, holdings};
 use crate::action::{Action, CloseReason, Notice};
 use crate::hash::{self, Hash, Tag};
-use crate::id::{Author, Generation, LinkId};
+use crate::id::{Author, DeviceId, Generation, LinkId};
 use crate::replica::Replica;
 use crate::store::key::GroupIx;
 use crate::sync::link::{Belief, Gives, Link, Share, Way};
+use crate::syncgroup::group::Group;
 use crate::wire::{Announce, Entry, Holdings, Message, Pull, Summary};
 
 /// In the place of a hash over what readers see: it cannot be compared now.
@@ -305,10 +306,9 @@ impl Sync {
         share.pull = Some(step.now + patience);
         let only = (share.known && !share.differs).then_some(&share.ahead);
         let group = step.replica.groups.get(&ix);
-        let holdings = if group.is_some_and(|group| group.metadata.access.is_removed(&device)) {
-            in_return(step.replica, ix, share)
-        } else {
-            holdings(step.replica, ix, share.name, only)
+        let holdings = match group.filter(|group| group.metadata.access.is_removed(&device)) {
+            Some(group) => wanted(step.replica, group, share, &device),
+            None => holdings(step.replica, ix, share.name, only),
         };
         self.pulls.insert(ix, id);
         self.send(id, &Message::Pull(Pull(holdings)), step);
@@ -428,13 +428,15 @@ impl Sync {
     }
 }
 
-/// What is held of what a device that was removed has shown: it learns of nothing else.
-fn in_return(replica: &Replica, ix: GroupIx, share: &Share) -> Holdings {
+/// What a device that was removed is asked for, of what it has shown: it learns of nothing else. Of what members wrote
+/// it is told how much is here, so that what that builds on need not come again.
+fn wanted(replica: &Replica, group: &Group, share: &Share, from: &DeviceId) -> Holdings {
+    let of_members = share.beliefs.iter().filter(|(author, _)| group.wants(from, author));
     let entry = |(author, belief): (&Author, &Belief)| {
-        let generation = held(replica, ix, author).min(belief.has);
+        let generation = held(replica, group.ix, author).min(belief.has);
         Entry { author: *author, generation, tag: Tag::default() }
     };
-    Holdings { name: share.name, whole: false, entries: share.beliefs.iter().map(entry).collect() }
+    Holdings { name: share.name, whole: false, entries: of_members.map(entry).collect() }
 }
 
 /// Both ends hold the same of a syncgroup.
