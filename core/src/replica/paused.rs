@@ -1,14 +1,13 @@
 //! The databases whose exchange with others is paused (S-37). They need not have a syncgroup, nor be known otherwise.
 
 use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::stored::corrupt;
 use crate::id::Name;
 use crate::store::key::meta;
-use crate::store::{Fault, Table, View, Write};
+use crate::store::{Fault, Table, View};
 use crate::wire::codec::DecodeError;
 
 /// The names of the databases that are paused.
@@ -22,9 +21,9 @@ impl Paused {
         postcard::from_bytes(&bytes).map(Self).map_err(wrong)
     }
 
-    pub(super) fn to_write(&self) -> Write {
-        let bytes: Vec<u8> = postcard::to_allocvec(&self.0).unwrap_or_default();
-        Write { table: Table::Meta, key: Bytes::from_static(meta::PAUSED), value: Some(bytes.into()) }
+    pub(super) fn to_bytes(&self) -> Bytes {
+        // Serialising such a type into memory cannot fail; a store that holds less than that is refused at boot.
+        postcard::to_allocvec(&self.0).unwrap_or_default().into()
     }
 
     pub(crate) fn contains(&self, database: &Name) -> bool {

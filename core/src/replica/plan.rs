@@ -28,7 +28,7 @@ use crate::log::tree::Tree;
 use crate::log::{Log, Proof};
 use crate::object::RowState;
 use crate::object::history::Place;
-use crate::store::key::{self, AuthorIx, GroupIx};
+use crate::store::key::{self, AuthorIx, GroupIx, meta};
 use crate::store::staged::Staged;
 use crate::store::{Commit, Fault, Table, View, Write};
 use crate::syncgroup::group::{Group, GroupRecord, Tip};
@@ -353,8 +353,7 @@ impl<'a> Plan<'a> {
 
     /// Pauses databases.
     pub(crate) fn set_paused(&mut self, paused: Paused) {
-        let Write { table, key, value } = paused.to_write();
-        self.staged.put(table, key, value.unwrap_or_default());
+        self.staged.put(Table::Meta, Bytes::from_static(meta::PAUSED), paused.to_bytes());
         self.paused = Some(paused);
     }
 

@@ -23,12 +23,8 @@ use crate::replica::authors::Authors;
 impl Group {
     /// Whether this device gives and takes generations of this syncgroup.
     pub(crate) fn is_shared(&self) -> bool {
-        !self.paused && self.is_in_exchange()
-    }
-
-    /// The same, were its database not paused.
-    fn is_in_exchange(&self) -> bool {
         match self.record.stage {
+            _ if self.paused => false,
             Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
             Stage::Removed => false,
             // Whoever was here before may have written something, its departure above all, that must arrive
