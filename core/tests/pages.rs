@@ -1,4 +1,4 @@
-//! What `FAILURES.md` names is there: a page that promises tests which do not exist would be worse than none.
+//! What pages name is there: one that promises tests which do not exist would be worse than none.
 
 use std::path::Path;
 
@@ -22,16 +22,28 @@ fn wrong(root: &Path, (text, target): (&str, &str)) -> Option<String> {
     (!file.contains(&format!("fn {test}("))).then(|| format!("{target} has no {test}"))
 }
 
-#[test]
-fn whatever_shows_that_a_known_failure_is_none_here_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("FAILURES.md")).unwrap();
+/// Reads a page of which all links lead somewhere, and there are many.
+fn page(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let page = std::fs::read_to_string(&path).unwrap();
     let links = links(&page);
+    let root = path.parent().unwrap();
     let wrong: Vec<String> = links.iter().filter_map(|link| wrong(root, *link)).collect();
     assert_eq!(wrong, [] as [String; 0]);
+    assert!(links.len() > 20);
+    page
+}
+
+#[test]
+fn whatever_shows_what_attackers_cannot_do_is_there() {
+    page("../SECURITY.md");
+}
+
+#[test]
+fn whatever_shows_that_a_known_failure_is_none_here_is_there() {
+    let page = page("FAILURES.md");
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| the original"));
     for row in rows {
         assert!(row.contains("]("), "nothing shows it: {row}");
     }
-    assert!(links.len() > 20);
 }
