@@ -70,15 +70,9 @@ pub struct Scan {
     /// Which collection.
     #[command(flatten)]
     pub of: CollectionArgs,
-    /// Only keys that start with this.
-    #[arg(long, value_name = "TEXT")]
-    pub prefix: Option<OsString>,
-    /// Only keys from this one on.
-    #[arg(long, value_name = "KEY")]
-    pub from: Option<OsString>,
-    /// Only keys before this one.
-    #[arg(long, value_name = "KEY")]
-    pub to: Option<OsString>,
+    /// Which keys.
+    #[command(flatten)]
+    pub keys_within: KeysWithin,
     /// From the last key to the first.
     #[arg(long)]
     pub reverse: bool,
@@ -96,6 +90,14 @@ pub struct Count {
     /// Which collection.
     #[command(flatten)]
     pub of: CollectionArgs,
+    /// Which keys.
+    #[command(flatten)]
+    pub keys_within: KeysWithin,
+}
+
+/// A range of keys.
+#[derive(Debug, Args)]
+pub struct KeysWithin {
     /// Only keys that start with this.
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<OsString>,

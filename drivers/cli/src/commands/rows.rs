@@ -1,6 +1,6 @@
 //! `put`, `get`, `delete`, `scan`, `count`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use driftless::limits;
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::{Count, Delete, Get, Put, Scan};
+use crate::args::{Count, Delete, Get, KeysWithin, Put, Scan};
 use crate::protocol::{Change, Kind, Range, Request, Response, RowText};
 use crate::session::Reach;
 use crate::{No, row, shown, text};
@@ -85,7 +85,7 @@ pub(super) async fn delete(context: &mut Context, args: Delete) -> Result<()> {
 }
 
 pub(super) async fn count(context: &mut Context, args: Count) -> Result<()> {
-    let range = range(args.prefix.as_deref(), args.from.as_deref(), args.to.as_deref())?;
+    let range = range(&args.keys_within)?;
     let Response::Count { rows } =
         context.one(Request::Count { of: context.collection(args.of), range }).await?
     else {
@@ -98,8 +98,8 @@ pub(super) async fn count(context: &mut Context, args: Count) -> Result<()> {
 }
 
 /// The rows that options name.
-fn range(prefix: Option<&OsStr>, from: Option<&OsStr>, to: Option<&OsStr>) -> Result<Range> {
-    let bytes = |text: Option<&OsStr>| text.map(text::argument_bytes).transpose();
+fn range(KeysWithin { prefix, from, to }: &KeysWithin) -> Result<Range> {
+    let bytes = |text: &Option<OsString>| text.as_deref().map(text::argument_bytes).transpose();
     Ok(Range {
         prefix: bytes(prefix)?.unwrap_or_default(),
         from: bytes(from)?,
@@ -109,7 +109,7 @@ fn range(prefix: Option<&OsStr>, from: Option<&OsStr>, to: Option<&OsStr>) -> Re
 }
 
 pub(super) async fn scan(context: &mut Context, args: Scan) -> Result<()> {
-    let range = range(args.prefix.as_deref(), args.from.as_deref(), args.to.as_deref())?;
+    let range = range(&args.keys_within)?;
     let range = Range { reverse: args.reverse, limit: args.limit, ..range };
     let request = Request::Scan { of: context.collection(args.of), range, values: !args.keys };
     let mut session = context.session(Reach::Alone).await?;
