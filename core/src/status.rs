@@ -113,6 +113,7 @@ pub struct Status {
     pub wanted: Vec<DeviceId>,
     /// Batches over several syncgroups of which not all is here (S-28): first those whose rows wait, then those that
     /// are shown in part; of each at most 64, those first that came first. [`SyncgroupInfo::waiting`] counts all that
-    /// waits, what builds on such batches included. It is kept across restarts.
+    /// waits, what builds on such batches included. It is kept across restarts. A part that does not count any more is
+    /// told of until the rest has come, like any other: it may count again (S-35).
     pub incomplete: Vec<IncompleteBatch>,
 }

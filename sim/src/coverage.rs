@@ -90,6 +90,10 @@ points! {
         BatchSplit = "batch split at a bound", from 300;
         /// A part of a batch was shown without another because the device had left a syncgroup.
         BatchSplitByLeaving = "batch split by leaving";
+        /// The status told of a batch that waited.
+        WaitListed = "waiting batch told of", from 100;
+        /// The status told of a batch that was shown in part.
+        SplitListed = "batch in part told of", from 300;
         /// A row was deleted.
         Delete = "delete", from 50;
         /// A row that was not there was deleted, which wrote nothing.
@@ -176,6 +180,8 @@ points! {
         RefusedPolicy = "write refused: policy", from 300;
         /// A schema was changed.
         SchemaChanged = "schema changed", from 50;
+        /// Somebody changes some rules, and leaves the others as they are.
+        SomeRulesChanged = "single rules changed", from 50;
         /// A schema was changed while rows that it is about were in conflict.
         SchemaUnderConflict = "schema changed under conflict", from 300;
         /// Operations of several devices on one row.

@@ -2,7 +2,9 @@
 //! anything arrived (S-16).
 //!
 //! * A *counter* is the number that the last base put, or 0, and all that was added to it since.
-//! * A *set* has the elements that somebody put or inserted, except those that somebody removed who knew of it.
+//! * A *set* has the elements that somebody put or inserted, except those that somebody removed who saw it. What one saw
+//!   is what counted by all that one held, and was not removed: if something that had replaced an insertion is void
+//!   later, that insertion counts again, and so does it after a removal whose author saw nothing of it.
 //! * A tree of *fields* has the fields that were put or set and that nothing later removed or set, there or above;
 //!   where something is below a field, it is a tree and has no value of its own.
 //! * What is *joined* is all puts, the last first, and then all that was appended, in order of time.
@@ -13,9 +15,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use driftless::{Author, DeviceId, Elements, Fields, Hlc, Incarnation, Knowledge, Merge, Operation, Version};
+use driftless::{Author, DeviceId, Elements, Fields, Hlc, Incarnation, Merge, Operation, Version};
 
-use super::{Head, Live, holds, merge_of};
+use super::{Head, Live, merge_of};
 
 /// What a row shows; bases and operations come with the last first.
 pub(super) fn merged(merge: &Merge, bases: &[Head], live: &[Live]) -> Option<Bytes> {
@@ -44,9 +46,9 @@ pub(super) fn one(value: Option<&Bytes>, operation: &Operation) -> Option<Bytes>
     let author = Author { device: DeviceId([0; 16]), incarnation: Incarnation(0) };
     let version = |generation| Version { author, generation };
     let base = Head { version: version(1), stamp: Hlc(1), value: value.cloned(), is_operation: false };
-    let past = Knowledge::from([(author, 1)]);
     let operations = vec![operation.clone()];
-    merged(&merge_of(operation), &[base], &[Live { at: (Hlc(2), version(2)), past, operations }])
+    let undoes = removed(&operations).map(|element| (element.clone(), base.version)).collect();
+    merged(&merge_of(operation), &[base], &[Live { at: (Hlc(2), version(2)), undoes, operations }])
 }
 
 /// Whether a value can be put where rows merge.
@@ -74,35 +76,42 @@ fn counter(bases: &[Head], live: &[&Live]) -> Bytes {
 }
 
 fn set(bases: &[Head], live: &[&Live]) -> Bytes {
-    let mut brought: BTreeSet<(Bytes, Version)> = BTreeSet::new();
+    Elements(there(bases, live).into_iter().map(|(element, _)| element).collect()).to_bytes()
+}
+
+/// The elements of a set, each with the versions that put or inserted it and were not removed.
+pub(super) fn there(bases: &[Head], live: &[&Live]) -> BTreeSet<(Bytes, Version)> {
+    let mut there = BTreeSet::new();
     for base in bases {
         let elements = base.value.as_ref().and_then(|value| Elements::from_bytes(value)).unwrap_or_default();
-        brought.extend(elements.0.into_iter().map(|element| (element, base.version)));
+        there.extend(elements.0.into_iter().map(|element| (element, base.version)));
     }
-    let mut removed: Vec<(&Bytes, &Knowledge)> = Vec::new();
     for live in live {
-        // Of what one batch does to one element the last counts.
-        let mut last: BTreeMap<&Bytes, bool> = BTreeMap::new();
-        for operation in &live.operations {
-            match operation {
-                Operation::Insert(element) => last.insert(element, true),
-                Operation::Remove(element) => last.insert(element, false),
-                _ => None,
-            };
-        }
-        for (element, stays) in last {
-            if stays {
-                brought.insert((element.clone(), live.at.1));
-            } else {
-                removed.push((element, &live.past));
-            }
-        }
+        let stays = last_of_each(&live.operations).into_iter().filter(|(_, stays)| *stays);
+        there.extend(stays.map(|(element, _)| (element.clone(), live.at.1)));
     }
-    let is_there = |(element, by): &&(Bytes, Version)| {
-        !removed.iter().any(|(removed, past)| *removed == element && holds(past, by))
-    };
-    let there = brought.iter().filter(is_there);
-    Elements(there.map(|(element, _)| element.clone()).collect()).to_bytes()
+    for undone in live.iter().flat_map(|live| &live.undoes) {
+        there.remove(undone);
+    }
+    there
+}
+
+/// The elements that a batch removes.
+pub(super) fn removed(operations: &[Operation]) -> impl Iterator<Item = &Bytes> {
+    last_of_each(operations).into_iter().filter(|(_, stays)| !stays).map(|(element, _)| element)
+}
+
+/// Of what one batch does to one element the last counts: whether that inserts it.
+fn last_of_each(operations: &[Operation]) -> BTreeMap<&Bytes, bool> {
+    let mut last = BTreeMap::new();
+    for operation in operations {
+        match operation {
+            Operation::Insert(element) => last.insert(element, true),
+            Operation::Remove(element) => last.insert(element, false),
+            _ => None,
+        };
+    }
+    last
 }
 
 /// A change of a field: when, by which version, the how-manyeth of its batch; where; and what to.
@@ -152,15 +161,16 @@ fn joined(puts: &[&Bytes], live: &[&Live]) -> Bytes {
 mod tests {
     use super::*;
 
-    fn live(generation: u64, knew: u64, operation: Operation) -> Live {
-        let author =
-            |generation| Author { device: DeviceId([generation as u8; 16]), incarnation: Incarnation(0) };
-        let at = (Hlc(generation), Version { author: author(generation), generation: 1 });
-        Live { at, past: Knowledge::from([(author(knew), 1)]), operations: vec![operation] }
+    fn live(by: u64, saw: u64, operation: Operation) -> Live {
+        let author = |by| Author { device: DeviceId([by as u8; 16]), incarnation: Incarnation(0) };
+        let version = |by| Version { author: author(by), generation: 1 };
+        let operations = vec![operation];
+        let undoes = removed(&operations).map(|element| (element.clone(), version(saw))).collect();
+        Live { at: (Hlc(by), version(by)), undoes, operations }
     }
 
     #[test]
-    fn an_element_is_gone_where_its_remover_knew_of_it_and_stays_where_not() {
+    fn an_element_is_gone_where_its_remover_saw_it_and_stays_where_not() {
         let (insert, remove) = (Operation::Insert("a".into()), Operation::Remove("a".into()));
         let is_there = |list: &[Live]| {
             Elements::from_bytes(&merged(&Merge::Set, &[], list).unwrap()).unwrap().0.contains(&b"a"[..])

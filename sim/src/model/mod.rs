@@ -38,7 +38,7 @@ use driftless::{Edit, Hlc, Knowledge, Merge, Name, Operation, Policy, SyncgroupI
 pub use self::access::{Fact, Revoked};
 pub use self::conflict::{Conflict, ConflictedRow, Place};
 pub use self::merge::is_base;
-pub use self::schema::{Rules, rules_to_write};
+pub use self::schema::{Rules, changes_to_write, rules_to_write};
 
 /// A row within its syncgroup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,11 +83,16 @@ pub struct Generation {
     pub says: Fact,
     /// The versions that its rows say they supersede; `None` if that is all heads in its past.
     pub parents: Option<BTreeSet<Version>>,
+    /// What its removals take out of sets: what its author saw there (see `merge`).
+    pub undoes: BTreeMap<RowKey, Undone>,
     /// The rules of schemas that it sets or takes away.
     pub rules: Rules,
     /// Which batch it is a part of, if that touched several syncgroups.
     pub batch: Option<u64>,
 }
+
+/// Elements of a set, each with a version that put or inserted it.
+pub type Undone = BTreeSet<(Bytes, Version)>;
 
 /// A version that nothing supersedes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,10 +123,10 @@ pub struct Seen {
 pub struct Live {
     /// Which version, and its stamp.
     pub at: (Hlc, Version),
-    /// What its author held just before.
-    pub past: Knowledge,
     /// What it did, in order.
     pub operations: Vec<Operation>,
+    /// What its removals took out of a set.
+    pub undoes: Undone,
 }
 
 impl Seen {
@@ -340,8 +345,8 @@ impl Model {
                 _ if replaced(version) => {}
                 Content::Operate(operations) => seen.live.push(Live {
                     at: (head.stamp, head.version),
-                    past: generation.past.clone(),
                     operations: operations.clone(),
+                    undoes: generation.undoes.get(row).cloned().unwrap_or_default(),
                 }),
                 _ => seen.bases.push(head),
             }
@@ -389,6 +394,21 @@ impl Model {
             |row: &RowKey| self.shown(group, row, view).is_some() || self.seen(group, row, view).is_split();
         rows.retain(|row, content| *content != Content::Delete || matters(row));
         rows
+    }
+
+    /// What the removals of a batch take out of sets, for an author with this view of the syncgroup.
+    pub fn undone(&self, group: &SyncgroupId, rows: &Rows, view: View<'_>) -> BTreeMap<RowKey, Undone> {
+        let mut undone = BTreeMap::new();
+        for (row, content) in rows {
+            let Content::Operate(operations) = content else { continue };
+            let removed: BTreeSet<&Bytes> = merge::removed(operations).collect();
+            if !removed.is_empty() {
+                let Seen { bases, live, .. } = self.seen(group, row, view);
+                let there = merge::there(&bases, &live.iter().collect::<Vec<_>>()).into_iter();
+                undone.insert(row.clone(), there.filter(|(element, _)| removed.contains(element)).collect());
+            }
+        }
+        undone
     }
 
     /// The greatest stamp that an author has handed out in any syncgroup.

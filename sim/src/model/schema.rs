@@ -53,6 +53,17 @@ impl Model {
     }
 }
 
+/// The rules that must be written for some of a collection's to change so: those that change.
+pub fn changes_to_write(
+    collection: &Name,
+    present: &BTreeMap<(Name, Bytes), Policy>,
+    wanted: &BTreeMap<Bytes, Option<Policy>>,
+) -> Rules {
+    let place = |prefix: &Bytes| (collection.clone(), prefix.clone());
+    let changes = wanted.iter().map(|(prefix, policy)| (place(prefix), policy.clone()));
+    changes.filter(|(place, policy)| present.get(place) != policy.as_ref()).collect()
+}
+
 /// The rules that must be written for a collection to have these, where it has others.
 pub fn rules_to_write(
     collection: &Name,

@@ -13,12 +13,21 @@ use super::answers::{infos, key, reasons};
 use super::rows::{collections, fault, name};
 use super::{Checked, Held, Oracle, Seen, Violation, Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
-use crate::model::{self, Content, RowKey, Rows, View, Views, rules_to_write};
+use crate::model::{self, Content, RowKey, Rows, View, Views, changes_to_write, rules_to_write};
 use crate::plan::Ledger;
 use crate::world::Sabotage;
 
 /// What replicas wrote without being asked: the rows, and the batch.
 pub(super) type Unasked = BTreeMap<(SyncgroupId, Version), (Rows, Option<u64>)>;
+
+/// What somebody says of the rules of a collection.
+#[derive(Debug)]
+pub(crate) enum Ruling {
+    /// All of them.
+    All(Vec<driftless::Rule>),
+    /// What changes; `None` takes a rule away.
+    Some(BTreeMap<bytes::Bytes, Option<Policy>>),
+}
 
 /// A row, wherever it is.
 type Place = (SyncgroupId, RowKey);
@@ -32,9 +41,8 @@ impl Watch {
     pub(crate) fn expect_schema(
         &self,
         core: &Core,
-        group: SyncgroupId,
-        collection: &driftless::Name,
-        rules: &[driftless::Rule],
+        (group, collection): (SyncgroupId, &driftless::Name),
+        rules: &Ruling,
         stopping: bool,
     ) -> WriteExpected {
         let infos = infos(core);
@@ -42,8 +50,14 @@ impl Watch {
         expected.reasons.extend(stopping.then_some(Refusal::ShuttingDown));
         expected.reasons.extend(reasons(infos.get(&group), &group, Rights::Admin, [collection].into_iter()));
         let held = core.held(&group).unwrap_or_default();
-        let wanted = rules.iter().map(|rule| (rule.prefix.clone(), rule.policy.clone())).collect();
-        let rules = rules_to_write(collection, &self.model.rules(&group, &held), &wanted);
+        let present = self.model.rules(&group, &held);
+        let rules = match rules {
+            Ruling::All(rules) => {
+                let wanted = rules.iter().map(|rule| (rule.prefix.clone(), rule.policy.clone())).collect();
+                rules_to_write(collection, &present, &wanted)
+            }
+            Ruling::Some(changes) => changes_to_write(collection, &present, changes),
+        };
         if expected.reasons.is_empty() && !rules.is_empty() {
             let author = core.author();
             let generation = held.get(&author).copied().unwrap_or(0) + 1;

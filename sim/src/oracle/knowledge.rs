@@ -149,7 +149,9 @@ impl Watch {
         }
         let stamp = Some(written.stamp);
         let parents = self.parents(replica, &group, &rows, &past);
-        let generation = Generation { past, stamp, rows, batch, parents, ..Generation::default() };
+        let held = self.notes[replica].held.get(&group).unwrap_or(&past);
+        let undoes = self.model.undone(&group, &rows, View { shown: &past, held });
+        let generation = Generation { past, stamp, rows, batch, parents, undoes, ..Generation::default() };
         self.model.record(group, version, generation);
         Ok(())
     }

@@ -40,6 +40,7 @@ use driftless::{Action, CommitSeq, Core, DeviceId, Knowledge, Notice, SyncgroupI
 use serde::Serialize;
 
 pub(crate) use self::answers::WriteExpected;
+pub(crate) use self::conflicts::Ruling;
 use self::parts::Parts;
 pub(crate) use self::parts::Patience;
 pub(crate) use self::watching::Watcher;

@@ -2,7 +2,7 @@
 //!
 //! At the moment at which a part is shown, every other part is shown in every syncgroup that the replica reads,
 //! unless the application is told that the batch is split, and why; and the reason must be true. Nothing waits
-//! for longer than the bound.
+//! for longer than the bound. Whoever asks is told of each batch that waits or is shown in part, and of no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +11,13 @@ use driftless::{Action, Notice, Split, SyncgroupId, SyncgroupState, Version, Wri
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
 use crate::model::holds;
+use crate::world::Sabotage;
 
 /// How late the end of a wait may come, in milliseconds: a driver's tick is due at once.
 const SLACK: u64 = 1_000;
+
+/// Of how many batches at most a replica says that they wait, and of how many that they were shown in part.
+const MOST_TOLD: usize = 64;
 
 /// A generation in a syncgroup.
 type Place = (SyncgroupId, Version);
@@ -39,9 +43,20 @@ pub(super) struct Parts {
     replicas: Vec<Waits>,
 }
 
-/// What waits on a replica.
+/// What was said when a part was shown without others.
+#[derive(Debug, Clone)]
+struct Told {
+    why: Split,
+    /// Where others were missing.
+    missing: BTreeSet<SyncgroupId>,
+    /// Where of these the replica has read all the time since.
+    read: BTreeSet<SyncgroupId>,
+}
+
+/// What waits on a replica, and what it shows in part.
 #[derive(Debug, Clone, Default)]
 struct Waits {
+    split: BTreeMap<Place, Told>,
     /// When it was first held, by generation; `None` if that was before a restart.
     since: BTreeMap<Place, Option<u64>>,
     /// When the process was first seen after a restart.
@@ -75,7 +90,10 @@ impl Parts {
     /// A replica goes on from what its disk had.
     pub(super) fn restarted(&mut self, replica: usize, held: &Held, shown: &Held) {
         let since = not_in(held, shown).into_iter().map(|place| (place, None)).collect();
-        self.replicas[replica] = Waits { since, booted: None };
+        // What was split in a commit that is lost was shown in that commit.
+        let mut split = std::mem::take(&mut self.replicas[replica].split);
+        split.retain(|(group, version), _| shown.get(group).is_some_and(|shown| holds(shown, version)));
+        self.replicas[replica] = Waits { split, since, booted: None };
     }
 }
 
@@ -124,6 +142,7 @@ impl Watch {
             told.insert((*syncgroup, *version), (missing, *why));
         }
         let new = not_in(&notes.shown, before);
+        let mut split = BTreeMap::new();
         for place in &new {
             let others = self.parts.others.get(place).into_iter().flatten();
             let missing = others.filter(|other| !is_shown(other)).map(|(group, _)| *group);
@@ -135,6 +154,10 @@ impl Watch {
             let must = missing.iter().find(|group| read.contains(&place.0) && read.contains(group));
             if let Some(group) = must.filter(|group| !said.contains(group)) {
                 return Err(wrong(format!("shows {place:?}, and not its other part in {group:?}")));
+            }
+            if let Some(why) = why {
+                let missing: BTreeSet<SyncgroupId> = said.iter().copied().collect();
+                split.insert(*place, Told { why, read: missing.clone(), missing });
             }
             let since = self.parts.replicas[seen.replica].since.get(place).copied();
             let waited = since.flatten().map(|since| patience.now - since);
@@ -163,7 +186,87 @@ impl Watch {
         if let Some((place, _)) = told.first_key_value() {
             return Err(wrong(format!("says that {place:?} is split, which it does not show")));
         }
-        self.parts.waits(seen.replica, &waiting, patience, coverage).map_err(wrong)
+        self.parts.replicas[seen.replica].split.extend(split);
+        self.parts.waits(seen.replica, &waiting, patience, coverage).map_err(wrong)?;
+        let scene = Scene { shown: &notes.shown, waiting: &waiting, read: &read };
+        self.parts.incomplete(seen, self.sabotage, &scene, coverage).map_err(wrong)
+    }
+}
+
+/// What a replica shows, what waits there, and what it reads.
+struct Scene<'a> {
+    shown: &'a Held,
+    waiting: &'a BTreeSet<Place>,
+    read: &'a BTreeSet<SyncgroupId>,
+}
+
+impl Parts {
+    /// Checks that a replica says of which batches not all is there: all that it waits for, and all that it showed in
+    /// part and has not seen since.
+    fn incomplete(
+        &mut self,
+        seen: Seen<'_>,
+        sabotage: Option<Sabotage>,
+        scene: &Scene<'_>,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        let split = &mut self.replicas[seen.replica].split;
+        split.values_mut().for_each(|told| told.read.retain(|group| scene.read.contains(group)));
+        if scene.waiting.is_empty() && split.is_empty() && sabotage.is_none() {
+            return Ok(()); // Nothing else of the status is looked at, and it costs.
+        }
+        let others = &self.others;
+        let is_missing = |place: &Place, group: &SyncgroupId| {
+            let other = others.get(place).into_iter().flatten().find(|(of, _)| of == group);
+            other.is_some_and(|(group, version)| {
+                !scene.shown.get(group).is_some_and(|shown| holds(shown, version))
+            })
+        };
+        // Of what nobody ever wrote it is not known when it is missed no more.
+        let is_there = |place: &Place| {
+            let mut others = others.get(place).into_iter().flatten();
+            others.all(|(_, version)| version.generation != u64::MAX)
+        };
+        let mut listed = BTreeMap::new();
+        for batch in seen.core.status().incomplete {
+            let missing: BTreeSet<SyncgroupId> = batch.missing.into_iter().collect();
+            listed.insert((batch.syncgroup, batch.version), (batch.shown, missing));
+        }
+        if sabotage == Some(Sabotage::ForgetsSplits) {
+            listed.retain(|_, (shown, _)| shown.is_none());
+        }
+        let mut needs: BTreeMap<Place, BTreeSet<SyncgroupId>> = BTreeMap::new();
+        for place in scene.waiting.iter().filter(|place| scene.read.contains(&place.0)) {
+            let others = others.get(place).into_iter().flatten().map(|(group, _)| *group);
+            needs.insert(*place, others.filter(|group| scene.read.contains(group)).collect());
+        }
+        needs.extend(split.iter().map(|(place, told)| (*place, told.read.clone())));
+        // More than are told of at once, and what is forged, is not asked for.
+        needs.retain(|place, missing| {
+            missing.retain(|group| is_missing(place, group));
+            !missing.is_empty() && is_there(place)
+        });
+        for (place, (shown, missing)) in &listed {
+            let told = split.get(place);
+            let is_known = match (shown, told) {
+                (None, _) => scene.waiting.contains(place),
+                (Some(why), Some(told)) => told.why == *why && missing.is_subset(&told.missing),
+                (Some(_), None) => false,
+            };
+            let lacks = |group| is_missing(place, group) && scene.read.contains(group);
+            if !is_known || is_there(place) && !missing.iter().all(lacks) {
+                return Err(format!("says that of {place:?} not all is here, shown: {shown:?}, {missing:?}"));
+            }
+            coverage.hit(if shown.is_some() { Point::SplitListed } else { Point::WaitListed });
+        }
+        let is_told = |(place, missing): &(&Place, &BTreeSet<SyncgroupId>)| {
+            listed.get(place).is_some_and(|(_, listed)| missing.is_subset(listed))
+        };
+        let needs_all = needs.len() <= MOST_TOLD && split.len() <= MOST_TOLD;
+        match needs.iter().find(|need| !is_told(need)).filter(|_| needs_all) {
+            Some((place, missing)) => Err(format!("does not say that of {place:?} {missing:?} is not here")),
+            None => Ok(()),
+        }
     }
 }
 

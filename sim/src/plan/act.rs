@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::account::Account;
-use super::edit::{Edit, RuleText};
+use super::edit::{Edit, RuleChange, RuleText};
 use super::setup::Waits;
 use super::text::RowLabel;
 use super::usual::*;
@@ -143,6 +143,17 @@ pub enum Act {
         collection: u8,
         /// All its rules.
         rules: Vec<RuleText>,
+    },
+    /// Somebody changes some of these rules, and leaves the others as they are.
+    ChangeSchema {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+        /// In which collection.
+        collection: u8,
+        /// Which rules.
+        changes: Vec<RuleChange>,
     },
     /// Somebody takes an amount from one account and gives it to another, in one batch: so all accounts together
     /// come to nothing, whatever is read as a whole.

@@ -213,6 +213,37 @@ impl FromStr for RuleText {
     }
 }
 
+/// A change of one rule: `k1=counter` sets it, `k1=none` takes it away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleChange {
+    /// Rows whose keys start so.
+    pub prefix: String,
+    /// What becomes of their conflicts from then on; `None` is what the other rules say.
+    pub policy: Option<Policy>,
+}
+
+impl fmt::Display for RuleChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = self.prefix.clone();
+        match self.policy.clone() {
+            Some(policy) => RuleText { prefix, policy }.fmt(f),
+            None => write!(f, "{prefix}=none"),
+        }
+    }
+}
+
+impl FromStr for RuleChange {
+    type Err = NotALabel;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(prefix) = text.strip_suffix("=none") {
+            return Ok(Self { prefix: prefix.to_owned(), policy: None });
+        }
+        let RuleText { prefix, policy } = text.parse()?;
+        Ok(Self { prefix, policy: Some(policy) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,5 +281,9 @@ mod tests {
             assert_eq!(text.parse::<RuleText>().unwrap().to_string(), text);
         }
         assert!("k1=maybe".parse::<RuleText>().is_err());
+        for text in ["k1=counter", "k1=none", "=none"] {
+            assert_eq!(text.parse::<RuleChange>().unwrap().to_string(), text);
+        }
+        assert!("none".parse::<RuleChange>().is_err());
     }
 }

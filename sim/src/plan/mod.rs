@@ -49,7 +49,7 @@ use crate::app::Hosted;
 pub(crate) use self::account::balance;
 pub use self::account::{Account, Ledger};
 pub use self::act::{Act, Attack, Fate, Require, ResolverKind, Settings};
-pub use self::edit::{Edit, RuleText, What};
+pub use self::edit::{Edit, RuleChange, RuleText, What};
 pub use self::setup::{DiskSetup, NetworkSetup, Setup, Signatures, Waits};
 pub use self::swarm::{Faults, Profile, UnknownProfile, Workload};
 pub(crate) use self::text::differences;

@@ -7,7 +7,7 @@ use driftless::{Merge, Policy};
 use super::account::{Account, Ledger};
 use super::draw::{Drawing, Group};
 use super::edit::policies;
-use super::{Act, Edit, Faults, ResolverKind, RowLabel, RuleText, Setup, What};
+use super::{Act, Edit, Faults, ResolverKind, RowLabel, RuleChange, RuleText, Setup, What};
 use crate::dice::{Concern, Dice};
 
 /// From when on which rules are meant to count.
@@ -66,9 +66,21 @@ impl Drawing<'_> {
                 let anybody = dice.one_in(4);
                 let (creator, _) = group.members[0];
                 let replica = if anybody { group.writer(dice, at) } else { creator };
-                let rules = rules(dice, kinds);
-                schemas.rules.entry((group.label, collection)).or_default().push((at, rules.clone()));
-                self.step(at, Act::Schema { replica, group: group.label, collection, rules });
+                let known = schemas.rules.entry((group.label, collection)).or_default();
+                let group = group.label;
+                let (rules, act) = match known.last() {
+                    Some((_, before)) if dice.one_in(2) => {
+                        let changes = changes(dice, kinds);
+                        let rules = changed(before, &changes);
+                        (rules, Act::ChangeSchema { replica, group, collection, changes })
+                    }
+                    _ => {
+                        let rules = rules(dice, kinds);
+                        (rules.clone(), Act::Schema { replica, group, collection, rules })
+                    }
+                };
+                known.push((at, rules));
+                self.step(at, act);
             }
         }
     }
@@ -169,11 +181,33 @@ impl Drawing<'_> {
     }
 }
 
+/// The starts of keys that have rules of their own, beside those of the accounts.
+const PREFIXES: [&str; 5] = ["", "k", "k0", "k1", "k2"];
+
+/// Changes of a few rules.
+fn changes(dice: &mut Dice, kinds: &[Policy]) -> Vec<RuleChange> {
+    let mut changes = BTreeMap::new();
+    for _ in 0..dice.between(1, 3) {
+        let prefix = dice.pick(&PREFIXES).copied().unwrap_or_default();
+        let policy = if dice.one_in(3) { None } else { dice.pick(kinds).cloned() };
+        changes.insert(prefix.to_owned(), policy);
+    }
+    changes.into_iter().map(|(prefix, policy)| RuleChange { prefix, policy }).collect()
+}
+
+/// Rules after changes.
+fn changed(before: &[RuleText], changes: &[RuleChange]) -> Vec<RuleText> {
+    let mut rules: BTreeMap<_, _> =
+        before.iter().map(|rule| (rule.prefix.clone(), Some(rule.policy.clone()))).collect();
+    rules.extend(changes.iter().map(|change| (change.prefix.clone(), change.policy.clone())));
+    rules.into_iter().filter_map(|(prefix, policy)| Some(RuleText { prefix, policy: policy? })).collect()
+}
+
 fn rules(dice: &mut Dice, kinds: &[Policy]) -> Vec<RuleText> {
     let ledgers = Ledger::ALL.map(|ledger| (ledger.letter().to_string(), ledger.policy()));
     let mut rules = BTreeMap::from(ledgers);
     for _ in 0..dice.between(1, 4) {
-        let prefix = dice.pick(&["", "k", "k0", "k1", "k2"]).copied().unwrap_or_default();
+        let prefix = dice.pick(&PREFIXES).copied().unwrap_or_default();
         rules.extend(dice.pick(kinds).map(|policy| (prefix.to_owned(), policy.clone())));
     }
     rules.into_iter().map(|(prefix, policy)| RuleText { prefix, policy }).collect()

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use super::{Account, Edit, Plan, RuleText, Setup, Step};
+use super::{Account, Edit, Plan, RuleChange, RuleText, Setup, Step};
 
 /// The version of the format that this code writes, and the only one that it reads.
 const VERSION: u32 = 1;
@@ -191,6 +191,7 @@ impl super::Act {
             | Write { replica, .. }
             | App { replica, .. }
             | Schema { replica, .. }
+            | ChangeSchema { replica, .. }
             | Transfer { replica, .. }
             | Resolver { replica, .. }
             | Watch { replica, .. }
@@ -276,6 +277,7 @@ macro_rules! as_text {
 as_text!(RowLabel);
 as_text!(Edit);
 as_text!(RuleText);
+as_text!(RuleChange);
 as_text!(Account);
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ fn labels(act: &Act) -> u64 {
         Act::Gather { members } | Act::Part { members } => members.len() as u64,
         Act::AddCollection { collection, .. }
         | Act::Schema { collection, .. }
+        | Act::ChangeSchema { collection, .. }
         | Act::Watch { collection, .. } => u64::from(*collection),
         Act::App { act, .. } => super::acts::effort(act),
         _ => 0,
@@ -230,11 +231,17 @@ impl Shrinker<'_> {
     /// Rules of a schema, one by one.
     fn fewer_rules(&mut self, place: usize) {
         let plan = self.plan.clone();
-        let Act::Schema { rules, .. } = &plan.steps[place].act else { return };
-        let plans = (0..rules.len()).rev().map(|index| {
+        let rules = match &plan.steps[place].act {
+            Act::Schema { rules, .. } => rules.len(),
+            Act::ChangeSchema { changes, .. } => changes.len(),
+            _ => return,
+        };
+        let plans = (0..rules).rev().map(|index| {
             let mut plan = plan.clone();
-            if let Act::Schema { rules, .. } = &mut plan.steps[place].act {
-                rules.remove(index);
+            match &mut plan.steps[place].act {
+                Act::Schema { rules, .. } => drop(rules.remove(index)),
+                Act::ChangeSchema { changes, .. } => drop(changes.remove(index)),
+                _ => {}
             }
             plan
         });

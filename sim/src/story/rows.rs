@@ -43,6 +43,11 @@ pub(super) fn tell(act: &Act, names: &Names) -> Option<String> {
             let rules = if rules.is_empty() { "has no rules".to_owned() } else { listed(&rules) };
             format!("{who} says what becomes of conflicts in c{collection} of {group}: {rules}.")
         }
+        Act::ChangeSchema { replica, group, collection, changes } => {
+            let (who, group) = (names.device(*replica), names.group(*group));
+            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            format!("{who} changes rules for conflicts in c{collection} of {group}: {}.", listed(&changes))
+        }
         Act::App { replica, act } => format!("{}: {}.", names.device(*replica), words(act)),
         Act::Transfer { replica, group, from, to, amount, think_ms } => {
             let (who, group) = (names.device(*replica), names.group(*group));

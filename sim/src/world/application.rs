@@ -15,7 +15,7 @@ use super::World;
 use super::queue::Happening;
 use super::replica::Question;
 use crate::app::{Broken, Checked as Check, Device, Host, Hosted, NotWritten, Process, Schema};
-use crate::oracle::{Checked, Oracle, Violation};
+use crate::oracle::{Checked, Oracle, Ruling, Violation};
 
 /// The syncgroup of an application.
 const GROUP: u8 = 0;
@@ -108,7 +108,7 @@ impl World<'_> {
             });
             let present = self.collections_of(replica, syncgroup);
             if may && !self.has_rules(replica, &present, &name, &rules) {
-                self.set_schema(replica, syncgroup, name, rules)?;
+                self.rule(replica, syncgroup, name, Ruling::All(rules))?;
             }
         }
         self.tell(replica);

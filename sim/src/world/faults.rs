@@ -190,6 +190,7 @@ impl World<'_> {
                 | Act::Write { replica, .. }
                 | Act::App { replica, .. }
                 | Act::Schema { replica, .. }
+                | Act::ChangeSchema { replica, .. }
                 | Act::Transfer { replica, .. }
                 | Act::Resolver { replica, .. }
                 | Act::Watch { replica, .. }

@@ -14,7 +14,7 @@ use super::replica::{End, Question};
 use super::{World, label};
 use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
-use crate::oracle::{Checked, Oracle, Violation, Watcher};
+use crate::oracle::{Checked, Oracle, Ruling, Violation, Watcher};
 use crate::plan::{Act, ResolverKind};
 
 /// The merges that every simulated application has registered.
@@ -47,7 +47,13 @@ impl World<'_> {
                     prefix: Bytes::from(rule.prefix.clone()),
                     policy: rule.policy.clone(),
                 });
-                self.set_schema(*replica, syncgroup, label("c", *collection), rules.collect())
+                self.rule(*replica, syncgroup, label("c", *collection), Ruling::All(rules.collect()))
+            }
+            Act::ChangeSchema { replica, group, collection, changes } => {
+                let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
+                let changes =
+                    changes.iter().map(|change| (Bytes::from(change.prefix.clone()), change.policy.clone()));
+                self.rule(*replica, syncgroup, label("c", *collection), Ruling::Some(changes.collect()))
             }
             Act::Transfer { replica, group, from, to, amount, think_ms } => {
                 let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
@@ -83,23 +89,34 @@ impl World<'_> {
         self.attach(replica, self.replicas[replica].resolver != ResolverKind::Absent)
     }
 
-    pub(super) fn set_schema(
+    /// Somebody says what becomes of conflicts.
+    pub(super) fn rule(
         &mut self,
         replica: usize,
         syncgroup: SyncgroupId,
         collection: driftless::Name,
-        rules: Vec<Rule>,
+        rules: Ruling,
     ) -> Checked {
         let it = &self.replicas[replica];
         let Some(core) = it.core.as_ref() else { return Ok(()) };
-        let expected = self.watch.expect_schema(core, syncgroup, &collection, &rules, it.stopping);
+        let expected = self.watch.expect_schema(core, (syncgroup, &collection), &rules, it.stopping);
         if self.watch.is_in_conflict(core, &syncgroup, &collection) {
             self.coverage.hit(Point::SchemaUnderConflict);
         }
         let request = self.replicas[replica].request();
         let asked = super::replica::Asked { what: Question::Other, seq: CommitSeq(0) };
         self.replicas[replica].asked.insert(request, asked);
-        let command = Command::SetSchema { syncgroup, collection, rules };
+        let command = match rules {
+            Ruling::All(rules) => Command::SetSchema { syncgroup, collection, rules },
+            Ruling::Some(changes) => {
+                self.coverage.hit(Point::SomeRulesChanged);
+                let command = Command::ChangeSchema { syncgroup, collection, changes };
+                match &self.sabotage {
+                    Some(saboteur) => saboteur.rules(command),
+                    None => command,
+                }
+            }
+        };
         self.feed(replica, driftless::Event::Command { request, command }, Some(&expected))
     }
 

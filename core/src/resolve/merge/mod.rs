@@ -61,7 +61,8 @@ pub enum Merge {
     /// It is the union of all puts that stand and of what live operations inserted, without what live operations removed
     /// of that. A removal is about the insertions and puts that its author saw the element come from, and no others. A
     /// delete adds nothing, and takes nothing from a put that it did not know. A removal that is void leaves the element;
-    /// an insertion that is void leaves none, unless somebody else inserted it too.
+    /// an insertion that is void leaves none, unless somebody else inserted it too. What a put or a delete had replaced
+    /// stands again if that is void, also beside a removal whose author saw nothing of it.
     Set,
     /// A tree of fields, each with a value of bytes: see [`Fields`](crate::Fields).
     ///

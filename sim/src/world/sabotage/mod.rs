@@ -122,6 +122,8 @@ planted! {
     Thrift = "thrift", noticed by Bounds;
     /// Stores lose schemas.
     LosesSchemas = "loses-schemas", noticed by Model;
+    /// Instead of changing some rules of a schema, a driver makes them all that there are.
+    ReplacesSchemas = "replaces-schemas", noticed by Model;
     /// Stores lose which rows a commit changed.
     LosesChanges = "loses-changes", noticed by Watching;
     /// Conflicts are raised without one of their heads.
@@ -130,6 +132,8 @@ planted! {
     DropsAnswers = "drops-answers", noticed by Conflicts;
     /// The model believes that where batches win as a whole, the first does.
     FirstBatchWins = "first-batch-wins", noticed by Model;
+    /// A driver does not say which batches are shown in part.
+    ForgetsSplits = "forgets-splits", noticed by Causality;
     /// A driver pauses another database than the one that it was asked to.
     PausesAnother = "pauses-another", noticed by Access;
     /// Transfers take, and do not give.

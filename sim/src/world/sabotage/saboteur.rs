@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use driftless::read;
 use driftless::store::{Commit, Table, Write};
-use driftless::{Action, Conflict, LocalWrite, Notice, Outcome, Refusal, RequestId};
+use driftless::{Action, Command, Conflict, LocalWrite, Notice, Outcome, Refusal, RequestId, Rule};
 
 use super::Sabotage;
 use crate::model::{Content, RowKey};
@@ -247,6 +247,20 @@ impl Saboteur {
             Sabotage::HushesWhileStopping => actions
                 .retain(|action| !matches!(action, Action::Reply { result: Err(Refusal::ShuttingDown), .. })),
             _ => {}
+        }
+    }
+
+    /// What a driver makes of a change of rules.
+    pub(crate) fn rules(&self, command: Command) -> Command {
+        match command {
+            Command::ChangeSchema { syncgroup, collection, changes }
+                if self.kind == Sabotage::ReplacesSchemas =>
+            {
+                let rules = changes.into_iter();
+                let rules = rules.filter_map(|(prefix, policy)| Some(Rule { prefix, policy: policy? }));
+                Command::SetSchema { syncgroup, collection, rules: rules.collect() }
+            }
+            command => command,
         }
     }
 
