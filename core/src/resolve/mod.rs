@@ -55,7 +55,7 @@ pub enum Policy {
     /// [`MAX_DISPUTED_VERSIONS`](crate::limits::MAX_DISPUTED_VERSIONS) versions are in dispute, only the batches whose
     /// versions are heads win or lose together. And batches that read the same and write different rows are no
     /// conflict: both are kept. A batch that is void, as its author was removed, takes no part; what others built on it
-    /// stays, so a total may then be off by what it moved.
+    /// stays, answers in which it won among that, so a total may then be off by what it moved.
     BatchWins,
     /// What is shown is derived from operations, and from puts and deletes beside them.
     Merge(Merge),

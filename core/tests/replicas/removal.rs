@@ -162,6 +162,41 @@ fn operations_and_conflicts_of_a_removed_device_are_undone_too() {
     assert!(!world.get(2, id, "row").unwrap().in_conflict);
 }
 
+/// A member that has not heard of the removal of another one says what that one said, and so it stays.
+#[test]
+fn an_answer_that_picked_what_becomes_void_stands_by_the_right_of_whoever_gave_it() {
+    for policy in [Policy::AppResolves, Policy::BatchWins] {
+        let (mut world, id) = World::together(3);
+        world.schema(0, id, &[("", policy.clone())]);
+        world.run(10_000);
+        world.apart();
+        world.put(2, id, "row", "by 2");
+        world.run(10);
+        world.put(1, id, "row", "by 1");
+        world.link(1, 2);
+        world.run(200);
+        if policy == Policy::AppResolves {
+            let store = &world.nodes[2].store;
+            let conflict = read::conflict(store, &world.collection(2, id), b"row").unwrap();
+            let row = &conflict.rows[0];
+            let picked =
+                row.heads.iter().find(|head| head.value.as_deref() == Some(b"by 1")).unwrap().version;
+            let answer = Resolution::new().answer(row, Choice::Pick(picked));
+            world.command(2, Command::Resolve(answer)).unwrap();
+        }
+        world.run(60_000);
+        assert!(!world.get(2, id, "row").unwrap().in_conflict, "{policy:?}");
+        world.apart();
+        world.eject(0, id, 1);
+        world.all_linked();
+        world.assert_same_at(id, &[0, 2]);
+        assert_eq!(world.text(0, id, "row").as_deref(), Some("by 1"), "{policy:?}");
+        let heads = world.heads(0, id, "row");
+        assert_eq!(heads.len(), 1);
+        assert_eq!(heads[0].version.author.device, world.device(2), "{policy:?}");
+    }
+}
+
 #[test]
 fn what_an_admin_did_beside_its_removal_is_undone() {
     let (mut world, id) = World::together(5);

@@ -116,10 +116,12 @@ fn an_operation_of_a_row_that_merges_no_more_is_shown_as_one_and_not_picked() {
     let _server = here.serve();
     here.run(["schema", "notes", "set", "", "counter"]).ok();
     let there = here.joined(&[]);
+    here.run(["network", "off"]).ok();
     there.run(["put", "notes", "x", "5"]).ok();
     here.run(["put", "notes", "x", "10"]).ok();
     here.run(["add", "notes", "x", "20"]).ok();
     here.run(["schema", "notes", "set", "", "last-wins"]).ok();
+    here.run(["network", "on"]).ok();
     let _other = there.serve();
     // One head is the other put, the other one an operation on a value that disagrees with it.
     eventually("both versions are there", || conflicts(&here).len() == 1);
