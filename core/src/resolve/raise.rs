@@ -114,8 +114,8 @@ pub(crate) struct Raiser {
 pub(crate) struct Raised {
     /// For the application.
     pub(crate) conflicts: Vec<Conflict>,
-    /// For the core itself.
-    pub(crate) own: Vec<Conflict>,
+    /// For the core itself; then none are for the application, as the answer may decide rows of those.
+    pub(crate) own: Option<Conflict>,
 }
 
 impl Raiser {
@@ -322,15 +322,12 @@ impl Raiser {
         let collections = read::collections(view)?;
         let gathering = Gathering::new(view, &collections)?;
         for row_key in due {
-            if raised.conflicts.len() + raised.own.len() >= MOST_AT_ONCE {
+            // What the core answers to one conflict may decide rows of others: those are looked at in the next step.
+            if raised.own.is_some() || raised.conflicts.len() >= MOST_AT_ONCE {
                 break;
             }
             if self.waiting.get(&row_key).is_none_or(|row| row.raised || !row.has_room(&full)) {
                 continue; // It was raised with another one, or others have taken the last room.
-            }
-            // What the core answers to one conflict may decide others: those are looked at in the next step.
-            if !raised.own.is_empty() && self.waiting.get(&row_key).is_some_and(|row| row.is_own) {
-                continue;
             }
             let Some((collection, key)) = split(&row_key) else { continue };
             let ix = key::split_number(&row_key).map(|(ix, _)| ix);
@@ -342,8 +339,8 @@ impl Raiser {
                 continue;
             };
             let is_own = conflict.open().all(|row| row.policy == Policy::BatchWins);
-            if is_own && !raised.own.is_empty() {
-                continue;
+            if is_own && !raised.conflicts.is_empty() {
+                continue; // It is answered in the next step, and may decide some of those.
             }
             if !is_own && conflict.open().any(|row| full.contains(&row.database)) {
                 // A batch that wins ties it to what its application has yet to answer.
@@ -360,7 +357,7 @@ impl Raiser {
             }
             full = self.full();
             if is_own {
-                raised.own.push(conflict);
+                raised.own = Some(conflict);
             } else {
                 raised.conflicts.push(conflict);
             }
