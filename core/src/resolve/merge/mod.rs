@@ -322,6 +322,15 @@ impl Fold {
         }
     }
 
+    fn merge(&self) -> Merge {
+        match self {
+            Fold::Counter(_) => Merge::Counter,
+            Fold::Set(_) => Merge::Set,
+            Fold::Fields(_) => Merge::Fields,
+            Fold::Named(name, _) => Merge::Named(name.clone()),
+        }
+    }
+
     fn is_of(&self, merge: &Merge) -> bool {
         match (self, merge) {
             (Fold::Counter(_), Merge::Counter)
@@ -358,7 +367,9 @@ pub(crate) fn take(folds: &mut Vec<Fold>, operations: &Operations, stamp: Hlc, v
         None => {
             let mut fold = Fold::neutral(&merge);
             fold.take(operations, stamp, version);
-            folds.push(fold);
+            // In one order, whichever came first: so rows are the same bytes wherever they come to the same.
+            let at = folds.partition_point(|before| before.merge() < merge);
+            folds.insert(at, fold);
         }
     }
 }
