@@ -165,10 +165,8 @@ impl Plan<'_> {
             .collect();
         causes.sort_unstable();
         causes.dedup();
-        // Who is joining may find its own admission in what comes with this, and reads from then on.
-        let may_read =
-            self.is_read(group) || self.record(group).is_some_and(|it| !it.stage.requests().is_empty());
-        let part = encoded.header.batch.as_ref().filter(|_| may_read);
+        let may_be_read = self.record(group).is_some_and(|record| record.stage.may_be_read());
+        let part = encoded.header.batch.as_ref().filter(|_| may_be_read);
         let part = part.map(|batch| {
             let read = self.groups().filter(|record| record.1.stage.is_read());
             Part::find(batch, group, read.map(|(ix, record)| (ix, &record.id)))

@@ -446,7 +446,10 @@ pub(crate) fn answered(
 pub(crate) fn settle(plan: &mut Plan<'_>, now: Now) -> Result<(), Fault> {
     // Who turns out to be a member reads from now on: what it sees from now on it sees whole.
     let touched: Vec<_> = plan.touched().collect();
-    touched.into_iter().for_each(|ix| find_admission(plan, ix));
+    for ix in touched {
+        find_admission(plan, ix);
+        remove::find_return(plan, ix);
+    }
     plan.release(now.mono)?;
     let touched: Vec<_> = plan.touched().collect();
     for ix in touched {

@@ -76,6 +76,12 @@ impl Stage {
         matches!(self, Stage::Pending(_) | Stage::Active)
     }
 
+    /// Whether it does, or what comes next may have it do so: the admission that it asked for, or one that lets it in
+    /// again after a removal.
+    pub(crate) fn may_be_read(&self) -> bool {
+        self.is_read() || *self == Stage::Removed || !self.requests().is_empty()
+    }
+
     pub(crate) fn state(&self) -> SyncgroupState {
         match self {
             Stage::Joining(_) => SyncgroupState::Joining,

@@ -152,8 +152,18 @@ impl<'g> Reach<'g> {
     }
 }
 
-/// Notices that this device is no member any more, as it was removed, or has left before its disk was set back; or that
-/// it is one after all.
+/// Notices that this device is a member after all, though it was removed: somebody let it in again who did not know of
+/// the removal.
+pub(super) fn find_return(plan: &mut Plan<'_>, ix: GroupIx) {
+    let Some(group) = plan.replica.groups.get(&ix) else { return };
+    let is_removed = plan.record(ix).is_some_and(|record| record.stage == Stage::Removed);
+    let own = &plan.replica.keys.device;
+    if is_removed && plan.metadata(ix).is_some_and(|metadata| metadata.access.rights(own).is_some()) {
+        move_to(plan, group, Stage::Active);
+    }
+}
+
+/// Notices that this device is no member any more, as it was removed, or has left before its disk was set back.
 pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
     let Some(group) = plan.replica.groups.get(&ix) else { return };
     let own = &plan.replica.keys.device;
@@ -172,10 +182,6 @@ pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
             let is_nowhere = access.rights(&admitted.by) != Some(Rights::Admin)
                 && by_admitter.any(|(author, last)| access.is_void_before(author, *last));
             access.has_gone_since(own, knew) || is_nowhere && access.rights(own).is_none()
-        }
-        Stage::Removed if access.rights(own).is_some() => {
-            move_to(plan, group, Stage::Active);
-            return;
         }
         _ => false,
     };
