@@ -77,7 +77,7 @@ impl Watch {
     }
 
     /// Whether a replica may still wait to be let in: whoever would let it in is not there, or is not what it was,
-    /// and no member that knows it could tell it more. Or its disk was set back behind its own departure, which
+    /// and nobody who is in and knows it, or waits to be complete, could tell it more. Or its disk was set back behind its own departure, which
     /// nobody tells it of: whoever has left gets nothing more.
     fn may_wait(&self, seen: Seen<'_>, group: &SyncgroupId, all: &[Seen<'_>]) -> bool {
         let device = self.devices[seen.replica];
@@ -87,11 +87,17 @@ impl Watch {
             is_listed && other.core.knowledge(group) != seen.core.knowledge(group)
         };
         let active = self.active(all).into_iter().find(|(id, _)| id == group).map(|(_, active)| active);
+        let is_pending = |other: &&Seen<'_>| {
+            let mut groups = other.core.syncgroups().into_iter();
+            groups.any(|info| info.id == *group && info.state == SyncgroupState::Pending)
+        };
+        let pending = all.iter().filter(|other| other.replica != seen.replica).filter(is_pending).copied();
         let has_left =
             !self.model.departures(group, &device).is_empty() && !self.model.is_member(group, &device);
         let has_forgotten = self.fates[seen.replica].set_back && has_left;
         has_forgotten
-            || self.waits_in_vain(&device, group) && !active.unwrap_or_default().iter().any(knows_more)
+            || self.waits_in_vain(&device, group)
+                && !active.unwrap_or_default().into_iter().chain(pending).any(|other| knows_more(&other))
     }
 
     /// Checks everything that must be true in the end, once all agree on what they hold.
