@@ -392,7 +392,7 @@ impl Raising {
         let (mut raiser, mut dice) = (raiser.clone(), dice.clone());
         let raised = raiser.tick(now.mono, replica, view, is_arriving)?;
         let mut plan = Plan::new(replica, view);
-        for conflict in &raised.own {
+        if let Some(conflict) = &raised.own {
             match whole::answer(&mut plan, now.wall, &mut dice, conflict) {
                 Ok(()) => {}
                 Err(Stop::Fault(fault)) => return Err(fault),
