@@ -15,7 +15,7 @@ mod transfer;
 
 pub use self::conflicts::{Conflicts, Log, Resolve};
 use self::device::parse_span;
-pub use self::device::{Demo, Init, Repair, Serve, Switch};
+pub use self::device::{Demo, Init, Passphrase, Repair, Serve, Switch};
 pub use self::membership::{Membership, Preset};
 pub(crate) use self::merging::parse_policy;
 pub use self::merging::{Add, ChangeSet, Field, Policy, Schema, SchemaAction};
@@ -72,6 +72,15 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub db: Name,
+    /// A file whose first line is the passphrase of the device's key, if it is locked. By default it is asked for.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DRIFTLESS_PASSPHRASE_FILE",
+        help_heading = "Global options"
+    )]
+    pub passphrase_file: Option<PathBuf>,
     /// Print JSON: one object, or one on each line.
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
@@ -262,6 +271,16 @@ pub enum Command {
     ///   driftless verify --dir /mnt/backup/driftless --json
     #[command(verbatim_doc_comment)]
     Verify,
+    /// Lock this device's key by a passphrase, or stop that
+    ///
+    /// Whoever can read the data directory can be this device, unless its key is
+    /// locked. Rows are not encrypted: for them, encrypt the disk.
+    ///
+    /// Examples:
+    ///   driftless passphrase set
+    ///   driftless serve --passphrase-file /run/credentials/driftless
+    #[command(subcommand, verbatim_doc_comment)]
+    Passphrase(Passphrase),
     /// Run three replicas, make trouble, and show that they converge
     ///
     /// Three processes of this command serve three data directories and talk over

@@ -16,6 +16,7 @@ mod commands;
 pub mod control;
 mod demo;
 mod output;
+pub mod passphrase;
 pub mod protocol;
 pub mod row;
 pub mod service;

@@ -8,8 +8,8 @@ use driftless_fjall::OpenError as StoreError;
 use driftless_tokio::{Node, OpenError, Options};
 use tokio::sync::mpsc;
 
-use crate::args::Repair;
 use crate::control::{self, Connection};
+use crate::passphrase::Unlock;
 use crate::protocol::{Request, Response};
 use crate::{service, settings};
 
@@ -52,7 +52,7 @@ impl Session {
     ///
     /// # Errors
     /// If it is not there, or cannot be used.
-    pub async fn open(dir: &Path, reach: Reach, missing: Missing) -> Result<Self> {
+    pub async fn open(dir: &Path, unlock: &Unlock, reach: Reach, missing: Missing) -> Result<Self> {
         if missing == Missing::Refuse && !is_initialised(dir) {
             bail!(
                 "there is no data directory {}: begin with `driftless syncgroup create NAME`, `driftless syncgroup \
@@ -61,14 +61,24 @@ impl Session {
             );
         }
         let started = Instant::now();
+        let mut options = None;
         loop {
             if let Some(connection) = control::connect(dir).await? {
                 return Ok(Self::Remote(Box::new(connection)));
             }
-            match settings::open_listening(dir, None, options(reach)).await {
+            // Only now: a server has the key already.
+            let options = match &options {
+                Some(known) => known,
+                None => options.insert(Options {
+                    discovery: reach == Reach::Network,
+                    store: unlock.options(dir)?,
+                    ..Options::default()
+                }),
+            };
+            match settings::open_listening(dir, None, options.clone()).await {
                 Ok(node) => return Ok(Self::Local(node)),
                 // Another command has it for a moment, or a server is just starting.
-                Err(error) if is_locked(&error) && started.elapsed() < PATIENCE => {
+                Err(error) if is_in_use(&error) && started.elapsed() < PATIENCE => {
                     tokio::time::sleep(RETRY).await;
                 }
                 Err(error) => return Err(explain(&error, dir)),
@@ -176,7 +186,7 @@ pub async fn open_node(dir: &Path, options: Options) -> Result<Node, OpenError> 
 }
 
 /// Whether somebody else holds the data directory.
-pub fn is_locked(error: &OpenError) -> bool {
+fn is_in_use(error: &OpenError) -> bool {
     matches!(error, OpenError::Store(StoreError::InUse { .. }))
 }
 
@@ -199,16 +209,7 @@ pub fn explain(error: &OpenError, dir: &Path) -> anyhow::Error {
     }
 }
 
-/// Options of the store: what a user said about damage.
-pub fn store_options(repair: Repair) -> driftless_fjall::Options {
-    driftless_fjall::Options::new().accept_loss(repair.accept_loss)
-}
-
 /// Whether a data directory is there.
 pub fn is_initialised(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
-}
-
-fn options(reach: Reach) -> Options {
-    Options { discovery: reach == Reach::Network, ..Options::default() }
 }

@@ -69,6 +69,25 @@ pub enum OpenError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// The device's key is locked, and no passphrase was given.
+    #[error("the device's key {} is locked: give its passphrase", path.display())]
+    KeyLocked {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The passphrase does not open the device's key.
+    #[error(
+        "the passphrase does not open the device's key {}: it is another one, or the file was changed; try again, or \
+         restore the key file",
+        path.display()
+    )]
+    WrongPassphrase {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// A passphrase cannot be tried.
+    #[error("the passphrase cannot be tried, which takes some memory ({0}): free some, and try again")]
+    Stretching(argon2::Error),
     /// The store shows less than what was durable: it was set back to an older state, or has lost its end.
     #[error(
         "the store in {} ends at commit {}, but commit {} was durable: it was set back or is damaged; \

@@ -68,11 +68,13 @@ mod journal;
 mod key;
 mod mark;
 mod open;
+mod passphrase;
 mod sorted;
 mod store;
 
 pub use crate::error::OpenError;
-pub use crate::open::{Doubt, Opened, Options, open};
+pub use crate::open::{Doubt, Opened, Options, is_locked, open, set_passphrase};
+pub use crate::passphrase::Passphrase;
 pub use crate::store::{FjallSnapshot, FjallStore};
 
 /// The directory of the engine's files in a data directory.

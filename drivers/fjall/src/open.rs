@@ -19,19 +19,23 @@ use driftless::{CommitSeq, Continuity, Identity};
 use crate::error::{Attempt, OpenError};
 use crate::files::Locked;
 use crate::journal::{self, Journals};
-use crate::key::DeviceKey;
+use crate::key::{DeviceKey, KeyFile};
 use crate::mark::{self, Mark, MarkFile, NoMark};
+use crate::passphrase::Passphrase;
 use crate::sorted::{self, Trouble, Why};
 use crate::store::{self, Engine, FjallStore};
 use crate::{STORE, files};
 
 const FORMAT_TITLE: &str = "driftless data directory ";
 const FORMAT: u32 = 1;
+/// The file of the device's key.
+const KEY: &str = "device.key";
 
 /// How to open a data directory.
 #[derive(Debug, Clone)]
 pub struct Options {
     state_dir: Option<PathBuf>,
+    passphrase: Option<Passphrase>,
     accept_loss: bool,
     cache_bytes: u64,
     memtable_bytes: u64,
@@ -39,7 +43,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { state_dir: None, accept_loss: false, cache_bytes: 64 << 20, memtable_bytes: 16 << 20 }
+        Self {
+            state_dir: None,
+            passphrase: None,
+            accept_loss: false,
+            cache_bytes: 64 << 20,
+            memtable_bytes: 16 << 20,
+        }
     }
 }
 
@@ -55,6 +65,13 @@ impl Options {
     #[must_use]
     pub fn state_dir(self, path: impl Into<PathBuf>) -> Self {
         Self { state_dir: Some(path.into()), ..self }
+    }
+
+    /// What the device's key is locked by. A key that is made is locked by it; one that is there and not locked stays
+    /// so: see [`set_passphrase`]. Trying a passphrase takes 64 MiB of memory for some tenths of a second.
+    #[must_use]
+    pub fn passphrase(self, passphrase: Passphrase) -> Self {
+        Self { passphrase: Some(passphrase), ..self }
     }
 
     /// Whether to go on with what the store still shows although it was damaged or set back. What is cut
@@ -174,6 +191,35 @@ pub fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     Ok(Opened { store, identity: Identity { secret: key.secret, continuity }, doubt })
 }
 
+/// Whether the key in a data directory is locked by a passphrase. Where there is no directory, or no key yet, it is not.
+///
+/// # Errors
+/// [`OpenError`] if the key cannot be read.
+pub fn is_locked(path: &Path) -> Result<bool, OpenError> {
+    Ok(matches!(KeyFile::read(&path.join(KEY))?, Some(KeyFile::Locked { .. })))
+}
+
+/// Locks the key in a data directory by another passphrase, or by none. The directory must not be open.
+///
+/// The key stays the same one. What was written without a passphrase before may still be found on the disk by whoever
+/// looks at its raw blocks, and so in backups: where that matters, lock the key when it is made.
+///
+/// # Errors
+/// [`OpenError`]: the present passphrase is missing or wrong, or the file cannot be written. Then nothing has changed.
+pub fn set_passphrase(
+    path: &Path,
+    present: Option<&Passphrase>,
+    new: Option<&Passphrase>,
+) -> Result<(), OpenError> {
+    let dir = Dir { path, options: &Options::default() };
+    let key = path.join(KEY);
+    // Before anything is made where nothing is.
+    let missing = || OpenError::KeyMissing { path: key.clone() };
+    KeyFile::read(&key)?.ok_or_else(missing)?;
+    let _lock = dir.lock()?;
+    KeyFile::read(&key)?.ok_or_else(missing)?.open(present, &key)?.write(&key, new)
+}
+
 /// A data directory that is being opened.
 struct Dir<'a> {
     path: &'a Path,
@@ -186,7 +232,7 @@ impl Dir<'_> {
         if self.path.join("format").exists() || self.path.join(STORE).exists() {
             return Ok(());
         }
-        let ours = ["lock", "format.new", "device.key", "device.key.new"];
+        let ours = ["lock", "format.new", KEY];
         for entry in fs::read_dir(self.path).attempt("list", self.path)? {
             let name = entry.attempt("list", self.path)?.file_name();
             if !ours.iter().any(|known| name == *known) {
@@ -239,11 +285,11 @@ impl Dir<'_> {
 
     /// Reads the device's key, or makes it if there is no store either.
     fn key(&self) -> Result<DeviceKey, OpenError> {
-        let path = self.path.join("device.key");
-        match DeviceKey::read(&path)? {
-            Some(key) => Ok(key),
+        let (path, passphrase) = (self.path.join(KEY), self.options.passphrase.as_ref());
+        match KeyFile::read(&path)? {
+            Some(file) => file.open(passphrase, &path),
             None if self.path.join(STORE).exists() => Err(OpenError::KeyMissing { path }),
-            None => DeviceKey::create(&path),
+            None => DeviceKey::create(&path, passphrase),
         }
     }
 

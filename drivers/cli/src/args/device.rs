@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use driftless::DeviceId;
 
 /// Arguments of `init`.
@@ -21,6 +21,19 @@ pub struct Repair {
     /// Go on though the data directory has lost something, and receive again what other members hold.
     #[arg(long)]
     pub accept_loss: bool,
+}
+
+/// What becomes of the passphrase.
+#[derive(Debug, Subcommand)]
+pub enum Passphrase {
+    /// Lock the device's key by a passphrase, or by another one than now.
+    Set {
+        /// A file whose first line is the new passphrase. By default it is asked for, twice.
+        #[arg(long, value_name = "FILE")]
+        new_file: Option<PathBuf>,
+    },
+    /// Keep the device's key as it is, for whoever can read the data directory.
+    Remove,
 }
 
 /// On or off.

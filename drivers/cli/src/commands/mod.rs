@@ -7,6 +7,7 @@ mod log;
 mod membership;
 mod merging;
 mod network;
+mod passphrase;
 mod resolve;
 mod rows;
 mod serve;
@@ -22,6 +23,7 @@ use anyhow::Result;
 
 use crate::args::{Cli, CollectionArgs, Command, Global};
 use crate::output::Output;
+use crate::passphrase::Unlock;
 use crate::protocol::{CollectionRef, Request, Response};
 use crate::session::{Missing, Reach, Session};
 use crate::{demo, settings};
@@ -33,6 +35,7 @@ pub(crate) use self::serve::interrupted;
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) dir: PathBuf,
+    pub(crate) unlock: Unlock,
     pub(crate) global: Global,
     pub(crate) out: Output,
 }
@@ -40,12 +43,12 @@ pub(crate) struct Context {
 impl Context {
     /// A way to the data, with or without a server.
     pub(crate) async fn session(&self, reach: Reach) -> Result<Session> {
-        Session::open(&self.dir, reach, Missing::Refuse).await
+        Session::open(&self.dir, &self.unlock, reach, Missing::Refuse).await
     }
 
     /// The same, for commands with which things begin.
     pub(crate) async fn first_session(&self, reach: Reach) -> Result<Session> {
-        Session::open(&self.dir, reach, Missing::Make).await
+        Session::open(&self.dir, &self.unlock, reach, Missing::Make).await
     }
 
     /// Has something done.
@@ -97,7 +100,8 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         None => settings::default_dir()?,
     };
     let out = Output::new(&global);
-    let mut context = Context { dir, global, out };
+    let unlock = Unlock::new(global.passphrase_file.clone());
+    let mut context = Context { dir, unlock, global, out };
     let outcome = dispatch(&mut context, command).await;
     let flushed = context.out.flush();
     outcome?;
@@ -130,6 +134,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Pause => network::set_paused(context, true).await,
         Command::Resume => network::set_paused(context, false).await,
         Command::Verify => verify::verify(context).await,
+        Command::Passphrase(action) => passphrase::passphrase(context, action).await,
         Command::Demo(args) => demo::demo(context, args).await,
     }
 }

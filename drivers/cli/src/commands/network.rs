@@ -9,13 +9,14 @@ use super::who::time;
 use crate::args::{Init, Switch};
 use crate::output::table;
 use crate::protocol::{IncompleteText, Request, Response, StatusText, SyncgroupText};
-use crate::session::{self, Reach, Session, explain, store_options};
+use crate::session::{self, Reach, Session, explain};
 use crate::{settings, text};
 
 pub(super) async fn init(context: &mut Context, args: Init) -> Result<()> {
     let made = !session::is_initialised(&context.dir);
     let device = if made || args.repair.accept_loss {
-        let options = Options { discovery: false, store: store_options(args.repair), ..Options::default() };
+        let store = context.unlock.options(&context.dir)?.accept_loss(args.repair.accept_loss);
+        let options = Options { discovery: false, store, ..Options::default() };
         let opened = settings::open_listening(&context.dir, None, options).await;
         let node = opened.map_err(|error| explain(&error, &context.dir))?;
         let device = node.device().to_string();

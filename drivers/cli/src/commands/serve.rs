@@ -11,7 +11,7 @@ use super::Context;
 use crate::args::Serve;
 use crate::control::{self, Server};
 use crate::service::refusal;
-use crate::session::{explain, store_options};
+use crate::session::explain;
 use crate::settings;
 
 pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
@@ -26,7 +26,7 @@ pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
     let options = Options {
         discovery: !args.no_discovery,
         peers: args.peers,
-        store: store_options(args.repair),
+        store: context.unlock.options(&context.dir)?.accept_loss(args.repair.accept_loss),
         ..Options::default()
     };
     let node = settings::open_listening(&context.dir, args.listen, options)

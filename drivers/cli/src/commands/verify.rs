@@ -23,7 +23,8 @@ pub(super) async fn verify(context: &mut Context) -> Result<()> {
     }
     let bar = context.out.progress(Some(0), "generations");
     let shown = bar.clone();
-    let found = tokio::task::spawn_blocking(move || check(&dir, &shown)).await??;
+    let options = context.unlock.options(&dir)?;
+    let found = tokio::task::spawn_blocking(move || check(&dir, options, &shown)).await??;
     bar.finish_and_clear();
     let wrong = found.iter().map(|verified| verified.problems.len()).sum::<usize>();
     if context.out.json {
@@ -57,9 +58,9 @@ pub(super) async fn verify(context: &mut Context) -> Result<()> {
 }
 
 /// Reads the store as somebody would that gets everything from it, into another one that is thrown away.
-fn check(dir: &Path, bar: &ProgressBar) -> Result<Vec<Verified>> {
+fn check(dir: &Path, options: Options, bar: &ProgressBar) -> Result<Vec<Verified>> {
     let Opened { store, identity, .. } =
-        driftless_fjall::open(dir, Options::new()).map_err(|error| match error {
+        driftless_fjall::open(dir, options).map_err(|error| match error {
             OpenError::InUse { .. } => anyhow::anyhow!(
                 "the data directory {} is in use: stop `driftless serve` there, and verify again",
                 dir.display()

@@ -89,6 +89,11 @@ impl Home {
         self.serve_at(&self.dir())
     }
 
+    /// Starts one that takes the passphrase of its key from a file.
+    pub(crate) fn serve_unlocked(&self, file: &str) -> Server {
+        self.serve_with(&self.dir(), &["--passphrase-file", file])
+    }
+
     /// Another device, a member of the syncgroup `notes` of this one, which must be served.
     pub(crate) fn joined(&self, options: &[&str]) -> Self {
         let there = Self::new();

@@ -56,3 +56,46 @@ fn a_store_is_verified_from_end_to_end() {
     assert!(there.run(["get", "notes", "a"]).ok() == "1", "and it goes on as before");
     assert!(Home::new().run(["verify"]).failed(2).contains("no data directory"));
 }
+
+#[test]
+fn a_locked_key_is_asked_for_by_every_command_that_opens_the_directory_and_by_no_other() {
+    let home = Home::new();
+    let file = |name: &str, text: &str| {
+        let path = home.path(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (first, second, empty) = (file("first", "one\n"), file("second", "two"), file("empty", "\n"));
+    let created = home.run(["init", "--json"]).json();
+    assert!(
+        home.run(["passphrase", "set", "--new-file", &empty]).failed(2).contains("at least one character")
+    );
+    assert!(home.run(["passphrase", "set"]).failed(2).contains("--new-file"));
+    home.run(["passphrase", "set", "--new-file", &first]).ok();
+    let asked = home.run(["status"]).failed(2);
+    assert!(asked.contains("locked") && asked.contains("--passphrase-file"), "{asked}");
+    let wrong = home.run(["status", "--passphrase-file", &second]).failed(2);
+    assert!(wrong.contains("does not open"), "{wrong}");
+    let status = home.run(["status", "--json", "--passphrase-file", &first]).json();
+    assert_eq!(status[0]["device"], created[0]["device"], "it is the same device");
+    home.run(["passphrase", "set", "--passphrase-file", &first, "--new-file", &second]).ok();
+    home.run(["verify", "--passphrase-file", &second]).ok();
+
+    let _server = home.serve_unlocked(&second);
+    home.run(["syncgroup", "create", "notes"]).ok();
+    home.run(["put", "notes", "k", "by a server that has the key"]).ok();
+    let in_use = home.run(["passphrase", "remove", "--passphrase-file", &second]).failed(2);
+    assert!(in_use.contains("stop `driftless serve`"), "{in_use}");
+}
+
+#[test]
+fn a_key_can_be_locked_when_it_is_made_and_unlocked_again() {
+    let home = Home::new();
+    let file = home.path("passphrase");
+    std::fs::write(&file, "from the start").unwrap();
+    let file = file.display().to_string();
+    home.run(["init", "--passphrase-file", &file]).ok();
+    home.run(["status"]).failed(2);
+    home.run(["passphrase", "remove", "--passphrase-file", &file]).ok();
+    home.run(["status"]).ok();
+}

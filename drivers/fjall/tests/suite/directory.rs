@@ -5,7 +5,7 @@ use std::path::Path;
 
 use driftless::store::Store;
 use driftless::{CommitSeq, Continuity};
-use driftless_fjall::{Doubt, OpenError, Options, open};
+use driftless_fjall::{Doubt, OpenError, Options, Passphrase, is_locked, open, set_passphrase};
 
 use crate::history::{Home, copy, extend, verify};
 use crate::process;
@@ -255,4 +255,57 @@ fn what_a_crash_left_of_making_a_store_is_swept_away() {
     let opened = home.open().unwrap();
     assert_eq!(opened.doubt, Some(Doubt::New));
     assert!(!home.data().join("store.new").exists());
+}
+
+fn passphrase(text: &str) -> Passphrase {
+    Passphrase::new(text).unwrap()
+}
+
+#[test]
+fn a_key_that_is_locked_opens_by_its_passphrase_alone_and_is_nowhere_in_the_directory() {
+    let home = Home::new();
+    let opened = open(&home.data(), home.options().passphrase(passphrase("first"))).unwrap();
+    let secret = opened.identity.secret;
+    drop(opened.store);
+    assert!(is_locked(&home.data()).unwrap());
+    let readable = data_encoding::HEXLOWER.encode(&secret.0);
+    let text = fs::read_to_string(home.data().join("device.key")).unwrap();
+    assert!(!text.contains(&readable), "{text}");
+    assert!(matches!(home.open(), Err(OpenError::KeyLocked { .. })));
+    let wrong = open(&home.data(), home.options().passphrase(passphrase("another")));
+    assert!(matches!(wrong, Err(OpenError::WrongPassphrase { .. })));
+    let opened = open(&home.data(), home.options().passphrase(passphrase("first"))).unwrap();
+    assert_eq!((opened.identity.secret, opened.doubt), (secret, None));
+}
+
+#[test]
+fn a_passphrase_is_set_changed_and_taken_away_and_the_device_stays_the_same() {
+    let home = Home::with_commits(10);
+    let (first, second) = (passphrase("first"), passphrase("second"));
+    let opened = home.open().unwrap();
+    let in_use = set_passphrase(&home.data(), None, Some(&first));
+    assert!(matches!(in_use, Err(OpenError::InUse { .. })));
+    let secret = opened.identity.secret;
+    drop(opened.store);
+    set_passphrase(&home.data(), None, Some(&first)).unwrap();
+    let text = fs::read(home.data().join("device.key")).unwrap();
+    for wrong in [None, Some(&second)] {
+        assert!(set_passphrase(&home.data(), wrong, None).is_err());
+    }
+    assert_eq!(fs::read(home.data().join("device.key")).unwrap(), text, "nothing has changed");
+    set_passphrase(&home.data(), Some(&first), Some(&second)).unwrap();
+    set_passphrase(&home.data(), Some(&second), None).unwrap();
+    assert!(!is_locked(&home.data()).unwrap());
+    let opened = home.open().unwrap();
+    assert_eq!((opened.identity.secret, opened.doubt), (secret, None));
+    verify(&opened.store).unwrap();
+}
+
+#[test]
+fn no_key_is_locked_where_there_is_none() {
+    let home = Home::new();
+    assert!(!is_locked(&home.data()).unwrap());
+    let missing = set_passphrase(&home.data(), None, Some(&passphrase("first")));
+    assert!(matches!(missing, Err(OpenError::KeyMissing { .. })));
+    assert!(!home.data().exists(), "nothing is made");
 }
