@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Address, Author, CollectionId, DeviceId, LinkId, Name, RequestId, SyncgroupId, Version};
+use crate::id::{
+    Address, Author, CollectionId, DeviceId, LinkId, Name, RequestId, SyncgroupId, UserId, Version,
+};
 use crate::resolve::conflict::{Conflict, NoAnswer};
 use crate::resolve::{Merge, Policy};
 use crate::store::Commit;
@@ -110,6 +112,12 @@ pub enum Outcome {
     Ejected(SyncgroupId, DeviceId),
     /// The device has these rights, here.
     RightsSet(SyncgroupId, DeviceId, Rights),
+    /// The user may do this much, by each device that is enrolled, here; `None` is nothing.
+    UserRightsSet(SyncgroupId, UserId, Option<Rights>),
+    /// The device is one of the user's, here.
+    Enrolled(SyncgroupId, UserId, DeviceId),
+    /// The device is none of the user's any more, here.
+    StruckOff(SyncgroupId, UserId, DeviceId),
     /// All whom this device may remove are no members any more, and neither is it.
     Destroyed(SyncgroupId),
 }
@@ -195,6 +203,25 @@ pub enum Refusal {
     /// Whoever made the device an admin, or was made one before it, would have to do that.
     #[error("device {0} is an admin whom this device cannot overrule; ask the one who made it an admin")]
     Senior(DeviceId),
+    /// Nothing is granted to the user.
+    #[error("nothing is granted to user {0} in the syncgroup; an admin can grant it something")]
+    NoUser(UserId),
+    /// Whoever made the user an admin, or was made one before it, would have to do that.
+    #[error("user {0} is an admin whom this device cannot overrule; ask the one who made it an admin")]
+    SeniorUser(UserId),
+    /// The device is a member as one of a user's.
+    #[error(
+        "device {device} is one of user {user}'s: the user can strike it off, and an admin can remove the user"
+    )]
+    DeviceOf {
+        /// The device.
+        device: DeviceId,
+        /// Whose it is.
+        user: UserId,
+    },
+    /// A certificate, or a striking-off, is not valid.
+    #[error("the certificate is not valid: {0}")]
+    Certificate(&'static str),
     /// It is this device itself.
     #[error("this device cannot do that to itself; leave the syncgroup, or ask another admin")]
     Yourself,
@@ -260,6 +287,21 @@ pub enum Notice {
         syncgroup: SyncgroupId,
         /// Whom.
         device: DeviceId,
+        /// By which generation.
+        version: Version,
+    },
+    /// This device has let in a device of a user, by its certificate (S-3).
+    Enrolled {
+        /// To which syncgroup.
+        syncgroup: SyncgroupId,
+        /// Whose device.
+        user: UserId,
+        /// Whom.
+        device: DeviceId,
+        /// By which of the user's certificates; `None` if it was enrolled already, and the user was granted more.
+        number: Option<u64>,
+        /// What it has granted to the user in the same step, as an admin.
+        granted: Option<Rights>,
         /// By which generation.
         version: Version,
     },

@@ -1,16 +1,20 @@
 //! Everything that can happen to a replica.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::id::{Address, CommitSeq, DeviceId, LinkId, Name, PublicKey, RequestId, SyncgroupId, Version};
+use crate::id::{
+    Address, CommitSeq, DeviceId, LinkId, Name, PublicKey, RequestId, SyncgroupId, UserId, Version,
+};
 use crate::read::Row;
 use crate::resolve::conflict::Resolution;
 use crate::resolve::{Operation, Policy, Rule};
 use crate::syncgroup::{Invitation, Rights};
 use crate::time::Millis;
+use crate::user::{Certificate, StrikingOff};
 
 /// What a driver tells the core.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +175,66 @@ pub enum Command {
         database: Name,
         /// The invitation.
         invitation: Invitation,
+    },
+    /// Join a syncgroup as a device of a user (S-3): by an invitation that an admin made, which then lets in the user with
+    /// this device in one step; or by one for devices of the user that any member made, where something is granted to
+    /// the user already. Replied to like [`Command::Join`].
+    JoinAs {
+        /// The database in which it shall appear, on this device.
+        database: Name,
+        /// The invitation.
+        invitation: Invitation,
+        /// The user's word that this device is its own.
+        certificate: Box<Certificate>,
+    },
+    /// Make an invitation for the devices of a user, who may do something in the syncgroup: whoever shows this device a
+    /// certificate of that user is let in. Any member may make one, for any user.
+    InviteDevice {
+        /// The syncgroup, of which this device must be a member.
+        syncgroup: SyncgroupId,
+        /// Whose devices.
+        user: UserId,
+        /// How long it is good, by this device's clock.
+        valid_for: Millis,
+        /// Where this device can be reached.
+        addresses: Vec<Address>,
+    },
+    /// Say what a user may do, by whatever device it has certified (S-3). With less than it had its devices keep what is
+    /// left, as with [`Command::SetRights`].
+    AdmitUser {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// The user's key.
+        user: PublicKey,
+        /// What the user is called.
+        name: Name,
+        /// What it may do from now on.
+        rights: Rights,
+    },
+    /// End what was granted to a user, for all its devices. What they wrote stays as far as this device has it. A device
+    /// to which something was granted by itself keeps that.
+    EjectUser {
+        /// The syncgroup, of which this device must be an admin, and one that may overrule the user if it is one.
+        syncgroup: SyncgroupId,
+        /// Whom.
+        user: UserId,
+    },
+    /// Write down that a device is one of a user's. It takes no right but to be a member: the certificate and what was
+    /// granted to the user are proof enough (S-3).
+    Enrol {
+        /// The syncgroup.
+        syncgroup: SyncgroupId,
+        /// The user's word for it.
+        certificate: Certificate,
+    },
+    /// Write down that a device is none of a user's any more in a syncgroup. What it wrote stays as far as the statement
+    /// says; what it wrote beside that does not count (S-35). It takes no right but to be a member; only the user's key
+    /// makes such a statement: see [`crate::Core::striking_off`].
+    StrikeOff {
+        /// The syncgroup.
+        syncgroup: SyncgroupId,
+        /// The user's word for it.
+        striking: StrikingOff,
     },
     /// Remove a device from a syncgroup. What it wrote stays as far as this device has it; what it wrote beside that
     /// does not count, wherever it is or comes to be (S-34, S-35). A device that hears of it goes on reading what it

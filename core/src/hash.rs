@@ -61,6 +61,10 @@ pub(crate) const MERGING_ROW: Context = Context(0x1e);
 pub(crate) const LIVE_OPERATION: Context = Context(0x1f);
 pub(crate) const DISPUTED_VALUE: Context = Context(0x21);
 pub(crate) const CONFLICT: Context = Context(0x22);
+pub(crate) const USER: Context = Context(0x23);
+pub(crate) const CERTIFICATE: Context = Context(0x24);
+pub(crate) const STRIKING_OFF: Context = Context(0x25);
+pub(crate) const CERTIFICATE_TEXT: Context = Context(0x26);
 /// Leaves and inner nodes of log trees keep the prefixes of RFC 9162.
 pub(crate) const LEAF: Context = Context(0x00);
 pub(crate) const NODE: Context = Context(0x01);

@@ -57,7 +57,7 @@ macro_rules! hex_id {
     };
 }
 
-/// An Ed25519 public key: what a device proves to own when it opens a link.
+/// An Ed25519 public key: what a device proves to own when it opens a link, or by which a user signs for devices.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PublicKey(pub [u8; 32]);
 hex_id!(PublicKey, 32);
@@ -69,7 +69,20 @@ impl PublicKey {
         id.copy_from_slice(hash::derive(hash::DEVICE, &[&self.0]).prefix::<16>());
         DeviceId(id)
     }
+
+    /// The user whose key this is (S-3).
+    pub fn user(&self) -> UserId {
+        let mut id = [0; 16];
+        id.copy_from_slice(hash::derive(hash::USER, &[&self.0]).prefix::<16>());
+        UserId(id)
+    }
 }
+
+/// A user: 16 bytes of BLAKE3 over a context of its own and the user's public key (S-3). So no key names a user and a
+/// device by the same id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UserId(pub [u8; 16]);
+hex_id!(UserId, 16);
 
 /// A device: 16 bytes of BLAKE3 over a context and its first public key (S-1). Its hexadecimal form is the
 /// device's name.
@@ -159,7 +172,7 @@ impl CollectionId {
     }
 }
 
-/// The name of a database, a collection, a syncgroup or a device: 1 to 64 bytes of text without control
+/// The name of a database, a collection, a syncgroup, a device or a user: 1 to 64 bytes of text without control
 /// characters and without leading or trailing blanks.
 ///
 /// ```

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::hash::{Hash, Tag};
-use crate::id::{Author, CollectionId, DeviceId, Generation, Name, SyncgroupId, Version};
+use crate::id::{Author, CollectionId, DeviceId, Generation, Name, SyncgroupId, UserId, Version};
 use crate::log::generation::Encoded;
 use crate::log::record::{MetaRecord, Record};
 use crate::read::{self, Edited};
@@ -23,6 +23,7 @@ use crate::sync::handshake;
 use crate::syncgroup::group::GroupRecord;
 use crate::syncgroup::{JoinRefusal, Rights};
 use crate::time::Hlc;
+use crate::user::{Certificate, StrikingOff};
 use crate::wire::codec::DecodeError;
 use crate::wire::{self, Message};
 
@@ -147,6 +148,26 @@ pub enum Entry {
         /// What it may do.
         rights: Rights,
     },
+    /// A user may do something, by whatever device it has certified.
+    AdmitUser {
+        /// Whom.
+        user: UserId,
+        /// What it is called.
+        name: Name,
+        /// What it may do.
+        rights: Rights,
+    },
+    /// A device is one of a user's.
+    Enrol(Certificate),
+    /// A device is none of a user's any more.
+    StrikeOff(StrikingOff),
+    /// What was granted to a user ends, or becomes less.
+    RevokeUser {
+        /// Whom.
+        user: UserId,
+        /// What is left.
+        keep: Option<Rights>,
+    },
     /// The author's device leaves.
     Leave,
     /// A device loses rights.
@@ -247,6 +268,12 @@ fn entry(record: Record) -> Entry {
         Record::Meta(MetaRecord::Admit { key, name, rights, .. }) => {
             Entry::Admit { device: key.device(), name, rights }
         }
+        Record::Meta(MetaRecord::AdmitUser { key, name, rights, .. }) => {
+            Entry::AdmitUser { user: key.user(), name, rights }
+        }
+        Record::Meta(MetaRecord::Enrol { certificate, .. }) => Entry::Enrol(certificate),
+        Record::Meta(MetaRecord::StrikeOff(striking)) => Entry::StrikeOff(striking),
+        Record::Meta(MetaRecord::RevokeUser { user, keep, .. }) => Entry::RevokeUser { user, keep },
         Record::Meta(MetaRecord::Leave { .. }) => Entry::Leave,
         Record::Meta(MetaRecord::Revoke { device, keep, .. }) => Entry::Revoke { device, keep },
         Record::Meta(MetaRecord::Collection { name }) => Entry::Collection(name),

@@ -76,6 +76,7 @@
 //!
 //! Comments and tests cite rules by number:
 //!
+//! - **S-3** a user's key certifies devices, and strikes them off; what is granted to a user its devices may do;
 //! - **S-2** a store that was set back goes on as another author, and gets its log back from others;
 //! - **S-7** stamps lie above all stamps in their causal past; causality is never derived from them;
 //! - **S-9, S-10** nothing is shown to a peer, or called safe, before it is durable; after a crash there is a
@@ -135,6 +136,7 @@ pub mod store;
 mod sync;
 mod syncgroup;
 mod time;
+mod user;
 pub mod verify;
 mod wire;
 
@@ -146,7 +148,7 @@ pub use crate::event::{Change, Command, Edit, Event, LocalWrite, Precondition, R
 pub use crate::hash::{Hash, SetDigest, Tag};
 pub use crate::id::{
     Address, Author, CollectionId, CommitSeq, DeviceId, Generation, Incarnation, LinkId, Name, NameError,
-    ParseIdError, PublicKey, RequestId, SyncgroupId, Version,
+    ParseIdError, PublicKey, RequestId, SyncgroupId, UserId, Version,
 };
 pub use crate::limits::Limits;
 pub use crate::replica::{BootError, IncompleteBatch};
@@ -158,6 +160,7 @@ pub use crate::status::{Knowledge, Status};
 pub use crate::store::Fault;
 pub use crate::sync::LinkStatus;
 pub use crate::syncgroup::{
-    Invitation, InvitationError, JoinRefusal, Member, Rights, SyncgroupInfo, SyncgroupState,
+    Invitation, InvitationError, JoinRefusal, Member, Rights, SyncgroupInfo, SyncgroupState, User,
 };
 pub use crate::time::{Hlc, Millis, Mono, Now, Wall};
+pub use crate::user::{Certificate, CertificateError, StrikingOff, UserKey};

@@ -28,6 +28,11 @@ pub const MAX_RULES: usize = 256;
 pub const MAX_REGISTERS: usize = 4 * MAX_RULES;
 /// Syncgroups that one batch touches.
 pub const MAX_BATCH_PARTS: usize = 64;
+/// Enrolments of one user's devices in a syncgroup, and as many strikings-off, that a generation may have in its past to
+/// add another: whoever may read can write them down, and they are kept in memory.
+pub const MAX_ENROLMENTS_OF_USER: usize = 1_024;
+/// Enrolments of all users' devices together, likewise.
+pub const MAX_ENROLMENTS: usize = 16_384;
 /// Bytes of a name.
 pub const MAX_NAME: usize = 64;
 /// Bytes of an address.

@@ -4,11 +4,12 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::core::Core;
-use crate::id::{Author, CommitSeq, DeviceId, Generation, Name, PublicKey, SyncgroupId};
+use crate::id::{Author, CommitSeq, DeviceId, Generation, Name, PublicKey, SyncgroupId, UserId};
 use crate::replica::IncompleteBatch;
 use crate::sync::LinkStatus;
-use crate::syncgroup::{Member, SyncgroupInfo};
+use crate::syncgroup::{Member, SyncgroupInfo, User};
 use crate::time::Hlc;
+use crate::user::{StrikingOff, UserKey};
 
 /// Generations of one syncgroup: for each author the last one of its log (S-21), and with it all before.
 pub type Knowledge = BTreeMap<Author, Generation>;
@@ -55,6 +56,32 @@ impl Core {
     /// The members of a syncgroup and those that left, by device; `None` if it is not here.
     pub fn members(&self, syncgroup: &SyncgroupId) -> Option<Vec<Member>> {
         self.replica.group(syncgroup).map(|group| group.metadata.access.members())
+    }
+
+    /// The users to whom something is or was granted in a syncgroup, by user; `None` if it is not here (S-3).
+    pub fn users(&self, syncgroup: &SyncgroupId) -> Option<Vec<User>> {
+        self.replica.group(syncgroup).map(|group| group.metadata.access.users())
+    }
+
+    /// The greatest number of a user's certificates for a device in a syncgroup, whatever became of it; a new one takes a
+    /// greater one (S-3).
+    pub fn certificate(&self, syncgroup: &SyncgroupId, user: &UserId, device: &DeviceId) -> Option<u64> {
+        self.replica.group(syncgroup)?.metadata.access.last_certificate(user, device)
+    }
+
+    /// Draws up and signs that a device is none of a user's any more in a syncgroup, for [`crate::Command::StrikeOff`]:
+    /// it ends every certificate of the device that is known here, and spares what is held here of what the device
+    /// wrote. `None` if the device was never enrolled as one of this user's. The key is used and not kept.
+    pub fn striking_off(
+        &self,
+        syncgroup: &SyncgroupId,
+        device: &DeviceId,
+        user: &UserKey,
+    ) -> Option<StrikingOff> {
+        let group = self.replica.group(syncgroup)?;
+        let number = group.metadata.access.last_certificate(&user.id(), device)?;
+        let until = group.written_by(device, &self.replica.authors);
+        Some(user.strike_off(syncgroup, *device, number, until))
     }
 
     /// The generations of a syncgroup from which follows what readers see of it, durable or not; `None` if it is

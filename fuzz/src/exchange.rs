@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use driftless::store::{MemStore, Scan, Table, View};
 use driftless::{
-    Action, Command, Config, Continuity, Core, Event, Identity, Invitation, LinkId, LocalWrite, Millis, Mono,
-    Name, Now, Outbox, Outcome, PublicKey, RequestId, Rights, RowRef, SecretKey, SyncgroupId, Wall, read,
+    Action, Command, Config, Continuity, Core, Ed25519, Event, Identity, Invitation, LinkId, LocalWrite,
+    Millis, Mono, Name, Now, Outbox, Outcome, PublicKey, RequestId, Rights, RowRef, SecretKey, SyncgroupId,
+    UserKey, Wall, read,
 };
 
 /// The one link there is.
@@ -156,7 +157,10 @@ fn tell() -> Story {
             guest.wait(Millis(100));
         }
     };
-    guest.command(Command::Join { database: name("default"), invitation });
+    // As a user's device, so that all that users sign is among the inputs.
+    let user = UserKey::new(name("user"), SecretKey([3; 32]), &Ed25519);
+    let certificate = Box::new(user.certify(guest.key(), name("guest"), 1));
+    guest.command(Command::JoinAs { database: name("default"), invitation, certificate });
     host.link(guest.key(), false);
     guest.link(host.key(), true);
     talk(&mut host, &mut guest);
@@ -167,6 +171,13 @@ fn tell() -> Story {
         );
     }
     assert!(host.write(syncgroup, "row/15", "from both at once"));
+    let lost = PublicKey([4; 32]);
+    let certificate = user.certify(lost, name("lost"), 1);
+    let enrolled = guest.command(Command::Enrol { syncgroup, certificate });
+    assert!(matches!(enrolled, Some(Outcome::Enrolled(..))), "a member can enrol");
+    let striking = guest.core.striking_off(&syncgroup, &lost.device(), &user).expect("it is enrolled");
+    let struck = guest.command(Command::StrikeOff { syncgroup, striking });
+    assert!(matches!(struck, Some(Outcome::StruckOff(..))), "a member can pass on a striking-off");
     talk(&mut host, &mut guest);
     Story { before, syncgroup, guest: guest.key(), said, heard, after: host.store }
 }

@@ -26,7 +26,7 @@ use driftless::store::Table;
 pub use driftless::fuzzing::{frame, generation, generation_body, row, stored_generation, syncgroup};
 pub use exchange::replica;
 pub use mutate::Inputs;
-pub use text::{invitation, invitation_text, names};
+pub use text::{certificate, certificate_text, invitation, invitation_text, names};
 
 /// A fuzz target.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "syncgroup", body: syncgroup, seeds: || exchange::stored(Table::Syncgroup) },
     Target { name: "invitation", body: invitation, seeds: text::invitation_seeds },
     Target { name: "invitation_text", body: invitation_text, seeds: text::invitation_text_seeds },
+    Target { name: "certificate", body: certificate, seeds: text::certificate_seeds },
+    Target { name: "certificate_text", body: certificate_text, seeds: text::certificate_text_seeds },
     Target { name: "names", body: names, seeds: text::name_seeds },
 ];
 

@@ -1,9 +1,10 @@
-//! Bodies for what people type and paste: invitations, names, addresses, identifiers.
+//! Bodies for what people type and paste: invitations, certificates, names, addresses, identifiers.
 
 use std::str::FromStr;
 
 use driftless::{
-    Address, CollectionId, DeviceId, Invitation, InvitationError, Name, PublicKey, SyncgroupId, limits,
+    Address, Certificate, CollectionId, DeviceId, Ed25519, Invitation, InvitationError, Name, PublicKey,
+    SecretKey, SyncgroupId, UserId, UserKey, limits,
 };
 
 /// An invitation's bytes, without the checksum that its text form carries: mutated inputs get past it only here.
@@ -28,6 +29,19 @@ pub fn invitation_text(data: &[u8]) {
     assert_eq!(invitation.to_string().parse(), Ok(invitation));
 }
 
+/// A certificate as it is pasted.
+pub fn certificate_text(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(certificate) = text.parse::<Certificate>() else { return };
+    assert_eq!(certificate.to_string().parse(), Ok(certificate));
+}
+
+/// A certificate's bytes, without the checksum of its text.
+pub fn certificate(data: &[u8]) {
+    let Ok(certificate) = postcard::from_bytes::<Certificate>(data) else { return };
+    assert_eq!(certificate.to_string().parse(), Ok(certificate));
+}
+
 /// Names, addresses and the hexadecimal forms of identifiers.
 pub fn names(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -40,6 +54,7 @@ pub fn names(data: &[u8]) {
         assert_eq!(address.to_string(), text);
     }
     survives_hex::<DeviceId>(&text);
+    survives_hex::<UserId>(&text);
     survives_hex::<PublicKey>(&text);
     survives_hex::<SyncgroupId>(&text);
     survives_hex::<CollectionId>(&text);
@@ -63,7 +78,8 @@ pub(crate) fn invitation_seeds() -> Vec<Vec<u8>> {
     [0, 1, 2]
         .into_iter()
         .map(|rights: u8| {
-            let terms = ([1_u8; 32], rights, 1_900_000_000_000_u64, rights == 1, [2_u8; 16]);
+            let user = (rights == 2).then_some([6_u8; 16]);
+            let terms = ([1_u8; 32], rights, 1_900_000_000_000_u64, rights == 1, [2_u8; 16], user);
             let addresses = vec!["quic:192.0.2.7:4433"; usize::from(rights) * 4];
             let fields = (terms, [3_u8; 32], ([4_u8; 32], [5_u8; 32]), "notes", addresses);
             postcard::to_allocvec(&fields).expect("plain data encodes")
@@ -74,6 +90,21 @@ pub(crate) fn invitation_seeds() -> Vec<Vec<u8>> {
 pub(crate) fn invitation_text_seeds() -> Vec<Vec<u8>> {
     let decode = |bytes: Vec<u8>| postcard::from_bytes::<Invitation>(&bytes).expect("a seed is valid");
     invitation_seeds().into_iter().map(|bytes| decode(bytes).to_string().into_bytes()).collect()
+}
+
+fn certificates() -> Vec<Certificate> {
+    let name = |text: &str| Name::new(text).expect("a seed is valid");
+    let anna = UserKey::new(name("Anna"), SecretKey([7; 32]), &Ed25519);
+    [1, 2, u64::MAX].map(|number| anna.certify(PublicKey([number as u8; 32]), name("phone"), number)).into()
+}
+
+pub(crate) fn certificate_seeds() -> Vec<Vec<u8>> {
+    let encode = |it: &Certificate| postcard::to_allocvec(it).expect("plain data encodes");
+    certificates().iter().map(encode).collect()
+}
+
+pub(crate) fn certificate_text_seeds() -> Vec<Vec<u8>> {
+    certificates().iter().map(|it| it.to_string().into_bytes()).collect()
 }
 
 pub(crate) fn name_seeds() -> Vec<Vec<u8>> {

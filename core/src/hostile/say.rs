@@ -166,9 +166,10 @@ fn join(stage: &Stage<'_>, nth: u64) -> Option<Message> {
         expires: stage.wall + Millis(1_000_000),
         reusable: true,
         nonce,
+        user: None,
     };
     let name = Name::new("hostile").ok()?;
     let invitation = Invitation::sign(terms, name.clone(), Vec::new(), &stage.core.replica.keys);
-    let asking = Asking { invitation, nonce };
+    let asking = Asking { invitation, nonce, certificate: None };
     Some(Message::Join { asking, name, withdraw: false, wrote: Vec::new() })
 }

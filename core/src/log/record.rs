@@ -6,12 +6,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::generation::Dependency;
-use crate::id::{Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, Version};
+use crate::id::{Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version};
 use crate::limits;
 use crate::resolve::Policy;
 use crate::resolve::merge::Operations;
 use crate::syncgroup::Rights;
 use crate::time::Hlc;
+use crate::user::{Certificate, StrikingOff};
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_author, put_bytes, put_varint};
 
 /// Kinds of records. A reader takes any number that it does not know as newer.
@@ -75,6 +76,19 @@ pub(crate) enum MetaRecord {
         keep: Option<Rights>,
         until: Vec<(Incarnation, Generation)>,
     },
+    /// A user may do something, by whatever device it has certified (S-3).
+    AdmitUser { key: PublicKey, name: Name, rights: Rights, request: Option<Used> },
+    /// A device is one of a user's. The user's signature says so; who writes it down need only be a member.
+    Enrol {
+        certificate: Certificate,
+        /// The nonce of the request that was granted by it.
+        request: Option<[u8; 16]>,
+    },
+    /// A device is none of a user's any more, in this syncgroup. The user's signature says so.
+    StrikeOff(StrikingOff),
+    /// These grants to a user give no more than `keep` from now on; only what its devices had written until then stays
+    /// allowed by them as before.
+    RevokeUser { user: UserId, grants: Vec<Version>, keep: Option<Rights>, until: Vec<(Author, Generation)> },
 }
 
 /// What an admission has used up.

@@ -13,7 +13,7 @@ use crate::log::{Log, Proof};
 use crate::replica::plan::{Origin, Plan};
 use crate::store::Fault;
 use crate::store::key::GroupIx;
-use crate::syncgroup::judge;
+use crate::syncgroup::{judge, user};
 use crate::time::{Hlc, Now, Wall};
 use crate::wire::{Deltas, Run};
 
@@ -73,7 +73,11 @@ pub(crate) fn receive(
         let before = received.applied;
         for run in &mut runs {
             while let Some(encoded) = run.generations.get(run.applied) {
-                let Some((records, past)) = ready(plan, group, run, encoded, now.wall)? else { break };
+                let (records, past) = match ready(plan, group, run, encoded, now.wall)? {
+                    Ok(Some(ready)) => ready,
+                    Ok(None) => break,
+                    Err(wrong) => return Ok(Err(wrong)),
+                };
                 // Only now does the author get a number: who is not allowed anything leaves no trace.
                 let ix = plan.enter(run.author);
                 plan.append(group, ix, encoded, &records, past, Origin::Received(now))?;
@@ -128,42 +132,45 @@ fn verify(plan: &Plan<'_>, group: GroupIx, run: Run, held: Generation) -> Result
     Ok(Some(Verified { author, base: held, generations: encoded, applied: 0, proof }))
 }
 
+/// What is applied next.
+type Ready = Option<(Vec<Record>, crate::syncgroup::past::Past)>;
+
 /// A generation's records and the metadata in its past, if all that it builds on is held, its time has come
-/// and it is allowed.
+/// and it is allowed. What users have signed in it is verified here, once: what is held has been.
 fn ready(
     plan: &mut Plan<'_>,
     group: GroupIx,
     run: &Verified,
     encoded: &Encoded,
     wall: Wall,
-) -> Result<Option<(Vec<Record>, crate::syncgroup::past::Past)>, Fault> {
+) -> Result<Result<Ready, Wrong>, Fault> {
     let generation = run.base + run.applied as u64 + 1;
     if plan.held(group, &run.author) + 1 != generation {
-        return Ok(None); // A second run of the same author, in the same chunk.
+        return Ok(Ok(None)); // A second run of the same author, in the same chunk.
     }
     if encoded.header.stamp.wall() > wall + plan.replica.limits.drift {
         if let Some(syncgroup) = plan.record(group).map(|record| record.id) {
             plan.notice(Notice::FromTheFuture { author: run.author, syncgroup });
         }
-        return Ok(None);
+        return Ok(Ok(None));
     }
     for dependency in &encoded.header.dependencies {
         if plan.held(group, &dependency.author) < dependency.generation {
-            return Ok(None);
+            return Ok(Ok(None));
         }
         // The same number of another branch is something else.
-        let Some(ix) = plan.author_ix(&dependency.author) else { return Ok(None) };
+        let Some(ix) = plan.author_ix(&dependency.author) else { return Ok(Ok(None)) };
         if plan.tag(group, ix, dependency.generation)? != dependency.tag {
-            return Ok(None);
+            return Ok(Ok(None));
         }
         // A stamp that does not lie above its causes would lead walks through history astray (S-7). All that
         // it takes to see it is in the generation's own past, so it is refused alike everywhere.
         if plan.stamp(group, ix, dependency.generation)? >= encoded.header.stamp {
-            return Ok(None);
+            return Ok(Ok(None));
         }
     }
     // Records that cannot be read are judged like kinds that a newer version brought: not now.
-    let Ok(records) = encoded.records(&run.author) else { return Ok(None) };
+    let Ok(records) = encoded.records(&run.author) else { return Ok(Ok(None)) };
     let held = |author| match author {
         author if author == run.author => generation - 1,
         author => plan.held(group, &author),
@@ -173,11 +180,18 @@ fn ready(
         _ => None,
     });
     if parents.flatten().any(|parent| held(parent.author) < parent.generation) {
-        return Ok(None);
+        return Ok(Ok(None));
     }
     let past = plan.past_of(group, &run.author, &encoded.header.dependencies)?;
     let allowed = judge::is_allowed(plan, group, &run.author, generation, encoded, &records, &past);
-    Ok(allowed.then_some((records, past)))
+    if !allowed {
+        return Ok(Ok(None));
+    }
+    // Whoever may not say it is not asked whether it is signed: what that costs has a bound.
+    match plan.record(group).map(|record| user::verify(&records, &record.id, &plan.replica.keys)) {
+        Some(Err(wrong)) => Ok(Err(wrong)),
+        _ => Ok(Ok(Some((records, past)))),
+    }
 }
 
 impl Verified {
@@ -228,10 +242,12 @@ mod tests {
     use crate::id::{CollectionId, Incarnation, Name, SyncgroupId};
     use crate::log::Checkpoint;
     use crate::log::generation::Header;
-    use crate::log::record::RowRecord;
+    use crate::log::record::{MetaRecord, RowRecord};
     use crate::replica::Replica;
     use crate::store::{MemStore, Table, View};
+    use crate::syncgroup::Rights;
     use crate::syncgroup::command::{self, Means};
+    use crate::user::UserKey;
 
     const WALL: Wall = Wall(1_000_000);
 
@@ -262,6 +278,27 @@ mod tests {
 
     /// A log of single puts, as somebody with these keys would write and sign it.
     fn run(here: &Here, keys: &Keys, count: u64, change: impl Fn(u64, &mut Header)) -> Run {
+        let put = |n: u64| {
+            Record::Row(RowRecord {
+                collection: here.collection,
+                key: alloc::vec![n as u8].into(),
+                parents: Vec::new(),
+                repeats: None,
+                pick: false,
+                content: crate::log::record::Content::Put(alloc::vec![1].into()),
+            })
+        };
+        run_of(here, keys, count, change, put)
+    }
+
+    /// A log of single records.
+    fn run_of(
+        here: &Here,
+        keys: &Keys,
+        count: u64,
+        change: impl Fn(u64, &mut Header),
+        record: impl Fn(u64) -> Record,
+    ) -> Run {
         let author = Author { device: keys.device, incarnation: Incarnation(9) };
         let mut tree = Tree::default();
         let mut generations = Vec::new();
@@ -274,15 +311,7 @@ mod tests {
                 acknowledged: None,
             };
             change(n, &mut header);
-            let record = Record::Row(RowRecord {
-                collection: here.collection,
-                key: alloc::vec![n as u8].into(),
-                parents: Vec::new(),
-                repeats: None,
-                pick: false,
-                content: crate::log::record::Content::Put(alloc::vec![1].into()),
-            });
-            let encoded = Encoded::write(header, &author, &[record]);
+            let encoded = Encoded::write(header, &author, &[record(n)]);
             tree.append(encoded.leaf);
             generations.push(encoded.bytes);
         }
@@ -304,15 +333,51 @@ mod tests {
 
     /// Another incarnation of this device has its rights, once the genesis is in its past (S-2).
     fn myself(here: &Here, count: u64, change: impl Fn(u64, &mut Header)) -> Run {
-        let genesis = here.replica.groups[&0].logs[&0].tree.root().tag();
-        let author = here.replica.author();
         run(here, &here.replica.keys, count, |n, header| {
             if n == 1 {
-                let dependency = crate::log::generation::Dependency { author, generation: 1, tag: genesis };
-                header.dependencies.push(dependency);
+                header.dependencies.push(genesis(here));
             }
             change(n, header);
         })
+    }
+
+    fn genesis(here: &Here) -> crate::log::generation::Dependency {
+        let tag = here.replica.groups[&0].logs[&0].tree.root().tag();
+        crate::log::generation::Dependency { author: here.replica.author(), generation: 1, tag }
+    }
+
+    #[test]
+    fn what_a_user_did_not_sign_is_its_senders_fault() {
+        let here = here();
+        let name = || Name::new("anna").unwrap();
+        let anna = UserKey::new(name(), SecretKey([7; 32]), &Ed25519);
+        let key = stranger().public;
+        let certificate = || anna.certify(key, name(), 1);
+        let strikes = |group: &SyncgroupId| anna.strike_off(group, key.device(), 1, Vec::new());
+        let say = |record: MetaRecord| {
+            let admits = MetaRecord::AdmitUser {
+                key: anna.public(),
+                name: name(),
+                rights: Rights::Write,
+                request: None,
+            };
+            let record = |n| Record::Meta(if n == 1 { admits.clone() } else { record.clone() });
+            let change =
+                |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
+            take(&here, alloc::vec![run_of(&here, &here.replica.keys, 2, change, record)]).0
+        };
+        let enrol = |certificate| MetaRecord::Enrol { certificate, request: None };
+        assert_eq!(say(enrol(certificate())), Ok(2));
+        assert_eq!(say(MetaRecord::StrikeOff(strikes(&here.id))), Ok(2));
+        // Signed by another user, and made out to be this one's.
+        let bert = UserKey::new(name(), SecretKey([8; 32]), &Ed25519);
+        let forged = enrol(bert.certify(key, name(), 1).made_out_to(anna.public()));
+        assert_eq!(say(forged), Err("a certificate that its user did not sign"));
+        let forged = bert.strike_off(&here.id, key.device(), 1, Vec::new()).made_out_to(anna.public());
+        let wrong = Err("a striking-off that its user did not sign");
+        assert_eq!(say(MetaRecord::StrikeOff(forged)), wrong);
+        let elsewhere = MetaRecord::StrikeOff(strikes(&SyncgroupId([9; 32])));
+        assert_eq!(say(elsewhere), wrong);
     }
 
     #[test]

@@ -19,112 +19,49 @@
 //! That a revocation *names* the generations which it leaves alone, instead of leaving alone what is in its past,
 //! saves everybody a walk through that past. What its author names wrongly harms nobody but the one whom its author
 //! may remove altogether.
+//!
+//! # Users
+//!
+//! A grant may be given to a **user** (S-3). It has one rank, and all the user's devices act by it: its turn is the turn
+//! of whatever they did by it. A device acts by it at generations that have in their past
+//!
+//! * the grant, as it would a grant of its own;
+//! * an **enrolment** of the device: the user's certificate, which any member may have written down, and which the device
+//!   has not ended by leaving. It stands by the user's signature, even if the generation that holds it is void: whoever
+//!   passes it on gives nothing, so it does not matter what that one may do;
+//! * unless the user has **struck the device off**: a statement that ends all its certificates up to a number, but for
+//!   the generations that it names. That reaches back like a revocation. It stands by the user's signature too, so no
+//!   sibling can make one, and neither rank nor right of whoever passes it on is asked for.
+//!
+//! So enrolments and strikings-off are judged by nobody: they are there or not, like departures. The pass stays one
+//! pass: what is new at a turn are facts that were known before it began. What admins end is grants: a user's as a
+//! whole, for all its devices. Of a single device only the user's own word, or its own departure, ends the certificate.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::past::{Numbered, Past, PastIx};
-use super::{Member, Rights};
-use crate::id::{Author, DeviceId, Generation, Incarnation, Name, Version};
+use super::Rights;
+use super::past::{Numbered, Past};
+use crate::id::{Author, DeviceId, Generation, Incarnation, Name, UserId, Version};
+use crate::limits;
 use crate::log::record::MetaRecord;
 use crate::object::history::Place;
-use crate::store::key::AuthorIx;
-use crate::time::Hlc;
 
+mod facts;
 mod judging;
+mod members;
 #[cfg(test)]
 mod tests;
 
+use self::facts::{Act, Departure, Ended, Enrolment, Grant, Nth, Revocation, Standing, UserStanding};
+pub(crate) use self::facts::{At, Holder, Source};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
-
-/// A right given to a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Grant {
-    author: AuthorIx,
-    version: Version,
-    stamp: Hlc,
-    rights: Rights,
-    name: Name,
-}
-
-impl Grant {
-    fn place(&self) -> Place {
-        (self.author, self.version.generation)
-    }
-}
-
-/// That a device has left, and which grants to it ended by that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Departure {
-    by: Place,
-    grants: BTreeSet<Version>,
-}
-
-/// All that is known of one device in a syncgroup.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Standing {
-    grants: Vec<Grant>,
-    departures: Vec<Departure>,
-}
-
-impl Standing {
-    /// Of several grants the one that gives the name: the same everywhere, whatever arrived first.
-    fn latest(&self) -> Option<&Grant> {
-        self.grants.iter().max_by_key(|grant| (grant.stamp, grant.version))
-    }
-
-    /// Whether a departure that is known ended a grant.
-    fn has_left(&self, grant: &Version, known: impl Fn(Place) -> bool) -> bool {
-        self.departures.iter().any(|departure| known(departure.by) && departure.grants.contains(grant))
-    }
-}
-
-/// That grants to a device end, or give less.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Revocation {
-    by: Place,
-    stamp: Hlc,
-    device: DeviceId,
-    grants: BTreeSet<Version>,
-    /// What is left of them.
-    keep: Option<Rights>,
-    /// The last generation of each of the device's logs for which they stay as they were.
-    until: BTreeMap<Incarnation, Generation>,
-}
-
-impl Revocation {
-    /// What a right comes to by it, for one of the device's generations.
-    fn leaves(&self, rights: Rights, at: (Incarnation, Generation)) -> Option<Rights> {
-        let is_before = self.until.get(&at.0).is_some_and(|last| at.1 <= *last);
-        if is_before { Some(rights) } else { self.keep.map(|keep| keep.min(rights)) }
-    }
-}
-
-/// Which revocation: its generation's version, and which record there.
-type Nth = (Version, u32);
-
-/// A generation by which somebody acts on what others may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Act {
-    author: Author,
-    /// The metadata in its past, itself included.
-    past: PastIx,
-}
-
-/// The generation of a device whose rights are asked for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct At<'p> {
-    pub(crate) author: Author,
-    pub(crate) place: Option<Place>,
-    pub(crate) generation: Generation,
-    /// The metadata in its past.
-    pub(crate) past: &'p Past,
-}
 
 /// What a syncgroup's log says of who may do what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Access {
     standings: BTreeMap<DeviceId, Standing>,
+    users: BTreeMap<UserId, UserStanding>,
     revocations: BTreeMap<Nth, Revocation>,
     acts: BTreeMap<Place, Act>,
     genesis: Option<Place>,
@@ -132,34 +69,63 @@ pub(crate) struct Access {
     judgement: Judgement,
 }
 
-/// The generation that says something, as it is taken in.
+/// Something by which a device may do something: a grant to it, or one to its user with what makes it the user's.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Source {
-    pub(crate) place: Place,
-    pub(crate) author: Author,
-    pub(crate) stamp: Hlc,
-    pub(crate) past: PastIx,
+struct Title<'a> {
+    holder: Holder,
+    grant: &'a Grant,
+    enrolment: Option<&'a Enrolment>,
 }
 
-impl Source {
-    pub(crate) fn version(&self) -> Version {
-        Version { author: self.author, generation: self.place.1 }
+impl<'a> Title<'a> {
+    /// What the device was given: a grant, or its enrolment. It is what a departure names.
+    fn version(self) -> Version {
+        self.enrolment.map_or(self.grant.version, |enrolment| enrolment.version)
+    }
+
+    /// What may have ended, each with who holds it.
+    fn parts(self, device: DeviceId) -> impl Iterator<Item = (Holder, Version)> + use<'a> {
+        let certificate = self.enrolment.map(|it| (Holder::DeviceOf(it.user, device), it.version));
+        core::iter::once((self.holder, self.grant.version)).chain(certificate)
     }
 }
 
 impl Access {
     /// Takes in a fact. Says whether what counts may be something else by it: then it has to be judged again.
     pub(crate) fn take(&mut self, from: Source, record: &MetaRecord) -> bool {
+        let act = Act { author: from.author, past: from.past };
         match record {
             MetaRecord::Genesis { .. } => {
                 self.genesis = Some(from.place);
                 false
             }
             MetaRecord::Admit { key, name, rights, .. } => {
-                let (author, version) = (from.place.0, from.version());
-                let grant = Grant { author, version, stamp: from.stamp, rights: *rights, name: name.clone() };
+                let grant = grant(from, *rights, name);
                 self.standings.entry(key.device()).or_default().grants.push(grant);
-                self.acts.insert(from.place, Act { author: from.author, past: from.past });
+                self.acts.insert(from.place, act);
+                !self.revocations.is_empty()
+            }
+            MetaRecord::AdmitUser { key, name, rights, .. } => {
+                let grant = grant(from, *rights, name);
+                let user = self.users.entry(key.user()).or_default();
+                user.grants.push(grant);
+                user.key = Some(*key);
+                self.acts.insert(from.place, act);
+                !self.revocations.is_empty()
+            }
+            MetaRecord::Enrol { certificate, .. } => {
+                let (user, device) = (certificate.user(), certificate.device());
+                let enrolment = Enrolment {
+                    author: from.place.0,
+                    version: from.version(),
+                    stamp: from.stamp,
+                    user,
+                    name: certificate.name().clone(),
+                    number: certificate.number(),
+                };
+                self.standings.entry(device).or_default().enrolments.push(enrolment);
+                self.users.entry(user).or_default().devices.insert(device);
+                // It may have been struck off before.
                 !self.revocations.is_empty()
             }
             MetaRecord::Leave { grants } => {
@@ -169,23 +135,44 @@ impl Access {
                 false
             }
             MetaRecord::Revoke { device, grants, keep, until } => {
-                let revocation = Revocation {
-                    by: from.place,
-                    stamp: from.stamp,
-                    device: *device,
-                    grants: grants.iter().copied().collect(),
-                    keep: *keep,
-                    until: until.iter().copied().collect(),
-                };
-                let version = from.version();
-                let of_it = (version, 0)..=(version, u32::MAX);
-                let nth = self.revocations.range(of_it).count() as u32;
-                self.revocations.insert((version, nth), revocation);
-                self.acts.insert(from.place, Act { author: from.author, past: from.past });
+                let until = until.iter().map(|(incarnation, last)| (author(*device, *incarnation), *last));
+                let what = Ended::Grants(Holder::Device(*device), grants.iter().copied().collect());
+                self.revoke(from, what, *keep, until.collect());
+                self.acts.insert(from.place, act);
+                true
+            }
+            MetaRecord::RevokeUser { user, grants, keep, until } => {
+                let what = Ended::Grants(Holder::User(*user), grants.iter().copied().collect());
+                self.revoke(from, what, *keep, until.iter().copied().collect());
+                self.acts.insert(from.place, act);
+                true
+            }
+            MetaRecord::StrikeOff(striking) => {
+                let device = striking.device;
+                let spared = striking.until.iter();
+                let until = spared.map(|(incarnation, last)| (author(device, *incarnation), *last));
+                let nth = self.revoke(from, Ended::Certificates, None, until.collect());
+                let user = self.users.entry(striking.user()).or_default();
+                user.strikings.push((device, striking.number, nth));
                 true
             }
             MetaRecord::Collection { .. } | MetaRecord::Rule { .. } => false,
         }
+    }
+
+    fn revoke(
+        &mut self,
+        from: Source,
+        what: Ended,
+        keep: Option<Rights>,
+        until: BTreeMap<Author, Generation>,
+    ) -> Nth {
+        let revocation = Revocation { by: from.place, stamp: from.stamp, what, keep, until };
+        let version = from.version();
+        let of_it = (version, 0)..=(version, u32::MAX);
+        let nth = (version, self.revocations.range(of_it).count() as u32);
+        self.revocations.insert(nth, revocation);
+        nth
     }
 
     /// Judges by all that is known. Returns what was thought before.
@@ -218,142 +205,179 @@ impl Access {
         if self.genesis.is_some() && at.place == self.genesis {
             return Some(Rights::Admin);
         }
-        let device = &at.author.device;
-        let standing = self.standings.get(device)?;
+        let device = at.author.device;
+        let standing = self.standings.get(&device)?;
         let known = |place: Place| at.past.has(place) && Some(place) != at.place;
-        let counts = |grant: &&Grant| {
-            known(grant.place())
-                && !judgement.is_void(&grant.place())
-                && !standing.has_left(&grant.version, known)
+        let counts = |title: &Title<'_>| {
+            known(title.grant.place())
+                && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
+                && !judgement.is_void(&title.grant.place())
+                && !standing.has_left(&title.version(), known)
         };
-        let of = (at.author.incarnation, at.generation);
-        let left = |grant: &Grant| {
-            let ends = judgement.ends(device, &grant.version).iter();
+        let left = |title: Title<'_>| {
+            let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
             let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
-            ends.try_fold(grant.rights, |rights, end| end.leaves(rights, of))
+            ends.try_fold(title.grant.rights, |rights, end| end.leaves(rights, (at.author, at.generation)))
         };
-        standing.grants.iter().filter(counts).filter_map(left).max()
+        self.titles(&device).filter(counts).filter_map(left).max()
     }
 
-    /// What is left of a grant for what its device writes from now on.
-    fn left(&self, device: &DeviceId, standing: &Standing, grant: &Grant) -> Option<Rights> {
-        if self.judgement.is_void(&grant.place()) || standing.has_left(&grant.version, |_| true) {
+    /// All by which a device may do something, or might once.
+    fn titles(&self, device: &DeviceId) -> impl Iterator<Item = Title<'_>> {
+        let standing = self.standings.get(device);
+        let holder = Holder::Device(*device);
+        let own = standing.into_iter().flat_map(|standing| &standing.grants);
+        let own = own.map(move |grant| Title { holder, grant, enrolment: None });
+        let enrolments = standing.into_iter().flat_map(|standing| &standing.enrolments);
+        let of_users = enrolments.flat_map(|enrolment| {
+            let holder = Holder::User(enrolment.user);
+            let grants = self.users.get(&enrolment.user).into_iter().flat_map(|user| &user.grants);
+            grants.map(move |grant| Title { holder, grant, enrolment: Some(enrolment) })
+        });
+        own.chain(of_users)
+    }
+
+    /// What is left of a title for what its device writes from now on.
+    fn left(&self, device: &DeviceId, standing: &Standing, title: &Title<'_>) -> Option<Rights> {
+        if self.judgement.is_void(&title.grant.place()) || standing.has_left(&title.version(), |_| true) {
             return None;
         }
-        let ends = self.judgement.ends(device, &grant.version).iter();
+        let parts = title.parts(*device);
+        let ends = parts.flat_map(|(holder, version)| self.judgement.ends(holder, &version));
         let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
-        ends.try_fold(grant.rights, |rights, end| end.keep.map(|keep| keep.min(rights)))
+        ends.try_fold(title.grant.rights, |rights, end| end.keep.map(|keep| keep.min(rights)))
     }
 
-    /// The grants to a device that still give something, and what.
-    fn standing_grants<'a>(&'a self, device: &'a DeviceId) -> impl Iterator<Item = (&'a Grant, Rights)> {
+    /// The titles of a device that still give something, and what.
+    fn standing_titles<'a>(&'a self, device: &'a DeviceId) -> impl Iterator<Item = (Title<'a>, Rights)> {
         let standing = self.standings.get(device).into_iter();
-        let grants = standing.flat_map(|standing| standing.grants.iter().map(move |grant| (standing, grant)));
-        grants.filter_map(|(standing, grant)| Some((grant, self.left(device, standing, grant)?)))
+        let titles = standing.flat_map(|standing| self.titles(device).map(move |title| (standing, title)));
+        titles.filter_map(|(standing, title)| {
+            let left = self.left(device, standing, &title)?;
+            Some((title, left))
+        })
+    }
+
+    /// The grants to a user that still give something, and what.
+    fn standing_grants_to<'a>(&'a self, user: &UserId) -> impl Iterator<Item = (&'a Grant, Rights)> {
+        let holder = Holder::User(*user);
+        let grants = self.users.get(user).into_iter().flat_map(|user| &user.grants);
+        let grants = grants.filter(|grant| !self.judgement.is_void(&grant.place()));
+        grants.filter_map(move |grant| {
+            let ends = self.judgement.ends(holder, &grant.version).iter();
+            let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
+            let left = ends.try_fold(grant.rights, |rights, end| end.keep.map(|keep| keep.min(rights)));
+            Some((grant, left?))
+        })
     }
 
     /// What a device may do by all that is known here.
     pub(crate) fn rights(&self, device: &DeviceId) -> Option<Rights> {
-        self.standing_grants(device).map(|(_, rights)| rights).max()
+        self.standing_titles(device).map(|(_, rights)| rights).max()
     }
 
-    /// The grants to a device that have not ended.
+    /// What a user may do, by whatever device, by all that is known here.
+    pub(crate) fn rights_of(&self, user: &UserId) -> Option<Rights> {
+        self.standing_grants_to(user).map(|(_, rights)| rights).max()
+    }
+
+    /// The grants to a device that have not ended, and its enrolments.
     pub(crate) fn grants(&self, device: &DeviceId) -> Vec<Version> {
-        self.standing_grants(device).map(|(grant, _)| grant.version).collect()
-    }
-
-    /// The grants to a device that give more than something.
-    pub(crate) fn grants_above(&self, device: &DeviceId, rights: Option<Rights>) -> Vec<Version> {
-        let more = self.standing_grants(device).filter(|(_, left)| Some(*left) > rights);
-        more.map(|(grant, _)| grant.version).collect()
-    }
-
-    /// Whether a device is or was a member.
-    pub(crate) fn is_known(&self, device: &DeviceId) -> bool {
-        self.standings.get(device).is_some_and(|standing| !standing.grants.is_empty())
-    }
-
-    /// Whether a device was a member and is none any more.
-    pub(crate) fn is_former(&self, device: &DeviceId) -> bool {
-        self.is_known(device) && self.rights(device).is_none()
-    }
-
-    /// Whether a device is no member any more, and not because it left: that goes by its latest admission, as it may
-    /// have been let in again.
-    pub(crate) fn is_removed(&self, device: &DeviceId) -> bool {
-        let has_left = |standing: &Standing| {
-            standing.latest().is_some_and(|grant| standing.has_left(&grant.version, |_| true))
-        };
-        self.is_former(device) && !self.standings.get(device).is_some_and(has_left)
-    }
-
-    /// Whether the facts in a past say all that is known of a device's departure.
-    pub(crate) fn has_departed_in(&self, device: &DeviceId, past: &Past) -> bool {
-        let departures = self.standings.get(device).map(|standing| &standing.departures);
-        departures.is_some_and(|departures| departures.iter().all(|departure| past.has(departure.by)))
-    }
-
-    /// Whether a device is known to be no member any more, by something of which somebody did not know.
-    pub(crate) fn has_gone_since(&self, device: &DeviceId, knew: impl Fn(Place) -> bool) -> bool {
-        let standing = self.standings.get(device);
-        let mut departures = standing.into_iter().flat_map(|standing| &standing.departures);
-        let is_news = departures.any(|departure| !knew(departure.by))
-            || self.what_removed(device).into_iter().any(|place| !knew(place));
-        is_news && self.is_former(device)
-    }
-
-    /// Whether what an author wrote up to some generation as an admin is void from some point before on.
-    pub(crate) fn is_void_before(&self, author: &Author, last: Generation) -> bool {
-        let grants = self.standings.get(&author.device).into_iter().flat_map(|standing| &standing.grants);
-        let ends = grants.flat_map(|grant| self.judgement.ends(&author.device, &grant.version));
-        let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
-        ends.any(|end| {
-            end.keep < Some(Rights::Admin) && end.until.get(&author.incarnation).is_none_or(|it| *it < last)
-        })
-    }
-
-    /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made
-    /// void the generation that gave it. The first of several, as others may know more than the device may learn.
-    pub(crate) fn what_ended(&self, device: &DeviceId) -> BTreeSet<Place> {
-        let mut found = self.what_removed(device);
-        let standing = self.standings.get(device);
-        found.extend(standing.into_iter().flat_map(|it| &it.departures).map(|departure| departure.by));
-        found
-    }
-
-    fn what_removed(&self, device: &DeviceId) -> BTreeSet<Place> {
-        let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::from([*device]));
-        // Of who gave a grant it matters what ended the right to give any.
-        let mut work = alloc::vec![(*device, None)];
-        while let Some((device, least)) = work.pop() {
-            for grant in self.standings.get(&device).into_iter().flat_map(|standing| &standing.grants) {
-                let ends = self.judgement.ends(&device, &grant.version).iter();
-                let ends = ends.filter_map(|nth| Some((self.revocations.get(nth)?, nth)));
-                let ends = ends.filter(|(end, _)| end.keep <= least);
-                if let Some((end, _)) = ends.min_by_key(|(end, nth)| (end.stamp, **nth)) {
-                    found.insert(end.by);
-                } else if self.judgement.is_void(&grant.place()) {
-                    let giver = grant.version.author.device;
-                    work.extend(seen.insert(giver).then_some((giver, Some(Rights::Write))));
-                }
+        let mut versions: Vec<Version> = Vec::new();
+        for version in self.standing_titles(device).map(|(title, _)| title.version()) {
+            // By one enrolment a device has all that its user was granted.
+            if !versions.contains(&version) {
+                versions.push(version);
             }
         }
-        found
+        versions
     }
 
-    /// The devices that may do anything, with what they may do.
-    pub(crate) fn joined(&self) -> impl Iterator<Item = (&DeviceId, Rights)> {
-        self.standings.keys().filter_map(|device| Some((device, self.rights(device)?)))
+    /// The grants to a device or a user that give more than something.
+    pub(crate) fn grants_above(&self, holder: Holder, rights: Option<Rights>) -> Vec<Version> {
+        let is_more = |left: Rights| Some(left) > rights;
+        match holder {
+            Holder::User(user) => {
+                let more = self.standing_grants_to(&user).filter(|(_, left)| is_more(*left));
+                more.map(|(grant, _)| grant.version).collect()
+            }
+            Holder::Device(device) => {
+                let own = self.standing_titles(&device).filter(|(title, _)| title.enrolment.is_none());
+                own.filter(|(_, left)| is_more(*left)).map(|(title, _)| title.grant.version).collect()
+            }
+            Holder::DeviceOf(..) => Vec::new(),
+        }
     }
 
-    /// Everybody who was ever admitted, by device.
-    pub(crate) fn members(&self) -> Vec<Member> {
-        let member = |(device, standing): (&DeviceId, &Standing)| {
-            let latest = standing.latest()?;
-            let removed = self.is_removed(device);
-            let (name, admitted) = (latest.name.clone(), latest.version);
-            Some(Member { device: *device, name, rights: self.rights(device), admitted, removed })
+    /// The user as whose device a device may do the most, and what.
+    pub(crate) fn by_user(&self, device: &DeviceId) -> Option<(Rights, UserId)> {
+        let titles = self.standing_titles(device);
+        titles.filter_map(|(title, left)| Some((left, title.enrolment?.user))).max()
+    }
+
+    /// The best rank by which a device acts as an admin.
+    pub(crate) fn rank(&self, device: &DeviceId, ranks: &Ranks) -> Option<Rank> {
+        let admin = self.standing_titles(device).filter(|(_, left)| *left == Rights::Admin);
+        admin.filter_map(|(title, _)| ranks.get(&(title.holder, title.grant.version)).copied()).min()
+    }
+
+    /// Whether a generation with this past, or with this grant to the user in itself, may say that a device is a user's,
+    /// or is none any more: the user was granted something, it is not said already, and there is room (S-53).
+    pub(crate) fn may_say(&self, past: &Past, record: &MetaRecord, with: Option<UserId>) -> bool {
+        let known = |place: Place| past.has(place);
+        let is_user = |user: &UserId| {
+            let grants = self.users.get(user).into_iter().flat_map(|user| &user.grants);
+            with == Some(*user) || grants.map(Grant::place).any(known)
         };
-        self.standings.iter().filter_map(member).collect()
+        let strikings = |user: &UserId| {
+            let all = self.users.get(user).into_iter().flat_map(|user| &user.strikings);
+            let by = |nth: &Nth| self.revocations.get(nth).is_some_and(|it| known(it.by));
+            all.filter(move |(_, _, nth)| by(nth))
+        };
+        match record {
+            MetaRecord::Enrol { certificate, .. } => {
+                let (user, device) = (certificate.user(), certificate.device());
+                let in_past = |of: &DeviceId, user: Option<&UserId>| {
+                    let standing = self.standings.get(of).into_iter();
+                    let enrolments = standing.flat_map(|standing| &standing.enrolments);
+                    let there = enrolments.filter(|it| known(it.place()));
+                    there.filter(|it| user.is_none_or(|user| it.user == *user)).count()
+                };
+                let devices = self.users.get(&user).into_iter().flat_map(|user| &user.devices);
+                let of_user: usize = devices.map(|device| in_past(device, Some(&user))).sum();
+                let is_there = self.standings.get(&device).is_some_and(|standing| {
+                    standing.enrolments.iter().any(|it| {
+                        it.user == user
+                            && it.number == certificate.number()
+                            && known(it.place())
+                            && !standing.has_left(&it.version, known)
+                    })
+                });
+                is_user(&user)
+                    && !is_there
+                    && of_user < limits::MAX_ENROLMENTS_OF_USER
+                    && self.standings.keys().map(|it| in_past(it, None)).sum::<usize>()
+                        < limits::MAX_ENROLMENTS
+            }
+            MetaRecord::StrikeOff(striking) => {
+                let user = striking.user();
+                let is_there = |(device, number, _): &(DeviceId, u64, Nth)| {
+                    *device == striking.device && *number >= striking.number
+                };
+                is_user(&user)
+                    && !strikings(&user).any(is_there)
+                    && strikings(&user).count() < limits::MAX_ENROLMENTS_OF_USER
+            }
+            _ => true,
+        }
     }
+}
+
+fn grant(from: Source, rights: Rights, name: &Name) -> Grant {
+    let (author, version) = (from.place.0, from.version());
+    Grant { author, version, stamp: from.stamp, rights, name: name.clone() }
+}
+
+fn author(device: DeviceId, incarnation: Incarnation) -> Author {
+    Author { device, incarnation }
 }

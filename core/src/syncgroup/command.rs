@@ -1,5 +1,6 @@
 //! What an application can do with syncgroups (S-31), and what an admin does for those who ask to join.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -9,12 +10,12 @@ use bytes::Bytes;
 
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
 use super::metadata::genesis;
-use super::{Invitation, JoinRefusal, Rights, Terms, remove};
+use super::{Invitation, JoinRefusal, Rights, Terms, remove, user};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::event::Command;
 use crate::hash;
 use crate::id::{
-    Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId,
+    Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId, Version,
 };
 use crate::limits;
 use crate::log::record::{MetaRecord, Record, Used};
@@ -24,6 +25,7 @@ use crate::resolve::{Merge, Policy, Rule};
 use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::time::{Now, Wall};
+use crate::user::Certificate;
 
 /// What a command may use besides the replica.
 pub(crate) struct Means<'m> {
@@ -52,18 +54,32 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         Command::Invite { syncgroup, rights, valid_for, reusable, addresses } => {
             let group = active(plan.replica, &syncgroup)?;
             require(plan.replica, group, Rights::Admin, "invite")?;
-            let terms =
-                Terms { syncgroup, rights, expires: means.wall + valid_for, reusable, nonce: means.nonce };
+            let terms = Terms {
+                syncgroup,
+                rights,
+                expires: means.wall + valid_for,
+                reusable,
+                nonce: means.nonce,
+                user: None,
+            };
             Ok(Outcome::Invited(invite(plan.replica, group, terms, addresses)?))
         }
         Command::Pause { database, paused } => pause(plan, database, paused),
-        Command::Join { database, invitation } => join(plan, means, database, invitation),
+        Command::Join { database, invitation } => join(plan, means, database, invitation, None),
+        Command::JoinAs { database, invitation, certificate } => {
+            join(plan, means, database, invitation, Some(certificate))
+        }
         Command::Leave { syncgroup } => remove::leave(plan, means, &syncgroup),
         Command::Eject { syncgroup, device } => remove::eject(plan, means, &syncgroup, device),
         Command::SetRights { syncgroup, device, rights } => {
             remove::set_rights(plan, means, &syncgroup, device, rights)
         }
         Command::Destroy { syncgroup } => remove::destroy(plan, means, &syncgroup),
+        Command::InviteDevice { .. }
+        | Command::AdmitUser { .. }
+        | Command::EjectUser { .. }
+        | Command::Enrol { .. }
+        | Command::StrikeOff { .. } => user::run(plan, means, command),
         // Noted where conflicts are raised: nothing is stored.
         Command::Resolver { .. } => Ok(Outcome::ResolverNoted),
         Command::Resolve(resolution) => {
@@ -277,6 +293,7 @@ fn join(
     means: &Means<'_>,
     database: Name,
     invitation: Invitation,
+    certificate: Option<Box<Certificate>>,
 ) -> Result<Outcome, Stop> {
     let replica = plan.replica;
     let id = invitation.syncgroup();
@@ -289,8 +306,23 @@ fn join(
     if invitation.expires() <= means.wall {
         return Err(Refusal::Invitation("it has expired; ask for a new one").into());
     }
+    match (&certificate, invitation.user()) {
+        (None, Some(_)) => {
+            return Err(Refusal::Invitation("it is for the devices of a user; show a certificate").into());
+        }
+        (Some(it), Some(user)) if it.user() != user => {
+            return Err(Refusal::Invitation("it is for the devices of another user").into());
+        }
+        (Some(it), _) if it.device_key() != replica.keys.public => {
+            return Err(Refusal::Certificate("it is for another device").into());
+        }
+        (Some(it), _) if !it.verify(&replica.keys) => {
+            return Err(Refusal::Certificate("its user did not sign it").into());
+        }
+        _ => {}
+    }
     let known = replica.group(&id);
-    let asking = Asking { invitation, nonce: means.nonce };
+    let asking = Asking { invitation, nonce: means.nonce, certificate };
     let (ix, stage) = match known.map(|group| (group, &group.record.stage)) {
         None => (new_group(replica)?, Stage::Joining(alloc::vec![asking])),
         Some((group, Stage::Active | Stage::Pending(_))) => {
@@ -342,8 +374,8 @@ pub(crate) struct Request<'r> {
 /// What a newcomer must hold to be complete, or why it is not admitted (S-32).
 pub(crate) type Answer = Result<Vec<(Author, Generation)>, JoinRefusal>;
 
-/// An admin's answer to a request. Whether the syncgroup is here is told only to those who show an invitation
-/// of one of its admins. No answer while something is missing that the asker wrote: it may have left.
+/// The answer to a request: an admin's, or of a member that a device of a user asks. Whether the syncgroup is here is
+/// told only to those who show an invitation of one of its admins, or are what a member's says. No answer while something is missing that the asker wrote: it may have left.
 pub(crate) fn admit(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
@@ -351,7 +383,7 @@ pub(crate) fn admit(
     request: Request<'_>,
 ) -> Result<Option<Answer>, Stop> {
     let replica = plan.replica;
-    let Request { asking: Asking { invitation, nonce }, name, withdraw, wrote } = request;
+    let Request { asking: Asking { invitation, nonce, certificate }, name, withdraw, wrote } = request;
     let (terms, device) = (&invitation.terms, key.device());
     let unknown = Ok(Some(Err(JoinRefusal::NotValid)));
     let Some(group) = replica.group(&terms.syncgroup).filter(|group| group.is_shared()) else {
@@ -370,33 +402,63 @@ pub(crate) fn admit(
     let is_admin = |device: &DeviceId| group.metadata.access.rights(device) == Some(Rights::Admin);
     // A request that was granted once is an old copy, whatever has happened since.
     let is_old = group.metadata.is_used(nonce);
-    let may_admit = group.record.stage == Stage::Active
+    let access = &group.metadata.access;
+    let may_answer = group.record.stage == Stage::Active
+        && access.rights(&replica.keys.device).is_some()
+        && !withdraw
+        && !is_old;
+    let may_admit = may_answer
+        && terms.user.is_none()
         && is_admin(&invitation.issuer.device())
         && is_admin(&replica.keys.device);
-    let refusal = if !may_admit || withdraw || is_old || had >= Some(terms.rights) {
-        Some(JoinRefusal::NotValid)
-    } else if terms.expires <= means.wall {
-        Some(JoinRefusal::Expired)
-    } else if !terms.reusable && group.metadata.is_used(&terms.nonce) {
-        Some(JoinRefusal::Used)
-    } else if group.logs.len() >= replica.limits.authors {
-        Some(JoinRefusal::Full)
-    } else {
-        None
+    let is_time = |may: bool| match may {
+        false => Err(JoinRefusal::NotValid),
+        true if terms.expires <= means.wall => Err(JoinRefusal::Expired),
+        true if group.logs.len() >= replica.limits.authors => Err(JoinRefusal::Full),
+        true => Ok(()),
     };
-    match refusal {
+    let is_used = !terms.reusable && group.metadata.is_used(&terms.nonce);
+    // What the invitation gives, as long as it does.
+    let granted = is_time(may_admit).and(if is_used { Err(JoinRefusal::Used) } else { Ok(terms.rights) });
+    let request = Used { invitation: terms.nonce, request: *nonce };
+    let records = match certificate {
+        Some(it) if terms.user.is_some_and(|user| user != it.user()) => Err(JoinRefusal::NotValid),
+        Some(it) => user::admission(plan, group, (key, it), request, (granted, is_time(may_answer))),
+        None if granted.is_ok_and(|rights| had >= Some(rights)) => Err(JoinRefusal::NotValid),
+        None => granted
+            .map(|rights| alloc::vec![MetaRecord::Admit { key: *key, name, rights, request: Some(request) }]),
+    };
+    match records {
         // A member is one, whatever became of the invitation: the answer to an earlier request got lost.
-        Some(refusal) if had.is_none() => return Ok(Some(Err(refusal))),
-        Some(_) => {}
-        None => {
-            let request = Some(Used { invitation: terms.nonce, request: *nonce });
-            let record = MetaRecord::Admit { key: *key, name, rights: terms.rights, request };
+        Err(refusal) if had.is_none() => return Ok(Some(Err(refusal))),
+        Ok(records) if !records.is_empty() => {
+            let notice = |version| admitted(terms.syncgroup, device, &records, version);
+            let all: Vec<_> = records.iter().cloned().map(Record::Meta).collect();
             let stamp = plan.next_stamp(means.wall);
-            let version = plan.write(group.ix, stamp, &[Record::Meta(record)], None)?;
-            plan.notice(Notice::Admitted { syncgroup: terms.syncgroup, device, version });
+            let version = plan.write(group.ix, stamp, &all, None)?;
+            plan.notice(notice(version));
         }
+        _ => {}
     }
     Ok(Some(Ok(vector(plan, group))))
+}
+
+/// What is told of an admission.
+fn admitted(syncgroup: SyncgroupId, device: DeviceId, records: &[MetaRecord], version: Version) -> Notice {
+    let (mut user, mut number, mut granted) = (None, None, None);
+    for record in records {
+        match record {
+            MetaRecord::AdmitUser { key, rights, .. } => (user, granted) = (Some(key.user()), Some(*rights)),
+            MetaRecord::Enrol { certificate: it, .. } => {
+                (user, number) = (Some(it.user()), Some(it.number()));
+            }
+            _ => {}
+        }
+    }
+    match user {
+        Some(user) => Notice::Enrolled { syncgroup, user, device, number, granted, version },
+        None => Notice::Admitted { syncgroup, device, version },
+    }
 }
 
 /// What is held of a syncgroup, with what is being planned.

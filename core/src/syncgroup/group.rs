@@ -16,6 +16,7 @@ use crate::id::{Author, DeviceId, Generation, Incarnation, Name, SyncgroupId};
 use crate::log::{Checkpoint, Log};
 use crate::replica::authors::Authors;
 use crate::store::key::{AuthorIx, GroupIx};
+use crate::user::Certificate;
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_varint};
 
 /// A request to join that has not been answered.
@@ -25,6 +26,8 @@ pub(crate) struct Asking {
     /// Drawn for this request: so that neither a late answer to another one counts for it, nor a late copy of
     /// it counts as another one.
     pub(crate) nonce: [u8; 16],
+    /// Whose device the asker is, if it asks as one of a user's.
+    pub(crate) certificate: Option<Box<Certificate>>,
 }
 
 /// A device was admitted, and waits for what there was then (S-32).

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Rights;
 use crate::crypto::{Keys, Signature};
 use crate::hash;
-use crate::id::{Address, Name, PublicKey, SyncgroupId};
+use crate::id::{Address, Name, PublicKey, SyncgroupId, UserId};
 use crate::limits;
 use crate::time::Wall;
 
@@ -19,14 +19,15 @@ const PREFIX: &str = "driftless:";
 /// Bytes of the checksum at its end.
 const CHECKSUM: usize = 4;
 
-/// A right to join a syncgroup, for whoever holds it until it expires, signed by the admin who made it.
+/// A right to join a syncgroup, for whoever holds it until it expires, signed by the admin who made it. One for the
+/// devices of a user gives no right: it says where a member is that lets them in, by their certificates (S-3).
 ///
 /// Its text form is one word of letters and digits with a checksum, so that a copy that was cut short is
 /// noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
     pub(crate) terms: Terms,
-    /// The key of the admin who made it, and at whose device to join.
+    /// The key of the admin who made it, or of the member, and at whose device to join.
     pub(crate) issuer: PublicKey,
     pub(crate) signature: Signature,
     /// What the syncgroup was called, for people to read. Not signed.
@@ -43,6 +44,8 @@ pub(crate) struct Terms {
     pub(crate) expires: Wall,
     pub(crate) reusable: bool,
     pub(crate) nonce: [u8; 16],
+    /// Only devices of this user are let in, by their certificates, and any member may have made it.
+    pub(crate) user: Option<UserId>,
 }
 
 impl Invitation {
@@ -64,6 +67,12 @@ impl Invitation {
     /// What the syncgroup was called when the invitation was made.
     pub fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// The user whose devices it lets in, if it is for one user's: what they may do is what the user may. Otherwise it
+    /// lets in whoever holds it.
+    pub fn user(&self) -> Option<UserId> {
+        self.terms.user
     }
 
     /// What the newcomer will be allowed to do.
@@ -155,6 +164,7 @@ mod tests {
             expires: Wall(1_000),
             reusable: false,
             nonce: [2; 16],
+            user: None,
         };
         let addresses = alloc::vec![Address::new("quic:127.0.0.1:4433").unwrap()];
         (Invitation::sign(terms, Name::new("notes").unwrap(), addresses, &keys), keys)

@@ -22,11 +22,16 @@ fn needed(record: &Record) -> Option<Rights> {
         Record::Row(_) => Some(Rights::Write),
         Record::Meta(
             MetaRecord::Admit { .. }
+            | MetaRecord::AdmitUser { .. }
             | MetaRecord::Revoke { .. }
+            | MetaRecord::RevokeUser { .. }
             | MetaRecord::Collection { .. }
             | MetaRecord::Rule { .. },
         ) => Some(Rights::Admin),
-        Record::Meta(MetaRecord::Leave { .. }) => Some(Rights::Read),
+        // Certificates and strikings-off stand by their own signatures: whoever may be here may pass them on.
+        Record::Meta(MetaRecord::Leave { .. } | MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_)) => {
+            Some(Rights::Read)
+        }
         Record::Meta(MetaRecord::Genesis { .. }) | Record::Unknown => None,
     }
 }
@@ -48,7 +53,19 @@ pub(crate) fn is_allowed(
     let (Some(metadata), Some(pasts)) = (plan.metadata(group), plan.pasts(group)) else { return false };
     let at = At { author: *author, place: None, generation, past };
     let Some(rights) = metadata.access.rights_in(pasts, at) else { return false };
-    records.iter().all(|record| needed(record).is_some_and(|needed| needed <= rights))
+    let granted = records.iter().find_map(|record| match record {
+        Record::Meta(MetaRecord::AdmitUser { key, .. }) => Some(key.user()),
+        _ => None,
+    });
+    let mut said = records.iter().filter_map(|record| match record {
+        Record::Meta(meta @ (MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_))) => Some(meta),
+        _ => None,
+    });
+    // One at a time, so that the bounds hold which count those in its past.
+    let is_sayable = said.next().is_none_or(|meta| metadata.access.may_say(past, meta, granted));
+    is_sayable
+        && said.next().is_none()
+        && records.iter().all(|record| needed(record).is_some_and(|needed| needed <= rights))
 }
 
 /// Whether a generation that was allowed counts by a judgement. `past` is the metadata in its past, itself included.

@@ -33,7 +33,7 @@ impl Metadata {
     pub(crate) fn take(&mut self, from: Source, record: &MetaRecord) -> bool {
         match record {
             MetaRecord::Genesis { name, .. } => self.name = Some(name.clone()),
-            MetaRecord::Admit { request, .. } => {
+            MetaRecord::Admit { request, .. } | MetaRecord::AdmitUser { request, .. } => {
                 self.used.extend(request.iter().flat_map(|used| [used.invitation, used.request]));
             }
             MetaRecord::Collection { name } => {
@@ -42,7 +42,11 @@ impl Metadata {
             MetaRecord::Rule { .. } => {
                 self.ruled.insert(from.place);
             }
-            MetaRecord::Leave { .. } | MetaRecord::Revoke { .. } => {}
+            MetaRecord::Enrol { request, .. } => self.used.extend(request),
+            MetaRecord::Leave { .. }
+            | MetaRecord::Revoke { .. }
+            | MetaRecord::RevokeUser { .. }
+            | MetaRecord::StrikeOff(_) => {}
         }
         self.access.take(from, record)
     }

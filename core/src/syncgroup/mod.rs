@@ -10,13 +10,14 @@ pub(crate) mod metadata;
 pub(crate) mod past;
 pub(crate) mod remove;
 mod sharing;
+pub(crate) mod user;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::invitation::Terms;
 pub use self::invitation::{Invitation, InvitationError};
 pub(crate) use self::past::PastIx;
-use crate::id::{DeviceId, Name, SyncgroupId, Version};
+use crate::id::{DeviceId, Name, PublicKey, SyncgroupId, UserId, Version};
 
 /// What a member may do (S-34). An admin may admit others and add collections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,4 +109,21 @@ pub struct Member {
     pub admitted: Version,
     /// Whether it is none any more because it was removed.
     pub removed: bool,
+    /// The user whose device it is, or was when it was let in last; `None` if it is let in by itself (S-3).
+    pub user: Option<UserId>,
+}
+
+/// A user to whom something is or was granted in a syncgroup (S-3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// The user.
+    pub user: UserId,
+    /// Its key.
+    pub key: PublicKey,
+    /// What it is called.
+    pub name: Name,
+    /// What it may do, by each of its devices that is enrolled; `None` once that has ended.
+    pub rights: Option<Rights>,
+    /// The latest generation that granted it something.
+    pub granted: Version,
 }

@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 
 use super::Rights;
-use super::access::Rank;
+use super::access::{Holder, Rank};
 use super::command::{Means, active, move_to, require};
 use super::group::{Group, GroupRecord, Stage};
+use super::user;
 use crate::action::{Outcome, Refusal};
 use crate::id::{DeviceId, SyncgroupId, Version};
 use crate::log::record::{MetaRecord, Record};
@@ -81,6 +82,10 @@ fn grant(
         Record::Meta(MetaRecord::Admit { key, name, .. }) if key.device() == *device => {
             Some(MetaRecord::Admit { key, name, rights, request: None })
         }
+        Record::Meta(MetaRecord::Enrol { certificate: it, .. }) if it.device() == *device => {
+            let (key, name) = (it.device_key(), it.name().clone());
+            Some(MetaRecord::Admit { key, name, rights, request: None })
+        }
         _ => None,
     }))
 }
@@ -98,13 +103,15 @@ pub(super) fn destroy(
     let others = group.metadata.access.joined().map(|(device, _)| *device).filter(|device| *device != own);
     let mut records: Vec<Record> = Vec::new();
     for device in others {
-        let grants = group.metadata.access.grants(&device).into_iter();
-        let grants: Vec<_> = grants.filter(|grant| reach.covers(&device, grant)).collect();
+        let holder = Holder::Device(device);
+        let grants = group.metadata.access.grants_above(holder, None).into_iter();
+        let grants: Vec<_> = grants.filter(|grant| reach.covers(holder, grant)).collect();
         if !grants.is_empty() {
             records.push(Record::Meta(reach.end(device, grants, None)));
         }
     }
-    records.push(Record::Meta(MetaRecord::Leave { grants: group.metadata.access.grants(&own) }));
+    records.extend(user::all_ended(plan, group, &reach));
+    records.push(Record::Meta(MetaRecord::Leave { grants: group.metadata.access.all_of(&own) }));
     let stamp = plan.next_stamp(means.wall);
     plan.write(group.ix, stamp, &records, None)?;
     go(plan, group);
@@ -112,7 +119,7 @@ pub(super) fn destroy(
 }
 
 /// What an admin may end (S-35).
-struct Reach<'g> {
+pub(super) struct Reach<'g> {
     group: &'g Group,
     authors: &'g crate::replica::authors::Authors,
     ranks: super::access::Ranks,
@@ -121,24 +128,29 @@ struct Reach<'g> {
 }
 
 impl<'g> Reach<'g> {
-    fn new(plan: &Plan<'g>, group: &'g Group) -> Self {
+    pub(super) fn new(plan: &Plan<'g>, group: &'g Group) -> Self {
         let own = plan.replica.keys.device;
         let ranks = plan.pasts(group.ix).map(|pasts| group.metadata.access.ranks(pasts)).unwrap_or_default();
-        let grants = group.metadata.access.grants_above(&own, Some(Rights::Write)).into_iter();
-        let rank = grants.filter_map(|grant| ranks.get(&(own, grant)).copied()).min();
+        let rank = group.metadata.access.rank(&own, &ranks);
         Self { group, authors: &plan.replica.authors, ranks, rank }
     }
 
     /// Whether it may end a grant: any that makes no admin, and of the others those of a greater rank than its own.
-    fn covers(&self, device: &DeviceId, grant: &Version) -> bool {
-        let theirs = self.ranks.get(&(*device, *grant));
+    pub(super) fn covers(&self, holder: Holder, grant: &Version) -> bool {
+        let theirs = self.ranks.get(&(holder, *grant));
         self.rank.is_some_and(|own| theirs.is_none_or(|theirs| own < *theirs))
     }
 
     /// Ends all grants to a device that give more than `keep`.
     fn revoke(&self, device: DeviceId, keep: Option<Rights>) -> Result<MetaRecord, Refusal> {
-        let grants = self.group.metadata.access.grants_above(&device, keep);
-        if grants.iter().all(|grant| self.covers(&device, grant)) {
+        let access = &self.group.metadata.access;
+        // What it may do as a user's device is not its own to lose.
+        if let Some((_, user)) = access.by_user(&device).filter(|(left, _)| Some(*left) > keep) {
+            return Err(Refusal::DeviceOf { device, user });
+        }
+        let holder = Holder::Device(device);
+        let grants = access.grants_above(holder, keep);
+        if grants.iter().all(|grant| self.covers(holder, grant)) {
             Ok(self.end(device, grants, keep))
         } else {
             Err(Refusal::Senior(device))
@@ -221,8 +233,10 @@ pub(super) fn leave(
 
 fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Stop> {
     let device = plan.replica.keys.device;
-    let grants = plan.metadata(group.ix).map(|metadata| metadata.access.grants(&device)).unwrap_or_default();
-    if grants.is_empty() {
+    let access = plan.metadata(group.ix).map(|metadata| &metadata.access);
+    let is_member = access.is_some_and(|access| access.rights(&device).is_some());
+    let grants = access.map(|access| access.all_of(&device)).unwrap_or_default();
+    if !is_member {
         move_to(plan, group, Stage::Left);
         return Ok(());
     }

@@ -19,6 +19,7 @@ mod reading;
 mod removal;
 mod resolving;
 mod rules;
+mod users;
 mod verifying;
 mod watching;
 mod whole;

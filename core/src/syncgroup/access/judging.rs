@@ -5,19 +5,19 @@ use alloc::vec::Vec;
 
 use super::super::Rights;
 use super::super::past::{Numbered, Past};
-use super::{Access, Act, Grant, Nth, Revocation, Standing};
-use crate::id::{Author, DeviceId, Generation, Version};
+use super::{Access, Act, Ended, Grant, Holder, Nth, Revocation};
+use crate::id::{Author, DeviceId, Generation, UserId, Version};
 use crate::object::history::Place;
 
 /// The rank of a grant of `Admin`: how many grants lie between it and the creator's, and its version. The less, the
 /// higher.
 pub(crate) type Rank = (u32, Version);
 
-/// Which acts are void, and which revocations end which grants. Without revocations it is empty.
+/// Which acts are void, and which revocations end which grants and certificates. Without revocations it is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Judgement {
     void: BTreeSet<Place>,
-    ends: BTreeMap<(DeviceId, Version), Vec<Nth>>,
+    ends: BTreeMap<(Holder, Version), Vec<Nth>>,
 }
 
 impl Judgement {
@@ -31,17 +31,17 @@ impl Judgement {
         self.void.contains(act)
     }
 
-    /// The revocations that count for a grant.
-    pub(super) fn ends(&self, device: &DeviceId, grant: &Version) -> &[Nth] {
+    /// The revocations that count for a grant or a certificate.
+    pub(super) fn ends(&self, holder: Holder, version: &Version) -> &[Nth] {
         if self.ends.is_empty() {
             return &[];
         }
-        self.ends.get(&(*device, *grant)).map_or(&[], Vec::as_slice)
+        self.ends.get(&(holder, *version)).map_or(&[], Vec::as_slice)
     }
 }
 
 /// The ranks of grants of `Admin`.
-pub(crate) type Ranks = BTreeMap<(DeviceId, Version), Rank>;
+pub(crate) type Ranks = BTreeMap<(Holder, Version), Rank>;
 
 impl Access {
     /// Judges by what is known: by all, or by the facts in a past alone.
@@ -63,12 +63,21 @@ impl Access {
         let now = &self.judgement;
         let all = before.ends.keys().chain(now.ends.keys());
         let changed = all.filter(|key| before.ends.get(key) != now.ends.get(key));
-        let mut devices: BTreeSet<DeviceId> = changed.map(|(device, _)| *device).collect();
+        let mut holders: BTreeSet<Holder> = changed.map(|(holder, _)| *holder).collect();
         let void: BTreeSet<&Place> = before.void.symmetric_difference(&now.void).collect();
         if !void.is_empty() {
-            let is_given = |standing: &Standing| standing.grants.iter().any(|it| void.contains(&it.place()));
-            let given = self.standings.iter().filter(|(_, standing)| is_given(standing));
-            devices.extend(given.map(|(device, _)| *device));
+            let is_given = |grants: &[Grant]| grants.iter().any(|it| void.contains(&it.place()));
+            let devices = self.standings.iter().filter(|(_, standing)| is_given(&standing.grants));
+            holders.extend(devices.map(|(device, _)| Holder::Device(*device)));
+            let users = self.users.iter().filter(|(_, user)| is_given(&user.grants));
+            holders.extend(users.map(|(user, _)| Holder::User(*user)));
+        }
+        let mut devices = BTreeSet::new();
+        for holder in holders {
+            match holder {
+                Holder::Device(device) | Holder::DeviceOf(_, device) => devices.extend([device]),
+                Holder::User(user) => devices.extend(self.devices_of(&user)),
+            }
         }
         devices
     }
@@ -76,17 +85,19 @@ impl Access {
     /// The first generation of an author's log of which that may be so.
     pub(crate) fn first_judged_anew(&self, before: &Judgement, author: &Author) -> Generation {
         let (now, device) = (&self.judgement, &author.device);
-        let grants = self.standings.get(device).map(|standing| &standing.grants);
-        let grants = || grants.into_iter().flatten();
-        if grants().any(|grant| before.is_void(&grant.place()) != now.is_void(&grant.place())) {
+        if self.titles(device).any(|title| {
+            let given = title.grant.place();
+            before.is_void(&given) != now.is_void(&given)
+        }) {
             return 1;
         }
         let ends = |judgement: &Judgement| -> BTreeSet<Nth> {
-            grants().flat_map(|grant| judgement.ends(device, &grant.version)).copied().collect()
+            let parts = self.titles(device).flat_map(|title| title.parts(*device));
+            parts.flat_map(|(holder, version)| judgement.ends(holder, &version).to_vec()).collect()
         };
         let (before, now) = (ends(before), ends(now));
         let changed = before.symmetric_difference(&now).filter_map(|nth| self.revocations.get(nth));
-        let last = changed.map(|it| it.until.get(&author.incarnation).copied().unwrap_or(0)).min();
+        let last = changed.map(|it| it.until.get(author).copied().unwrap_or(0)).min();
         last.map_or(1, |last| last.saturating_add(1))
     }
 }
@@ -97,15 +108,17 @@ struct Court<'a> {
     pasts: Numbered<'a>,
     known: Option<&'a Past>,
     /// The grants that each act gives.
-    given: BTreeMap<Place, Vec<(&'a DeviceId, &'a Grant)>>,
+    given: BTreeMap<Place, Vec<(Holder, &'a Grant)>>,
     /// The revocations that each act makes.
     made: BTreeMap<Place, Vec<(Nth, &'a Revocation)>>,
     acts: BTreeMap<DeviceId, Vec<(Place, &'a Act)>>,
     /// Grants of `Admin` whose turn has not come.
-    queue: BTreeSet<(Rank, DeviceId)>,
+    queue: BTreeSet<(Rank, Holder)>,
     valid: BTreeSet<Place>,
     /// What valid revocations end, each with the rank by which it was made.
-    ends: BTreeMap<(DeviceId, Version), Vec<(Rank, Nth)>>,
+    ends: BTreeMap<(Holder, Version), Vec<(Rank, Nth)>>,
+    /// What strikings-off end: known before the first turn, as nobody's right is asked for.
+    struck: BTreeMap<(Holder, Version), Vec<Nth>>,
     ranks: Ranks,
 }
 
@@ -122,11 +135,26 @@ impl<'a> Court<'a> {
             queue: BTreeSet::new(),
             valid: BTreeSet::new(),
             ends: BTreeMap::new(),
+            struck: BTreeMap::new(),
             ranks: Ranks::new(),
         };
-        for (device, standing) in &access.standings {
-            for grant in standing.grants.iter().filter(|grant| is_known(grant.place())) {
-                court.given.entry(grant.place()).or_default().push((device, grant));
+        let to_devices =
+            access.standings.iter().map(|(it, standing)| (Holder::Device(*it), &standing.grants));
+        let to_users = access.users.iter().map(|(it, user)| (Holder::User(*it), &user.grants));
+        for (holder, grants) in to_devices.chain(to_users) {
+            for grant in grants.iter().filter(|grant| is_known(grant.place())) {
+                court.given.entry(grant.place()).or_default().push((holder, grant));
+            }
+        }
+        for (user, device, number, nth) in access.strikings() {
+            if !access.revocations.get(&nth).is_some_and(|it| is_known(it.by)) {
+                continue;
+            }
+            let standing = access.standings.get(&device).into_iter();
+            let certified = standing.flat_map(|it| &it.enrolments).filter(|it| it.user == user);
+            for enrolment in certified.filter(|it| it.number <= number && is_known(it.place())) {
+                let key = (Holder::DeviceOf(user, device), enrolment.version);
+                court.struck.entry(key).or_default().push(nth);
             }
         }
         for (nth, revocation) in access.revocations.iter().filter(|(_, it)| is_known(it.by)) {
@@ -143,11 +171,17 @@ impl<'a> Court<'a> {
             // The creator's own grant lies at no distance from itself.
             self.admit(genesis, None);
         }
-        while let Some((rank, device)) = self.queue.pop_first() {
-            self.ranks.insert((device, rank.1), rank);
-            for (place, act) in self.acts.get(&device).cloned().unwrap_or_default() {
-                if !self.valid.contains(&place) && self.supports(&device, rank, place, act) {
-                    self.admit(place, Some(rank));
+        while let Some((rank, holder)) = self.queue.pop_first() {
+            self.ranks.insert((holder, rank.1), rank);
+            let devices: Vec<DeviceId> = match holder {
+                Holder::Device(device) | Holder::DeviceOf(_, device) => alloc::vec![device],
+                Holder::User(user) => self.access.devices_of(&user).copied().collect(),
+            };
+            for device in devices {
+                for (place, act) in self.acts.get(&device).cloned().unwrap_or_default() {
+                    if !self.valid.contains(&place) && self.supports(holder, rank, place, act) {
+                        self.admit(place, Some(rank));
+                    }
                 }
             }
         }
@@ -161,7 +195,7 @@ impl<'a> Court<'a> {
                 ends.into_iter().filter(|(by, _)| is_junior(by)).map(|(_, nth)| nth).collect();
             (!ends.is_empty()).then_some((key, ends))
         });
-        let ends = ends.map(|(key, mut ends)| {
+        let ends = ends.chain(self.struck).map(|(key, mut ends)| {
             ends.sort_unstable();
             (key, ends)
         });
@@ -172,34 +206,53 @@ impl<'a> Court<'a> {
     fn admit(&mut self, place: Place, by: Option<Rank>) {
         self.valid.insert(place);
         let depth = by.map_or(0, |(depth, _)| depth.saturating_add(1));
-        for (device, grant) in self.given.get(&place).into_iter().flatten() {
+        for (holder, grant) in self.given.get(&place).into_iter().flatten() {
             if grant.rights == Rights::Admin {
-                self.queue.insert(((depth, grant.version), **device));
+                self.queue.insert(((depth, grant.version), *holder));
             }
         }
         let Some(by) = by else { return };
         for (nth, revocation) in self.made.get(&place).into_iter().flatten() {
-            for grant in &revocation.grants {
-                self.ends.entry((revocation.device, *grant)).or_default().push((by, *nth));
+            let Ended::Grants(holder, grants) = &revocation.what else { continue };
+            for grant in grants {
+                self.ends.entry((*holder, *grant)).or_default().push((by, *nth));
             }
         }
     }
 
-    /// Whether a grant of `Admin` to a device, whose turn it is, allows one of its acts.
-    fn supports(&self, device: &DeviceId, rank: Rank, place: Place, act: &Act) -> bool {
+    /// Whether a grant of `Admin`, whose turn it is, allows an act of a device.
+    fn supports(&self, holder: Holder, rank: Rank, place: Place, act: &Act) -> bool {
         let past = self.pasts.get(act.past);
-        let Some(standing) = self.access.standings.get(device) else { return false };
-        let mut grants = standing.grants.iter().filter(|grant| grant.version == rank.1);
-        let is_in_past = grants.any(|grant| grant.place() != place && past.has(grant.place()));
         let known = |other: Place| other != place && past.has(other);
-        let at = (act.author.incarnation, place.1);
-        let ends = self.ends.get(&(*device, rank.1)).into_iter().flatten();
-        let mut ends = ends.filter(|(by, _)| *by < rank);
-        is_in_past
-            && !standing.has_left(&rank.1, known)
-            && ends.all(|(_, nth)| {
-                let revocation = self.access.revocations.get(nth);
-                revocation.is_none_or(|it| it.leaves(Rights::Admin, at) == Some(Rights::Admin))
-            })
+        let given = self.access.titles(&act.author.device).filter(|title| title.holder == holder);
+        let mut titles = given.filter(|title| {
+            title.grant.version == rank.1
+                && known(title.grant.place())
+                && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
+        });
+        titles.any(|title| {
+            let device = act.author.device;
+            let standing = self.access.standings.get(&device);
+            let has_left = standing.is_none_or(|it| it.has_left(&title.version(), known));
+            let certificate = title.enrolment.map(|it| (Holder::DeviceOf(it.user, device), it.version));
+            let struck = certificate.and_then(|it| self.struck.get(&it)).into_iter().flatten();
+            let ends = self.ends.get(&(holder, rank.1)).into_iter().flatten();
+            let ends = ends.filter(|(by, _)| *by < rank).map(|(_, nth)| nth);
+            !has_left
+                && ends.chain(struck).all(|nth| {
+                    let revocation = self.access.revocations.get(nth);
+                    let left = |it: &Revocation| it.leaves(Rights::Admin, (act.author, place.1));
+                    revocation.is_none_or(|it| left(it) == Some(Rights::Admin))
+                })
+        })
+    }
+}
+
+impl Access {
+    /// All strikings-off: whose, of which device, up to which certificate.
+    fn strikings(&self) -> impl Iterator<Item = (UserId, DeviceId, u64, Nth)> {
+        self.users.iter().flat_map(|(user, standing)| {
+            standing.strikings.iter().map(|(device, number, nth)| (*user, *device, *number, *nth))
+        })
     }
 }

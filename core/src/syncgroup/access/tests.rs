@@ -1,5 +1,6 @@
 //! Judging against a specification that says the same without any order of going about it.
 
+use alloc::collections::BTreeSet;
 use alloc::vec;
 
 use proptest::prelude::*;
@@ -7,6 +8,11 @@ use proptest::prelude::*;
 use super::super::past::{NO_PAST, Pasts};
 use super::*;
 use crate::id::PublicKey;
+use crate::store::key::AuthorIx;
+use crate::time::Hlc;
+use crate::user::{Certificate, StrikingOff};
+
+mod users;
 
 fn author(n: u8) -> Author {
     Author { device: PublicKey([n; 32]).device(), incarnation: Incarnation(u64::from(n)) }
@@ -27,6 +33,29 @@ fn admit(n: u8, rights: Rights) -> MetaRecord {
 fn revoke(n: u8, grants: &[Version], keep: Option<Rights>, until: Generation) -> MetaRecord {
     let until = vec![(author(n).incarnation, until)];
     MetaRecord::Revoke { device: author(n).device, grants: grants.to_vec(), keep, until }
+}
+
+fn user(n: u8) -> PublicKey {
+    PublicKey([100 + n; 32])
+}
+
+fn admit_user(n: u8, rights: Rights) -> MetaRecord {
+    MetaRecord::AdmitUser { key: user(n), name: name(), rights, request: None }
+}
+
+fn enrol(of: u8, n: u8, number: u64) -> MetaRecord {
+    let certificate = Certificate::unsigned(user(of), PublicKey([n; 32]), number);
+    MetaRecord::Enrol { certificate, request: None }
+}
+
+fn strike_off(of: u8, n: u8, number: u64, until: Generation) -> MetaRecord {
+    let until = vec![(author(n).incarnation, until)];
+    MetaRecord::StrikeOff(StrikingOff::unsigned(user(of), author(n).device, number, until))
+}
+
+fn revoke_user(of: u8, grants: &[Version], keep: Option<Rights>, until: &[(u8, Generation)]) -> MetaRecord {
+    let until = until.iter().map(|(n, last)| (author(*n), *last)).collect();
+    MetaRecord::RevokeUser { user: user(of).user(), grants: grants.to_vec(), keep, until }
 }
 
 /// A generation of metadata: who wrote it, with what in its past (not itself), and what it says.
@@ -103,9 +132,12 @@ impl History {
         let known: Vec<usize> = (0..self.0.len()).filter(|at| fact.past.has(self.0[*at].place())).collect();
         let (alone, _) = self.taken(&known);
         let at = At { author: author(fact.by), place: None, generation: fact.generation, past: &fact.past };
-        let leaves = |record: &MetaRecord| matches!(record, MetaRecord::Leave { .. });
+        let is_free = |record: &MetaRecord| {
+            matches!(record, MetaRecord::Leave { .. } | MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_))
+        };
         let rights = alone.rights_at(&alone.judgement, at);
-        rights == Some(Rights::Admin) || rights.is_some() && fact.says.iter().all(leaves)
+        let may_say = fact.says.iter().all(|record| alone.may_say(&fact.past, record, None));
+        may_say && (rights == Some(Rights::Admin) || rights.is_some() && fact.says.iter().all(is_free))
     }
 
     fn all(&self) -> Access {
@@ -115,11 +147,18 @@ impl History {
 
 // ---- the specification ----
 
+/// Who holds a grant: a device, or a user.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum To {
+    Device(u8),
+    User(u8),
+}
+
 /// A grant, as the specification sees it.
 #[derive(Clone, Copy)]
 struct Given<'h> {
     by: &'h Fact,
-    to: u8,
+    to: To,
     rights: Rights,
 }
 
@@ -133,22 +172,69 @@ impl History {
     fn grants(&self) -> Vec<Given<'_>> {
         let of = |by| {
             move |record: &MetaRecord| match record {
-                MetaRecord::Admit { key, rights, .. } => Some(Given { by, to: key.0[0], rights: *rights }),
+                MetaRecord::Admit { key, rights, .. } => {
+                    Some(Given { by, to: To::Device(key.0[0]), rights: *rights })
+                }
+                MetaRecord::AdmitUser { key, rights, .. } => {
+                    Some(Given { by, to: To::User(key.0[0] - 100), rights: *rights })
+                }
                 _ => None,
             }
         };
         self.0.iter().flat_map(|fact| fact.says.iter().filter_map(of(fact))).collect()
     }
 
+    /// The generations that say that a device is a user's, with the number of the certificate.
+    fn enrolments(&self, of: u8, n: u8) -> Vec<(&Fact, u64)> {
+        let says = |fact: &Fact| {
+            fact.says.iter().find_map(|record| match record {
+                MetaRecord::Enrol { certificate: it, .. } => {
+                    let is_it = it.user() == user(of).user() && it.device() == author(n).device;
+                    is_it.then_some(it.number())
+                }
+                _ => None,
+            })
+        };
+        self.0.iter().filter_map(|fact| Some((fact, says(fact)?))).collect()
+    }
+
+    /// Whether a grant is given to a device, or to a user whose it is, at a generation with this past.
+    fn reaches(&self, given: &Given<'_>, at: (u8, Generation), past: &Past) -> bool {
+        let known = |fact: &Fact| past.has(fact.place()) && (fact.by, fact.generation) != at;
+        let stays = |version: Version| !self.has_left(at.0, version, past);
+        known(given.by)
+            && match given.to {
+                To::Device(n) => n == at.0 && stays(given.version()),
+                To::User(of) => self.enrolments(of, at.0).into_iter().any(|(fact, number)| {
+                    known(fact)
+                        && stays(version(fact.by, fact.generation))
+                        && !self.is_struck_off(of, number, at)
+                }),
+            }
+    }
+
+    /// Whether a user has struck off a certificate of a device, for one of its generations.
+    fn is_struck_off(&self, of: u8, number: u64, at: (u8, Generation)) -> bool {
+        self.0.iter().flat_map(|fact| &fact.says).any(|record| {
+            let MetaRecord::StrikeOff(it) = record else { return false };
+            let spared = it.until.iter().find(|(incarnation, _)| *incarnation == author(at.0).incarnation);
+            it.user() == user(of).user()
+                && it.device == author(at.0).device
+                && it.number >= number
+                && spared.is_none_or(|(_, last)| at.1 > *last)
+        })
+    }
+
     /// The best rank, below a bound, by which an admin's act is valid: that of a grant in its past which counts for it.
     fn authority(&self, act: &Fact, below: Rank) -> Option<Rank> {
-        let in_past = |given: &Given<'_>| given.to == act.by && act.past.has(given.by.place());
-        let admin = self.grants().into_iter().filter(|given| given.rights == Rights::Admin && in_past(given));
+        let at = (act.by, act.generation);
+        let admin = self
+            .grants()
+            .into_iter()
+            .filter(|given| given.rights == Rights::Admin && self.reaches(given, at, &act.past));
         let ranked = admin.filter_map(|given| Some((self.rank(&given, below)?, given)));
         let counts = |(rank, given): &(Rank, Given<'_>)| {
-            *rank < below
-                && !self.has_left(given, &act.past)
-                && self.left(given, *rank, (act.by, act.generation)) == Some(Rights::Admin)
+            *rank < below && self.left(given, *rank, at) == Some(Rights::Admin)
         };
         ranked.filter(counts).map(|(rank, _)| rank).min()
     }
@@ -163,9 +249,9 @@ impl History {
         Some((depth + 1, given.version()))
     }
 
-    fn has_left(&self, given: &Given<'_>, known: &Past) -> bool {
-        self.0.iter().filter(|fact| fact.by == given.to && known.has(fact.place())).any(|fact| {
-            let ends = |record: &MetaRecord| matches!(record, MetaRecord::Leave { grants } if grants.contains(&given.version()));
+    fn has_left(&self, n: u8, grant: Version, known: &Past) -> bool {
+        self.0.iter().filter(|fact| fact.by == n && known.has(fact.place())).any(|fact| {
+            let ends = |record: &MetaRecord| matches!(record, MetaRecord::Leave { grants } if grants.contains(&grant));
             fact.says.iter().any(ends)
         })
     }
@@ -175,12 +261,23 @@ impl History {
         let mut left = Some(given.rights);
         for fact in &self.0 {
             for record in &fact.says {
-                let MetaRecord::Revoke { device, grants, keep, until } = record else { continue };
-                let names = *device == author(given.to).device && grants.contains(&given.version());
-                if names && self.authority(fact, above).is_some() {
-                    let until: BTreeMap<_, _> = until.iter().copied().collect();
-                    let last = until.get(&author(at.0).incarnation).copied().unwrap_or(0);
-                    left = if at.1 <= last { left } else { left.min(*keep) };
+                let (grants, keep, last) = match (record, given.to) {
+                    (MetaRecord::Revoke { device, grants, keep, until }, To::Device(n))
+                        if *device == author(n).device =>
+                    {
+                        let of = |(it, _): &&(Incarnation, Generation)| *it == author(at.0).incarnation;
+                        (grants, keep, until.iter().find(of).map(|(_, last)| *last))
+                    }
+                    (MetaRecord::RevokeUser { user: of, grants, keep, until }, To::User(n))
+                        if *of == user(n).user() =>
+                    {
+                        let of = |(it, _): &&(Author, Generation)| *it == author(at.0);
+                        (grants, keep, until.iter().find(of).map(|(_, last)| *last))
+                    }
+                    _ => continue,
+                };
+                if grants.contains(&given.version()) && self.authority(fact, above).is_some() {
+                    left = if at.1 <= last.unwrap_or(0) { left } else { left.min(*keep) };
                 }
             }
         }
@@ -196,17 +293,12 @@ impl History {
                 generation: Generation::MAX,
             },
         );
-        let in_past = |given: &Given<'_>| {
-            given.to == at.0 && past.has(given.by.place()) && (given.by.by, given.by.generation) != at
-        };
         let mut best = None;
-        for given in self.grants().into_iter().filter(in_past) {
+        for given in self.grants().into_iter().filter(|given| self.reaches(given, at, past)) {
             let Some(rank) = self.rank(&given, LOWEST) else { continue };
-            if !self.has_left(&given, past) {
-                // Anybody may end what makes no admin.
-                let above = if given.rights == Rights::Admin { rank } else { LOWEST };
-                best = best.max(self.left(&given, above, at));
-            }
+            // Anybody may end what makes no admin.
+            let above = if given.rights == Rights::Admin { rank } else { LOWEST };
+            best = best.max(self.left(&given, above, at));
         }
         best
     }
@@ -218,23 +310,32 @@ type Move = (u8, Vec<prop::sample::Index>, u8, u8, prop::sample::Index, u64);
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let index = any::<prop::sample::Index>;
     prop::collection::vec(
-        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..10, 1u8..5, index(), 0u64..4),
-        1..9,
+        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..18, 1u8..5, index(), 0u64..4),
+        1..10,
     )
 }
 
 fn played(moves: Vec<Move>) -> History {
     let mut history = History::new();
-    // Most histories begin with some admins.
+    // All histories begin with some admins.
     for n in 2..4 {
         history.say(1, &[0], vec![admit(n, Rights::Admin)]);
     }
+    // Of users too, one with a device of its own.
+    history.say(1, &[0], vec![admit_user(1, Rights::Admin)]);
+    history.say(1, &[3], vec![enrol(1, 4, 0)]);
     for (by, heard, what, whom, which, until) in moves {
         let heard: Vec<usize> = heard.iter().map(|at| at.index(history.0.len())).collect();
         let grants: Vec<Version> =
-            history.grants().iter().filter(|it| it.to == whom).map(Given::version).collect();
-        let own: Vec<Version> =
-            history.grants().iter().filter(|it| it.to == by).map(Given::version).collect();
+            history.grants().iter().filter(|it| it.to == To::Device(whom)).map(Given::version).collect();
+        let of = 1 + (until as u8) % 2;
+        let to_user: Vec<Version> =
+            history.grants().iter().filter(|it| it.to == To::User(of)).map(Given::version).collect();
+        let own = history.grants().into_iter().filter(|it| it.to == To::Device(by));
+        let mut own: Vec<Version> = own.map(|it| it.version()).collect();
+        let enrolled = (1..3).flat_map(|of| history.enrolments(of, by));
+        own.extend(enrolled.map(|(fact, _)| version(fact.by, fact.generation)));
+        let number = which.index(3) as u64;
         let one = grants.get(which.index(grants.len().max(1))).copied().into_iter().collect::<Vec<_>>();
         let says = match what {
             0 | 1 => admit(whom, Rights::Admin),
@@ -242,6 +343,12 @@ fn played(moves: Vec<Move>) -> History {
             3 => MetaRecord::Leave { grants: own },
             4 | 5 => revoke(whom, &grants, None, history.last(whom)),
             6 => revoke(whom, &one, Some(Rights::Read), until),
+            9 => admit_user(of, Rights::Admin),
+            10 => admit_user(of, Rights::Write),
+            11..=13 => enrol(of, whom, number),
+            14 | 15 => strike_off(of, whom, number, until),
+            16 => revoke_user(of, &to_user, None, &[(whom, until)]),
+            17 => revoke_user(of, &to_user, Some(Rights::Write), &[]),
             _ => revoke(whom, &grants, None, until),
         };
         history.say(by, &heard, vec![says]);

@@ -1,0 +1,178 @@
+//! The facts from which it follows who may do what. They only add up, and each is named by its version.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::super::Rights;
+use super::super::past::{Past, PastIx};
+use crate::id::{Author, DeviceId, Generation, Name, PublicKey, UserId, Version};
+use crate::object::history::Place;
+use crate::store::key::AuthorIx;
+use crate::time::Hlc;
+
+/// To whom something was given that may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holder {
+    /// A right, to a device.
+    Device(DeviceId),
+    /// A right, to a user: all its devices act by it.
+    User(UserId),
+    /// A user's certificate, to a device.
+    DeviceOf(UserId, DeviceId),
+}
+
+/// A right given to a device, or to a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) author: AuthorIx,
+    pub(super) version: Version,
+    pub(super) stamp: Hlc,
+    pub(super) rights: Rights,
+    pub(super) name: Name,
+}
+
+impl Grant {
+    pub(super) fn place(&self) -> Place {
+        (self.author, self.version.generation)
+    }
+}
+
+/// That a device is one of a user's, as the user has signed. It stands whatever becomes of the generation that holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Enrolment {
+    pub(super) author: AuthorIx,
+    pub(super) version: Version,
+    pub(super) stamp: Hlc,
+    pub(super) user: UserId,
+    /// What the user calls the device.
+    pub(super) name: Name,
+    /// The certificate's number.
+    pub(super) number: u64,
+}
+
+impl Enrolment {
+    pub(super) fn place(&self) -> Place {
+        (self.author, self.version.generation)
+    }
+}
+
+/// That a device has left, and which grants to it, or enrolments of it, ended by that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Departure {
+    pub(super) by: Place,
+    pub(super) grants: BTreeSet<Version>,
+}
+
+/// All that is known of one device in a syncgroup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) grants: Vec<Grant>,
+    pub(super) enrolments: Vec<Enrolment>,
+    pub(super) departures: Vec<Departure>,
+}
+
+/// By what a device was let in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Admission<'a> {
+    pub(super) version: Version,
+    pub(super) name: &'a Name,
+    /// Whose device it was then.
+    pub(super) user: Option<UserId>,
+}
+
+impl Standing {
+    /// Of several grants and enrolments the one that gives the name: the same everywhere, whatever arrived first.
+    pub(super) fn latest(&self) -> Option<Admission<'_>> {
+        let grants = self.grants.iter().map(|it| {
+            let admission = Admission { version: it.version, name: &it.name, user: None };
+            ((it.stamp, it.version, 0), admission)
+        });
+        let enrolments = self.enrolments.iter().map(|it| {
+            let admission = Admission { version: it.version, name: &it.name, user: Some(it.user) };
+            ((it.stamp, it.version, it.number), admission)
+        });
+        grants.chain(enrolments).max_by_key(|(order, _)| *order).map(|(_, admission)| admission)
+    }
+
+    /// Whether a departure that is known ended a grant or an enrolment.
+    pub(super) fn has_left(&self, version: &Version, known: impl Fn(Place) -> bool) -> bool {
+        self.departures.iter().any(|departure| known(departure.by) && departure.grants.contains(version))
+    }
+}
+
+/// All that is known of one user in a syncgroup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct UserStanding {
+    /// Its key, once something is granted to it.
+    pub(super) key: Option<PublicKey>,
+    pub(super) grants: Vec<Grant>,
+    /// The devices that were enrolled as its own.
+    pub(super) devices: BTreeSet<DeviceId>,
+    /// The strikings-off of devices of its, each with the number up to which it ends certificates.
+    pub(super) strikings: Vec<(DeviceId, u64, Nth)>,
+}
+
+/// What ends by a revocation, or gives less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// These grants.
+    Grants(Holder, BTreeSet<Version>),
+    /// A user's certificates of a device: see [`UserStanding::strikings`].
+    Certificates,
+}
+
+/// That grants end, or give less; or certificates of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Revocation {
+    pub(super) by: Place,
+    pub(super) stamp: Hlc,
+    pub(super) what: Ended,
+    /// What is left.
+    pub(super) keep: Option<Rights>,
+    /// The last generation of each of the logs concerned for which all stays as it was.
+    pub(super) until: BTreeMap<Author, Generation>,
+}
+
+impl Revocation {
+    /// What a right comes to by it, for one of the generations concerned.
+    pub(super) fn leaves(&self, rights: Rights, at: (Author, Generation)) -> Option<Rights> {
+        let is_before = self.until.get(&at.0).is_some_and(|last| at.1 <= *last);
+        if is_before { Some(rights) } else { self.keep.map(|keep| keep.min(rights)) }
+    }
+}
+
+/// Which revocation: its generation's version, and which record there.
+pub(super) type Nth = (Version, u32);
+
+/// A generation by which somebody acts on what others may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Act {
+    pub(super) author: Author,
+    /// The metadata in its past, itself included.
+    pub(super) past: PastIx,
+}
+
+/// The generation of a device whose rights are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'p> {
+    pub(crate) author: Author,
+    pub(crate) place: Option<Place>,
+    pub(crate) generation: Generation,
+    /// The metadata in its past.
+    pub(crate) past: &'p Past,
+}
+
+/// The generation that says something, as it is taken in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) place: Place,
+    pub(crate) author: Author,
+    pub(crate) stamp: Hlc,
+    pub(crate) past: PastIx,
+}
+
+impl Source {
+    pub(crate) fn version(&self) -> Version {
+        Version { author: self.author, generation: self.place.1 }
+    }
+}

@@ -1,0 +1,167 @@
+//! Who is a member, who was one, and what made an end of that.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::super::past::Past;
+use super::super::{Member, Rights, User};
+use super::facts::{Enrolment, Holder, Revocation, Standing};
+use super::{Access, Nth};
+use crate::id::{Author, DeviceId, Generation, UserId, Version};
+use crate::object::history::Place;
+
+impl Access {
+    /// Whether a device is or was a member.
+    pub(crate) fn is_known(&self, device: &DeviceId) -> bool {
+        let has_any = |it: &Standing| !it.grants.is_empty() || !it.enrolments.is_empty();
+        self.standings.get(device).is_some_and(has_any)
+    }
+
+    /// Whether a device was a member and is none any more.
+    pub(crate) fn is_former(&self, device: &DeviceId) -> bool {
+        self.is_known(device) && self.rights(device).is_none()
+    }
+
+    /// Whether a device is no member any more, and not because it left: that goes by its latest admission, as it may
+    /// have been let in again.
+    pub(crate) fn is_removed(&self, device: &DeviceId) -> bool {
+        let has_left = |standing: &Standing| {
+            standing.latest().is_some_and(|grant| standing.has_left(&grant.version, |_| true))
+        };
+        self.is_former(device) && !self.standings.get(device).is_some_and(has_left)
+    }
+
+    /// Whether the facts in a past say all that is known of a device's departure.
+    pub(crate) fn has_departed_in(&self, device: &DeviceId, past: &Past) -> bool {
+        let departures = self.standings.get(device).map(|standing| &standing.departures);
+        departures.is_some_and(|departures| departures.iter().all(|departure| past.has(departure.by)))
+    }
+
+    /// Whether a device is known to be no member any more, by something of which somebody did not know.
+    pub(crate) fn has_gone_since(&self, device: &DeviceId, knew: impl Fn(Place) -> bool) -> bool {
+        let standing = self.standings.get(device);
+        let mut departures = standing.into_iter().flat_map(|standing| &standing.departures);
+        let is_news = departures.any(|departure| !knew(departure.by))
+            || self.what_removed(device).into_iter().any(|place| !knew(place));
+        is_news && self.is_former(device)
+    }
+
+    /// Whether what an author wrote up to some generation as an admin is void from some point before on.
+    pub(crate) fn is_void_before(&self, author: &Author, last: Generation) -> bool {
+        let titles = self.titles(&author.device);
+        let parts = titles.flat_map(|title| title.parts(author.device));
+        let mut ends = parts.flat_map(|(holder, version)| self.ends(holder, version));
+        ends.any(|(end, _)| {
+            end.keep < Some(Rights::Admin) && end.until.get(author).is_none_or(|it| *it < last)
+        })
+    }
+
+    /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made
+    /// void the generation that gave it, and of each enrolment what struck it off. The first of several, as others may
+    /// know more than the device may learn.
+    pub(crate) fn what_ended(&self, device: &DeviceId) -> BTreeSet<Place> {
+        let mut found = self.what_removed(device);
+        let standing = self.standings.get(device);
+        found.extend(standing.into_iter().flat_map(|it| &it.departures).map(|departure| departure.by));
+        found
+    }
+
+    fn what_removed(&self, device: &DeviceId) -> BTreeSet<Place> {
+        let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::from([*device]));
+        // Of who gave a grant it matters what ended the right to give any.
+        let mut work = alloc::vec![(*device, None)];
+        while let Some((device, least)) = work.pop() {
+            for title in self.titles(&device) {
+                // One end is enough: of later ones a device that heard of it may not hear.
+                let parts = title.parts(device);
+                let ends = parts.flat_map(|(holder, version)| self.ends(holder, version));
+                let ends = ends.filter(|(end, _)| end.keep <= least);
+                if let Some((end, _)) = ends.min_by_key(|(end, nth)| (end.stamp, *nth)) {
+                    found.insert(end.by);
+                } else if self.judgement.is_void(&title.grant.place()) {
+                    let giver = title.grant.version.author.device;
+                    work.extend(seen.insert(giver).then_some((giver, Some(Rights::Write))));
+                }
+            }
+        }
+        found
+    }
+
+    /// The revocations that count for a grant or a certificate.
+    fn ends(&self, holder: Holder, version: Version) -> impl Iterator<Item = (&Revocation, Nth)> {
+        let ends = self.judgement.ends(holder, &version).iter();
+        ends.filter_map(|nth| Some((self.revocations.get(nth)?, *nth)))
+    }
+
+    /// The devices that may do anything, with what they may do.
+    pub(crate) fn joined(&self) -> impl Iterator<Item = (&DeviceId, Rights)> {
+        self.standings.keys().filter_map(|device| Some((device, self.rights(device)?)))
+    }
+
+    /// Everybody who was ever admitted, by device.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        let member = |(device, standing): (&DeviceId, &Standing)| {
+            let latest = standing.latest()?;
+            let removed = self.is_removed(device);
+            let user = self.by_user(device).map(|(_, user)| user).or(latest.user);
+            let (name, admitted) = (latest.name.clone(), latest.version);
+            Some(Member { device: *device, name, rights: self.rights(device), admitted, removed, user })
+        };
+        self.standings.iter().filter_map(member).collect()
+    }
+
+    /// Everybody to whom something was ever granted as a user, by user.
+    pub(crate) fn users(&self) -> Vec<User> {
+        let user = |user: &UserId| {
+            let standing = self.users.get(user)?;
+            let (grants, key) = (standing.grants.iter(), standing.key?);
+            let latest = grants.max_by_key(|grant| (grant.stamp, grant.version))?;
+            let (name, granted) = (latest.name.clone(), latest.version);
+            Some(User { user: *user, key, name, rights: self.rights_of(user), granted })
+        };
+        self.users.keys().filter_map(user).collect()
+    }
+
+    /// The devices that were enrolled as a user's, whatever became of that.
+    pub(crate) fn devices_of(&self, user: &UserId) -> impl Iterator<Item = &DeviceId> {
+        self.users.get(user).into_iter().flat_map(|user| &user.devices)
+    }
+
+    /// Whether a certificate of a device is known, and has not ended.
+    pub(crate) fn is_enrolled(&self, user: &UserId, device: &DeviceId, number: u64) -> bool {
+        let Some(standing) = self.standings.get(device) else { return false };
+        let holder = Holder::DeviceOf(*user, *device);
+        standing.enrolments.iter().any(|it| {
+            it.user == *user
+                && it.number >= number
+                && !standing.has_left(&it.version, |_| true)
+                && self.judgement.ends(holder, &it.version).is_empty()
+        })
+    }
+
+    /// What a device ends that leaves: what is granted to it, and its enrolments, of which none shall let it in again when
+    /// something else is granted to its user.
+    pub(crate) fn all_of(&self, device: &DeviceId) -> Vec<Version> {
+        let mut versions = self.grants(device);
+        let standing = self.standings.get(device).into_iter();
+        let enrolments = standing.flat_map(|it| it.enrolments.iter().map(move |enrolment| (it, enrolment)));
+        for (standing, Enrolment { version, .. }) in enrolments {
+            if !versions.contains(version) && !standing.has_left(version, |_| true) {
+                versions.push(*version);
+            }
+        }
+        versions
+    }
+
+    /// Whether certificates of a device of this number are struck off.
+    pub(crate) fn is_struck_off(&self, user: &UserId, device: &DeviceId, number: u64) -> bool {
+        let strikings = self.users.get(user).into_iter().flat_map(|user| &user.strikings);
+        strikings.into_iter().any(|(struck, last, _)| struck == device && *last >= number)
+    }
+
+    /// The greatest number of a user's certificates for a device.
+    pub(crate) fn last_certificate(&self, user: &UserId, device: &DeviceId) -> Option<u64> {
+        let enrolments = self.standings.get(device).into_iter().flat_map(|standing| &standing.enrolments);
+        enrolments.filter(|it| it.user == *user).map(|it| it.number).max()
+    }
+}

@@ -1,0 +1,268 @@
+//! What can be done with users (S-3): grants to them, and what they have signed.
+
+use alloc::vec::Vec;
+
+use super::access::Holder;
+use super::command::{Means, active, require};
+use super::group::Group;
+use super::past::Past;
+use super::remove::Reach;
+use super::{Invitation, JoinRefusal, Rights, Terms};
+use crate::action::{Outcome, Refusal};
+use crate::crypto::Keys;
+use crate::event::Command;
+use crate::id::{Address, Author, Generation, Name, PublicKey, SyncgroupId, UserId};
+use crate::limits;
+use crate::log::record::{MetaRecord, Record, Used};
+use crate::replica::Stop;
+use crate::replica::plan::Plan;
+use crate::time::Millis;
+use crate::user::{Certificate, StrikingOff};
+
+/// Whether what users have signed in a generation is signed by them. Nobody who checks that passes on what is not: so it
+/// is the fault of whoever does (S-26).
+pub(crate) fn verify(records: &[Record], syncgroup: &SyncgroupId, keys: &Keys) -> Result<(), &'static str> {
+    records.iter().try_for_each(|record| match record {
+        Record::Meta(MetaRecord::Enrol { certificate, .. }) if !certificate.verify(keys) => {
+            Err("a certificate that its user did not sign")
+        }
+        Record::Meta(MetaRecord::StrikeOff(striking)) if !striking.verify(syncgroup, keys) => {
+            Err("a striking-off that its user did not sign")
+        }
+        _ => Ok(()),
+    })
+}
+
+/// Makes an invitation for the devices of a user: whoever holds it, and shows a certificate of that user, is let in.
+pub(super) fn invite_device(
+    plan: &Plan<'_>,
+    means: &Means<'_>,
+    (syncgroup, user): (SyncgroupId, UserId),
+    valid_for: Millis,
+    addresses: Vec<Address>,
+) -> Result<Outcome, Stop> {
+    let group = active(plan.replica, &syncgroup)?;
+    require(plan.replica, group, Rights::Read, "invite devices")?;
+    let rights = group.metadata.access.rights_of(&user).ok_or(Refusal::NoUser(user))?;
+    let expires = means.wall + valid_for;
+    let terms = Terms { syncgroup, rights, expires, reusable: true, nonce: means.nonce, user: Some(user) };
+    let name = group.metadata.name().cloned().ok_or(Refusal::Pending)?;
+    let addresses = addresses.into_iter().take(limits::MAX_ADDRESSES).collect();
+    Ok(Outcome::Invited(Invitation::sign(terms, name, addresses, &plan.replica.keys)))
+}
+
+/// Plans a command that concerns users.
+pub(super) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> Result<Outcome, Stop> {
+    match command {
+        Command::AdmitUser { syncgroup, user, name, rights } => {
+            set_rights(plan, means, &syncgroup, (user, name), rights)
+        }
+        Command::EjectUser { syncgroup, user } => eject(plan, means, &syncgroup, user),
+        Command::Enrol { syncgroup, certificate } => enrol(plan, means, &syncgroup, certificate),
+        Command::StrikeOff { syncgroup, striking } => strike_off(plan, means, &syncgroup, striking),
+        Command::InviteDevice { syncgroup, user, valid_for, addresses } => {
+            invite_device(plan, means, (syncgroup, user), valid_for, addresses)
+        }
+        _ => Err(Refusal::Forbidden("do that").into()),
+    }
+}
+
+/// Grants a user something, or other rights than it had.
+fn set_rights(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    syncgroup: &SyncgroupId,
+    (key, name): (PublicKey, Name),
+    rights: Rights,
+) -> Result<Outcome, Stop> {
+    let group = active(plan.replica, syncgroup)?;
+    require(plan.replica, group, Rights::Admin, "say what users may do")?;
+    let user = key.user();
+    let had = group.metadata.access.rights_of(&user);
+    let record = if had < Some(rights) {
+        Some(MetaRecord::AdmitUser { key, name, rights, request: None })
+    } else if had > Some(rights) {
+        Some(revoke(plan, group, user, Some(rights))?)
+    } else {
+        None
+    };
+    write(plan, means, group, record)?;
+    Ok(Outcome::UserRightsSet(*syncgroup, user, Some(rights)))
+}
+
+/// Ends all that was granted to a user.
+fn eject(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    syncgroup: &SyncgroupId,
+    user: UserId,
+) -> Result<Outcome, Stop> {
+    let group = active(plan.replica, syncgroup)?;
+    require(plan.replica, group, Rights::Admin, "remove users")?;
+    if group.metadata.access.rights_of(&user).is_none() {
+        return Err(Refusal::NoUser(user).into());
+    }
+    let record = revoke(plan, group, user, None)?;
+    write(plan, means, group, Some(record))?;
+    Ok(Outcome::UserRightsSet(*syncgroup, user, None))
+}
+
+fn revoke(plan: &Plan<'_>, group: &Group, user: UserId, keep: Option<Rights>) -> Result<MetaRecord, Refusal> {
+    let (reach, holder) = (Reach::new(plan, group), Holder::User(user));
+    let grants = group.metadata.access.grants_above(holder, keep);
+    if grants.iter().all(|grant| reach.covers(holder, grant)) {
+        Ok(MetaRecord::RevokeUser { user, grants, keep, until: written_by(plan, group, &user) })
+    } else {
+        Err(Refusal::SeniorUser(user))
+    }
+}
+
+/// The end of all that was granted to users and this device may end.
+pub(super) fn all_ended(plan: &Plan<'_>, group: &Group, reach: &Reach<'_>) -> Vec<Record> {
+    let access = &group.metadata.access;
+    let ended = access.users().into_iter().filter_map(|it| {
+        let (user, holder) = (it.user, Holder::User(it.user));
+        let grants = access.grants_above(holder, None).into_iter();
+        let grants: Vec<_> = grants.filter(|grant| reach.covers(holder, grant)).collect();
+        let until = written_by(plan, group, &user);
+        (!grants.is_empty()).then_some(Record::Meta(MetaRecord::RevokeUser {
+            user,
+            grants,
+            keep: None,
+            until,
+        }))
+    });
+    ended.collect()
+}
+
+/// What is held of the logs of a user's devices.
+fn written_by(plan: &Plan<'_>, group: &Group, user: &UserId) -> Vec<(Author, Generation)> {
+    let authors = &plan.replica.authors;
+    let logs = group.metadata.access.devices_of(user).flat_map(|device| {
+        let own = group.written_by(device, authors).into_iter();
+        own.map(|(incarnation, last)| (Author { device: *device, incarnation }, last))
+    });
+    logs.collect()
+}
+
+/// Writes down that a device is a user's.
+fn enrol(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    syncgroup: &SyncgroupId,
+    certificate: Certificate,
+) -> Result<Outcome, Stop> {
+    let group = active(plan.replica, syncgroup)?;
+    require(plan.replica, group, Rights::Read, "enrol devices")?;
+    let (user, device) = (certificate.user(), certificate.device());
+    if let Some(record) = enrolment(plan, group, certificate, None)? {
+        write(plan, means, group, Some(record))?;
+    }
+    Ok(Outcome::Enrolled(*syncgroup, user, device))
+}
+
+/// What enrols a device of a user to whom something is granted; `None` if it is enrolled already.
+fn enrolment(
+    plan: &Plan<'_>,
+    group: &Group,
+    certificate: Certificate,
+    request: Option<[u8; 16]>,
+) -> Result<Option<MetaRecord>, Refusal> {
+    let (user, device, number) = (certificate.user(), certificate.device(), certificate.number());
+    if !certificate.verify(&plan.replica.keys) {
+        return Err(Refusal::Certificate("its user did not sign it"));
+    }
+    let access = &group.metadata.access;
+    if access.rights_of(&user).is_none() {
+        return Err(Refusal::NoUser(user));
+    }
+    if access.is_struck_off(&user, &device, number) {
+        return Err(Refusal::Certificate("the device was struck off; its user can make another certificate"));
+    }
+    let record = MetaRecord::Enrol { certificate, request };
+    Ok((!access.is_enrolled(&user, &device, number)).then_some(record))
+}
+
+/// Writes down that a device is none of a user's any more.
+fn strike_off(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    syncgroup: &SyncgroupId,
+    striking: StrikingOff,
+) -> Result<Outcome, Stop> {
+    let group = active(plan.replica, syncgroup)?;
+    require(plan.replica, group, Rights::Read, "pass on what a user has signed")?;
+    let (user, device) = (striking.user(), striking.device);
+    if !striking.verify(syncgroup, &plan.replica.keys) {
+        let why = "the user did not sign the striking-off, or for another syncgroup";
+        return Err(Refusal::Certificate(why).into());
+    }
+    let access = &group.metadata.access;
+    if access.last_certificate(&user, &device).is_none() {
+        return Err(Refusal::NoMember(device).into());
+    }
+    if !access.is_struck_off(&user, &device, striking.number) {
+        write(plan, means, group, Some(MetaRecord::StrikeOff(striking)))?;
+    }
+    Ok(Outcome::StruckOff(*syncgroup, user, device))
+}
+
+/// What lets in a device that shows a certificate, and maybe its user in the same step.
+pub(super) fn admission(
+    plan: &Plan<'_>,
+    group: &Group,
+    (key, certificate): (&PublicKey, &Certificate),
+    request: Used,
+    (granted, may_enrol): (Result<Rights, JoinRefusal>, Result<(), JoinRefusal>),
+) -> Result<Vec<MetaRecord>, JoinRefusal> {
+    let (access, user) = (&group.metadata.access, certificate.user());
+    let enrols = |has: bool| {
+        let is_there = access.is_enrolled(&user, &key.device(), certificate.number());
+        let record = MetaRecord::Enrol { certificate: certificate.clone(), request: Some(request.request) };
+        let with = (!has).then_some(user);
+        let has_room = is_there || access.may_say(&everything(plan, group), &record, with);
+        if has_room { Ok((!is_there).then_some(record)) } else { Err(JoinRefusal::Full) }
+    };
+    let is_struck_off = access.is_struck_off(&user, &key.device(), certificate.number());
+    if certificate.device_key() != *key || !certificate.verify(&plan.replica.keys) || is_struck_off {
+        return Err(JoinRefusal::NotValid);
+    }
+    let has = access.rights_of(&user);
+    match granted {
+        Ok(rights) if has < Some(rights) => {
+            let (key, name) = (certificate.user_key(), certificate.user_name().clone());
+            let admit = MetaRecord::AdmitUser { key, name, rights, request: Some(request) };
+            Ok(core::iter::once(admit).chain(enrols(has.is_some())?).collect())
+        }
+        // What the user has already is enough, and the certificate is all that it takes.
+        _ if has.is_some() => may_enrol.and_then(|()| Ok(enrols(true)?.into_iter().collect())),
+        Ok(_) => Err(JoinRefusal::NotValid),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// All metadata that is held.
+fn everything(plan: &Plan<'_>, group: &Group) -> Past {
+    let mut all = Past::default();
+    for log in group.logs.values() {
+        plan.pasts(group.ix).iter().for_each(|pasts| all.join(pasts.get(log.past)));
+    }
+    all
+}
+
+/// Writes a record, if there is one to be written.
+fn write(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    group: &Group,
+    record: Option<MetaRecord>,
+) -> Result<(), Stop> {
+    let Some(record) = record else { return Ok(()) };
+    if !group.metadata.access.may_say(&everything(plan, group), &record, None) {
+        let limit = limits::MAX_ENROLMENTS_OF_USER;
+        return Err(Refusal::Limit { what: "certificates and strikings-off of a user", limit }.into());
+    }
+    let stamp = plan.next_stamp(means.wall);
+    plan.write(group.ix, stamp, &[Record::Meta(record)], None)?;
+    Ok(())
+}
