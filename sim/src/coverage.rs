@@ -162,6 +162,22 @@ points! {
         RightsRaised = "rights raised", from 300;
         /// Somebody tried to overrule an admin above it.
         RefusedSenior = "refused: a senior admin", from 1_000;
+        /// Something was granted to a user.
+        UserAdmitted = "user admitted", from 300;
+        /// A device was let in as one of a user's, in one step with the user.
+        UserJoined = "user joined with its device", from 1_000;
+        /// A device was let in as one of a user's by a member that is none of its.
+        EnrolledByOthers = "enrolled by another's device", from 1_000;
+        /// A member wrote down whose device another is.
+        DeviceEnrolled = "device enrolled", from 300;
+        /// A user struck a device off.
+        StruckOff = "struck off", from 300;
+        /// A user struck a device off that had written something beside that.
+        StruckOffBesideWrites = "struck off, and wrote beside that", from 1_000;
+        /// What was granted to a user became less, or ended.
+        UserRevoked = "user lost rights", from 1_000;
+        /// A device wrote rows by what was granted to its user alone.
+        WroteAsUser = "wrote as a user's device", from 300;
         /// A syncgroup was destroyed.
         Destroyed = "syncgroup destroyed", from 1_000;
         /// The exchange of a database was paused.

@@ -44,8 +44,8 @@ pub fn forge(stage: &Stage<'_>, forgery: Forgery) -> Option<Forged> {
 
 /// The log of an incarnation of the hostile device's, which nothing else writes.
 pub(super) struct ForgedLog<'s> {
-    stage: &'s Stage<'s>,
-    forgery: Forgery,
+    pub(super) stage: &'s Stage<'s>,
+    pub(super) forgery: Forgery,
     author: Author,
     dependencies: Vec<Dependency>,
     tree: Tree,
@@ -136,6 +136,13 @@ impl<'s> ForgedLog<'s> {
                 let admitter = self.admission().map_or(self.stage.peer, |it| it.author.device);
                 self.revocation(admitter, Some(Rights::Write), true)
             }
+            Forgery::StrangeCertificate
+            | Forgery::MisplacedCertificate
+            | Forgery::RepeatsCertificate
+            | Forgery::StrangeUser
+            | Forgery::AdmitsOwnUser
+            | Forgery::RemovesUser
+            | Forgery::SiblingStrikes => self.of_users().unwrap_or_else(|| self.row(nth)),
             Forgery::Rule | Forgery::LongRule => {
                 let collection = self.stage.collection;
                 let long = Bytes::from(alloc::vec![b'k'; limits::MAX_KEY + 1]);
@@ -293,7 +300,7 @@ fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> 
     let plan = Plan::new(replica, stage.view);
     let mut named: Vec<Version> = match (forgery, replica.group(&stage.syncgroup)) {
         (Forgery::NoCause, _) | (_, None) => Vec::new(),
-        (Forgery::OldCauses, _) => admission(stage).into_iter().collect(),
+        (Forgery::OldCauses | Forgery::RepeatsCertificate, _) => admission(stage).into_iter().collect(),
         (_, Some(group)) => {
             let frontier = group.tip.frontier.iter();
             frontier.map(|(ix, last)| Version { author: plan.author(*ix), generation: *last }).collect()

@@ -11,6 +11,7 @@
 
 mod forge;
 mod say;
+mod users;
 
 use alloc::vec::Vec;
 
@@ -22,7 +23,7 @@ pub use self::say::{flood, lie};
 use crate::core::Core;
 use crate::event::Edit;
 use crate::hash::Tag;
-use crate::id::{CollectionId, DeviceId, Generation, Incarnation, LinkId, SyncgroupId, Version};
+use crate::id::{CollectionId, DeviceId, Generation, Incarnation, LinkId, SyncgroupId, UserId, Version};
 use crate::resolve::Rule;
 use crate::store::View;
 use crate::sync::handshake;
@@ -130,6 +131,20 @@ kinds! {
         RemovesAll,
         /// It takes what makes an admin from its own device's admitter.
         Overthrows,
+        /// It enrols a device by a certificate that its device has signed in a user's name.
+        StrangeCertificate,
+        /// It enrols another device by a certificate that a user has signed for one of its own.
+        MisplacedCertificate,
+        /// It writes down again a certificate that there is, as if it knew nothing of what came since.
+        RepeatsCertificate,
+        /// It enrols its own device as that of a user whom nobody has granted anything.
+        StrangeUser,
+        /// It makes a user of its own an admin.
+        AdmitsOwnUser,
+        /// It takes from a user all that it was granted, for all that its devices wrote.
+        RemovesUser,
+        /// It strikes off a device by a statement that its device has signed in a user's name, as a sibling might.
+        SiblingStrikes,
         /// It says what becomes of conflicts, which takes an admin.
         Rule,
         /// The same, for keys longer than any can be.
@@ -212,7 +227,7 @@ kinds! {
 impl Forgery {
     /// Whether it takes rights from a device.
     pub fn is_revocation(self) -> bool {
-        matches!(self, Forgery::Removes | Forgery::RemovesAll | Forgery::Overthrows)
+        matches!(self, Forgery::Removes | Forgery::RemovesAll | Forgery::Overthrows | Forgery::RemovesUser)
     }
 
     /// Whether nobody may ever accept it, whatever the device is permitted.
@@ -227,6 +242,10 @@ impl Forgery {
             | Forgery::Removes
             | Forgery::RemovesAll
             | Forgery::Overthrows
+            | Forgery::RepeatsCertificate
+            | Forgery::StrangeUser
+            | Forgery::AdmitsOwnUser
+            | Forgery::RemovesUser
             | Forgery::Rule
             | Forgery::Operates
             | Forgery::StrangeParts
@@ -244,6 +263,9 @@ impl Forgery {
             | Forgery::WrongTag
             | Forgery::NoCause
             | Forgery::Genesis
+            | Forgery::StrangeCertificate
+            | Forgery::MisplacedCertificate
+            | Forgery::SiblingStrikes
             | Forgery::LongRule
             | Forgery::LargeOperation
             | Forgery::NamelessField
@@ -302,6 +324,17 @@ pub enum Content {
     },
     /// A device is admitted.
     Admits(DeviceId, Rights),
+    /// Something is granted to a user.
+    AdmitsUser(UserId, Rights),
+    /// A device is enrolled as a user's, by the certificate of this number.
+    Enrols(UserId, DeviceId, u64),
+    /// A user loses grants, for all that its devices wrote.
+    RevokesUser {
+        /// Whom.
+        user: UserId,
+        /// The grants.
+        grants: Vec<Version>,
+    },
     /// Some grants, not its own, are said to end.
     EndsOthers,
     /// A device loses grants.

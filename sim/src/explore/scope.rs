@@ -164,7 +164,7 @@ impl Scope {
         });
         let Some(invitation) = invitation else { return Err(trouble(0, "made no invitation")) };
         for replica in 1..self.devices.len() {
-            self.watch.shows(self.devices[replica].key.device(), &invitation);
+            self.watch.shows(self.devices[replica].key.device(), &invitation, None);
             self.ask(replica, Command::Join { database: label("db", 0), invitation: invitation.clone() })?;
             self.settle()?;
         }

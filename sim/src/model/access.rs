@@ -1,11 +1,16 @@
 //! Who may do what, said as plainly as possible.
 //!
-//! * A *grant* gives a device rights. The first generation of a syncgroup grants all rights to its creator;
-//!   others are written when a device is admitted, or gets more rights (S-30, S-32).
-//! * A device that *leaves* ends the grants to it that are in the past of its departure (S-31), for all that it
-//!   writes in the knowledge of that.
-//! * A *revocation* ends some grants to a device, or leaves less of them, for all that the device wrote or will
-//!   write but what it names: an honest admin names what it holds of that device (S-34).
+//! * A *grant* gives a device rights, or a user, who has several devices. The first generation of a syncgroup grants all
+//!   rights to its creator; others are written when somebody is admitted, or gets more rights (S-30, S-32).
+//! * A device is *enrolled* as one of a user's by the user's word, which anybody may write down who may write anything,
+//!   and which stands whatever becomes of who wrote it down. At what a device writes in the knowledge of that, it may do
+//!   what the user was granted (S-3).
+//! * A device is *struck off* by the user's word, likewise: its enrolments up to a number do not count for what it wrote
+//!   or will write, but for what that word names (S-35).
+//! * A device that *leaves* ends the grants to it and its enrolments that are in the past of its departure (S-31), for
+//!   all that it writes in the knowledge of that.
+//! * A *revocation* ends some grants to a device or a user, or leaves less of them, for all that was or will be written by
+//!   them but what it names: an honest admin names what it holds (S-34).
 //! * A generation *counts*, where some revocations are known, if its author has the right that it needs by a grant in
 //!   its past that counts and is left to it, with what is left of it (S-34). It is *permitted*, so that anybody may
 //!   hold it, if it counts by the revocations in its own past: so everybody agrees, whatever else they know.
@@ -16,108 +21,101 @@
 //! * A device is entitled to a generation if it was ever granted something of whose end the generation's author
 //!   did not know (S-36).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use driftless::{Author, DeviceId, Incarnation, Knowledge, Rights, SyncgroupId, Version};
+use driftless::{Author, DeviceId, Knowledge, Rights, SyncgroupId, UserId, Version};
 
-use super::{Generation, Group, Model, holds};
+use super::{Enrolled, Fact, Generation, Group, Model, Revoked, Struck, Whom, holds};
 
-/// What a generation says besides its rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Fact {
-    /// Nothing of significance here.
-    #[default]
-    Nothing,
-    /// The syncgroup begins.
-    Begins,
-    /// A device may do something.
-    Admits(DeviceId, Rights),
-    /// The author's device leaves.
-    Leaves,
-    /// There is another collection.
-    AddsCollection,
-    /// Devices lose rights.
-    Revokes(Vec<Revoked>),
-    /// Devices are removed, and the author's leaves.
-    Destroys(Vec<Revoked>),
-}
-
-/// What a device loses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revoked {
-    /// Which device.
-    pub device: DeviceId,
-    /// By which grants.
-    pub grants: BTreeSet<Version>,
-    /// What is left of them.
-    pub keep: Option<Rights>,
-    /// The last generation of each of its logs for which they stay as they were.
-    pub until: BTreeMap<Incarnation, u64>,
-}
-
-impl Fact {
-    fn leaves(&self) -> bool {
-        matches!(self, Fact::Leaves | Fact::Destroys(_))
-    }
-
-    /// What devices lose by it.
-    pub fn revokes(&self) -> &[Revoked] {
-        match self {
-            Fact::Revokes(all) | Fact::Destroys(all) => all,
-            _ => &[],
-        }
-    }
-}
-
-impl Generation {
-    /// The right that it takes to write it.
-    pub fn needs(&self) -> Rights {
-        match self.says {
-            Fact::Begins | Fact::Admits(..) | Fact::AddsCollection => Rights::Admin,
-            Fact::Revokes(_) | Fact::Destroys(_) => Rights::Admin,
-            _ if !self.rules.is_empty() => Rights::Admin,
-            Fact::Nothing | Fact::Leaves if self.rows.is_empty() => Rights::Read,
-            Fact::Nothing | Fact::Leaves => Rights::Write,
-        }
-    }
-}
-
-/// A grant to a device.
+/// A grant.
 #[derive(Debug, Clone, Copy)]
-struct Grant<'g> {
-    by: &'g Version,
-    rights: Rights,
+pub(super) struct Grant<'g> {
+    pub(super) by: &'g Version,
+    to: Whom,
+    pub(super) rights: Rights,
+}
+
+/// A way for a device to do something: by a grant to it, or by one to its user and what makes it the user's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way<'g> {
+    pub(super) grant: Grant<'g>,
+    pub(super) enrolled: Option<(&'g Version, Enrolled)>,
+}
+
+impl Way<'_> {
+    /// What a set of generations must have for it.
+    pub(super) fn is_in(&self, known: &Knowledge) -> bool {
+        holds(known, self.grant.by) && self.enrolled.is_none_or(|(by, _)| holds(known, by))
+    }
+
+    /// What the device itself was given.
+    pub(super) fn given(&self) -> &Version {
+        self.enrolled.map_or(self.grant.by, |(by, _)| by)
+    }
 }
 
 /// How senior whoever acts by a grant is: by how many grants from the creator's, and its version.
-type Seniority = (usize, Version);
+pub(super) type Seniority = (usize, Version);
 
-/// Which generation of a device a right is for; `None` is what it writes from now on.
-type For = Option<(Incarnation, u64)>;
+/// Which generation a right is for; `None` is what is written from now on.
+type For = Option<(Author, u64)>;
 
 impl Group {
-    /// The grants to a device.
-    fn grants(&self, device: &DeviceId) -> Vec<Grant<'_>> {
-        let grants = self.facts().filter_map(|(by, generation)| match generation.says {
-            Fact::Admits(whom, rights) if whom == *device => Some(Grant { by, rights }),
-            Fact::Begins if by.author.device == *device => Some(Grant { by, rights: Rights::Admin }),
-            _ => None,
+    /// The grants to somebody.
+    pub(super) fn grants(&self, whom: Whom) -> impl Iterator<Item = Grant<'_>> {
+        let grants = self.facts().filter_map(|(by, generation)| {
+            let (to, rights) = generation.says.grants(&by.author.device)?;
+            Some(Grant { by, to, rights })
         });
-        grants.collect()
+        grants.filter(move |grant| grant.to == whom)
     }
 
-    /// Whether a device has ended a grant to it by leaving, in a set of generations.
-    fn has_left(&self, grant: &Version, device: &DeviceId, known: &Knowledge) -> bool {
+    /// The generations that say that a device is somebody's.
+    pub(super) fn enrolments(&self, device: &DeviceId) -> impl Iterator<Item = (&Version, Enrolled)> {
+        let enrolments = self.facts().filter_map(|(by, generation)| match generation.says {
+            Fact::Enrols(it) => Some((by, it)),
+            _ => None,
+        });
+        enrolments.filter(move |(_, it)| it.device == *device)
+    }
+
+    /// All ways of a device.
+    pub(super) fn ways(&self, device: &DeviceId) -> Vec<Way<'_>> {
+        let own = self.grants(Whom::Device(*device)).map(|grant| Way { grant, enrolled: None });
+        let of_users = self.enrolments(device).flat_map(|enrolled| {
+            let grants = self.grants(Whom::User(enrolled.1.user));
+            grants.map(move |grant| Way { grant, enrolled: Some(enrolled) })
+        });
+        own.chain(of_users).collect()
+    }
+
+    /// Whether a device has ended what it was given by leaving, in a set of generations.
+    pub(super) fn has_left(&self, given: &Version, device: &DeviceId, known: &Knowledge) -> bool {
         self.facts().any(|(version, generation)| {
             generation.says.leaves()
                 && version.author.device == *device
                 && holds(known, version)
-                && holds(&generation.past, grant)
+                && holds(&generation.past, given)
+        })
+    }
+
+    /// Whether a way is closed because its user has struck the device off, where some of these words are known.
+    fn is_struck_off(&self, way: &Way<'_>, revocations: &Knowledge, at: For) -> bool {
+        let Some((_, enrolled)) = way.enrolled else { return false };
+        self.facts().filter(|(by, _)| holds(revocations, by)).any(|(_, generation)| {
+            let Fact::StrikesOff(it) = &generation.says else { return false };
+            let spared = |(author, number): (Author, u64)| {
+                it.until.get(&author.incarnation).is_some_and(|last| number <= *last)
+            };
+            it.user == enrolled.user
+                && it.device == enrolled.device
+                && it.number >= enrolled.number
+                && !at.is_some_and(spared)
         })
     }
 
     /// How senior a grant is, where some revocations are known; `None` if it does not count.
-    fn seniority(&self, grant: &Grant<'_>, revocations: &Knowledge) -> Option<Seniority> {
+    pub(super) fn seniority(&self, grant: &Grant<'_>, revocations: &Knowledge) -> Option<Seniority> {
         self.seniority_below(grant, revocations, None)
     }
 
@@ -146,23 +144,36 @@ impl Group {
         below: Option<Seniority>,
     ) -> Option<Seniority> {
         let past = &self.generations.get(act)?.past;
-        let (device, at) = (&act.author.device, Some((act.author.incarnation, act.generation)));
-        let admin = self.grants(device).into_iter().filter(|grant| grant.rights == Rights::Admin);
+        let (device, at) = (&act.author.device, Some((act.author, act.generation)));
+        let admin = self.ways(device).into_iter().filter(|way| way.grant.rights == Rights::Admin);
         let mut best = None;
-        for grant in admin.filter(|grant| holds(past, grant.by) && !self.has_left(grant.by, device, past)) {
-            let Some(senior) = self.seniority_below(&grant, revocations, below) else { continue };
-            if self.left(&grant, device, revocations, Some(senior), at) == Some(Rights::Admin) {
+        for way in admin.filter(|way| way.is_in(past) && !self.has_left(way.given(), device, past)) {
+            let Some(senior) = self.seniority_below(&way.grant, revocations, below) else { continue };
+            if self.left(&way, revocations, Some(senior), at) == Some(Rights::Admin) {
                 best = Some(best.map_or(senior, |best: Seniority| best.min(senior)));
             }
         }
         best
     }
 
+    /// What is left of a way by the revocations that count.
+    pub(super) fn left(
+        &self,
+        way: &Way<'_>,
+        revocations: &Knowledge,
+        senior: Option<Seniority>,
+        at: For,
+    ) -> Option<Rights> {
+        if self.is_struck_off(way, revocations, at) {
+            return None;
+        }
+        self.left_of(&way.grant, revocations, senior, at)
+    }
+
     /// What is left of a grant by the revocations that count, of a grant of `Admin` those by whoever is senior to it.
-    fn left(
+    fn left_of(
         &self,
         grant: &Grant<'_>,
-        device: &DeviceId,
         revocations: &Knowledge,
         senior: Option<Seniority>,
         at: For,
@@ -170,11 +181,10 @@ impl Group {
         let above = senior.filter(|_| grant.rights == Rights::Admin);
         let mut left = Some(grant.rights);
         for (by, generation) in self.facts().filter(|(by, _)| holds(revocations, by)) {
-            let names = |it: &&Revoked| it.device == *device && it.grants.contains(grant.by);
+            let names = |it: &&Revoked| it.whom == grant.to && it.grants.contains(grant.by);
             for revoked in generation.says.revokes().iter().filter(names) {
-                let spared = |(incarnation, number)| {
-                    revoked.until.get(&incarnation).is_some_and(|last| number <= *last)
-                };
+                let spared =
+                    |(author, number)| revoked.until.get(&author).is_some_and(|last| number <= *last);
                 if !at.is_some_and(spared) && self.authority(by, revocations, above).is_some() {
                     left = left.min(revoked.keep);
                 }
@@ -191,11 +201,21 @@ impl Group {
         revocations: &Knowledge,
         at: For,
     ) -> Option<Rights> {
-        let known_grants = self.grants(device).into_iter().filter(|grant| holds(known, grant.by));
-        let there = known_grants.filter(|grant| !self.has_left(grant.by, device, known));
-        let left = there.filter_map(|grant| {
-            let senior = self.seniority(&grant, revocations)?;
-            self.left(&grant, device, revocations, Some(senior), at)
+        let known_ways = self.ways(device).into_iter().filter(|way| way.is_in(known));
+        let there = known_ways.filter(|way| !self.has_left(way.given(), device, known));
+        let left = there.filter_map(|way| {
+            let senior = self.seniority(&way.grant, revocations)?;
+            self.left(&way, revocations, Some(senior), at)
+        });
+        left.max()
+    }
+
+    /// What a user may do by all that is known.
+    fn rights_of(&self, user: &UserId, known: &Knowledge) -> Option<Rights> {
+        let grants = self.grants(Whom::User(*user)).filter(|grant| holds(known, grant.by));
+        let left = grants.filter_map(|grant| {
+            let senior = self.seniority(&grant, known)?;
+            self.left_of(&grant, known, Some(senior), None)
         });
         left.max()
     }
@@ -206,14 +226,41 @@ impl Group {
         if generation.says == Fact::Begins {
             return true;
         }
-        let at = Some((version.author.incarnation, version.generation));
+        let at = Some((version.author, version.generation));
         let rights = self.rights(&version.author.device, &generation.past, revocations, at);
         rights.is_some_and(|rights| rights >= generation.needs())
     }
 
-    /// The revocations in a set of generations.
+    /// Whether a generation may say of a device whose it is, or is not: somebody was granted something of whom it says
+    /// that, and nobody has said the same before.
+    fn may_say(&self, generation: &Generation) -> bool {
+        let past = &generation.past;
+        let is_user = |user: &UserId| self.grants(Whom::User(*user)).any(|grant| holds(past, grant.by));
+        match &generation.says {
+            Fact::Enrols(it) => {
+                let mut before = self.enrolments(&it.device).filter(|(by, _)| holds(past, by));
+                (it.granted.is_some() || is_user(&it.user))
+                    && !before.any(|(by, other)| {
+                        (other.user, other.number) == (it.user, it.number)
+                            && !self.has_left(by, &it.device, past)
+                    })
+            }
+            Fact::StrikesOff(it) => {
+                let mut before = self.facts().filter(|(by, _)| holds(past, by));
+                let is_same = |other: &Struck| {
+                    (other.user, other.device) == (it.user, it.device) && other.number >= it.number
+                };
+                is_user(&it.user)
+                    && !before
+                        .any(|(_, other)| matches!(&other.says, Fact::StrikesOff(other) if is_same(other)))
+            }
+            _ => true,
+        }
+    }
+
+    /// The revocations and strikings-off in a set of generations.
     fn revocations(&self, known: &Knowledge) -> Vec<Version> {
-        let of = |(_, generation): &(&Version, &Generation)| !generation.says.revokes().is_empty();
+        let of = |(_, it): &(&Version, &Generation)| it.says.takes();
         self.facts().filter(of).map(|(by, _)| *by).filter(|by| holds(known, by)).collect()
     }
 }
@@ -224,13 +271,19 @@ impl Model {
         self.groups.get(group)?.rights(device, known, known, None)
     }
 
+    /// What a user may do, by whatever device, by a set of generations.
+    pub fn rights_of(&self, group: &SyncgroupId, user: &UserId, known: &Knowledge) -> Option<Rights> {
+        self.groups.get(group)?.rights_of(user, known)
+    }
+
     /// Whether anybody may hold a generation.
     pub fn is_permitted(&self, group: &SyncgroupId, version: &Version) -> bool {
         let Some(generation) = self.generation(group, version) else { return false };
         if generation.says == Fact::Begins {
             return self.generations(group).all(|(other, it)| it.says != Fact::Begins || other == version);
         }
-        self.groups.get(group).is_some_and(|group| group.counts(version, &generation.past))
+        let is_fit = |group: &Group| group.may_say(generation) && group.counts(version, &generation.past);
+        self.groups.get(group).is_some_and(is_fit)
     }
 
     /// Whether a generation does not count in a set of generations (S-35).
@@ -261,20 +314,24 @@ impl Model {
             return false;
         };
         let past = &generation.past;
-        of.grants(device).iter().any(|grant| {
-            self.is_permitted(group, grant.by)
-                && !of.has_left(grant.by, device, past)
+        of.ways(device).iter().any(|way| {
+            self.is_way(group, way)
+                && !of.has_left(way.given(), device, past)
                 && of
-                    .seniority(grant, past)
-                    .is_some_and(|senior| of.left(grant, device, past, Some(senior), None).is_some())
+                    .seniority(&way.grant, past)
+                    .is_some_and(|senior| of.left(way, past, Some(senior), None).is_some())
         })
+    }
+
+    /// Whether anybody may hold what makes a way.
+    fn is_way(&self, group: &SyncgroupId, way: &Way<'_>) -> bool {
+        self.is_permitted(group, way.grant.by)
+            && way.enrolled.is_none_or(|(by, _)| self.is_permitted(group, by))
     }
 
     /// Whether a device was ever granted anything anywhere.
     pub fn was_ever_admitted(&self, device: &DeviceId) -> bool {
-        self.groups
-            .iter()
-            .any(|(id, group)| group.grants(device).iter().any(|grant| self.is_permitted(id, grant.by)))
+        self.groups.iter().any(|(id, group)| group.ways(device).iter().any(|way| self.is_way(id, way)))
     }
 
     /// Whether a device is a member by all that was ever written.
@@ -285,8 +342,14 @@ impl Model {
 
     /// Whether somebody removed a device at any time.
     pub fn was_removed(&self, group: &SyncgroupId, device: &DeviceId) -> bool {
-        let revoked = self.generations(group).flat_map(|(_, generation)| generation.says.revokes());
-        revoked.into_iter().any(|revoked| revoked.device == *device && revoked.keep.is_none())
+        let Some(of) = self.groups.get(group) else { return false };
+        let users: BTreeSet<Whom> = of.enrolments(device).map(|(_, it)| Whom::User(it.user)).collect();
+        of.facts().any(|(_, generation)| match &generation.says {
+            Fact::StrikesOff(it) => it.device == *device,
+            says => says.revokes().iter().any(|it| {
+                it.keep.is_none() && (it.whom == Whom::Device(*device) || users.contains(&it.whom))
+            }),
+        })
     }
 
     /// Whether a generation does not count by all that was ever written.
@@ -299,61 +362,6 @@ impl Model {
         let facts = self.groups.get(group).into_iter().flat_map(Group::facts);
         let own = facts.filter(|(version, it)| version.author.device == *device && it.says.leaves());
         own.map(|(version, _)| *version).collect()
-    }
-
-    /// What a device would lose if another one left it no more than `keep`, by all that one holds; `Err` names the
-    /// grants that are not its to end.
-    ///
-    /// # Errors
-    /// Nothing can be taken from a senior.
-    pub fn revoking(
-        &self,
-        group: &SyncgroupId,
-        by: &DeviceId,
-        device: &DeviceId,
-        keep: Option<Rights>,
-        held: &Knowledge,
-    ) -> Result<Revoked, BTreeSet<Version>> {
-        let nothing = || Revoked { device: *device, grants: BTreeSet::new(), keep, until: BTreeMap::new() };
-        let Some(of) = self.groups.get(group) else { return Ok(nothing()) };
-        let standing = |device: &DeviceId| -> Vec<(Grant<'_>, Seniority, Rights)> {
-            let grants = of.grants(device).into_iter().filter(|grant| holds(held, grant.by));
-            let there = grants.filter(|grant| !of.has_left(grant.by, device, held));
-            let left = there.filter_map(|grant| {
-                let senior = of.seniority(&grant, held)?;
-                Some((grant, senior, of.left(&grant, device, held, Some(senior), None)?))
-            });
-            left.collect()
-        };
-        let own = standing(by).into_iter().filter(|(.., left)| *left == Rights::Admin);
-        let own = own.map(|(_, senior, _)| senior).min();
-        let more = standing(device).into_iter().filter(|(.., left)| Some(*left) > keep);
-        let (may, may_not): (Vec<_>, Vec<_>) = more.partition(|(grant, senior, _)| {
-            grant.rights != Rights::Admin || own.is_some_and(|own| own < *senior)
-        });
-        if !may_not.is_empty() {
-            return Err(may_not.into_iter().map(|(grant, ..)| *grant.by).collect());
-        }
-        let grants = may.into_iter().map(|(grant, ..)| *grant.by).collect();
-        let logs = held.iter().filter(|(author, last)| author.device == *device && **last > 0);
-        let until = logs.map(|(author, last): (&Author, &u64)| (author.incarnation, *last)).collect();
-        Ok(Revoked { grants, until, ..nothing() })
-    }
-
-    /// What everybody would lose whom a device may remove, by all that it holds.
-    pub fn destroying(&self, group: &SyncgroupId, by: &DeviceId, held: &Knowledge) -> Vec<Revoked> {
-        let Some(of) = self.groups.get(group) else { return Vec::new() };
-        let admitted = of.facts().filter_map(|(version, generation)| match generation.says {
-            Fact::Admits(device, _) => Some(device),
-            Fact::Begins => Some(version.author.device),
-            _ => None,
-        });
-        let devices: BTreeSet<DeviceId> = admitted.filter(|device| device != by).collect();
-        let ended = devices.iter().filter_map(|device| {
-            let all = self.revoking(group, by, device, None, held);
-            all.ok().filter(|revoked| !revoked.grants.is_empty())
-        });
-        ended.collect()
     }
 }
 
@@ -415,8 +423,8 @@ mod tests {
 
     fn revokes(whom: u8, grants: &[Version], until: u64) -> Fact {
         let grants = grants.iter().copied().collect();
-        let until = BTreeMap::from([(Incarnation(0), until)]);
-        Fact::Revokes(vec![Revoked { device: device(whom), grants, keep: None, until }])
+        let until = Knowledge::from([(version(whom, 1).author, until)]);
+        Fact::Revokes(vec![Revoked { whom: Whom::Device(device(whom)), grants, keep: None, until }])
     }
 
     fn everything(model: &Model) -> Knowledge {
@@ -457,8 +465,8 @@ mod tests {
         assert!(is_member(2) && !is_member(3) && !is_member(4));
         assert!(model.is_void(&GROUP, &version(3, 1), &everything(&model)));
         let held = everything(&model);
-        assert!(model.revoking(&GROUP, &device(2), &device(1), None, &held).is_err());
+        assert!(model.revoking(&GROUP, &device(2), Whom::Device(device(1)), None, &held).is_err());
         let ended = model.destroying(&GROUP, &device(1), &held);
-        assert_eq!(ended.iter().map(|it| it.device).collect::<Vec<_>>(), [device(2)]);
+        assert_eq!(ended.iter().map(|it| it.whom).collect::<Vec<_>>(), [Whom::Device(device(2))]);
     }
 }

@@ -25,8 +25,11 @@
 
 mod access;
 mod conflict;
+mod facts;
 mod merge;
 mod schema;
+mod taking;
+mod users;
 mod whole;
 
 use std::cell::RefCell;
@@ -35,8 +38,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use driftless::{Edit, Hlc, Knowledge, Merge, Name, Operation, Policy, SyncgroupId, Version};
 
-pub use self::access::{Fact, Revoked};
 pub use self::conflict::{Conflict, ConflictedRow, Place};
+pub use self::facts::{Enrolled, Fact, Revoked, Struck, Whom};
 pub use self::merge::is_base;
 pub use self::schema::{Rules, changes_to_write, rules_to_write};
 

@@ -2,12 +2,13 @@
 
 use driftless::hostile::{Content, Made};
 use driftless::{
-    DeviceId, Edit, Invitation, Knowledge, Notice, Rights, SyncgroupId, SyncgroupState, Version, Wall,
+    Author, Certificate, DeviceId, Edit, Invitation, Knowledge, Notice, Rights, SyncgroupId, SyncgroupState,
+    UserId, Version, Wall,
 };
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{self, Fact, Generation, Revoked, RowKey, Rows, Rules, holds};
+use crate::model::{self, Enrolled, Fact, Generation, Revoked, RowKey, Rows, Rules, Whom, holds};
 
 /// How far ahead of a replica's clock a stamp may be to be taken (S-27), in milliseconds.
 const DRIFT: u64 = 5 * 60 * 1_000;
@@ -19,13 +20,21 @@ pub(super) struct Shown {
     group: SyncgroupId,
     issuer: DeviceId,
     rights: Rights,
+    /// As whose device.
+    user: Option<UserId>,
 }
 
 impl Watch {
-    /// A device asks to join, by an invitation.
-    pub(crate) fn shows(&mut self, device: DeviceId, invitation: &Invitation) {
+    /// A device asks to join, by an invitation, and maybe as one of a user's.
+    pub(crate) fn shows(
+        &mut self,
+        device: DeviceId,
+        invitation: &Invitation,
+        certificate: Option<&Certificate>,
+    ) {
         let (group, rights) = (invitation.syncgroup(), invitation.rights());
-        self.shown.push(Shown { device, group, issuer: invitation.issuer().device(), rights });
+        let user = certificate.map(Certificate::user);
+        self.shown.push(Shown { device, group, issuer: invitation.issuer().device(), rights, user });
     }
 
     /// Whether a device has a reason to wait in vain to be let in: whoever would let it in is not there, or is
@@ -76,10 +85,27 @@ impl Watch {
                 Content::Admits(device, rights) => generation.says = Fact::Admits(*device, *rights),
                 Content::Revokes { device, grants, keep, until } => {
                     generation.says = Fact::Revokes(vec![Revoked {
-                        device: *device,
+                        whom: Whom::Device(*device),
                         grants: grants.iter().copied().collect(),
                         keep: *keep,
-                        until: until.iter().copied().collect(),
+                        until: until
+                            .iter()
+                            .map(|it| (Author { device: *device, incarnation: it.0 }, it.1))
+                            .collect(),
+                    }]);
+                }
+                Content::AdmitsUser(user, rights) => generation.says = Fact::AdmitsUser(*user, *rights),
+                Content::Enrols(user, device, number) => {
+                    let (user, device, number, granted) = (*user, *device, *number, None);
+                    let enrolled = Enrolled { user, device, number, granted, asked: false };
+                    generation.says = Fact::Enrols(enrolled);
+                }
+                Content::RevokesUser { user, grants } => {
+                    generation.says = Fact::Revokes(vec![Revoked {
+                        whom: Whom::User(*user),
+                        grants: grants.iter().copied().collect(),
+                        keep: None,
+                        until: Knowledge::new(),
                     }]);
                 }
                 Content::EndsOthers => {}
@@ -101,6 +127,25 @@ impl Watch {
         group: &SyncgroupId,
         version: &Version,
     ) -> Result<Fact, Violation> {
+        let enrolled = notices.iter().find_map(|notice| match notice {
+            Notice::Enrolled { user, device, number, granted, version: by, .. } if by == version => {
+                Some((*user, *device, *number, *granted))
+            }
+            _ => None,
+        });
+        if let Some((user, device, number, granted)) = enrolled {
+            self.may_be_enrolled(seen, group, (&user, &device), granted)?;
+            return Ok(match self.sabotage.is_some_and(crate::world::Sabotage::withholds_enrolments) {
+                true => Fact::Nothing,
+                false => match (number, granted) {
+                    (Some(number), granted) => {
+                        Fact::Enrols(Enrolled { user, device, number, granted, asked: true })
+                    }
+                    (None, Some(rights)) => Fact::AdmitsUser(user, rights),
+                    (None, None) => Fact::Nothing,
+                },
+            });
+        }
         let admitted = notices.iter().find_map(|notice| match notice {
             Notice::Admitted { device, version: by, .. } if by == version => Some(*device),
             _ => None,
@@ -127,6 +172,34 @@ impl Watch {
         }
         let known = self.notes[seen.replica].collections.get(group).copied().unwrap_or(0);
         Ok(if info.collections.len() > known { Fact::AddsCollection } else { Fact::Nothing })
+    }
+
+    /// Whoever is enrolled has shown a certificate of a user to whom something is granted, or an invitation that lets the
+    /// user in with it.
+    fn may_be_enrolled(
+        &self,
+        seen: Seen<'_>,
+        group: &SyncgroupId,
+        (user, device): (&UserId, &DeviceId),
+        granted: Option<Rights>,
+    ) -> Checked {
+        let held = seen.core.knowledge(group).unwrap_or_default();
+        let may = |it: &Shown| {
+            let is_it = it.device == *device && it.group == *group && it.user == Some(*user);
+            is_it
+                && match granted {
+                    None => self.model.rights_of(group, user, &held).is_some(),
+                    Some(rights) => {
+                        it.rights >= rights
+                            && self.model.rights(group, &it.issuer, &held) == Some(Rights::Admin)
+                    }
+                }
+        };
+        if self.shown.iter().any(may) {
+            return Ok(());
+        }
+        let what = format!("enrols {device:?} of {user:?} with {granted:?}, which has shown nothing for it");
+        Err(Violation::new(Oracle::Access, "S-3", seen.replica, what))
     }
 
     /// Whoever is admitted has shown an invitation that gives so much, by one who might give it.

@@ -187,8 +187,18 @@ impl Watch {
 
     fn count(&self, notice: &Notice, coverage: &mut Coverage) {
         match notice {
-            Notice::Admitted { syncgroup, device, .. } => {
+            Notice::Admitted { syncgroup, device, .. } | Notice::Enrolled { syncgroup, device, .. } => {
                 coverage.hit(Point::Admitted);
+                if let Notice::Enrolled { granted, user, version, .. } = notice {
+                    let is_own = self.is_device_of(syncgroup, user, &version.author.device);
+                    for (is_so, point) in
+                        [(granted.is_some(), Point::UserJoined), (!is_own, Point::EnrolledByOthers)]
+                    {
+                        if is_so {
+                            coverage.hit(point);
+                        }
+                    }
+                }
                 if self.model.was_removed(syncgroup, device) {
                     coverage.hit(Point::Readmitted);
                 }
@@ -244,6 +254,7 @@ impl WriteExpected {
     fn refused(&self, refusal: &Refusal, coverage: &mut Coverage) -> Result<(), String> {
         let same = |reason: &&Refusal| match (reason, refusal) {
             (Refusal::Forbidden(_), Refusal::Forbidden(_)) => true,
+            (Refusal::Certificate(_), Refusal::Certificate(_)) => true,
             // The new state that comes with it is checked where it is looked at.
             (Refusal::NoAnswer(reason), Refusal::NoAnswer(refusal)) => match (&**reason, &**refusal) {
                 (NoAnswer::Stale(_), NoAnswer::Stale(_)) => true,

@@ -30,6 +30,7 @@ mod process;
 mod removals;
 mod rows;
 mod settled;
+mod users;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -5,7 +5,7 @@ use driftless::{Core, DeviceId, Knowledge, Refusal, Rights, SyncgroupId, Version
 use super::answers::{infos, reasons};
 use super::{Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
-use crate::model::{Fact, holds};
+use crate::model::{Fact, Revoked, Whom, holds};
 
 impl Watch {
     /// Says what should become of the wish that a device have other rights, or none.
@@ -27,7 +27,12 @@ impl Watch {
             expected.reasons.push(Refusal::NoMember(device));
         }
         let fact = if had > rights {
-            match self.model.revoking(&group, &core.author().device, &device, rights, &held) {
+            // What a device may do as a user's is not its own to lose.
+            let by_user = self.model.by_user(&group, &device, &held);
+            let by_user = by_user.filter(|(left, _)| Some(*left) > rights).map(|(_, user)| user);
+            expected.reasons.extend(by_user.map(|user| Refusal::DeviceOf { device, user }));
+            match self.model.revoking(&group, &core.author().device, Whom::Device(device), rights, &held) {
+                _ if by_user.is_some() => None,
                 Ok(revoked) => Some(Fact::Revokes(vec![revoked])),
                 Err(_) => {
                     expected.reasons.push(Refusal::Senior(device));
@@ -51,12 +56,23 @@ impl Watch {
         expected
     }
 
-    fn expect_admin(&self, core: &Core, group: &SyncgroupId, stopping: bool) -> WriteExpected {
+    pub(super) fn expect_admin(&self, core: &Core, group: &SyncgroupId, stopping: bool) -> WriteExpected {
+        self.expect_with(core, group, Rights::Admin, stopping)
+    }
+
+    /// What is refused of something for which it takes a right.
+    pub(super) fn expect_with(
+        &self,
+        core: &Core,
+        group: &SyncgroupId,
+        right: Rights,
+        stopping: bool,
+    ) -> WriteExpected {
         let infos = infos(core);
         let waits = infos.get(group).is_some_and(|info| info.waiting > 0);
         let mut expected = WriteExpected { waits, ..WriteExpected::default() };
         expected.reasons.extend(stopping.then_some(Refusal::ShuttingDown));
-        expected.reasons.extend(reasons(infos.get(group), group, Rights::Admin, [].into_iter()));
+        expected.reasons.extend(reasons(infos.get(group), group, right, [].into_iter()));
         expected
     }
 
@@ -69,15 +85,29 @@ impl Watch {
         }
         match fact {
             Fact::Admits(..) => coverage.hit(Point::RightsRaised),
+            Fact::AdmitsUser(..) => coverage.hit(Point::UserAdmitted),
+            Fact::Enrols(_) => coverage.hit(Point::DeviceEnrolled),
+            Fact::StrikesOff(struck) => {
+                coverage.hit(Point::StruckOff);
+                let writes_on =
+                    |(other, _): (&Version, _)| other.author.device == struck.device && !holds(&held, other);
+                if self.model.generations(group).any(writes_on) {
+                    coverage.hit(Point::StruckOffBesideWrites);
+                }
+            }
+            Fact::Revokes(all) if all.iter().all(|it| matches!(it.whom, Whom::User(_))) => {
+                coverage.hit(Point::UserRevoked);
+            }
             Fact::Destroys(_) => coverage.hit(Point::Destroyed),
             Fact::Revokes(all) if all.iter().all(|revoked| revoked.keep.is_none()) => {
                 coverage.hit(Point::Removed);
                 let author = version.author.device;
-                let removes_author = |it: &crate::model::Revoked| it.device == author;
-                let devices: Vec<DeviceId> = all.iter().map(|revoked| revoked.device).collect();
+                let removes_author = |it: &Revoked| it.whom == Whom::Device(author);
+                let devices: Vec<Whom> = all.iter().map(|revoked| revoked.whom).collect();
                 let mut others = self.model.generations(group).filter(|(other, _)| !holds(&held, other));
                 if others.any(|(other, it)| {
-                    devices.contains(&other.author.device) && it.says.revokes().iter().any(removes_author)
+                    devices.contains(&Whom::Device(other.author.device))
+                        && it.says.revokes().iter().any(removes_author)
                 }) {
                     coverage.hit(Point::RemovedEachOther);
                 }
@@ -101,7 +131,7 @@ impl Watch {
 }
 
 impl WriteExpected {
-    fn says(&mut self, core: &Core, group: SyncgroupId, fact: Option<Fact>) {
+    pub(super) fn says(&mut self, core: &Core, group: SyncgroupId, fact: Option<Fact>) {
         let author = core.author();
         let held = core.held(&group).unwrap_or_default();
         let generation = held.get(&author).copied().unwrap_or(0) + 1;

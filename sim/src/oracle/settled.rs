@@ -167,9 +167,16 @@ impl Watch {
     }
 
     /// Whether a replica may be something else than a member believes: it has lost its memory, waits for one
-    /// who does not come, or has told nobody of its departure who still knows.
+    /// who does not come, has told nobody of its departure who still knows, or was enrolled as a user's device and does
+    /// not know that it might ask.
     fn is_excused(&self, first: Seen<'_>, odd: Seen<'_>, group: &SyncgroupId) -> bool {
         let device = self.devices[odd.replica];
+        let state = odd.core.syncgroups().into_iter().find(|info| info.id == *group).map(|info| info.state);
+        if matches!(state, None | Some(SyncgroupState::Refused(_)))
+            && self.is_enrolled_unasked(group, &device)
+        {
+            return true;
+        }
         let departures = self.model.departures(group, &device);
         // Whoever tells one member of its departure may rest; that one may be gone since.
         let was_told_in_vain = departures.iter().any(|departure| {

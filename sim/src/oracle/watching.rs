@@ -390,7 +390,7 @@ impl Watch {
     fn tells_of_judging(&self, batch: &[RowUpdate], commit: &Commit) -> Result<bool, Violation> {
         let by_removal = batch.iter().all(|row| {
             let known = self.model.generation(&row.syncgroup, &row.version);
-            known.is_some_and(|it| !it.says.revokes().is_empty())
+            known.is_some_and(|it| it.says.takes())
         });
         if !by_removal {
             return Ok(false);

@@ -208,6 +208,10 @@ impl Recording {
             Notice::Admitted { syncgroup, device, .. } => {
                 format!("admits {} to {}", self.naming.of_device(device), self.naming.of_group(syncgroup))
             }
+            Notice::Enrolled { syncgroup, device, .. } => {
+                let (device, group) = (self.naming.of_device(device), self.naming.of_group(syncgroup));
+                format!("lets in {device} to {group} as its user's")
+            }
             other => self.naming.plain(&format!("{other:?}")),
         }
     }

@@ -131,6 +131,15 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
         Entry::Admit { device, rights, .. } => {
             format!("admits {} ({rights:?})", naming.of_device(device))
         }
+        Entry::AdmitUser { name, rights, .. } => format!("admits user {name} ({rights:?})"),
+        Entry::Enrol(it) => {
+            format!("enrols {} as a device of user {}", naming.of_device(&it.device()), it.user_name())
+        }
+        Entry::StrikeOff(it) => format!("strikes off {}", naming.of_device(&it.device())),
+        Entry::RevokeUser { user, keep: None } => format!("removes user {user:?}"),
+        Entry::RevokeUser { user, keep: Some(rights) } => {
+            format!("leaves user {user:?} no more than {rights:?}")
+        }
         Entry::Leave => "leaves".to_owned(),
         Entry::Revoke { device, keep: None } => format!("removes {}", naming.of_device(device)),
         Entry::Revoke { device, keep: Some(rights) } => {
@@ -201,6 +210,10 @@ pub(super) fn command(naming: &mut Naming, command: &Command) -> String {
         }
         Command::Join { invitation, database } => {
             format!("wants to join {} in {database}", naming.of_group(&invitation.syncgroup()))
+        }
+        Command::JoinAs { invitation, database, certificate } => {
+            let (group, user) = (naming.of_group(&invitation.syncgroup()), certificate.user_name());
+            format!("wants to join {group} in {database} as a device of {user}")
         }
         Command::Leave { syncgroup } => format!("leaves {}", naming.of_group(syncgroup)),
         other => naming.plain(&format!("{other:?}")),

@@ -91,6 +91,77 @@ pub enum Act {
         /// What it may do from now on.
         rights: driftless::Rights,
     },
+    /// Somebody says what a user may do, by whatever device.
+    AdmitUser {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+        /// The user's number.
+        user: u8,
+        /// What it may do from now on.
+        rights: driftless::Rights,
+    },
+    /// Somebody ends what was granted to a user.
+    EjectUser {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+        /// The user's number.
+        user: u8,
+    },
+    /// Somebody makes an invitation for the devices of a user.
+    InviteDevice {
+        /// On which replica.
+        replica: usize,
+        /// To which syncgroup.
+        group: u8,
+        /// Its label from now on.
+        ticket: u32,
+        /// The user's number.
+        user: u8,
+    },
+    /// Somebody takes an invitation as a device of a user, which has certified it.
+    JoinAs {
+        /// On which replica.
+        replica: usize,
+        /// Which invitation.
+        ticket: u32,
+        /// The user's number.
+        user: u8,
+        /// The certificate's.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        number: u8,
+        /// Into which database of the device.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        database: u8,
+    },
+    /// Somebody writes down that a device is one of a user's, which has certified it.
+    Enrol {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+        /// Which device.
+        peer: usize,
+        /// The user's number.
+        user: u8,
+        /// The certificate's.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        number: u8,
+    },
+    /// A user strikes a device off, by what is known on a replica, where that is written down.
+    StrikeOff {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+        /// Which device.
+        peer: usize,
+        /// The user's number.
+        user: u8,
+    },
     /// Somebody destroys a syncgroup.
     Destroy {
         /// On which replica.

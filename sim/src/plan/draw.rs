@@ -187,6 +187,10 @@ impl Drawing<'_> {
         if drawn < u64::from(self.profile.workload.removals) {
             self.removals(&groups);
         }
+        let drawn = Dice::new(self.seed, Concern::People, &[4]).below(100);
+        if drawn < u64::from(self.profile.workload.users) {
+            self.users(&groups);
+        }
         let drawn = Dice::new(self.seed, Concern::People, &[3]).below(100);
         if drawn < u64::from(self.profile.workload.paused) {
             self.paused_databases();

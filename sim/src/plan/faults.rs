@@ -157,8 +157,7 @@ impl Drawing<'_> {
         let needed = |replica: usize| {
             let creates =
                 groups.iter().any(|group| group.members.first().is_some_and(|(it, _)| *it == replica));
-            let invites =
-                |act: &Act| matches!(act, Act::Invite { replica: inviter, .. } if *inviter == replica);
+            let invites = |act: &Act| matches!(act, Act::Invite { replica: it, .. } | Act::InviteDevice { replica: it, .. } if *it == replica);
             creates || self.steps.iter().any(|step| invites(&step.act))
         };
         (0..self.replicas).rev().find(|replica| !needed(*replica))
@@ -171,7 +170,8 @@ impl Drawing<'_> {
         let forgeries: Vec<Forgery> = forgeries.collect();
         if dice.one_in(3) {
             // A stranger: it is invited nowhere, but may have heard of what there is.
-            self.steps.retain(|step| !matches!(step.act, Act::Join { replica, .. } if replica == hostile));
+            let joins = |act: &Act| matches!(act, Act::Join { replica, .. } | Act::JoinAs { replica, .. } if *replica == hostile);
+            self.steps.retain(|step| !joins(&step.act));
         }
         for _ in 0..dice.skewed(4, 40) {
             let (peer, at) = (dice.index(self.replicas), dice.between(self.safety_ms / 8, self.safety_ms));

@@ -40,6 +40,7 @@ mod removals;
 mod setup;
 mod swarm;
 mod text;
+mod users;
 mod usual;
 
 use serde::{Deserialize, Serialize};

@@ -34,6 +34,8 @@ pub struct Workload {
     pub leaves: bool,
     /// Of how many seeds in a hundred devices are removed, and get other rights.
     pub removals: u8,
+    /// In how many of a hundred runs users have several devices.
+    pub users: u8,
     /// Of how many seeds in a hundred the exchange of databases is paused for a while.
     pub paused: u8,
     /// Of how many seeds in a hundred the collections have schemas, and with them resolvers, watchers and
@@ -174,6 +176,7 @@ impl Default for Workload {
             value_bytes: 2_000,
             leaves: true,
             removals: 25,
+            users: 20,
             paused: 15,
             policies: 60,
         }
@@ -261,11 +264,11 @@ impl FromStr for Profile {
                     partitions: true,
                     ..Faults::none()
                 };
-                Self { faults, workload: Workload { removals: 60, ..base.workload }, ..base }
+                Self { faults, workload: Workload { removals: 60, users: 60, ..base.workload }, ..base }
             }
             "hostile" => {
                 let faults = Faults { hostile: true, frames: true, partitions: true, ..Faults::none() };
-                Self { faults, workload: Workload { removals: 60, ..base.workload }, ..base }
+                Self { faults, workload: Workload { removals: 60, users: 60, ..base.workload }, ..base }
             }
             "removals" => {
                 let faults = Faults {
@@ -277,7 +280,7 @@ impl FromStr for Profile {
                     swarm: true,
                     ..Faults::none()
                 };
-                Self { faults, workload: Workload { removals: 100, ..base.workload }, ..base }
+                Self { faults, workload: Workload { removals: 100, users: 60, ..base.workload }, ..base }
             }
             "large" => Self {
                 replicas: (8, 16),

@@ -186,6 +186,10 @@ impl super::Act {
             | Join { replica, .. }
             | Leave { replica, .. }
             | Destroy { replica, .. }
+            | AdmitUser { replica, .. }
+            | EjectUser { replica, .. }
+            | InviteDevice { replica, .. }
+            | JoinAs { replica, .. }
             | PauseSync { replica, .. }
             | ResumeSync { replica, .. }
             | Write { replica, .. }
@@ -218,7 +222,9 @@ impl super::Act {
             | LoseSight { replica, peer }
             | Attack { replica, peer, .. }
             | Eject { replica, peer, .. }
-            | SetRights { replica, peer, .. } => vec![replica, peer],
+            | SetRights { replica, peer, .. }
+            | Enrol { replica, peer, .. }
+            | StrikeOff { replica, peer, .. } => vec![replica, peer],
             Frame { from, to, .. } => vec![from, to],
         }
     }

@@ -155,7 +155,10 @@ impl Shrinker<'_> {
                 row.key = *keys.entry(row.key).or_insert(next);
             }
             match &mut step.act {
-                Act::Invite { ticket, .. } | Act::Join { ticket, .. } => {
+                Act::Invite { ticket, .. }
+                | Act::Join { ticket, .. }
+                | Act::InviteDevice { ticket, .. }
+                | Act::JoinAs { ticket, .. } => {
                     let next = tickets.len() as u32 + 1;
                     *ticket = *tickets.entry(*ticket).or_insert(next);
                 }

@@ -84,6 +84,13 @@ fn labels(act: &Act) -> u64 {
         act.rows_mut().into_iter().map(|row| u64::from(row.collection) + u64::from(row.key)).sum();
     let own = match &act {
         Act::Invite { ticket, .. } | Act::Join { ticket, .. } => u64::from(*ticket),
+        Act::InviteDevice { ticket, user, .. } | Act::JoinAs { ticket, user, .. } => {
+            u64::from(*ticket) + u64::from(*user)
+        }
+        Act::AdmitUser { user, .. }
+        | Act::EjectUser { user, .. }
+        | Act::Enrol { user, .. }
+        | Act::StrikeOff { user, .. } => u64::from(*user),
         Act::Write { text, require, .. } => {
             let stale = require.iter().filter(|require| !require.fresh).count();
             let ranges = require.iter().filter(|require| require.to.is_some()).count();

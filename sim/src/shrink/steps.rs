@@ -142,6 +142,11 @@ impl Act {
             | Act::Eject { group, .. }
             | Act::SetRights { group, .. }
             | Act::Destroy { group, .. }
+            | Act::AdmitUser { group, .. }
+            | Act::EjectUser { group, .. }
+            | Act::InviteDevice { group, .. }
+            | Act::Enrol { group, .. }
+            | Act::StrikeOff { group, .. }
             | Act::Attack { group, .. } => vec![group],
             Act::Write { .. } => self.rows_mut().into_iter().map(|row| &mut row.group).collect(),
             _ => Vec::new(),

@@ -170,9 +170,10 @@ impl Teller<'_> {
     /// Whether somebody asked for just this at this moment.
     fn says_itself(&self, remark: &Remark) -> bool {
         let asks = |act: &Act| match act {
-            Act::Create { replica, .. } | Act::Join { replica, .. } | Act::Leave { replica, .. } => {
-                *replica == remark.replica
-            }
+            Act::Create { replica, .. }
+            | Act::Join { replica, .. }
+            | Act::JoinAs { replica, .. }
+            | Act::Leave { replica, .. } => *replica == remark.replica,
             _ => false,
         };
         self.plan.steps.iter().any(|step| step.at == remark.at && asks(&step.act))

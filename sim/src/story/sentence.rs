@@ -54,12 +54,35 @@ fn people(act: &Act, names: &Names) -> Option<String> {
         }
         Act::SetRights { replica, group, peer, rights } => {
             let (who, whom) = (names.device(*replica), names.device(*peer));
-            let rights = match rights {
-                Rights::Read => "only read",
-                Rights::Write => "read and write",
-                _ => "do everything",
-            };
+            let rights = may(*rights);
             format!("{who} says that {whom} may {rights} in {}.", names.group(*group))
+        }
+        Act::AdmitUser { replica, group, user, rights } => {
+            let who = names.device(*replica);
+            let rights = may(*rights);
+            format!("{who} says that user {user} may {rights} in {}.", names.group(*group))
+        }
+        Act::EjectUser { replica, group, user } => {
+            format!("{} removes user {user} from {}.", names.device(*replica), names.group(*group))
+        }
+        Act::InviteDevice { replica, group, ticket, user } => {
+            let (who, group) = (names.device(*replica), names.group(*group));
+            format!("{who} invites the devices of user {user} to {group} (invitation {ticket}).")
+        }
+        Act::JoinAs { replica, ticket, user, number, database } => {
+            let (who, database) = (names.device(*replica), in_database(*database));
+            let again = again(*number);
+            format!("{who} takes invitation {ticket} as a device of user {user}{again}{database}.")
+        }
+        Act::Enrol { replica, group, peer, user, number } => {
+            let (who, whom, again) = (names.device(*replica), names.device(*peer), again(*number));
+            let group = names.group(*group);
+            format!("{who} writes down in {group} that {whom} is a device of user {user}{again}.")
+        }
+        Act::StrikeOff { replica, group, peer, user } => {
+            let (who, whom) = (names.device(*replica), names.device(*peer));
+            let group = names.group(*group);
+            format!("User {user} strikes off {whom} in {group}, and {who} writes that down.")
         }
         Act::Destroy { replica, group } => {
             format!("{} destroys {}.", names.device(*replica), names.group(*group))
@@ -194,6 +217,19 @@ fn plain(act: &Act, names: &Names) -> String {
     let who = who.map(|who| format!("{}: ", names.device(who as usize))).unwrap_or_default();
     let rest: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {value}")).collect();
     if rest.is_empty() { format!("{who}{what}.") } else { format!("{who}{what}, {}.", rest.join(", ")) }
+}
+
+fn may(rights: Rights) -> &'static str {
+    match rights {
+        Rights::Read => "only read",
+        Rights::Write => "read and write",
+        _ => "do everything",
+    }
+}
+
+/// Which of several certificates.
+fn again(number: u8) -> String {
+    if number == 0 { String::new() } else { format!(" by certificate {number}") }
 }
 
 #[cfg(test)]

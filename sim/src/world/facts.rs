@@ -54,6 +54,7 @@ impl World<'_> {
         let did = match &self.plan.steps[index].act {
             // These have their effect later.
             Act::Join { .. }
+            | Act::JoinAs { .. }
             | Act::Transfer { .. }
             | Act::Cut { .. }
             | Act::Heal

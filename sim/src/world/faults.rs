@@ -185,6 +185,11 @@ impl World<'_> {
                 | Act::Eject { replica, .. }
                 | Act::SetRights { replica, .. }
                 | Act::Destroy { replica, .. }
+                | Act::AdmitUser { replica, .. }
+                | Act::EjectUser { replica, .. }
+                | Act::InviteDevice { replica, .. }
+                | Act::Enrol { replica, .. }
+                | Act::StrikeOff { replica, .. }
                 | Act::PauseSync { replica, .. }
                 | Act::ResumeSync { replica, .. }
                 | Act::Write { replica, .. }

@@ -25,6 +25,7 @@ mod replica;
 mod sabotage;
 mod steps;
 mod transfers;
+mod users;
 mod view;
 
 use driftless::{Action, Address, CommitSeq, Core, Event, Name, Outbox};

@@ -13,6 +13,9 @@ use crate::model::Content;
 use crate::oracle::{Checked, Violation, WriteExpected};
 use crate::plan::{Act, Edit, Require, RowLabel};
 
+/// Who waits for which invitation, in which database, and as whose device, by which certificate.
+type Waits = (usize, u32, u8, Option<(u8, u8)>);
+
 /// What people told each other, outside of the system.
 #[derive(Debug, Default)]
 pub(crate) struct People {
@@ -21,7 +24,7 @@ pub(crate) struct People {
     /// The invitations that were made, by label.
     tickets: std::collections::BTreeMap<u32, Invitation>,
     /// Who waits for which invitation, and wants it in which database.
-    waiting: Vec<(usize, u32, u8)>,
+    waiting: Vec<Waits>,
     /// Who was asked to resolve what, and has not answered.
     pub(super) asked: std::collections::BTreeMap<super::policies::Asked, std::collections::BTreeSet<usize>>,
 }
@@ -70,7 +73,11 @@ impl World<'_> {
                 self.ask(*replica, command, Question::Invite(*ticket))
             }
             Act::Join { replica, ticket, database } => {
-                self.people.waiting.push((*replica, *ticket, *database));
+                self.people.waiting.push((*replica, *ticket, *database, None));
+                self.hand_over()
+            }
+            Act::JoinAs { replica, ticket, user, number, database } => {
+                self.people.waiting.push((*replica, *ticket, *database, Some((*user, *number))));
                 self.hand_over()
             }
             Act::Leave { replica, group } => {
@@ -106,6 +113,11 @@ impl World<'_> {
             Act::ResumeSync { replica, database } => self.pause_sync(*replica, label("db", *database), false),
             Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
             Act::App { replica, act } => self.use_application(*replica, act),
+            Act::AdmitUser { .. }
+            | Act::EjectUser { .. }
+            | Act::InviteDevice { .. }
+            | Act::Enrol { .. }
+            | Act::StrikeOff { .. } => self.user_step(act),
             act => self.policy_step(act),
         }
     }
@@ -124,7 +136,12 @@ impl World<'_> {
         self.ask_of_access(replica, command, &expected)
     }
 
-    fn ask_of_access(&mut self, replica: usize, command: Command, expected: &WriteExpected) -> Checked {
+    pub(super) fn ask_of_access(
+        &mut self,
+        replica: usize,
+        command: Command,
+        expected: &WriteExpected,
+    ) -> Checked {
         let request = self.replicas[replica].request();
         let asked = Asked { what: Question::Other, seq: driftless::CommitSeq(0) };
         self.replicas[replica].asked.insert(request, asked);
@@ -174,7 +191,8 @@ impl World<'_> {
 
     /// Gives invitations to those who wait for one.
     fn hand_over(&mut self) -> Checked {
-        for (replica, ticket, database) in std::mem::take(&mut self.people.waiting) {
+        for waits in std::mem::take(&mut self.people.waiting) {
+            let (replica, ticket, database, user) = waits;
             let running = self.replicas[replica].is_usable();
             match self.people.tickets.get(&ticket) {
                 Some(invitation) if running => {
@@ -182,11 +200,20 @@ impl World<'_> {
                     if self.network.is_cut() {
                         self.coverage.hit(Point::JoinInPartition);
                     }
-                    self.watch.shows(self.replicas[replica].device, &invitation);
-                    let command = Command::Join { database: label("db", database), invitation };
+                    let certificate = user.map(|user| self.certificate(replica, user));
+                    let device = self.replicas[replica].device;
+                    self.watch.shows(device, &invitation, certificate.as_ref());
+                    let database = label("db", database);
+                    let command = match certificate {
+                        Some(certificate) => {
+                            let certificate = Box::new(certificate);
+                            Command::JoinAs { database, invitation, certificate }
+                        }
+                        None => Command::Join { database, invitation },
+                    };
                     self.ask(replica, command, Question::Other)?;
                 }
-                _ => self.people.waiting.push((replica, ticket, database)),
+                _ => self.people.waiting.push(waits),
             }
         }
         Ok(())
@@ -228,6 +255,11 @@ impl World<'_> {
         if was_written {
             if expected.rows.keys().any(|group| self.watch.is_removed_elsewhere(replica, group)) {
                 self.coverage.hit(Point::WroteOn);
+            }
+            if let Some(core) = self.replicas[replica].core.as_ref()
+                && expected.rows.keys().any(|group| self.watch.writes_as_user(core, group))
+            {
+                self.coverage.hit(Point::WroteAsUser);
             }
             self.coverage.hit(Point::Write);
             let rows: Vec<_> = expected.rows.values().flatten().collect();
@@ -373,6 +405,7 @@ impl World<'_> {
                 Ok(())
             }
             (_, Outcome::Joining(_) | Outcome::ResolverNoted | Outcome::PauseNoted) => Ok(()),
+            (_, Outcome::UserRightsSet(..) | Outcome::Enrolled(..) | Outcome::StruckOff(..)) => Ok(()),
             (_, Outcome::Ejected(..) | Outcome::RightsSet(..) | Outcome::Destroyed(_)) => Ok(()),
             (what, outcome) => {
                 Err(self.conduct(replica, "S-4", format!("answers {outcome:?} to the question {what:?}")))
@@ -382,7 +415,7 @@ impl World<'_> {
 
     /// Between two happenings: people see what has changed.
     pub(super) fn people_look(&mut self) -> Checked {
-        let ready = |(replica, ticket, _): &(usize, u32, u8)| {
+        let ready = |(replica, ticket, ..): &Waits| {
             self.people.tickets.contains_key(ticket) && self.replicas[*replica].is_usable()
         };
         if self.people.waiting.iter().any(ready) { self.hand_over() } else { Ok(()) }

@@ -260,7 +260,7 @@ impl Replica {
     }
 }
 
-fn scheme(signatures: Signatures) -> &'static dyn SignatureScheme {
+pub(crate) fn scheme(signatures: Signatures) -> &'static dyn SignatureScheme {
     match signatures {
         Signatures::Keyed => &KeyedHash,
         Signatures::Ed25519 => &driftless::Ed25519,

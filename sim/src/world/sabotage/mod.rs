@@ -116,6 +116,10 @@ planted! {
     WithholdsAdmissions = "withholds-admissions", noticed by Access;
     /// The model does not hear that devices are removed.
     WithholdsRemovals = "withholds-removals", noticed by Conduct;
+    /// The model does not hear that devices are enrolled as users'.
+    WithholdsEnrolments = "withholds-enrolments", noticed by Access;
+    /// The model does not hear that users strike devices off.
+    WithholdsStrikings = "withholds-strikings", noticed by Conduct;
     /// The model believes that a batch was stamped long ago.
     StampsLongAgo = "stamps-long-ago", noticed by Clocks;
     /// No event may cost more than a few reads.
@@ -171,6 +175,16 @@ impl Sabotage {
     /// Whether the model does not hear of removals.
     pub(crate) fn withholds_removals(self) -> bool {
         self == Sabotage::WithholdsRemovals
+    }
+
+    /// Whether the model does not hear of enrolments.
+    pub(crate) fn withholds_enrolments(self) -> bool {
+        self == Sabotage::WithholdsEnrolments
+    }
+
+    /// Whether the model does not hear of strikings-off.
+    pub(crate) fn withholds_strikings(self) -> bool {
+        self == Sabotage::WithholdsStrikings
     }
 
     /// The stamp that the oracle of clocks is told of this many-th batch.

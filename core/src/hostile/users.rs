@@ -1,0 +1,108 @@
+//! Forgeries that have to do with users (S-3).
+
+use alloc::vec::Vec;
+
+use super::forge::ForgedLog;
+use super::{Content, Forgery};
+use crate::crypto::SecretKey;
+use crate::id::{Name, PublicKey, Version};
+use crate::log::record::{MetaRecord, Record};
+use crate::replica::plan::Plan;
+use crate::syncgroup::Rights;
+use crate::syncgroup::access::Holder;
+use crate::user::{Certificate, UserKey};
+
+/// The number of a certificate that no user will make.
+const GREATEST: u64 = u64::MAX;
+
+impl ForgedLog<'_> {
+    /// What it says of users; `None` where it takes one, and there is none.
+    pub(super) fn of_users(&self) -> Option<(Vec<Record>, Content)> {
+        let stage = self.stage;
+        let keys = &stage.core.replica.keys;
+        let name = Name::new("hostile").ok()?;
+        // The device's own key makes it its own user, or a false one.
+        let own = UserKey::new(name.clone(), keys.secret.clone(), keys.scheme);
+        let ghost = PublicKey(stage.bytes("ghost"));
+        let (device, meta) = (keys.device, |record| alloc::vec![Record::Meta(record)]);
+        let enrol = |certificate| meta(MetaRecord::Enrol { certificate, request: None });
+        Some(match self.forgery {
+            Forgery::StrangeCertificate => {
+                let forged = own.certify(keys.public, name, GREATEST);
+                (enrol(forged.made_out_to(self.user().unwrap_or(ghost))), Content::Never)
+            }
+            Forgery::MisplacedCertificate => {
+                let it = self.certificate().unwrap_or_else(|| own.certify(keys.public, name, GREATEST));
+                (enrol(it.made_out_for(ghost)), Content::Never)
+            }
+            Forgery::RepeatsCertificate => {
+                let it = self.certificate()?;
+                let content = Content::Enrols(it.user(), it.device(), it.number());
+                (enrol(it), content)
+            }
+            Forgery::StrangeUser => {
+                let secret = SecretKey(stage.bytes("user"));
+                let user = UserKey::new(name.clone(), secret, keys.scheme);
+                let content = Content::Enrols(user.id(), device, 1);
+                (enrol(user.certify(keys.public, name, 1)), content)
+            }
+            Forgery::AdmitsOwnUser => {
+                let (key, rights) = (own.public(), Rights::Admin);
+                let admit = MetaRecord::AdmitUser { key, name, rights, request: None };
+                (meta(admit), Content::AdmitsUser(key.user(), rights))
+            }
+            Forgery::RemovesUser => {
+                let user = self.user()?.user();
+                let group = stage.core.replica.group(&stage.syncgroup)?;
+                let grants = group.metadata.access.grants_above(Holder::User(user), None);
+                let (keep, until) = (None, Vec::new());
+                let revoke = MetaRecord::RevokeUser { user, grants: grants.clone(), keep, until };
+                (meta(revoke), Content::RevokesUser { user, grants })
+            }
+            _ => {
+                let forged = own.strike_off(&stage.syncgroup, stage.peer, GREATEST, Vec::new());
+                let forged = forged.made_out_to(self.user().unwrap_or(ghost));
+                (meta(MetaRecord::StrikeOff(forged)), Content::Never)
+            }
+        })
+    }
+
+    /// The key of a user to whom something was granted, other than the one that the device makes itself.
+    fn user(&self) -> Option<PublicKey> {
+        let own = self.stage.core.replica.keys.public;
+        let group = self.stage.core.replica.group(&self.stage.syncgroup)?;
+        let granted: Vec<Version> =
+            group.metadata.access.users().into_iter().map(|user| user.granted).collect();
+        self.records(&granted).into_iter().find_map(|record| match record {
+            Record::Meta(MetaRecord::AdmitUser { key, .. }) if key != own => Some(key),
+            _ => None,
+        })
+    }
+
+    /// A certificate that there is.
+    fn certificate(&self) -> Option<Certificate> {
+        let group = self.stage.core.replica.group(&self.stage.syncgroup)?;
+        let admitted: Vec<Version> =
+            group.metadata.access.members().into_iter().map(|member| member.admitted).collect();
+        self.records(&admitted).into_iter().find_map(|record| match record {
+            Record::Meta(MetaRecord::Enrol { certificate, .. }) => Some(certificate),
+            _ => None,
+        })
+    }
+
+    /// The records of some generations, beginning with one that is drawn.
+    fn records(&self, versions: &[Version]) -> Vec<Record> {
+        let (replica, mut versions) = (&self.stage.core.replica, versions.to_vec());
+        let drawn = self.stage.draw("user") as usize;
+        let first = drawn.checked_rem(versions.len()).unwrap_or(0);
+        versions.rotate_left(first);
+        let Some(group) = replica.group(&self.stage.syncgroup) else { return Vec::new() };
+        let plan = Plan::new(replica, self.stage.view);
+        let read = |version: Version| {
+            let ix = plan.author_ix(&version.author)?;
+            let stored = plan.stored(group.ix, ix, version.generation).ok()?;
+            stored.encoded().ok()?.records(&version.author).ok()
+        };
+        versions.into_iter().filter_map(read).flatten().collect()
+    }
+}

@@ -1,0 +1,49 @@
+//! Users and their devices, for whoever asks (S-3).
+
+use driftless::{DeviceId, Knowledge, Rights, SyncgroupId, UserId, Version};
+
+use super::{Enrolled, Fact, Model, Struck, Whom, holds};
+
+impl Model {
+    /// The user by whom a device may do the most, with what, by a set of generations.
+    pub fn by_user(
+        &self,
+        group: &SyncgroupId,
+        device: &DeviceId,
+        held: &Knowledge,
+    ) -> Option<(Rights, UserId)> {
+        let of = self.groups.get(group)?;
+        let users = of.standing(Whom::Device(*device), held).into_iter().filter_map(|(way, _, left)| {
+            let (_, enrolled) = way.enrolled?;
+            Some((left, enrolled.user))
+        });
+        users.max()
+    }
+
+    /// Whether a certificate is of no use any more, by a set of generations.
+    pub fn is_struck_off(&self, group: &SyncgroupId, it: &Enrolled, held: &Knowledge) -> bool {
+        let Some(of) = self.groups.get(group) else { return false };
+        of.facts().filter(|(by, _)| holds(held, by)).any(|(_, generation)| {
+            let struck = |other: &Struck| {
+                (other.user, other.device) == (it.user, it.device) && other.number >= it.number
+            };
+            matches!(&generation.says, Fact::StrikesOff(other) if struck(other))
+        })
+    }
+
+    /// The numbers of a user's certificates for a device in a set of generations, and whether each still stands.
+    pub fn certificates(
+        &self,
+        group: &SyncgroupId,
+        (user, device): (&UserId, &DeviceId),
+        held: &Knowledge,
+    ) -> Vec<(u64, bool)> {
+        let Some(of) = self.groups.get(group) else { return Vec::new() };
+        let known = of.enrolments(device).filter(|(by, it)| it.user == *user && holds(held, by));
+        let stands = |(by, it): (&Version, Enrolled)| {
+            let stands = !of.has_left(by, device, held) && !self.is_struck_off(group, &it, held);
+            (it.number, stands)
+        };
+        known.map(stands).collect()
+    }
+}
