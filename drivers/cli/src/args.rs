@@ -12,6 +12,7 @@ mod merging;
 mod rows;
 mod syncgroup;
 mod transfer;
+mod user;
 
 pub use self::conflicts::{Conflicts, Log, Resolve};
 use self::device::parse_span;
@@ -22,6 +23,7 @@ pub use self::merging::{Add, ChangeSet, Field, Policy, Schema, SchemaAction};
 pub use self::rows::{CollectionArgs, Count, Delete, Get, KeysWithin, Put, Scan, Watch};
 pub use self::syncgroup::{Invite, Syncgroup};
 pub use self::transfer::{Export, Import};
+pub use self::user::{Device, User};
 
 /// Keep your own copy of shared data, work offline, and converge with your peers.
 ///
@@ -53,6 +55,11 @@ Examples:
     driftless serve &
     driftless syncgroup join driftless:AbC...
     driftless watch notes
+
+  On a device of one's own, and with its key on another: use both as one user
+    driftless whoami
+    driftless user create Anna
+    driftless device add KEY phone
 
 Exit status: 0 done; 1 the answer is no (not found, refused, not complete in time, differs); 2 wrong usage,
 or something failed.";
@@ -238,6 +245,14 @@ pub enum Command {
     /// Share collections with other devices.
     #[command(subcommand, visible_alias = "sg")]
     Syncgroup(Syncgroup),
+    /// Make a user: somebody with several devices, to whom something can be granted for all of them.
+    #[command(subcommand)]
+    User(User),
+    /// Add devices to the user, strike them off, and list them.
+    #[command(subcommand)]
+    Device(Device),
+    /// Show this device, its key, and the user whose device it is.
+    Whoami,
     /// Show this device, its syncgroups, its links and what crossed the wire.
     Status,
     /// Leave the network or come back to it, while `serve` goes on.

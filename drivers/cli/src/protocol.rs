@@ -1,8 +1,8 @@
 //! What a client command and a running `serve` say to each other: JSON Lines over the control socket.
 //!
 //! ```text
-//! client  {"driftless":4,"token":null}
-//! server  {"driftless":4,"device":"0011…"}
+//! client  {"driftless":5,"token":null}
+//! server  {"driftless":5,"device":"0011…"}
 //! client  {"do":"scan","database":"default",…}
 //! server  {"is":"rows",…}  {"is":"rows",…}  {"is":"end"}
 //! client  {"do":"get",…}
@@ -19,17 +19,18 @@ use driftless::{DeviceId, Name, Rights};
 use serde::{Deserialize, Serialize};
 
 mod conflicts;
+mod users;
 
 pub use self::conflicts::{
     AncestorText, AnswerText, ChoiceText, ConflictText, DidText, EntryText, HeadText, OperationText,
     RowInConflict, RuleText, ValueText, Who,
 };
-
+pub use self::users::{DrawnUp, UserRequest, UserText};
 use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;
@@ -246,6 +247,8 @@ pub enum Request {
         /// Which.
         of: SyncgroupRef,
     },
+    /// Something about users and their devices.
+    User(Box<UserRequest>),
     /// A look at the whole node: an item `status`.
     Status,
     /// Leave the network, or come back.
@@ -398,6 +401,26 @@ pub enum Response {
     },
     /// A member.
     Member(MemberText),
+    /// A user.
+    User(UserText),
+    /// This device.
+    Device {
+        /// Its id.
+        device: String,
+        /// Its public key.
+        key: String,
+    },
+    /// A member of a syncgroup, where several are told of.
+    MemberOf {
+        /// Which syncgroup.
+        syncgroup: String,
+        /// What its members call it.
+        name: Option<String>,
+        /// The member.
+        member: MemberText,
+    },
+    /// What a user signs to strike a device off.
+    DrawnUp(DrawnUp),
     /// A look at the node.
     Status(StatusText),
     /// The request is done.
@@ -472,6 +495,10 @@ pub struct MemberText {
     pub removed: bool,
     /// Whether it is this device.
     pub this: bool,
+    /// The user whose device it is, if it is one's.
+    pub user: Option<String>,
+    /// What that user is called.
+    pub user_name: Option<String>,
 }
 
 /// A look at a node.

@@ -21,6 +21,7 @@ mod membership;
 mod operations;
 mod resolve;
 mod schema;
+mod users;
 mod watch;
 mod who;
 
@@ -103,6 +104,9 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         }
         Request::SetRights { of, device, rights } => {
             let syncgroup = find_syncgroup(node, &of).await?;
+            if let Some(user) = users::find_user(&syncgroup, &device).await? {
+                return users::set_rights(&syncgroup, &user, rights, out).await;
+            }
             let device = membership::find_member(&syncgroup, &device).await?;
             membership::set_rights(&syncgroup, device, rights).await?;
             let members = syncgroup.members().await?;
@@ -124,11 +128,17 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
             Ok(())
         }
         Request::Members { of } => {
-            for member in find_syncgroup(node, &of).await?.members().await? {
-                tell(out, Response::Member(member_text(node, &member))).await?;
+            let syncgroup = find_syncgroup(node, &of).await?;
+            let users = syncgroup.users().await?;
+            for member in syncgroup.members().await? {
+                let user = users.iter().find(|user| member.user == Some(user.user));
+                let user_name = user.map(|user| user.name.to_string());
+                let text = MemberText { user_name, ..member_text(node, &member) };
+                tell(out, Response::Member(text)).await?;
             }
             Ok(())
         }
+        Request::User(request) => users::answer(node, *request, out).await,
         Request::Status => tell(out, Response::Status(status(node).await?)).await,
         Request::SetOnline { on } => {
             node.set_online(on);
@@ -305,6 +315,8 @@ fn member_text(node: &Node, member: &Member) -> MemberText {
         name: member.name.to_string(),
         rights: member.rights.map(rights_word),
         removed: member.removed,
+        user: member.user.map(|user| user.to_string()),
+        user_name: None,
     }
 }
 
@@ -343,7 +355,8 @@ fn explained(state: SyncgroupState) -> Option<String> {
         ),
         SyncgroupState::Refused(why) => Some(refusal(why)),
         SyncgroupState::Removed => Some(
-            "an admin has removed this device: what is here can be read; to be a member again, ask for an invitation"
+            "an admin has removed this device, or its user: what is here can be read; to be a member again, ask for an \
+             invitation"
                 .into(),
         ),
         _ => None,
@@ -357,6 +370,27 @@ pub(crate) fn refusal(why: JoinRefusal) -> String {
         JoinRefusal::Full => format!("{why}; somebody must leave first"),
         // The others say it themselves.
         _ => why.to_string(),
+    }
+}
+
+/// What to do about a refusal; `None` if it says that itself.
+fn next_step(refusal: &Refusal) -> Option<String> {
+    match refusal {
+        Refusal::NoUser(user) => Some(format!(
+            "nothing is granted to user {user} there; an admin can: driftless syncgroup invite, and driftless syncgroup \
+             join on a device of the user"
+        )),
+        Refusal::DeviceOf { device, user } => Some(format!(
+            "device {device} is a member as one of user {user}'s: the user can strike it off, driftless device revoke; \
+             and driftless syncgroup eject SYNCGROUP {user} removes the user with all its devices"
+        )),
+        Refusal::Certificate(why) => Some(format!(
+            "the certificate is not valid: {why}. Make another where the user's key is: driftless device add KEY NAME"
+        )),
+        Refusal::Invitation(why) if why.contains("devices of") => Some(format!(
+            "the invitation is not valid: {why}. On a device of that user: driftless device join PASS"
+        )),
+        refusal => schema::next_step(refusal),
     }
 }
 
@@ -384,7 +418,7 @@ impl From<Error> for Problem {
                     "{error}. Create one with: driftless syncgroup create NAME, or join one by an invitation"
                 )
             }
-            Error::Refused(refusal) => schema::next_step(refusal).unwrap_or_else(|| error.to_string()),
+            Error::Refused(refusal) => next_step(refusal).unwrap_or_else(|| error.to_string()),
             Error::JoinRefused(why) => format!("the request to join was refused: {}", refusal(*why)),
             _ => error.to_string(),
         };

@@ -88,6 +88,22 @@ pub enum OpenError {
     /// A passphrase cannot be tried.
     #[error("the passphrase cannot be tried, which takes some memory ({0}): free some, and try again")]
     Stretching(argon2::Error),
+    /// The file of a user's key, or of its word for this device, is not as it was written.
+    #[error("{} is damaged ({what}): restore the file from a backup", path.display())]
+    UserDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// There is a user's key already.
+    #[error("{} is there, the key of user \"{name}\": a data directory holds one user's key", path.display())]
+    UserThere {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        name: driftless::Name,
+    },
     /// The store shows less than what was durable: it was set back to an older state, or has lost its end.
     #[error(
         "the store in {} ends at commit {}, but commit {} was durable: it was set back or is damaged; \

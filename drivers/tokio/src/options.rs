@@ -61,6 +61,13 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// What other members see as this device's name.
+    pub fn device_name(&self) -> Name {
+        self.name.clone().unwrap_or_else(crate::replica::host_name)
+    }
+}
+
 /// How links behave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {

@@ -6,21 +6,21 @@ use driftless::Rights;
 /// What an admin decides about members.
 #[derive(Debug, Subcommand)]
 pub enum Membership {
-    /// Remove a device from a syncgroup.
+    /// Remove a device, or a user with all its devices, from a syncgroup.
     ///
     /// What it wrote stays as far as this device has it. What it wrote beside that does not count, wherever it is.
     /// The device is told, goes on reading what it has, and can be invited again.
     Eject {
         /// The syncgroup: its name, its id, or the start of its id.
         syncgroup: String,
-        /// The device: its id, the start of its id, or its name if only one has it.
+        /// The device, or the user: its id, the start of its id, or its name if only one has it.
         device: String,
     },
-    /// Say what a member may do from now on.
+    /// Say what a member, or a user with all its devices, may do from now on.
     Grant {
         /// The syncgroup: its name, its id, or the start of its id.
         syncgroup: String,
-        /// The device: its id, the start of its id, or its name if only one has it.
+        /// The device, or the user: its id, the start of its id, or its name if only one has it.
         device: String,
         /// What it may do.
         rights: Preset,

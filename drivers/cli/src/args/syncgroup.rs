@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use driftless::Name;
 
-use super::{Membership, parse_span};
+use super::{Membership, Preset, parse_span};
 
 /// What to do with syncgroups.
 #[derive(Debug, Subcommand)]
@@ -32,16 +32,21 @@ pub enum Syncgroup {
     ///
     /// Examples:
     ///   driftless syncgroup invite notes
-    ///   driftless syncgroup invite notes --read --reusable --valid 7d
+    ///   driftless syncgroup invite notes --rights read-only --reusable --valid 7d
     #[command(verbatim_doc_comment)]
     Invite(Invite),
     /// Join a syncgroup, and wait until all of it is here.
+    ///
+    /// A device of a user's joins as such: what the invitation gives is granted to the user, for all its devices.
     Join {
         /// The invitation; - reads it from standard input.
         invitation: String,
         /// How long to wait. Joining goes on after that as long as `serve` runs.
         #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_span)]
         timeout: Duration,
+        /// Join as this device alone, though it is one of a user's.
+        #[arg(long)]
+        alone: bool,
     },
     /// Leave a syncgroup. Its rows stay here and can be read.
     Leave {
@@ -68,14 +73,17 @@ pub enum Syncgroup {
 pub struct Invite {
     /// The syncgroup: its name, its id, or the start of its id.
     pub syncgroup: String,
-    /// The newcomer may read.
-    #[arg(long, group = "rights")]
+    /// What the newcomer may do.
+    #[arg(long, value_name = "PRESET", group = "given")]
+    pub rights: Option<Preset>,
+    /// The newcomer may read: the same as --rights read-only.
+    #[arg(long, group = "given")]
     pub read: bool,
-    /// The newcomer may read and write. This is the default.
-    #[arg(long, group = "rights")]
+    /// The newcomer may read and write: the same as --rights read-write. This is the default.
+    #[arg(long, group = "given")]
     pub write: bool,
-    /// The newcomer may read and write, and invite others.
-    #[arg(long, group = "rights")]
+    /// The newcomer may read and write, and invite others: the same as --rights admin.
+    #[arg(long, group = "given")]
     pub admin: bool,
     /// Several devices may use it.
     #[arg(long)]

@@ -6,7 +6,7 @@ use driftless::Rights;
 use super::Context;
 use super::syncgroup::reference;
 use crate::args::Membership;
-use crate::protocol::{MemberText, Request, Response};
+use crate::protocol::{MemberText, Request, Response, UserText};
 use crate::session::Reach;
 use crate::text;
 
@@ -31,11 +31,15 @@ async fn set_rights(
     let served = session.is_remote();
     let answer = session.one(request).await;
     session.close().await;
-    let Response::Member(member) = answer? else { bail!("the answer is not a member; this is a defect") };
+    let (object, line) = match answer? {
+        Response::Member(member) => (serde_json::to_value(&member)?, told(&member)),
+        Response::User(user) => (serde_json::to_value(&user)?, told_of_user(&user)),
+        _ => bail!("the answer is not a member; this is a defect"),
+    };
     if context.out.json {
-        context.out.object(&serde_json::to_value(&member)?)?;
+        context.out.object(&object)?;
     } else {
-        context.out.line(&told(&member))?;
+        context.out.line(&line)?;
     }
     if !served {
         context.out.remark("the others learn of it when a server runs here: driftless serve");
@@ -48,6 +52,14 @@ fn told(member: &MemberText) -> String {
     match &member.rights {
         Some(rights) => format!("{name} ({}) may {rights}", member.device),
         None => format!("{name} ({}) is removed", member.device),
+    }
+}
+
+fn told_of_user(user: &UserText) -> String {
+    let name = text::escape_short(user.name.as_bytes(), 64);
+    match &user.rights {
+        Some(rights) => format!("user {name} ({}) may {rights}, by all its devices", user.user),
+        None => format!("user {name} ({}) is removed, with all its devices", user.user),
     }
 }
 

@@ -13,6 +13,7 @@ mod rows;
 mod serve;
 mod syncgroup;
 mod tree;
+mod user;
 mod verify;
 mod watch;
 mod who;
@@ -129,6 +130,9 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Import(args) => import::import(context, args).await,
         Command::Export(args) => export::export(context, args).await,
         Command::Syncgroup(command) => syncgroup::syncgroup(context, command).await,
+        Command::User(command) => user::user(context, command).await,
+        Command::Device(command) => user::device(context, command).await,
+        Command::Whoami => user::whoami(context).await,
         Command::Status => network::status(context).await,
         Command::Network { state } => network::network(context, state).await,
         Command::Pause => network::set_paused(context, true).await,

@@ -144,7 +144,7 @@ fn log_notice(notice: &Notice) {
             }
             other => tracing::info!("syncgroup {syncgroup} is {other:?}"),
         },
-        Notice::Admitted { syncgroup, device, .. } => {
+        Notice::Admitted { syncgroup, device, .. } | Notice::Enrolled { syncgroup, device, .. } => {
             tracing::info!("admitted device {device} to syncgroup {syncgroup}");
         }
         Notice::Judged { syncgroup, device, voided, restored } => tracing::warn!(

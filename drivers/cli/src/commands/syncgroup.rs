@@ -12,7 +12,7 @@ use super::membership;
 use super::network::syncgroup_lines;
 use crate::args::{Invite, Syncgroup};
 use crate::output::table;
-use crate::protocol::{MemberText, Request, Response, SyncgroupRef, SyncgroupText};
+use crate::protocol::{MemberText, Request, Response, SyncgroupRef, SyncgroupText, UserRequest};
 use crate::session::{Reach, Session};
 use crate::text;
 
@@ -28,7 +28,7 @@ pub(super) async fn syncgroup(context: &mut Context, command: Syncgroup) -> Resu
             done(context, session, request, "has the collection").await
         }
         Syncgroup::Invite(args) => invite(context, args).await,
-        Syncgroup::Join { invitation, timeout } => join(context, invitation, timeout).await,
+        Syncgroup::Join { invitation, timeout, alone } => join(context, invitation, timeout, alone).await,
         Syncgroup::Leave { syncgroup } => leave(context, syncgroup).await,
         Syncgroup::List => list(context).await,
         Syncgroup::Members { syncgroup, all } => members(context, syncgroup, all).await,
@@ -57,7 +57,7 @@ async fn done(context: &mut Context, mut session: Session, request: Request, ver
     print_syncgroup(context, answer?, verb)
 }
 
-fn print_syncgroup(context: &mut Context, answer: Response, verb: &str) -> Result<()> {
+pub(super) fn print_syncgroup(context: &mut Context, answer: Response, verb: &str) -> Result<()> {
     let Response::Syncgroup(syncgroup) = answer else {
         bail!("the answer is not a syncgroup but {answer:?}; this is a defect");
     };
@@ -78,9 +78,10 @@ fn print_syncgroup(context: &mut Context, answer: Response, verb: &str) -> Resul
 }
 
 async fn invite(context: &mut Context, args: Invite) -> Result<()> {
-    let rights = match (args.read, args.admin) {
-        (true, _) => Rights::Read,
-        (_, true) => Rights::Admin,
+    let rights = match (args.rights, args.read, args.admin) {
+        (Some(preset), ..) => preset.into(),
+        (_, true, _) => Rights::Read,
+        (_, _, true) => Rights::Admin,
         _ => Rights::Write,
     };
     let request = Request::Invite {
@@ -108,7 +109,7 @@ async fn invite(context: &mut Context, args: Invite) -> Result<()> {
     Ok(())
 }
 
-async fn join(context: &mut Context, invitation: String, timeout: Duration) -> Result<()> {
+async fn join(context: &mut Context, invitation: String, timeout: Duration, alone: bool) -> Result<()> {
     let text = if invitation == "-" {
         let mut text = String::new();
         let limited = std::io::stdin().lock().take(MAX_INVITATION).read_to_string(&mut text);
@@ -126,8 +127,14 @@ async fn join(context: &mut Context, invitation: String, timeout: Duration) -> R
         text::escape(parsed.name().as_str().as_bytes()),
         humantime::format_duration(timeout)
     ));
-    let request =
-        Request::Join { database: context.global.db.clone(), invitation: parsed.to_string(), timeout };
+    let (database, invitation) = (context.global.db.clone(), parsed.to_string());
+    let certificate = driftless_fjall::certificate(&context.dir)?.filter(|_| !alone);
+    let request = match certificate {
+        Some(certificate) => {
+            Request::User(Box::new(UserRequest::Join { database, invitation, certificate, timeout }))
+        }
+        None => Request::Join { database, invitation, timeout },
+    };
     let answer = tokio::select! {
         answer = session.one(request) => answer,
         () = super::serve::interrupted() => Err(crate::No("interrupted before the syncgroup was complete".into()).into()),
@@ -211,12 +218,22 @@ async fn members(context: &mut Context, syncgroup: String, all: bool) -> Result<
         }
         return Ok(());
     }
-    let mut table = table(&["DEVICE", "NAME", "RIGHTS", ""]);
+    let has_users = found.iter().any(|member| member.user.is_some());
+    let columns: &[&str] =
+        if has_users { &["DEVICE", "NAME", "RIGHTS", "USER", ""] } else { &["DEVICE", "NAME", "RIGHTS", ""] };
+    let mut table = table(columns);
     for member in found {
         let gone = if member.removed { "removed" } else { "left" };
         let rights = member.rights.unwrap_or_else(|| gone.into());
         let this = if member.this { "this device" } else { "" };
-        table.add_row([member.device, text::escape_short(member.name.as_bytes(), 64), rights, this.into()]);
+        let name = text::escape_short(member.name.as_bytes(), 64);
+        let user = member
+            .user_name
+            .map_or_else(|| member.user.unwrap_or_default(), |name| text::escape(name.as_bytes()));
+        let mut row = vec![member.device, name, rights];
+        row.extend(has_users.then_some(user));
+        row.push(this.to_owned());
+        table.add_row(row);
     }
     for line in table.to_string().lines() {
         context.out.line(line.trim_end())?;

@@ -17,4 +17,5 @@ mod stress;
 mod support;
 mod transfer;
 mod upkeep;
+mod users;
 mod watching;

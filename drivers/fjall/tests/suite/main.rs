@@ -12,3 +12,4 @@ mod directory;
 mod full_disk;
 mod history;
 mod process;
+mod user;

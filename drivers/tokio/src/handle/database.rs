@@ -80,10 +80,14 @@ impl Database {
     /// left meanwhile, or this device removed; [`Error::JoinTimeout`];
     /// [`Error::Refused`], for example if the syncgroup is here already.
     pub async fn join(&self, invitation: &Invitation, patience: Duration) -> Result<Syncgroup, Error> {
+        self.join_by(self.by(invitation), patience).await
+    }
+
+    pub(super) async fn join_by(&self, command: Command, patience: Duration) -> Result<Syncgroup, Error> {
         let started = Instant::now();
         // Listen before asking, so that no news is missed.
         let mut notices = self.node.notices();
-        let syncgroup = self.join_later(invitation).await?;
+        let syncgroup = self.ask_to_join(command).await?;
         loop {
             let state = syncgroup.info().await?.state;
             match state {
@@ -122,7 +126,14 @@ impl Database {
     /// # Errors
     /// [`Error::Refused`], for example if the syncgroup is here already.
     pub async fn join_later(&self, invitation: &Invitation) -> Result<Syncgroup, Error> {
-        let command = Command::Join { database: self.name.clone(), invitation: invitation.clone() };
+        self.ask_to_join(self.by(invitation)).await
+    }
+
+    fn by(&self, invitation: &Invitation) -> Command {
+        Command::Join { database: self.name.clone(), invitation: invitation.clone() }
+    }
+
+    pub(super) async fn ask_to_join(&self, command: Command) -> Result<Syncgroup, Error> {
         match self.node.command(command).await? {
             Outcome::Joining(id) => Ok(Syncgroup::new(self.clone(), id)),
             _ => Err(Error::Unexpected("join a syncgroup")),

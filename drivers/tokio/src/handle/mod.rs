@@ -7,6 +7,7 @@ mod node;
 mod reads;
 mod retry;
 mod syncgroup;
+mod users;
 
 pub use self::batch::{Batch, Receipt, Submitted};
 pub use self::collection::Collection;

@@ -145,7 +145,7 @@ impl Syncgroup {
         self.database.collection_in(Some(self.id), name)
     }
 
-    fn unknown(&self) -> Error {
+    pub(super) fn unknown(&self) -> Error {
         Error::UnknownSyncgroup {
             database: self.database.name().clone(),
             asked: self.id.to_string(),

@@ -131,7 +131,7 @@ impl Drop for CloseWhenDropped {
 }
 
 /// The name of the host, as far as it is a name.
-fn host_name() -> Name {
+pub(crate) fn host_name() -> Name {
     let host = gethostname::gethostname();
     let mut text: String = host.to_string_lossy().chars().filter(|c| !c.is_control()).collect();
     while text.len() > limits::MAX_NAME {

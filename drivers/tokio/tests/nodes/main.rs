@@ -9,4 +9,5 @@ mod merging;
 mod removal;
 mod resolving;
 mod shared;
+mod users;
 mod watching;

@@ -1,0 +1,320 @@
+//! `user`, `device` and `whoami`: people with several devices.
+
+use std::io::Read as _;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, bail};
+use driftless::{Certificate, DeviceId, Incarnation, Invitation, Name, PublicKey, UserKey};
+use driftless_tokio::Options;
+use serde_json::json;
+
+use super::Context;
+use super::syncgroup::print_syncgroup;
+use crate::args::{Device, User};
+use crate::output::table;
+use crate::protocol::{DrawnUp, Request, Response, UserRequest};
+use crate::session::{Reach, Session};
+use crate::text;
+
+/// What lies between the parts of a pass: the certificate, and invitations.
+const BETWEEN: char = '+';
+/// The longest text that can be a pass, with room for line breaks.
+const MAX_PASS: u64 = 1 << 20;
+
+pub(super) async fn user(context: &mut Context, command: User) -> Result<()> {
+    let User::Create { name } = command;
+    let mut session = context.first_session(Reach::Alone).await?;
+    let found = device_key(&mut session).await;
+    session.close().await;
+    let (device, key) = found?;
+    if let Some(certificate) = driftless_fjall::certificate(&context.dir)? {
+        bail!(
+            "this device is one of user \"{}\" already; a user's key is made on a device that is nobody's yet",
+            text::escape(certificate.user_name().as_str().as_bytes())
+        );
+    }
+    let user = driftless_fjall::create_user_key(&context.dir, name)?;
+    let certificate = user.certify(key, Options::default().device_name(), number()?);
+    driftless_fjall::keep_certificate(&context.dir, &certificate)?;
+    if context.out.json {
+        let (id, name) = (user.id().to_string(), user.name().as_str());
+        context.out.object(&json!({ "user": id, "name": name, "device": device }))?;
+    } else {
+        context.out.line(&format!("user {}", user.id()))?;
+    }
+    let file = context.dir.join("user.key");
+    context.out.remark(&format!(
+        "the user's key is in {}: keep a copy of it somewhere safe. Next, for another device: driftless device add \
+         KEY NAME",
+        file.display()
+    ));
+    Ok(())
+}
+
+pub(super) async fn device(context: &mut Context, command: Device) -> Result<()> {
+    match command {
+        Device::Add { key, name, valid } => add(context, key, name, valid).await,
+        Device::Join { pass, timeout } => join(context, pass, timeout).await,
+        Device::Revoke { device } => revoke(context, device).await,
+        Device::List => list(context).await,
+    }
+}
+
+pub(super) async fn whoami(context: &mut Context) -> Result<()> {
+    let mut session = context.session(Reach::Alone).await?;
+    let found = device_key(&mut session).await;
+    session.close().await;
+    let (device, key) = found?;
+    let certificate = driftless_fjall::certificate(&context.dir)?;
+    let holds_key = driftless_fjall::user_key(&context.dir)?.is_some();
+    if context.out.json {
+        let user = certificate.as_ref().map(|it| {
+            json!({
+                "user": it.user().to_string(),
+                "name": it.user_name().as_str(),
+                "device_name": it.name().as_str(),
+                "holds_key": holds_key,
+            })
+        });
+        return Ok(context.out.object(&json!({ "device": device, "key": key.to_string(), "user": user }))?);
+    }
+    context.out.line(&format!("device {device}"))?;
+    context.out.line(&format!("key    {key}"))?;
+    match certificate {
+        Some(it) => {
+            let name = text::escape_short(it.user_name().as_str().as_bytes(), 64);
+            let kept = if holds_key { ", whose key is kept here" } else { "" };
+            context.out.line(&format!("user   {} ({name}){kept}", it.user()))?;
+        }
+        None => context.out.remark(
+            "this device belongs to no user: driftless user create NAME makes one; or add this device where the \
+             user's key is: driftless device add KEY NAME",
+        ),
+    }
+    Ok(())
+}
+
+async fn device_key(session: &mut Session) -> Result<(String, PublicKey)> {
+    match session.one(Request::User(Box::new(UserRequest::Device))).await? {
+        Response::Device { device, key } => Ok((device, key.parse()?)),
+        other => bail!("the answer is not a device but {other:?}; this is a defect"),
+    }
+}
+
+/// A certificate's number: greater than any before, as long as the clock is.
+fn number() -> Result<u64> {
+    let since =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The user's key, and its word for this device.
+fn keys(context: &Context) -> Result<(UserKey, Certificate)> {
+    let key = driftless_fjall::user_key(&context.dir)?;
+    let certificate = driftless_fjall::certificate(&context.dir)?;
+    match (key, certificate) {
+        (Some(key), Some(certificate)) => Ok((key, certificate)),
+        (_, Some(certificate)) => bail!(
+            "the key of user \"{}\" is not on this device: do it on the device on which driftless user create was run",
+            text::escape(certificate.user_name().as_str().as_bytes())
+        ),
+        _ => bail!("there is no user on this device: make one with driftless user create NAME"),
+    }
+}
+
+async fn add(context: &mut Context, key: PublicKey, name: Name, valid_for: Duration) -> Result<()> {
+    let (user, own) = keys(context)?;
+    if key == own.device_key() {
+        bail!("this is the key of this device: give the one that driftless whoami prints on the other");
+    }
+    let certificate = user.certify(key, name, number()?);
+    let database = context.global.db.clone();
+    let request = UserRequest::AddDevice { database, certificate: certificate.clone(), own, valid_for };
+    let mut session = context.session(Reach::Alone).await?;
+    let served = session.is_remote();
+    let made = collect(&mut session, request, |item| match item {
+        Response::Invitation { invitation, .. } => Some(invitation),
+        _ => None,
+    });
+    let made = made.await;
+    session.close().await;
+    let invitations = made?;
+    let pass = std::iter::once(certificate.to_string()).chain(invitations.iter().cloned());
+    let pass = pass.collect::<Vec<_>>().join(&BETWEEN.to_string());
+    if context.out.json {
+        let device = certificate.device().to_string();
+        context.out.object(&json!({ "pass": pass, "device": device, "syncgroups": invitations.len() }))?;
+    } else {
+        context.out.line(&pass)?;
+        context.out.flush()?;
+    }
+    if invitations.is_empty() {
+        context.out.remark(
+            "it is for no syncgroup: this database has none in which something is granted to the user, or in which \
+             this device is an admin",
+        );
+    } else if !served {
+        context.out.remark("the other device cannot join before a server runs here: driftless serve");
+    }
+    Ok(())
+}
+
+async fn join(context: &mut Context, pass: String, timeout: Duration) -> Result<()> {
+    let text = if pass == "-" {
+        let mut text = String::new();
+        let limited = std::io::stdin().lock().take(MAX_PASS).read_to_string(&mut text);
+        limited.context("cannot read the pass from standard input")?;
+        text
+    } else {
+        pass
+    };
+    let (certificate, invitations) = parse_pass(&text)?;
+    let mut session = context.first_session(Reach::Network).await?;
+    let outcome = join_all(context, &mut session, &certificate, invitations, timeout).await;
+    let served = session.is_remote();
+    session.close().await;
+    if outcome.is_err() && !served {
+        context
+            .out
+            .remark("no server is running here: what is missing arrives when there is one, driftless serve");
+    }
+    outcome
+}
+
+async fn join_all(
+    context: &mut Context,
+    session: &mut Session,
+    certificate: &Certificate,
+    invitations: Vec<Invitation>,
+    timeout: Duration,
+) -> Result<()> {
+    let (_, key) = device_key(session).await?;
+    if certificate.device_key() != key {
+        bail!(
+            "the pass is for device {}, and this one is {}: make one with the key that driftless whoami prints here",
+            certificate.device(),
+            key.device()
+        );
+    }
+    driftless_fjall::keep_certificate(&context.dir, certificate)?;
+    let mut failed = None;
+    for invitation in invitations {
+        let database = context.global.db.clone();
+        let (invitation, certificate) = (invitation.to_string(), certificate.clone());
+        let request = UserRequest::Join { database, invitation, certificate, timeout };
+        match session.one(Request::User(Box::new(request))).await {
+            Ok(answer) => print_syncgroup(context, answer, "is complete here")?,
+            // The others are joined all the same.
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn parse_pass(text: &str) -> Result<(Certificate, Vec<Invitation>)> {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let mut parts = text.split(BETWEEN);
+    let certificate = parts.next().unwrap_or_default().parse()?;
+    let invitations = parts.map(|part| Ok(part.parse::<Invitation>()?)).collect::<Result<_>>()?;
+    Ok((certificate, invitations))
+}
+
+async fn revoke(context: &mut Context, device: String) -> Result<()> {
+    let (user, own) = keys(context)?;
+    let database = context.global.db.clone();
+    let id = user.id().to_string();
+    let mut session = context.session(Reach::Alone).await?;
+    let outcome = async {
+        let request = UserRequest::DrawUp { database: database.clone(), user: id, device };
+        let drawn_up = collect(&mut session, request, |item| match item {
+            Response::DrawnUp(drawn_up) => Some(drawn_up),
+            _ => None,
+        });
+        let drawn_up: Vec<DrawnUp> = drawn_up.await?;
+        for it in &drawn_up {
+            let device: DeviceId = it.device.parse()?;
+            if device == own.device() {
+                bail!(
+                    "this is the device itself: strike it off with the user's key on another one, or leave"
+                );
+            }
+            let until =
+                it.until.iter().map(|(incarnation, last)| (Incarnation(*incarnation), *last)).collect();
+            let striking = user.strike_off(&it.syncgroup.parse()?, device, it.number, until);
+            let (database, syncgroup) = (database.clone(), it.syncgroup.clone());
+            session
+                .tell(Request::User(Box::new(UserRequest::StrikeOff { database, syncgroup, striking })))
+                .await?;
+        }
+        Ok(drawn_up)
+    };
+    let outcome = outcome.await;
+    let served = session.is_remote();
+    session.close().await;
+    for it in outcome? {
+        if context.out.json {
+            context
+                .out
+                .object(&json!({ "device": it.device, "syncgroup": it.syncgroup, "name": it.name }))?;
+        } else {
+            let name = text::escape_short(it.device_name.as_bytes(), 64);
+            let group = it.name.as_deref().unwrap_or(&it.syncgroup);
+            let group = text::escape_short(group.as_bytes(), 64);
+            context.out.line(&format!("{name} ({}) is struck off in {group}", it.device))?;
+        }
+    }
+    if !served {
+        context.out.remark("the others learn of it when a server runs here: driftless serve");
+    }
+    Ok(())
+}
+
+async fn list(context: &mut Context) -> Result<()> {
+    let Some(certificate) = driftless_fjall::certificate(&context.dir)? else {
+        bail!("there is no user on this device: make one with driftless user create NAME");
+    };
+    let (database, user) = (context.global.db.clone(), certificate.user().to_string());
+    let mut session = context.session(Reach::Alone).await?;
+    let found = collect(&mut session, UserRequest::Devices { database, user }, |item| match item {
+        Response::MemberOf { syncgroup, name, member } => Some((syncgroup, name, member)),
+        _ => None,
+    });
+    let found = found.await;
+    session.close().await;
+    let mut table = table(&["DEVICE", "NAME", "SYNCGROUP", "RIGHTS", ""]);
+    for (syncgroup, name, member) in found? {
+        if context.out.json {
+            let mut object = serde_json::to_value(&member)?;
+            object["syncgroup"] = json!(syncgroup);
+            object["syncgroup_name"] = json!(name);
+            context.out.object(&object)?;
+            continue;
+        }
+        let gone = if member.removed { "removed" } else { "left" };
+        let rights = member.rights.unwrap_or_else(|| gone.into());
+        let this = if member.this { "this device" } else { "" };
+        let group = name.map_or(syncgroup, |name| text::escape_short(name.as_bytes(), 64));
+        let name = text::escape_short(member.name.as_bytes(), 64);
+        table.add_row([member.device, name, group, rights, this.into()]);
+    }
+    if !context.out.json {
+        for line in table.to_string().lines() {
+            context.out.line(line.trim_end())?;
+        }
+    }
+    Ok(())
+}
+
+/// The items of an answer that are of one kind.
+async fn collect<T>(
+    session: &mut Session,
+    request: UserRequest,
+    take: impl Fn(Response) -> Option<T>,
+) -> Result<Vec<T>> {
+    let mut answer = session.ask(Request::User(Box::new(request))).await?;
+    let mut found = Vec::new();
+    while let Some(item) = answer.next().await? {
+        found.extend(take(item));
+    }
+    Ok(found)
+}

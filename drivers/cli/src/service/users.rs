@@ -1,0 +1,167 @@
+//! Users with several devices, on a node.
+
+use driftless::{
+    Certificate, Incarnation, Invitation, Member, Rights, SyncgroupInfo, SyncgroupState, UserId,
+};
+use driftless_tokio::{Database, Node, Syncgroup};
+use tokio::sync::mpsc::Sender;
+
+use super::{member_text, problem, rights_word, tell, tell_syncgroup};
+use crate::protocol::{DrawnUp, Problem, Response, UserRequest, UserText};
+
+pub(super) async fn answer(node: &Node, request: UserRequest, out: &Sender<Response>) -> Result<(), Problem> {
+    match request {
+        UserRequest::Device => {
+            let (device, key) = (node.device().to_string(), node.public_key().to_string());
+            tell(out, Response::Device { device, key }).await
+        }
+        UserRequest::AddDevice { database, certificate, own, valid_for } => {
+            let database = node.database(database.as_str())?;
+            for (syncgroup, info) in active(&database).await? {
+                if !brings_user(&syncgroup, &info, &own).await? {
+                    continue;
+                }
+                syncgroup.enrol(&own).await?;
+                syncgroup.enrol(&certificate).await?;
+                let made = syncgroup.invite_device(certificate.user(), valid_for).await?;
+                let addresses = made.addresses().iter().map(ToString::to_string).collect();
+                tell(out, Response::Invitation { invitation: made.to_string(), addresses }).await?;
+            }
+            Ok(())
+        }
+        UserRequest::Join { database, invitation, certificate, timeout } => {
+            let invitation: Invitation = invitation.parse().map_err(|error| problem(false, &error))?;
+            let database = node.database(database.as_str())?;
+            let joined = database.join_as(&invitation, &certificate, timeout).await?;
+            tell_syncgroup(&joined, out).await
+        }
+        UserRequest::Devices { database, user } => {
+            let user = parse_user(&user)?;
+            for (syncgroup, info) in active(&node.database(database.as_str())?).await? {
+                let name = info.name.map(|name| name.to_string());
+                for member in syncgroup.members().await?.iter().filter(|it| it.user == Some(user)) {
+                    let (member, syncgroup) = (member_text(node, member), info.id.to_string());
+                    tell(out, Response::MemberOf { syncgroup, name: name.clone(), member }).await?;
+                }
+            }
+            Ok(())
+        }
+        UserRequest::DrawUp { database, user, device } => {
+            let (user, mut found) = (parse_user(&user)?, Vec::new());
+            for (syncgroup, info) in active(&node.database(database.as_str())?).await? {
+                let members = syncgroup.members().await?.into_iter();
+                for member in members.filter(|it| it.rights.is_some() && is_called(it, &device)) {
+                    // A device that is let in by itself as well still is the user's.
+                    if let Some(known) = syncgroup.known_of(member.device, user).await? {
+                        found.push(drawn_up(&info, &member, known));
+                    }
+                }
+            }
+            one_device(&device, &found)?;
+            for it in found {
+                tell(out, Response::DrawnUp(it)).await?;
+            }
+            Ok(())
+        }
+        UserRequest::StrikeOff { database, syncgroup, striking } => {
+            let syncgroup = node.database(database.as_str())?.syncgroup(&syncgroup).await?;
+            Ok(syncgroup.pass_on(striking).await?)
+        }
+    }
+}
+
+/// The syncgroups of a database of which this device is a member.
+async fn active(database: &Database) -> Result<Vec<(Syncgroup, SyncgroupInfo)>, Problem> {
+    let mut all = Vec::new();
+    for info in database.syncgroups().await? {
+        if info.state == SyncgroupState::Active {
+            all.push((database.syncgroup(&info.id.to_string()).await?, info));
+        }
+    }
+    Ok(all)
+}
+
+/// Whether something is granted to the user in a syncgroup, after this device has seen to that where it may.
+async fn brings_user(
+    syncgroup: &Syncgroup,
+    info: &SyncgroupInfo,
+    own: &Certificate,
+) -> Result<bool, Problem> {
+    let users = syncgroup.users().await?;
+    let is_there = users.iter().any(|it| it.user == own.user() && it.rights.is_some());
+    if !is_there && info.rights == Some(Rights::Admin) {
+        syncgroup.admit_user(own.user_key(), own.user_name(), Rights::Admin).await?;
+        return Ok(true);
+    }
+    Ok(is_there)
+}
+
+fn is_called(member: &Member, text: &str) -> bool {
+    const SHORTEST: usize = 4;
+    let id = member.device.to_string();
+    id == text || member.name.as_str() == text || text.len() >= SHORTEST && id.starts_with(text)
+}
+
+/// What a device's striking-off has to say: see [`Syncgroup::known_of`].
+type KnownOf = (u64, Vec<(Incarnation, u64)>);
+
+fn one_device(text: &str, found: &[DrawnUp]) -> Result<(), Problem> {
+    let mut devices: Vec<&str> = found.iter().map(|it| it.device.as_str()).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    match devices[..] {
+        [_] => Ok(()),
+        [] => {
+            let message = format!(
+                "the user has no device \"{text}\" in a syncgroup of this database: driftless device list tells \
+                 which there are"
+            );
+            Err(Problem { refused: false, message })
+        }
+        _ => {
+            let message = format!("\"{text}\" can be {}; give the id", devices.join(" or "));
+            Err(Problem { refused: false, message })
+        }
+    }
+}
+
+fn drawn_up(info: &SyncgroupInfo, member: &Member, (number, until): KnownOf) -> DrawnUp {
+    DrawnUp {
+        syncgroup: info.id.to_string(),
+        name: info.name.as_ref().map(ToString::to_string),
+        device: member.device.to_string(),
+        device_name: member.name.to_string(),
+        number,
+        until: until.into_iter().map(|(Incarnation(incarnation), last)| (incarnation, last)).collect(),
+    }
+}
+
+fn parse_user(text: &str) -> Result<UserId, Problem> {
+    text.parse().map_err(|error| problem(false, &error))
+}
+
+/// The user of an id, of the start of one, or of a name, if one is meant.
+pub(super) async fn find_user(syncgroup: &Syncgroup, text: &str) -> Result<Option<driftless::User>, Problem> {
+    let users = syncgroup.users().await?;
+    let is_called = |user: &&driftless::User| {
+        let id = user.user.to_string();
+        id == text || user.name.as_str() == text || text.len() >= 4 && id.starts_with(text)
+    };
+    let mut found = users.iter().filter(is_called);
+    Ok(found.next().filter(|_| found.next().is_none()).cloned())
+}
+
+/// Gives a user other rights, or none.
+pub(super) async fn set_rights(
+    syncgroup: &Syncgroup,
+    user: &driftless::User,
+    rights: Option<Rights>,
+    out: &Sender<Response>,
+) -> Result<(), Problem> {
+    match rights {
+        Some(rights) => syncgroup.admit_user(user.key, &user.name, rights).await?,
+        None => syncgroup.eject_user(user.user).await?,
+    }
+    let (id, name) = (user.user.to_string(), user.name.to_string());
+    tell(out, Response::User(UserText { user: id, name, rights: rights.map(rights_word) })).await
+}

@@ -1,0 +1,88 @@
+//! Users with several devices (S-3).
+
+use crate::support::{Home, eventually, invitation};
+
+/// A device's key, as it prints it.
+fn key(home: &Home) -> String {
+    home.run(["whoami", "--json"]).json()[0]["key"].as_str().unwrap().to_owned()
+}
+
+fn rights(home: &Home, device: &str) -> Option<String> {
+    let members = home.run(["syncgroup", "members", "notes", "--all", "--json"]).json();
+    let member = members.iter().find(|member| member["device"] == device)?;
+    member["rights"].as_str().map(ToOwned::to_owned)
+}
+
+#[test]
+fn a_second_device_of_a_user_is_added_with_a_pass_and_struck_off() {
+    let (laptop, phone) = (Home::with_notes(), Home::new());
+    phone.run(["init"]).ok();
+    assert!(laptop.run(["device", "add", &key(&phone), "phone"]).failed(2).contains("driftless user create"));
+    let made = &laptop.run(["user", "create", "Anna", "--json"]).json()[0];
+    assert_eq!(made["name"], "Anna");
+    let me = &laptop.run(["whoami", "--json"]).json()[0];
+    assert_eq!((&me["user"]["user"], &me["user"]["holds_key"]), (&made["user"], &true.into()));
+    assert!(laptop.run(["user", "create", "Bert"]).failed(2).contains("already"));
+
+    let (served, other) = (laptop.serve(), phone.serve());
+    let pass = laptop.run(["device", "add", &key(&phone), "phone"]).ok();
+    phone.run(["device", "join", pass.trim()]).ok();
+    assert!(phone.run(["whoami"]).ok().contains("Anna"));
+    phone.run(["put", "notes", "from", "the phone"]).ok();
+    eventually("the laptop has it", || laptop.run(["get", "notes", "from"]).stdout == b"the phone");
+    let listed = laptop.run(["device", "list"]).ok();
+    assert!(listed.contains("phone") && listed.contains("this device"), "{listed}");
+    let device = phone.run(["whoami", "--json"]).json()[0]["device"].as_str().unwrap().to_owned();
+    assert_eq!(rights(&laptop, &device).as_deref(), Some("admin"));
+
+    // Not by the admin alone, and not by the device itself.
+    assert!(laptop.run(["syncgroup", "eject", "notes", &device]).failed(1).contains("device revoke"));
+    assert!(phone.run(["device", "revoke", "phone"]).failed(2).contains("driftless user create"));
+    assert!(laptop.run(["device", "revoke", "tablet"]).failed(2).contains("device list"));
+    assert!(laptop.run(["device", "revoke", "phone"]).ok().contains("struck off in notes"));
+    eventually("the phone has heard", || {
+        phone.run(["syncgroup", "list", "--json"]).json()[0]["state"] == "removed"
+    });
+    assert_eq!(rights(&laptop, &device), None);
+    assert_eq!(laptop.run(["get", "notes", "from"]).ok(), "the phone", "what was known of it stays");
+    drop((served, other));
+}
+
+#[test]
+fn an_invitation_that_a_device_of_a_user_takes_is_for_the_user() {
+    let (host, anna, phone) = (Home::with_notes(), Home::new(), Home::new());
+    phone.run(["init"]).ok();
+    anna.run(["user", "create", "Anna"]).ok();
+    let (_host, _anna, _phone) = (host.serve(), anna.serve(), phone.serve());
+    let text = invitation(&host, &["--rights", "read-only"]);
+    anna.run(["syncgroup", "join", &text]).ok();
+    let pass = anna.run(["device", "add", &key(&phone), "phone"]).ok();
+    phone.run(["device", "join", pass.trim()]).ok();
+    assert!(phone.run(["put", "notes", "a", "1"]).failed(1).contains("right"));
+    let granted = &host.run(["syncgroup", "grant", "notes", "Anna", "read-write", "--json"]).json()[0];
+    assert_eq!((&granted["name"], &granted["rights"]), (&"Anna".into(), &"write".into()));
+    eventually("the phone may write", || phone.run(["put", "notes", "a", "1"]).status.success());
+    let members = host.run(["syncgroup", "members", "notes"]).ok();
+    assert!(members.contains("USER") && members.contains("Anna") && members.contains("phone"), "{members}");
+    host.run(["syncgroup", "eject", "notes", "Anna"]).ok();
+    for home in [&anna, &phone] {
+        eventually("both have heard", || {
+            home.run(["syncgroup", "list", "--json"]).json()[0]["state"] == "removed"
+        });
+    }
+}
+
+#[test]
+fn a_pass_is_for_the_device_for_which_it_was_made() {
+    let (laptop, phone, tablet) = (Home::with_notes(), Home::new(), Home::new());
+    laptop.run(["user", "create", "Anna"]).ok();
+    phone.run(["init"]).ok();
+    tablet.run(["init"]).ok();
+    let pass = laptop.run(["device", "add", &key(&phone), "phone"]).ok();
+    assert!(tablet.run(["device", "join", pass.trim()]).failed(2).contains("driftless whoami"));
+    let cut = &pass[..pass.len() / 2];
+    assert!(phone.run(["device", "join", cut]).failed(2).contains("damaged"));
+    assert!(phone.run(["device", "join", "driftless:abc"]).failed(2).contains("no certificate"));
+    let own = key(&laptop);
+    assert!(laptop.run(["device", "add", &own, "itself"]).failed(2).contains("this device"));
+}
