@@ -175,6 +175,7 @@ fn an_answer_that_picked_what_becomes_void_stands_by_the_right_of_whoever_gave_i
         world.put(1, id, "row", "by 1");
         world.link(1, 2);
         world.run(200);
+        world.apart();
         if policy == Policy::AppResolves {
             let store = &world.nodes[2].store;
             let conflict = read::conflict(store, &world.collection(2, id), b"row").unwrap();
@@ -186,7 +187,6 @@ fn an_answer_that_picked_what_becomes_void_stands_by_the_right_of_whoever_gave_i
         }
         world.run(60_000);
         assert!(!world.get(2, id, "row").unwrap().in_conflict, "{policy:?}");
-        world.apart();
         world.eject(0, id, 1);
         world.all_linked();
         world.assert_same_at(id, &[0, 2]);
