@@ -76,8 +76,8 @@
 //!
 //! Comments and tests cite rules by number:
 //!
-//! - **S-3** a user's key certifies devices, and strikes them off; what is granted to a user its devices may do;
 //! - **S-2** a store that was set back goes on as another author, and gets its log back from others;
+//! - **S-3** a user's key certifies devices, and strikes them off; what is granted to a user its devices may do;
 //! - **S-7** stamps lie above all stamps in their causal past; causality is never derived from them;
 //! - **S-9, S-10** nothing is shown to a peer, or called safe, before it is durable; after a crash there is a
 //!   prefix of what was committed;
@@ -127,6 +127,7 @@ pub mod inspect;
 pub mod limits;
 mod log;
 mod object;
+mod pasted;
 mod peer;
 pub mod read;
 mod replica;

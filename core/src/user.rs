@@ -8,7 +8,6 @@
 //! the devices, on paper, in a token. So a [`UserKey`] signs outside of the state machine, and commands carry what it has
 //! signed. Whoever keeps the secret in hardware gives a [`SignatureScheme`] that takes the secret for a handle.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
@@ -18,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::{Keys, SecretKey, Signature, SignatureScheme};
 use crate::hash;
 use crate::id::{DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId, UserId};
+use crate::pasted::{Pasted, Unread};
 
 /// What a certificate's text starts with.
 const PREFIX: &str = "driftless-device:";
-/// Bytes of the checksum at its end.
-const CHECKSUM: usize = 4;
+const TEXT: Pasted = Pasted { prefix: PREFIX, checksum: hash::CERTIFICATE_TEXT };
 
 /// A user's key, to sign with.
 ///
@@ -174,10 +173,7 @@ impl Certificate {
 
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = postcard::to_allocvec(self).map_err(|_| fmt::Error)?;
-        let sum = hash::derive(hash::CERTIFICATE_TEXT, &[&bytes]);
-        bytes.extend_from_slice(sum.prefix::<CHECKSUM>());
-        write!(f, "{PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&bytes))
+        TEXT.write(self, f)
     }
 }
 
@@ -185,19 +181,11 @@ impl FromStr for Certificate {
     type Err = CertificateError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // What was broken over lines on its way is put together again.
-        let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-        let code = text.strip_prefix(PREFIX).ok_or(CertificateError::NotACertificate)?;
-        let damaged = CertificateError::Damaged;
-        let bytes = data_encoding::BASE64URL_NOPAD.decode(code.as_bytes()).map_err(|_| damaged.clone())?;
-        let (body, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(damaged.clone())?;
-        if hash::derive(hash::CERTIFICATE_TEXT, &[body]).prefix::<CHECKSUM>() != sum {
-            return Err(damaged);
-        }
-        match postcard::take_from_bytes::<Self>(body) {
-            Ok((certificate, [])) => Ok(certificate),
-            _ => Err(CertificateError::Unreadable),
-        }
+        TEXT.read(text).map_err(|error| match error {
+            Unread::OtherKind => CertificateError::NotACertificate,
+            Unread::Damaged => CertificateError::Damaged,
+            Unread::Unreadable => CertificateError::Unreadable,
+        })
     }
 }
 
@@ -304,7 +292,7 @@ impl StrikingOff {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
+    use alloc::string::{String, ToString};
     use alloc::vec;
 
     use super::*;

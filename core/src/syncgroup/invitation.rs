@@ -1,6 +1,5 @@
 //! Invitations: one string that can be pasted on another device.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
@@ -12,12 +11,12 @@ use crate::crypto::{Keys, Signature};
 use crate::hash;
 use crate::id::{Address, Name, PublicKey, SyncgroupId, UserId};
 use crate::limits;
+use crate::pasted::{Pasted, Unread};
 use crate::time::Wall;
 
 /// What an invitation's text starts with.
 const PREFIX: &str = "driftless:";
-/// Bytes of the checksum at its end.
-const CHECKSUM: usize = 4;
+const TEXT: Pasted = Pasted { prefix: PREFIX, checksum: hash::INVITATION_TEXT };
 
 /// A right to join a syncgroup, for whoever holds it until it expires, signed by the admin who made it. One for the
 /// devices of a user gives no right: it says where a member is that lets them in, by their certificates (S-3).
@@ -105,10 +104,7 @@ impl Terms {
 
 impl fmt::Display for Invitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = postcard::to_allocvec(self).map_err(|_| fmt::Error)?;
-        let sum = hash::derive(hash::INVITATION_TEXT, &[&bytes]);
-        bytes.extend_from_slice(sum.prefix::<CHECKSUM>());
-        write!(f, "{PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&bytes))
+        TEXT.write(self, f)
     }
 }
 
@@ -116,18 +112,12 @@ impl FromStr for Invitation {
     type Err = InvitationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // What was broken over lines on its way is put together again.
-        let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-        let code = text.strip_prefix(PREFIX).ok_or(InvitationError::NotAnInvitation)?;
-        let bytes =
-            data_encoding::BASE64URL_NOPAD.decode(code.as_bytes()).map_err(|_| InvitationError::Damaged)?;
-        let (body, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(InvitationError::Damaged)?;
-        if hash::derive(hash::INVITATION_TEXT, &[body]).prefix::<CHECKSUM>() != sum {
-            return Err(InvitationError::Damaged);
-        }
-        let (invitation, rest) =
-            postcard::take_from_bytes::<Self>(body).map_err(|_| InvitationError::Unreadable)?;
-        if !rest.is_empty() || invitation.addresses.len() > limits::MAX_ADDRESSES {
+        let invitation: Self = TEXT.read(text).map_err(|error| match error {
+            Unread::OtherKind => InvitationError::NotAnInvitation,
+            Unread::Damaged => InvitationError::Damaged,
+            Unread::Unreadable => InvitationError::Unreadable,
+        })?;
+        if invitation.addresses.len() > limits::MAX_ADDRESSES {
             return Err(InvitationError::Unreadable);
         }
         Ok(invitation)
@@ -151,7 +141,7 @@ pub enum InvitationError {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
+    use alloc::string::{String, ToString};
 
     use super::*;
     use crate::crypto::{Ed25519, SecretKey};
