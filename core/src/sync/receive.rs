@@ -73,11 +73,12 @@ pub(crate) fn receive(
         let before = received.applied;
         for run in &mut runs {
             while let Some(encoded) = run.generations.get(run.applied) {
-                let (records, past) = match ready(plan, group, run, encoded, now.wall)? {
-                    Ok(Some(ready)) => ready,
-                    Ok(None) => break,
-                    Err(wrong) => return Ok(Err(wrong)),
-                };
+                let Some((records, past)) = ready(plan, group, run, encoded, now.wall)? else { break };
+                // Once, as what is held has been; and not before it is allowed, so that what it costs has a bound.
+                let id = plan.record(group).map(|record| record.id);
+                if let Some(Err(wrong)) = id.map(|id| user::verify(&records, &id, &plan.replica.keys)) {
+                    return Ok(Err(wrong));
+                }
                 // Only now does the author get a number: who is not allowed anything leaves no trace.
                 let ix = plan.enter(run.author);
                 plan.append(group, ix, encoded, &records, past, Origin::Received(now))?;
@@ -132,45 +133,42 @@ fn verify(plan: &Plan<'_>, group: GroupIx, run: Run, held: Generation) -> Result
     Ok(Some(Verified { author, base: held, generations: encoded, applied: 0, proof }))
 }
 
-/// What is applied next.
-type Ready = Option<(Vec<Record>, crate::syncgroup::past::Past)>;
-
 /// A generation's records and the metadata in its past, if all that it builds on is held, its time has come
-/// and it is allowed. What users have signed in it is verified here, once: what is held has been.
+/// and it is allowed.
 fn ready(
     plan: &mut Plan<'_>,
     group: GroupIx,
     run: &Verified,
     encoded: &Encoded,
     wall: Wall,
-) -> Result<Result<Ready, Wrong>, Fault> {
+) -> Result<Option<(Vec<Record>, crate::syncgroup::past::Past)>, Fault> {
     let generation = run.base + run.applied as u64 + 1;
     if plan.held(group, &run.author) + 1 != generation {
-        return Ok(Ok(None)); // A second run of the same author, in the same chunk.
+        return Ok(None); // A second run of the same author, in the same chunk.
     }
     if encoded.header.stamp.wall() > wall + plan.replica.limits.drift {
         if let Some(syncgroup) = plan.record(group).map(|record| record.id) {
             plan.notice(Notice::FromTheFuture { author: run.author, syncgroup });
         }
-        return Ok(Ok(None));
+        return Ok(None);
     }
     for dependency in &encoded.header.dependencies {
         if plan.held(group, &dependency.author) < dependency.generation {
-            return Ok(Ok(None));
+            return Ok(None);
         }
         // The same number of another branch is something else.
-        let Some(ix) = plan.author_ix(&dependency.author) else { return Ok(Ok(None)) };
+        let Some(ix) = plan.author_ix(&dependency.author) else { return Ok(None) };
         if plan.tag(group, ix, dependency.generation)? != dependency.tag {
-            return Ok(Ok(None));
+            return Ok(None);
         }
         // A stamp that does not lie above its causes would lead walks through history astray (S-7). All that
         // it takes to see it is in the generation's own past, so it is refused alike everywhere.
         if plan.stamp(group, ix, dependency.generation)? >= encoded.header.stamp {
-            return Ok(Ok(None));
+            return Ok(None);
         }
     }
     // Records that cannot be read are judged like kinds that a newer version brought: not now.
-    let Ok(records) = encoded.records(&run.author) else { return Ok(Ok(None)) };
+    let Ok(records) = encoded.records(&run.author) else { return Ok(None) };
     let held = |author| match author {
         author if author == run.author => generation - 1,
         author => plan.held(group, &author),
@@ -180,18 +178,11 @@ fn ready(
         _ => None,
     });
     if parents.flatten().any(|parent| held(parent.author) < parent.generation) {
-        return Ok(Ok(None));
+        return Ok(None);
     }
     let past = plan.past_of(group, &run.author, &encoded.header.dependencies)?;
     let allowed = judge::is_allowed(plan, group, &run.author, generation, encoded, &records, &past);
-    if !allowed {
-        return Ok(Ok(None));
-    }
-    // Whoever may not say it is not asked whether it is signed: what that costs has a bound.
-    match plan.record(group).map(|record| user::verify(&records, &record.id, &plan.replica.keys)) {
-        Some(Err(wrong)) => Ok(Err(wrong)),
-        _ => Ok(Ok(Some((records, past)))),
-    }
+    Ok(allowed.then_some((records, past)))
 }
 
 impl Verified {
