@@ -83,10 +83,14 @@ impl<'a> Title<'a> {
         self.enrolment.map_or(self.grant.version, |enrolment| enrolment.version)
     }
 
+    /// The certificate that makes the device its user's, if it has the title by that.
+    fn certificate(self, device: DeviceId) -> Option<(Holder, Version)> {
+        self.enrolment.map(|it| (Holder::DeviceOf(it.user, device), it.version))
+    }
+
     /// What may have ended, each with who holds it.
     fn parts(self, device: DeviceId) -> impl Iterator<Item = (Holder, Version)> + use<'a> {
-        let certificate = self.enrolment.map(|it| (Holder::DeviceOf(it.user, device), it.version));
-        core::iter::once((self.holder, self.grant.version)).chain(certificate)
+        core::iter::once((self.holder, self.grant.version)).chain(self.certificate(device))
     }
 }
 

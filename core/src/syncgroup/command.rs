@@ -75,11 +75,15 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
             remove::set_rights(plan, means, &syncgroup, device, rights)
         }
         Command::Destroy { syncgroup } => remove::destroy(plan, means, &syncgroup),
-        Command::InviteDevice { .. }
-        | Command::AdmitUser { .. }
-        | Command::EjectUser { .. }
-        | Command::Enrol { .. }
-        | Command::StrikeOff { .. } => user::run(plan, means, command),
+        Command::InviteDevice { syncgroup, user, valid_for, addresses } => {
+            user::invite_device(plan, means, (syncgroup, user), valid_for, addresses)
+        }
+        Command::AdmitUser { syncgroup, user, name, rights } => {
+            user::set_rights(plan, means, &syncgroup, (user, name), rights)
+        }
+        Command::EjectUser { syncgroup, user } => user::eject(plan, means, &syncgroup, user),
+        Command::Enrol { syncgroup, certificate } => user::enrol(plan, means, &syncgroup, certificate),
+        Command::StrikeOff { syncgroup, striking } => user::strike_off(plan, means, &syncgroup, striking),
         // Noted where conflicts are raised: nothing is stored.
         Command::Resolver { .. } => Ok(Outcome::ResolverNoted),
         Command::Resolve(resolution) => {
@@ -375,7 +379,8 @@ pub(crate) struct Request<'r> {
 pub(crate) type Answer = Result<Vec<(Author, Generation)>, JoinRefusal>;
 
 /// The answer to a request: an admin's, or of a member that a device of a user asks. Whether the syncgroup is here is
-/// told only to those who show an invitation of one of its admins, or are what a member's says. No answer while something is missing that the asker wrote: it may have left.
+/// told only to those who show an invitation of one of its admins, or are what a member's says. No answer while
+/// something is missing that the asker wrote: it may have left.
 pub(crate) fn admit(
     plan: &mut Plan<'_>,
     means: &Means<'_>,

@@ -10,7 +10,6 @@ use super::remove::Reach;
 use super::{Invitation, JoinRefusal, Rights, Terms};
 use crate::action::{Outcome, Refusal};
 use crate::crypto::Keys;
-use crate::event::Command;
 use crate::id::{Address, Author, Generation, Name, PublicKey, SyncgroupId, UserId};
 use crate::limits;
 use crate::log::record::{MetaRecord, Record, Used};
@@ -51,24 +50,8 @@ pub(super) fn invite_device(
     Ok(Outcome::Invited(Invitation::sign(terms, name, addresses, &plan.replica.keys)))
 }
 
-/// Plans a command that concerns users.
-pub(super) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> Result<Outcome, Stop> {
-    match command {
-        Command::AdmitUser { syncgroup, user, name, rights } => {
-            set_rights(plan, means, &syncgroup, (user, name), rights)
-        }
-        Command::EjectUser { syncgroup, user } => eject(plan, means, &syncgroup, user),
-        Command::Enrol { syncgroup, certificate } => enrol(plan, means, &syncgroup, certificate),
-        Command::StrikeOff { syncgroup, striking } => strike_off(plan, means, &syncgroup, striking),
-        Command::InviteDevice { syncgroup, user, valid_for, addresses } => {
-            invite_device(plan, means, (syncgroup, user), valid_for, addresses)
-        }
-        _ => Err(Refusal::Forbidden("do that").into()),
-    }
-}
-
 /// Grants a user something, or other rights than it had.
-fn set_rights(
+pub(super) fn set_rights(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
     syncgroup: &SyncgroupId,
@@ -91,7 +74,7 @@ fn set_rights(
 }
 
 /// Ends all that was granted to a user.
-fn eject(
+pub(super) fn eject(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
     syncgroup: &SyncgroupId,
@@ -146,7 +129,7 @@ fn written_by(plan: &Plan<'_>, group: &Group, user: &UserId) -> Vec<(Author, Gen
 }
 
 /// Writes down that a device is a user's.
-fn enrol(
+pub(super) fn enrol(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
     syncgroup: &SyncgroupId,
@@ -184,7 +167,7 @@ fn enrolment(
 }
 
 /// Writes down that a device is none of a user's any more.
-fn strike_off(
+pub(super) fn strike_off(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
     syncgroup: &SyncgroupId,

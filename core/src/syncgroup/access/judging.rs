@@ -234,8 +234,7 @@ impl<'a> Court<'a> {
             let device = act.author.device;
             let standing = self.access.standings.get(&device);
             let has_left = standing.is_none_or(|it| it.has_left(&title.version(), known));
-            let certificate = title.enrolment.map(|it| (Holder::DeviceOf(it.user, device), it.version));
-            let struck = certificate.and_then(|it| self.struck.get(&it)).into_iter().flatten();
+            let struck = title.certificate(device).and_then(|it| self.struck.get(&it)).into_iter().flatten();
             let ends = self.ends.get(&(holder, rank.1)).into_iter().flatten();
             let ends = ends.filter(|(by, _)| *by < rank).map(|(_, nth)| nth);
             !has_left
