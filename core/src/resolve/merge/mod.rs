@@ -332,13 +332,7 @@ impl Fold {
     }
 
     fn is_of(&self, merge: &Merge) -> bool {
-        match (self, merge) {
-            (Fold::Counter(_), Merge::Counter)
-            | (Fold::Set(_), Merge::Set)
-            | (Fold::Fields(_), Merge::Fields) => true,
-            (Fold::Named(name, _), Merge::Named(other)) => name == other,
-            _ => false,
-        }
+        self.merge() == *merge
     }
 
     /// Takes in the operations of a record. The order does not matter.
