@@ -55,21 +55,24 @@ impl Syncgroup {
     /// # Errors
     /// [`Error::Refused`] if this device is no admin of the syncgroup.
     pub async fn invite(&self, options: InviteOptions) -> Result<Invitation, Error> {
-        let addresses: Vec<Address> = self
-            .database
-            .node()
-            .local_addrs()
-            .into_iter()
-            .take(limits::MAX_ADDRESSES)
-            .map(address::of)
-            .collect();
-        let command = Command::Invite {
+        self.invited(Command::Invite {
             syncgroup: self.id,
             rights: options.rights,
             valid_for: millis(options.valid_for),
             reusable: options.reusable,
-            addresses,
-        };
+            addresses: self.addresses(),
+        })
+        .await
+    }
+
+    /// Where this device can be reached, as an invitation says it.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        let own = self.database.node().local_addrs().into_iter();
+        own.take(limits::MAX_ADDRESSES).map(address::of).collect()
+    }
+
+    /// What comes of a command that makes an invitation.
+    pub(super) async fn invited(&self, command: Command) -> Result<Invitation, Error> {
         match self.database.node().command(command).await? {
             Outcome::Invited(invitation) => Ok(invitation),
             _ => Err(Error::Unexpected("make an invitation")),

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use driftless::{
-    Address, Certificate, Command, DeviceId, Generation, Incarnation, Invitation, Name, Outcome, PublicKey,
-    Rights, StrikingOff, User, UserId, UserKey, limits,
+    Certificate, Command, DeviceId, Generation, Incarnation, Invitation, Name, Outcome, PublicKey, Rights,
+    StrikingOff, User, UserId, UserKey,
 };
 
 use super::{Database, Syncgroup};
-use crate::address;
 use crate::error::Error;
 use crate::options::millis;
 
@@ -87,20 +86,8 @@ impl Syncgroup {
     /// # Errors
     /// [`Error::Refused`] if nothing is granted to the user.
     pub async fn invite_device(&self, user: UserId, valid_for: Duration) -> Result<Invitation, Error> {
-        let addresses: Vec<Address> = self
-            .database()
-            .node()
-            .local_addrs()
-            .into_iter()
-            .take(limits::MAX_ADDRESSES)
-            .map(address::of)
-            .collect();
-        let (syncgroup, valid_for) = (self.id(), millis(valid_for));
-        let command = Command::InviteDevice { syncgroup, user, valid_for, addresses };
-        match self.database().node().command(command).await? {
-            Outcome::Invited(invitation) => Ok(invitation),
-            _ => Err(Error::Unexpected("make an invitation")),
-        }
+        let (syncgroup, valid_for, addresses) = (self.id(), millis(valid_for), self.addresses());
+        self.invited(Command::InviteDevice { syncgroup, user, valid_for, addresses }).await
     }
 
     /// Writes down that a device is one of a user's. It takes no right but to be a member. Writing down what is there is
