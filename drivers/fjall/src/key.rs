@@ -16,6 +16,20 @@ use crate::passphrase::{Locked, Passphrase};
 const OPEN_TITLE: &str = "driftless device key 1";
 const LOCKED_TITLE: &str = "driftless device key 2";
 
+pub(crate) const NO_SECRET: &str = "the secret is not 64 hexadecimal digits";
+
+/// Reads a secret that stands in a key file as it is.
+pub(crate) fn parse_secret(text: &str) -> Option<[u8; 32]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
+}
+
+/// A new secret, from the system's randomness.
+pub(crate) fn draw_secret() -> Result<[u8; 32], OpenError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(OpenError::Randomness)?;
+    Ok(secret)
+}
+
 /// A key as it stands in its file.
 #[derive(Debug)]
 pub(crate) enum KeyFile {
@@ -45,9 +59,7 @@ impl KeyFile {
                 let device = device?;
                 let secret =
                     lines.next().and_then(|line| line.strip_prefix("secret ")).ok_or_else(missing)?;
-                let secret = HEXLOWER.decode(secret.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-                let secret = secret.ok_or_else(|| damaged("the secret is not 64 hexadecimal digits"))?;
-                let key = DeviceKey::new(secret);
+                let key = DeviceKey::new(parse_secret(secret).ok_or_else(|| damaged(NO_SECRET))?);
                 if key.device.to_string() != device {
                     return Err(damaged("the secret does not belong to the device that it names"));
                 }
@@ -92,9 +104,7 @@ impl DeviceKey {
 
     /// Makes a key and writes it.
     pub(crate) fn create(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, OpenError> {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(OpenError::Randomness)?;
-        let key = Self::new(secret);
+        let key = Self::new(draw_secret()?);
         key.write(path, passphrase)?;
         Ok(key)
     }

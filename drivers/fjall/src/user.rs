@@ -10,6 +10,7 @@ use driftless::{Certificate, Ed25519, Name, SecretKey, UserKey};
 
 use crate::error::{Attempt, OpenError};
 use crate::files;
+use crate::key::{NO_SECRET, draw_secret, parse_secret};
 
 const TITLE: &str = "driftless user key 1";
 
@@ -41,9 +42,8 @@ pub fn user_key(dir: &Path) -> Result<Option<UserKey>, OpenError> {
         return Err(damaged("a line is missing"));
     };
     let name = Name::new(name).map_err(|_| damaged("the name is none"))?;
-    let secret = HEXLOWER.decode(secret.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    let secret = SecretKey(secret.ok_or_else(|| damaged("the secret is not 64 hexadecimal digits"))?);
-    let key = UserKey::new(name, secret, &Ed25519);
+    let secret = parse_secret(secret).ok_or_else(|| damaged(NO_SECRET))?;
+    let key = UserKey::new(name, SecretKey(secret), &Ed25519);
     if key.id().to_string() != user {
         return Err(damaged("the secret does not belong to the user that it names"));
     }
@@ -58,8 +58,7 @@ pub fn create_user_key(dir: &Path, name: Name) -> Result<UserKey, OpenError> {
     if let Some(key) = user_key(dir)? {
         return Err(OpenError::UserThere { path: key_path(dir), name: key.name().clone() });
     }
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(OpenError::Randomness)?;
+    let secret = draw_secret()?;
     let key = UserKey::new(name, SecretKey(secret), &Ed25519);
     let (name, user, secret) = (key.name(), key.id(), HEXLOWER.encode(&secret));
     let text = format!("{TITLE}\nname {name}\nuser {user}\nsecret {secret}\n");
