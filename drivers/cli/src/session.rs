@@ -209,6 +209,17 @@ pub fn explain(error: &OpenError, dir: &Path) -> anyhow::Error {
     }
 }
 
+/// The same for a command that needs the directory for itself, and cannot ask a server.
+pub(crate) fn explain_alone(error: StoreError, dir: &Path) -> anyhow::Error {
+    match error {
+        StoreError::InUse { .. } => anyhow::anyhow!(
+            "the data directory {} is in use: stop `driftless serve` there, and try again",
+            dir.display()
+        ),
+        error => explain(&error.into(), dir),
+    }
+}
+
 /// Whether a data directory is there.
 pub fn is_initialised(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())

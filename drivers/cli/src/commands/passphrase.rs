@@ -1,13 +1,13 @@
 //! `passphrase`: locks the device's key, or stops that.
 
 use anyhow::{Result, bail};
-use driftless_fjall::{OpenError, set_passphrase};
+use driftless_fjall::set_passphrase;
 use serde_json::json;
 
 use super::Context;
 use crate::args;
 use crate::passphrase;
-use crate::session::{explain, is_initialised};
+use crate::session::{explain_alone, is_initialised};
 
 pub(super) async fn passphrase(context: &mut Context, action: args::Passphrase) -> Result<()> {
     let (dir, unlock) = (context.dir.clone(), context.unlock.clone());
@@ -22,13 +22,7 @@ pub(super) async fn passphrase(context: &mut Context, action: args::Passphrase) 
             args::Passphrase::Set { new_file } => Some(passphrase::new(new_file.as_deref())?),
             args::Passphrase::Remove => None,
         };
-        set_passphrase(&dir, present.as_ref(), new.as_ref()).map_err(|error| match error {
-            OpenError::InUse { .. } => anyhow::anyhow!(
-                "the data directory {} is in use: stop `driftless serve` there, and try again",
-                dir.display()
-            ),
-            error => explain(&error.into(), &dir),
-        })
+        set_passphrase(&dir, present.as_ref(), new.as_ref()).map_err(|error| explain_alone(error, &dir))
     })
     .await??;
     if context.out.json {

@@ -6,14 +6,14 @@ use anyhow::{Context as _, Result, bail};
 use driftless::store::Store;
 use driftless::verify::{Verification, Verified};
 use driftless::{Config, Name};
-use driftless_fjall::{OpenError, Opened, Options};
+use driftless_fjall::{Opened, Options};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::Context;
 use crate::No;
 use crate::output::table;
-use crate::session::{explain, is_initialised};
+use crate::session::{explain_alone, is_initialised};
 use crate::text;
 
 pub(super) async fn verify(context: &mut Context) -> Result<()> {
@@ -60,13 +60,7 @@ pub(super) async fn verify(context: &mut Context) -> Result<()> {
 /// Reads the store as somebody would that gets everything from it, into another one that is thrown away.
 fn check(dir: &Path, options: Options, bar: &ProgressBar) -> Result<Vec<Verified>> {
     let Opened { store, identity, .. } =
-        driftless_fjall::open(dir, options).map_err(|error| match error {
-            OpenError::InUse { .. } => anyhow::anyhow!(
-                "the data directory {} is in use: stop `driftless serve` there, and verify again",
-                dir.display()
-            ),
-            error => explain(&error.into(), dir),
-        })?;
+        driftless_fjall::open(dir, options).map_err(|error| explain_alone(error, dir))?;
     let beside = tempfile::tempdir().context("cannot make a temporary directory for what is compared")?;
     let options = Options::new().state_dir(beside.path().join("state"));
     let mut scratch = driftless_fjall::open(&beside.path().join("scratch"), options)
