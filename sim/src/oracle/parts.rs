@@ -212,9 +212,6 @@ impl Parts {
     ) -> Result<(), String> {
         let split = &mut self.replicas[seen.replica].split;
         split.values_mut().for_each(|told| told.read.retain(|group| scene.read.contains(group)));
-        if scene.waiting.is_empty() && split.is_empty() && sabotage.is_none() {
-            return Ok(()); // Nothing else of the status is looked at, and it costs.
-        }
         let others = &self.others;
         let is_missing = |place: &Place, group: &SyncgroupId| {
             let other = others.get(place).into_iter().flatten().find(|(of, _)| of == group);

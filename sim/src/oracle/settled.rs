@@ -77,8 +77,8 @@ impl Watch {
     }
 
     /// Whether a replica may still wait to be let in: whoever would let it in is not there, or is not what it was,
-    /// and nobody who is in and knows it, or waits to be complete, could tell it more. Or its disk was set back behind its own departure, which
-    /// nobody tells it of: whoever has left gets nothing more.
+    /// and nobody who knows it and is in, or is about to be, could tell it more. Or its disk was set back behind its
+    /// own departure, which nobody tells it of: whoever has left gets nothing more.
     fn may_wait(&self, seen: Seen<'_>, group: &SyncgroupId, all: &[Seen<'_>]) -> bool {
         let device = self.devices[seen.replica];
         let knows_more = |other: &Seen<'_>| {

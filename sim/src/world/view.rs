@@ -97,12 +97,13 @@ impl World<'_> {
     /// Whether everybody runs, has answered everything, and agrees.
     pub(crate) fn agreed(&self) -> Checked {
         for it in self.replicas.iter().filter(|it| !it.hostile && !it.vanished) {
-            let wrong = |what: String| Err(Violation::new(Oracle::Convergence, "S-54", it.index, what));
+            let wrong = |oracle, what: String| Err(Violation::new(oracle, "S-54", it.index, what));
             if it.core.is_none() {
-                return wrong("does not run".into());
+                return wrong(Oracle::Convergence, "does not run".into());
             }
+            // Replies are conduct, also those that never come.
             if let Some((request, asked)) = it.asked.first_key_value() {
-                return wrong(format!("has not answered {request:?}: {:?}", asked.what));
+                return wrong(Oracle::Conduct, format!("has not answered {request:?}: {:?}", asked.what));
             }
         }
         self.watch.agreed(&self.all_seen())?;

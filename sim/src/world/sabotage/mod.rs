@@ -81,7 +81,7 @@ planted! {
     /// Only who made a syncgroup can call and be called.
     OnlyCreatorsCall = "only-creators-call", noticed by Convergence;
     /// A driver does not answer a request to leave.
-    NeverAnswersLeaves = "never-answers-leaves", noticed by Convergence;
+    NeverAnswersLeaves = "never-answers-leaves", noticed by Conduct;
     /// Of two writes that wait for an answer, the later gets that of the earlier.
     ConfusesAnswers = "confuses-answers", noticed by Conduct;
     /// A driver passes batches on without their preconditions.
