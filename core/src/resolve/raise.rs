@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::conflict::Conflict;
+use super::conflict::{Conflict, ConflictedRow};
 use super::{Policy, whole};
 use crate::dice::Dice;
 use crate::event::RowRef;
@@ -333,7 +333,10 @@ impl Raiser {
             let ix = key::split_number(&row_key).map(|(ix, _)| ix);
             let known = collections.iter().find(|known| Some(known.index) == ix && known.id == collection);
             let conflict = known.map(|known| gathering.gather(known, &key)).transpose()?;
-            let conflict = conflict.filter(|conflict| conflict.open().next().is_some());
+            // Its schema may have changed since it was looked at: then it comes along with others at most, as their
+            // batches wrote it, and they have turns of their own.
+            let is_open = |row: &ConflictedRow| name_of(replica, &row.row).as_ref() == Some(&row_key);
+            let conflict = conflict.filter(|conflict| conflict.open().any(is_open));
             let Some(conflict) = conflict.filter(|conflict| self.is_answered(conflict)) else {
                 self.waiting.remove(&row_key);
                 continue;
