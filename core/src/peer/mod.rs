@@ -120,8 +120,9 @@ impl Peers {
             }
         }
         let on = groups().any(|group| {
-            let rests = matches!(group.record.stage, Stage::Departing | Stage::Left | Stage::Removed);
-            let was_refused = matches!(&group.record.stage, Stage::Refused(_, earlier) if earlier.is_empty());
+            let stage = &group.record.stage;
+            let rests = matches!(stage, Stage::Departing | Stage::Left | Stage::Removed);
+            let was_refused = matches!(stage, Stage::Refused(..)) && !stage.may_be_admitted();
             !rests && !was_refused && !group.paused
         });
         if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {

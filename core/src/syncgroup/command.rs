@@ -532,7 +532,7 @@ fn find_admission(plan: &mut Plan<'_>, ix: GroupIx) {
     let Some(group) = plan.replica.groups.get(&ix) else { return };
     let stage = plan.record(ix).map(|record| record.stage.clone());
     let Some((stage, metadata)) = stage.zip(plan.metadata(ix)) else { return };
-    if stage.requests().is_empty() {
+    if !stage.may_be_admitted() {
         return;
     }
     let grants = metadata.access.grants(&plan.replica.keys.device).into_iter();

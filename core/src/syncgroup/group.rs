@@ -82,7 +82,14 @@ impl Stage {
     /// Whether it does, or what comes next may have it do so: the admission that it asked for, or one that lets it in
     /// again after a removal.
     pub(crate) fn may_be_read(&self) -> bool {
-        self.is_read() || *self == Stage::Removed || !self.requests().is_empty()
+        self.is_read() || *self == Stage::Removed || self.may_be_admitted()
+    }
+
+    /// Whether this device may be a member already, and not know. One that was told that its invitation is not valid
+    /// may have been admitted before, or since by a copy of its request: whoever pauses a database answers so too
+    /// (S-37), and an answer may be lost, or overtaken.
+    pub(crate) fn may_be_admitted(&self) -> bool {
+        !self.requests().is_empty() || matches!(self, Stage::Refused(JoinRefusal::NotValid, _))
     }
 
     pub(crate) fn state(&self) -> SyncgroupState {

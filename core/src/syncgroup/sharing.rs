@@ -14,6 +14,7 @@
 //! that have not heard of it, which share with it until they have. It takes what members offer, as they may know better:
 //! whoever removed it may have been removed before.
 
+use super::JoinRefusal;
 use super::group::{Group, Stage};
 use crate::id::{Author, DeviceId};
 use crate::object::history::Place;
@@ -27,6 +28,8 @@ impl Group {
             _ if self.paused => false,
             Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
             Stage::Removed => false,
+            // Only whoever counts this device as a member will share it (S-32).
+            Stage::Refused(JoinRefusal::NotValid, _) => true,
             // Whoever was here before may have written something, its departure above all, that must arrive
             // before it can be admitted again.
             _ => self.asks_to_join() && !self.logs.is_empty(),
@@ -75,7 +78,7 @@ impl Group {
 
     /// Whether this device has left, as far as it knows.
     pub(crate) fn is_departed(&self) -> bool {
-        matches!(self.record.stage, Stage::Departing | Stage::Left) || self.asks_to_join()
+        matches!(self.record.stage, Stage::Departing | Stage::Left) || self.record.stage.may_be_admitted()
     }
 
     fn asks_to_join(&self) -> bool {
@@ -118,13 +121,14 @@ impl Group {
     }
 
     /// Whether generations are taken from whoever shows a word that a member has signed, beside those that share:
-    /// as long as this device is a member itself, or was removed, or wants to become one and knows nobody but the
-    /// issuer of its invitation.
+    /// as long as this device is a member itself, or was removed, or wants to become one: then the issuer of its
+    /// invitation is known, too, and if it was one before, those whom it knew then.
     pub(crate) fn may_take(&self, signer: &DeviceId) -> bool {
         match &self.record.stage {
             _ if self.paused => false,
-            stage if self.asks_to_join() && self.logs.is_empty() => {
-                stage.requests().iter().any(|asking| asking.invitation.issuer().device() == *signer)
+            stage if stage.may_be_admitted() => {
+                let mut issuers = stage.requests().iter().map(|asking| asking.invitation.issuer().device());
+                self.metadata.access.is_known(signer) || issuers.any(|issuer| issuer == *signer)
             }
             Stage::Removed => self.metadata.access.is_known(signer),
             _ => self.is_shared() && !self.is_departed() && self.metadata.access.is_known(signer),
