@@ -56,18 +56,25 @@ impl Sync {
             return;
         }
         let tries = link.introductions;
-        link.introductions += 1;
         let introductions: Vec<_> = link
             .unanswered()
-            .filter_map(|(name, ix)| introduction(step.replica, &link.device, name, ix))
+            .filter_map(|(name, ix)| introduction(step.replica, &link.device, name, ix, tries))
             .collect();
         if introductions.is_empty() {
-            return;
+            return; // Until there is somebody whose word can be shown.
         }
         introductions.iter().for_each(|message| self.send(id, message, step));
         let at = step.now + self.patience(tries);
         if let Some(link) = self.links.get_mut(&id) {
+            link.introductions += 1;
             link.introduce = Some(at);
+        }
+    }
+
+    /// There may be something to show by now that was not there when the offers last changed.
+    pub(super) fn plan_first_introduction(&mut self, id: LinkId, step: &Step<'_>) {
+        if self.links.get(&id).is_some_and(|link| link.introductions == 0 && link.introduce.is_none()) {
+            self.plan_introduction(id, step);
         }
     }
 
@@ -99,22 +106,30 @@ impl Sync {
     }
 }
 
-/// What this device shows to another: the word of the one who admitted that one, whom it knows if it knows anybody;
-/// or of the one who admitted this device; and what is held here.
-fn introduction(replica: &Replica, to: &DeviceId, name: Tag, ix: GroupIx) -> Option<Message> {
+/// What this device shows to another: the word of one whom that one knows if it knows anybody, and what is held here.
+/// Each try shows another one's, as nobody can tell who that is.
+fn introduction(replica: &Replica, to: &DeviceId, name: Tag, ix: GroupIx, tries: u32) -> Option<Message> {
     let group = replica.groups.get(&ix)?;
-    let own = || reference(replica, group, &replica.keys.device);
-    let (author, checkpoint) = reference(replica, group, to).or_else(own)?;
+    let mut references = references(replica, group, to);
+    references.extend(self::references(replica, group, &replica.keys.device));
+    let (author, checkpoint) = *references.get(tries as usize % references.len().max(1))?;
     let holdings = holdings(replica, ix, name, None);
     Some(Message::Introduction(Introduction { author, checkpoint, holdings }))
 }
 
-/// Whoever admitted a device that is still a member, with its signature.
-fn reference(replica: &Replica, group: &Group, device: &DeviceId) -> Option<(Author, Checkpoint)> {
-    let grants = group.metadata.access.grants(device);
-    let mut signed = grants.iter().filter_map(|grant| {
-        let log = group.logs.get(&replica.authors.find(&grant.author)?)?;
-        Some((grant.author, log.proof.as_ref()?.checkpoint))
-    });
-    signed.next()
+/// Those who let in a device that is still a member, with their signatures: who admitted it, or enrolled it, and who
+/// admitted its user.
+fn references(replica: &Replica, group: &Group, device: &DeviceId) -> Vec<(Author, Checkpoint)> {
+    let mut references: Vec<(Author, Checkpoint)> = Vec::new();
+    for author in group.metadata.access.who_let_in(device) {
+        let log = replica.authors.find(&author).and_then(|ix| group.logs.get(&ix));
+        let signed = log.and_then(|log| match &log.proof {
+            _ if author == replica.author() => {
+                Some((author, Checkpoint::sign(&group.record.id, &author, &log.tree, &replica.keys)))
+            }
+            proof => Some((author, proof.as_ref()?.checkpoint)),
+        });
+        references.extend(signed.filter(|_| references.iter().all(|(known, _)| *known != author)));
+    }
+    references
 }

@@ -227,6 +227,7 @@ impl Sync {
         let links: Vec<_> = self.links.keys().copied().collect();
         for link in links {
             self.offer(link, false, step);
+            self.plan_first_introduction(link, step);
             self.stop_asking(link, step);
             self.ask_to_join(link, step);
         }

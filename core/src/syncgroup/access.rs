@@ -297,6 +297,13 @@ impl Access {
         versions
     }
 
+    /// Who let in a device: whoever wrote down its enrolments, and gave the grants to it and to its users, that have not
+    /// ended.
+    pub(crate) fn who_let_in(&self, device: &DeviceId) -> Vec<Author> {
+        let titles = self.standing_titles(device).map(|(title, _)| title);
+        titles.flat_map(|title| [title.version().author, title.grant.version.author]).collect()
+    }
+
     /// The grants to a device or a user that give more than something.
     pub(crate) fn grants_above(&self, holder: Holder, rights: Option<Rights>) -> Vec<Version> {
         let is_more = |left: Rights| Some(left) > rights;
