@@ -312,7 +312,7 @@ impl Core {
         };
         let result = match message {
             Message::Deltas(deltas) => return self.deltas(now, link, deltas, view, out),
-            Message::Offer(offer) => self.offer(now, link, &offer, view, out),
+            Message::Offer(offer) => self.offer(now, link, offer, view, out),
             Message::Join { asking, name, withdraw, wrote } => {
                 let request = Request { asking: &asking, name, withdraw, wrote };
                 return self.join(now, link, request, view, out);
@@ -353,6 +353,9 @@ impl Core {
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         let Some(ix) = self.sync.shared(link, &deltas.name) else { return Ok(()) };
+        if self.replica.is_paused(ix) {
+            return Ok(()); // It was asked for before, and will be again.
+        }
         let name = deltas.name;
         let mut plan = Plan::new(&self.replica, view);
         let received: Received = match receive::receive(&mut plan, ix, deltas, now)? {
@@ -378,7 +381,7 @@ impl Core {
         &mut self,
         now: Now,
         link: LinkId,
-        offer: &Offer,
+        offer: Offer,
         view: &dyn View,
         out: &mut Outbox,
     ) -> Result<(), (CloseReason, &'static str)> {

@@ -68,6 +68,11 @@ impl Replica {
         Author { device: self.keys.device, incarnation: self.incarnation }
     }
 
+    /// Whether the database of a syncgroup is paused (S-37).
+    pub(crate) fn is_paused(&self, ix: GroupIx) -> bool {
+        self.groups.get(&ix).is_some_and(|group| group.paused)
+    }
+
     pub(crate) fn group(&self, id: &SyncgroupId) -> Option<&Group> {
         self.groups.get(self.by_id.get(id)?).map(|group| &**group)
     }

@@ -293,6 +293,9 @@ impl Sync {
             Some(by) if *by != id && self.links.contains_key(by) => return false,
             _ => {}
         }
+        if step.replica.is_paused(ix) {
+            return true; // What is taken from whoever does not share it is taken again once it is resumed (S-37).
+        }
         let Some(tries) = self.links.get(&id).and_then(|link| link.shares.get(&ix)).map(|s| s.tries) else {
             return true;
         };

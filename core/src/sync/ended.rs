@@ -12,7 +12,7 @@
 //!      (removed, and knows it)
 //! ```
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::compare::held;
@@ -21,7 +21,7 @@ use super::{Step, Sync};
 use crate::hash::Tag;
 use crate::id::{Author, LinkId};
 use crate::store::key::GroupIx;
-use crate::wire::{Offer, Offered};
+use crate::wire::Offered;
 
 /// How often a device asks on a link. Whoever is asked may be wrong, and have nothing to tell.
 const TRIES: u32 = 6;
@@ -32,11 +32,18 @@ fn is_apart(share: &Share) -> bool {
 }
 
 impl Sync {
-    /// The syncgroups of which the other end of a link says that this device is no member any more, as far as that is
-    /// worth asking: it is or was a member itself, or shows what this device has signed, which only members have.
-    pub(super) fn believed_ended(&self, id: LinkId, offer: &Offer, step: &Step<'_>) -> BTreeSet<Tag> {
-        let (names, keys) = (self.names(id, step.replica), &step.replica.keys);
-        let Some(device) = self.device(id) else { return BTreeSet::new() };
+    /// Notes of which syncgroups the other end of a link says that this device is no member any more, as far as that is
+    /// worth asking: it is or was a member itself, or shows what this device has signed, which only members have. The
+    /// same may be worth asking later that was not when it was said, as it overtook the admission. Says whether there is
+    /// anything new to ask about.
+    pub(super) fn believe_ended(&mut self, id: LinkId, step: &Step<'_>) -> bool {
+        let keys = &step.replica.keys;
+        let names = match self.links.get(&id) {
+            Some(link) if !link.said_ended.is_empty() => self.names(id, step.replica),
+            _ => BTreeMap::new(), // As nearly always.
+        };
+        let Some(link) = self.links.get_mut(&id) else { return false };
+        let device = link.device;
         let is_believed = |offered: &&Offered| {
             let group = names.get(&offered.name).and_then(|ix| step.replica.groups.get(ix));
             group.is_some_and(|group| {
@@ -47,14 +54,18 @@ impl Sync {
                 group.is_joined() && (group.knows(&device) || signed)
             })
         };
-        let ended = offer.syncgroups.iter().filter(|offered| offered.ended);
-        ended.filter(is_believed).map(|offered| offered.name).collect()
+        let believed = link.said_ended.iter().filter(is_believed).map(|offered| offered.name).collect();
+        let before = core::mem::replace(&mut link.their_ended, believed);
+        !link.their_ended.is_subset(&before)
     }
 
-    /// Databases are paused, or not any more: what others said meanwhile may be asked about now.
+    /// Databases are paused, or not any more: what others said meanwhile may be asked about now, and what is taken from
+    /// those who share nothing is asked for again.
     pub(crate) fn pauses_changed(&mut self, step: &mut Step<'_>) {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         links.into_iter().for_each(|link| self.ask_what_ended(link, step));
+        let groups: Vec<GroupIx> = step.replica.groups.keys().copied().collect();
+        groups.into_iter().for_each(|ix| self.pull_next(ix, step));
     }
 
     /// Asks why the other end of a link says that this device is no member any more, where this one thinks it is.
@@ -80,7 +91,7 @@ impl Sync {
         let is_over = |ix: GroupIx, share: &Share| {
             let group = step.replica.groups.get(&ix);
             is_apart(share)
-                && link.their_ended.contains(&share.name)
+                && link.said_ended.iter().any(|said| said.name == share.name)
                 && group.is_none_or(|group| !group.asks_what_ended())
         };
         let over: Vec<GroupIx> = {

@@ -129,7 +129,7 @@ impl Sync {
     pub(crate) fn offered(
         &mut self,
         id: LinkId,
-        offer: &Offer,
+        offer: Offer,
         step: &mut Step<'_>,
     ) -> Result<(), (CloseReason, &'static str)> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
@@ -141,13 +141,11 @@ impl Sync {
             return Ok(());
         }
         link.their_revision = offer.revision;
-        let shared = offer.syncgroups.iter().filter(|offered| !offered.ended);
-        link.their_names = shared.map(|offered| offered.name).collect();
+        let (ended, shared): (Vec<_>, Vec<_>) = offer.syncgroups.into_iter().partition(|it| it.ended);
+        link.their_names = shared.into_iter().map(|offered| offered.name).collect();
+        link.said_ended = ended;
         link.handshake = None;
-        let ended = self.believed_ended(id, offer, step);
-        if let Some(link) = self.links.get_mut(&id) {
-            link.their_ended = ended;
-        }
+        self.believe_ended(id, step);
         // To whoever counts this device as a member, it may have to tell that it is none.
         self.offer(id, false, step);
         self.share(id, step);

@@ -3,12 +3,13 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, DeviceId, Generation, PublicKey};
 use crate::store::key::GroupIx;
 use crate::time::Mono;
-use crate::wire::Hello;
+use crate::wire::{Hello, Offered};
 
 /// A link, from `LinkUp` until it is closed.
 ///
@@ -33,7 +34,9 @@ pub(crate) struct Link {
     /// The offer last received.
     pub(crate) their_revision: u32,
     pub(crate) their_names: BTreeSet<Tag>,
-    /// Syncgroups of which this device is no member any more, as the other end says.
+    /// Syncgroups of which this device is no member any more, as the other end says, with what shows that it is one.
+    pub(crate) said_ended: Vec<Offered>,
+    /// Those of them of which that is worth asking about.
     pub(crate) their_ended: BTreeSet<Tag>,
     pub(crate) shares: BTreeMap<GroupIx, Box<Share>>,
     /// Syncgroups that are not offered, and taken all the same.
@@ -155,6 +158,7 @@ impl Link {
             ended: BTreeMap::new(),
             their_revision: 0,
             their_names: BTreeSet::new(),
+            said_ended: Vec::new(),
             their_ended: BTreeSet::new(),
             shares: BTreeMap::new(),
             taken: BTreeMap::new(),

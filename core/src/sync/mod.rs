@@ -228,6 +228,9 @@ impl Sync {
         for link in links {
             self.offer(link, false, step);
             self.plan_first_introduction(link, step);
+            if self.believe_ended(link, step) {
+                self.ask_what_ended(link, step);
+            }
             self.stop_asking(link, step);
             self.ask_to_join(link, step);
         }
