@@ -212,7 +212,10 @@ fn phases(
         if end <= next {
             return Ok(());
         }
+        // Whoever waits in vain may do so; but what it waits for may be on its way.
+        let may_wait_yet = next < setup.safety_ms + setup.timing.patience_max.min(setup.liveness_ms / 2);
         match world.agreed() {
+            Ok(()) if may_wait_yet && world.anybody_waits() => {}
             Ok(()) => break,
             Err(violation) if next >= deadline => return Err(violation),
             Err(_) => {}

@@ -85,7 +85,7 @@ pub struct Generation {
     /// What it says of the syncgroup itself.
     pub says: Fact,
     /// The versions that its rows say they supersede; `None` if that is all heads in its past.
-    pub parents: Option<BTreeSet<Version>>,
+    pub parents: Option<BTreeMap<RowKey, BTreeSet<Version>>>,
     /// What its removals take out of sets: what its author saw there (see `merge`).
     pub undoes: BTreeMap<RowKey, Undone>,
     /// The rules of schemas that it sets or takes away.
@@ -206,7 +206,7 @@ impl Group {
         match &generation.parents {
             None => holds(&generation.past, other),
             Some(parents) => {
-                let mut parents = parents.iter().filter(is_version);
+                let mut parents = parents.get(row).into_iter().flatten().filter(is_version);
                 parents.any(|parent| parent == other || self.supersedes(row, parent, other))
             }
         }
@@ -537,7 +537,7 @@ mod tests {
         let rows = Rows::from([(row("x"), Content::Delete)]);
         let past = vector(&[(1, 1), (2, 1)]);
         let mut made = |number, parents: &[Version]| {
-            let parents = Some(parents.iter().copied().collect());
+            let parents = Some([(row("x"), parents.iter().copied().collect())].into());
             let stamp = Some(Hlc(30));
             let made =
                 Generation { past: past.clone(), stamp, rows: rows.clone(), parents, ..Default::default() };

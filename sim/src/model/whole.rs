@@ -174,7 +174,7 @@ impl Model {
     /// The versions of a row that a generation which wrote it names.
     fn named_by(&self, group: &SyncgroupId, row: &RowKey, generation: &Generation) -> Vec<Version> {
         match &generation.parents {
-            Some(parents) => parents.iter().copied().collect(),
+            Some(parents) => parents.get(row).into_iter().flatten().copied().collect(),
             None => {
                 let heads = self.heads(group, row, &generation.past);
                 heads.into_iter().map(|head| head.version).collect()

@@ -75,8 +75,9 @@ impl Watch {
                         Edit::Delete => model::Content::Delete,
                         Edit::Operate(operation) => model::Content::Operate(vec![operation.clone()]),
                     };
+                    let parents = parents.iter().copied().collect();
+                    generation.parents = Some([(row.clone(), parents)].into());
                     generation.rows = Rows::from([(row, content)]);
-                    generation.parents = Some(parents.iter().copied().collect());
                 }
                 Content::Rule { rule, .. } => {
                     let place = (crate::world::collection(0), rule.prefix.clone());
@@ -219,6 +220,15 @@ impl Watch {
         Err(Violation::new(Oracle::Access, "S-32", seen.replica, what))
     }
 
+    /// Whether somebody holds a generation, and by what that one knows a replica is a member: a removal that the
+    /// generation knew of may have turned out to be void.
+    fn may_be_given(&self, to: usize, group: &SyncgroupId, version: &Version) -> bool {
+        let others = self.notes.iter().enumerate().filter(|(replica, _)| *replica != to);
+        let mut held =
+            others.filter_map(|(_, notes)| notes.held.get(group)).filter(|held| holds(held, version));
+        held.any(|held| self.model.rights(group, &self.devices[to], held).is_some())
+    }
+
     /// Checks what a replica has come to hold: that its author might write it, that the replica may have it,
     /// and that its time has come.
     pub(super) fn access(
@@ -245,7 +255,11 @@ impl Watch {
                     }
                     // What was made by other means its maker may have given to anybody.
                     let is_made = self.made.contains(&(*group, version));
-                    if !is_made && !self.model.is_entitled(group, &device, &version) {
+                    let may_have = || {
+                        self.model.is_entitled(group, &device, &version)
+                            || self.may_be_given(seen.replica, group, &version)
+                    };
+                    if !is_made && !may_have() {
                         let what = format!("holds {version:?} of {group:?}, to which it is not entitled");
                         return wrong("S-36", what);
                     }

@@ -1,12 +1,12 @@
 //! Oracles of knowledge: what is held was written, comes with its causes, and is not given up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::{Hlc, Knowledge, Notice, SyncgroupId, Version, Written};
 
 use super::{Checked, Held, Oracle, Seen, Views, Violation, Watch, WriteExpected, part};
 use crate::coverage::Coverage;
-use crate::model::{Fact, Generation, Impossible, View};
+use crate::model::{Fact, Generation, Impossible, RowKey, View};
 
 /// A generation as it comes about.
 struct Birth<'b> {
@@ -156,22 +156,22 @@ impl Watch {
         Ok(())
     }
 
-    /// The versions that a generation names as what it supersedes, if those are not all in its past: void ones are no
-    /// heads to its author.
+    /// The versions of each row that a generation names as what it supersedes, if those are not all in its past: void
+    /// ones are no heads to its author.
     fn parents(
         &self,
         replica: usize,
         group: &SyncgroupId,
         rows: &crate::model::Rows,
         past: &Knowledge,
-    ) -> Option<BTreeSet<Version>> {
+    ) -> Option<BTreeMap<RowKey, BTreeSet<Version>>> {
         let held = self.notes[replica].held.get(group)?;
         if !self.model.has_revocations(group, held) {
             return None;
         }
         let view = View { shown: past, held };
-        let heads = rows.keys().flat_map(|row| self.model.heads(group, row, view));
-        Some(heads.map(|head| head.version).collect())
+        let heads = |row| self.model.heads(group, row, view).into_iter().map(|head| head.version).collect();
+        Some(rows.keys().map(|row| (row.clone(), heads(row))).collect())
     }
 
     /// Whether what a replica holds can be held (S-9, S-29).

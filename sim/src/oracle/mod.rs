@@ -29,7 +29,7 @@ mod paused;
 mod process;
 mod removals;
 mod rows;
-mod settled;
+pub(crate) mod settled;
 mod users;
 mod watching;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use driftless::read;
-use driftless::{SyncgroupId, SyncgroupState};
+use driftless::{DeviceId, SyncgroupId, SyncgroupState};
 
 use super::rows::{collections, fault, name};
 use super::{Checked, Oracle, Seen, Violation, Watch};
@@ -14,17 +14,14 @@ impl Watch {
     pub(crate) fn agreed(&self, all: &[Seen<'_>]) -> Checked {
         for seen in all {
             for group in seen.core.syncgroups() {
-                let waits = matches!(
-                    group.state,
-                    SyncgroupState::Joining | SyncgroupState::Pending | SyncgroupState::Leaving
-                );
-                if waits && !self.may_wait(*seen, &group.id, all) {
+                if waits(group.state) && !self.may_wait(*seen, &group.id, all) {
                     let what = format!("is still {:?} in {:?}", group.state, group.id);
                     return Err(Violation::new(Oracle::Convergence, "S-32", seen.replica, what));
                 }
             }
         }
         for (group, active) in self.active(all) {
+            self.know_their_end(&group, &active, all)?;
             let Some((first, rest)) = active.split_first() else { continue };
             for other in rest {
                 let knows = |seen: &Seen<'_>| (seen.core.held(&group), seen.core.knowledge(&group));
@@ -45,6 +42,23 @@ impl Watch {
             }
             self.members(&group, &active, all)?;
             self.arrived(&group, &active)?;
+        }
+        Ok(())
+    }
+
+    /// Whoever is no member any more has heard of it from those whom it takes for members and who know (S-36).
+    fn know_their_end(&self, group: &SyncgroupId, active: &[Seen<'_>], all: &[Seen<'_>]) -> Checked {
+        for seen in active {
+            let device = self.devices[seen.replica];
+            let tells = |other: &&Seen<'_>| {
+                lists(seen, group, &self.devices[other.replica]) == Some(true)
+                    && lists(other, group, &device) == Some(false)
+            };
+            if let Some(other) = all.iter().find(tells) {
+                let what =
+                    format!("takes itself for a member of {group:?}; replica {} knows better", other.replica);
+                return Err(disagreement("S-36", seen, other, what));
+            }
         }
         Ok(())
     }
@@ -86,7 +100,8 @@ impl Watch {
             let is_listed = members.iter().any(|member| member.device == device && member.rights.is_some());
             is_listed && other.core.knowledge(group) != seen.core.knowledge(group)
         };
-        let active = self.active(all).into_iter().find(|(id, _)| id == group).map(|(_, active)| active);
+        let active =
+            self.active(all).into_iter().filter(|(id, _)| id == group).flat_map(|(_, active)| active);
         let is_pending = |other: &&Seen<'_>| {
             let mut groups = other.core.syncgroups().into_iter();
             groups.any(|info| info.id == *group && info.state == SyncgroupState::Pending)
@@ -96,8 +111,7 @@ impl Watch {
             !self.model.departures(group, &device).is_empty() && !self.model.is_member(group, &device);
         let has_forgotten = self.fates[seen.replica].set_back && has_left;
         has_forgotten
-            || self.waits_in_vain(&device, group)
-                && !active.unwrap_or_default().into_iter().chain(pending).any(|other| knows_more(&other))
+            || self.waits_in_vain(&device, group) && !active.chain(pending).any(|other| knows_more(&other))
     }
 
     /// Checks everything that must be true in the end, once all agree on what they hold.
@@ -125,7 +139,8 @@ impl Watch {
     }
 
     /// The syncgroups, each with the replicas that are active members of it. One that was set back to a time when
-    /// it was a member may believe that it still is one.
+    /// it was a member may believe that it still is one. Those that do not know of each other, and of nobody who knows
+    /// both, as whoever let them in is gone since, have no reason to look for each other: they stand apart.
     fn active<'a>(&self, all: &[Seen<'a>]) -> Vec<(SyncgroupId, Vec<Seen<'a>>)> {
         let groups = all.iter().flat_map(|seen| seen.core.syncgroups()).map(|group| group.id);
         let groups: BTreeSet<SyncgroupId> = groups.collect();
@@ -135,10 +150,29 @@ impl Watch {
             groups.any(|group| group.id == *id && group.state == SyncgroupState::Active)
                 && (!fate.set_back || self.model.is_member(id, &self.devices[seen.replica]))
         };
-        groups
-            .into_iter()
-            .map(|id| (id, all.iter().filter(|seen| is_active(seen, &id)).copied().collect()))
-            .collect()
+        let mut apart = Vec::new();
+        for id in groups {
+            let mut left: Vec<Seen<'a>> = all.iter().filter(|seen| is_active(seen, &id)).copied().collect();
+            while !left.is_empty() {
+                let together = self.together(&id, &mut left);
+                apart.push((id, together));
+            }
+        }
+        apart
+    }
+
+    /// Takes out the first, with all that know it or know somebody who does, and so on.
+    fn together<'a>(&self, group: &SyncgroupId, left: &mut Vec<Seen<'a>>) -> Vec<Seen<'a>> {
+        let knows =
+            |one: &Seen<'_>, other: &Seen<'_>| lists(one, group, &self.devices[other.replica]) == Some(true);
+        let mut together = vec![left.remove(0)];
+        while let Some(at) =
+            left.iter().position(|it| together.iter().any(|other| knows(it, other) || knows(other, it)))
+        {
+            together.push(left.remove(at));
+        }
+        together.sort_by_key(|seen| seen.replica);
+        together
     }
 
     /// Who is listed as a member is one, and who is one is listed (S-30).
@@ -227,6 +261,17 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// Whether a device waits to get in or out.
+pub(crate) fn waits(state: SyncgroupState) -> bool {
+    matches!(state, SyncgroupState::Joining | SyncgroupState::Pending | SyncgroupState::Leaving)
+}
+
+/// Whether a replica counts a device as a member, or as one that was one; `None` if it has not heard of it.
+fn lists(seen: &Seen<'_>, group: &SyncgroupId, device: &DeviceId) -> Option<bool> {
+    let members = seen.core.members(group)?;
+    members.iter().find(|member| member.device == *device).map(|member| member.rights.is_some())
 }
 
 /// Replicas that hold the same show the same, by their own digests too (S-12).

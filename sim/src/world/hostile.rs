@@ -94,7 +94,13 @@ impl World<'_> {
 
     /// Attacks. Says whether it could.
     fn attack(&mut self, link: LinkId, (from, to): (usize, usize), group: u8, attack: Attack) -> bool {
-        let mut dice = Dice::new(self.plan.seed, Concern::Hostile, &[from as u64, to as u64, self.now]);
+        // Several may come at one moment, as they have waited for the attacker to wake: each is another one, or what
+        // they forge would be different logs under one name.
+        self.attacks =
+            if self.attacks.0 == self.now { (self.now, self.attacks.1 + 1) } else { (self.now, 0) };
+        let moment = [from as u64, to as u64, self.now, self.attacks.1];
+        let moment = if self.attacks.1 == 0 { &moment[..3] } else { &moment };
+        let mut dice = Dice::new(self.plan.seed, Concern::Hostile, moment);
         let (frames, made, point) = match attack {
             Attack::Replay => (self.overheard(&mut dice, None), Vec::new(), Point::FrameReplayed),
             Attack::Reflect => (self.overheard(&mut dice, Some(from)), Vec::new(), Point::FrameReflected),

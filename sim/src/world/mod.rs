@@ -100,6 +100,8 @@ pub struct World<'t> {
     healed: bool,
     /// Frames that hostile replicas have seen.
     wiretap: Wiretap,
+    /// When the last attack was, and how many there were before at that moment.
+    attacks: (u64, u64),
     sabotage: Option<Saboteur>,
     /// Readers have looked at a replica since this was last asked.
     looked: bool,
@@ -138,6 +140,7 @@ impl<'t> World<'t> {
             people: People::default(),
             watch: Watch::new(devices, &setup.hostile, setup.watch_log, sabotage),
             wiretap: Wiretap::default(),
+            attacks: (0, 0),
             coverage: Coverage::default(),
             trace,
             step: 0,

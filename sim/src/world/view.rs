@@ -9,6 +9,7 @@ use driftless::{Core, Name, SyncgroupId};
 
 use super::World;
 use crate::coverage::Coverage;
+use crate::oracle::settled::waits;
 use crate::oracle::{Checked, Oracle, Seen, Violation};
 
 /// One of so many seeds verifies the stores of its replicas: that costs as much as receiving everything once more.
@@ -108,6 +109,12 @@ impl World<'_> {
         }
         self.watch.agreed(&self.all_seen())?;
         self.resolved()
+    }
+
+    /// Whether anybody waits to get in or out.
+    pub(crate) fn anybody_waits(&self) -> bool {
+        let all = self.all_seen();
+        all.iter().flat_map(|seen| seen.core.syncgroups()).any(|group| waits(group.state))
     }
 
     /// Checks everything that must be true once everybody agrees.
