@@ -79,7 +79,7 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub db: Name,
-    /// A file whose first line is the passphrase of the device's key, if it is locked. By default it is asked for.
+    /// A file whose first line is the passphrase of the keys, if they are locked. By default it is asked for.
     #[arg(
         long,
         global = true,
@@ -289,7 +289,8 @@ pub enum Command {
     /// Lock this device's key by a passphrase, or stop that
     ///
     /// Whoever can read the data directory can be this device, unless its key is
-    /// locked. Rows are not encrypted: for them, encrypt the disk.
+    /// locked; and its user, if that one's key is kept here. Both are locked by
+    /// one passphrase. Rows are not encrypted: for them, encrypt the disk.
     ///
     /// Examples:
     ///   driftless passphrase set

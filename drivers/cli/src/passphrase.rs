@@ -1,7 +1,8 @@
-//! The passphrase of the device's key: where it comes from, and how it is changed.
+//! The passphrase of the device's key, and of the user's: where it comes from, and how it is changed.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
 use driftless_fjall::{Options, Passphrase, is_locked};
@@ -10,12 +11,14 @@ use driftless_fjall::{Options, Passphrase, is_locked};
 #[derive(Debug, Clone, Default)]
 pub struct Unlock {
     file: Option<PathBuf>,
+    /// What was typed: nobody is asked twice.
+    typed: Arc<OnceLock<Passphrase>>,
 }
 
 impl Unlock {
     /// From a file, if one was named.
     pub fn new(file: Option<PathBuf>) -> Self {
-        Self { file }
+        Self { file, typed: Arc::default() }
     }
 
     /// How a directory is opened with its passphrase: one that was named also locks a key that is made.
@@ -39,9 +42,15 @@ impl Unlock {
     }
 
     fn ask(&self, prompt: &str) -> Result<Passphrase> {
+        if let Some(typed) = self.typed.get() {
+            return Ok(typed.clone());
+        }
         match &self.file {
             Some(file) => from_file(file),
-            None if std::io::stdin().is_terminal() => from_terminal(prompt),
+            None if std::io::stdin().is_terminal() => {
+                let typed = from_terminal(prompt)?;
+                Ok(self.typed.get_or_init(|| typed).clone())
+            }
             None => bail!(
                 "the device's key is locked by a passphrase, and there is no terminal to ask for it: name a file with \
                  --passphrase-file, or set DRIFTLESS_PASSPHRASE_FILE"

@@ -69,15 +69,15 @@ pub enum OpenError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// The device's key is locked, and no passphrase was given.
-    #[error("the device's key {} is locked: give its passphrase", path.display())]
+    /// A key, the device's or the user's, is locked, and no passphrase was given.
+    #[error("the key {} is locked: give its passphrase", path.display())]
     KeyLocked {
         /// The key file.
         path: PathBuf,
     },
-    /// The passphrase does not open the device's key.
+    /// The passphrase does not open a key, the device's or the user's.
     #[error(
-        "the passphrase does not open the device's key {}: it is another one, or the file was changed; try again, or \
+        "the passphrase does not open the key {}: it is another one, or the file was changed; try again, or \
          restore the key file",
         path.display()
     )]

@@ -77,7 +77,7 @@ pub use crate::error::OpenError;
 pub use crate::open::{Doubt, Opened, Options, is_locked, open, set_passphrase};
 pub use crate::passphrase::Passphrase;
 pub use crate::store::{FjallSnapshot, FjallStore};
-pub use crate::user::{certificate, create_user_key, keep_certificate, user_key};
+pub use crate::user::{certificate, create_user_key, keep_certificate, keeps_user_key, user_key};
 
 /// The directory of the engine's files in a data directory.
 pub(crate) const STORE: &str = "store";

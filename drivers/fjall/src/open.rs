@@ -24,6 +24,7 @@ use crate::mark::{self, Mark, MarkFile, NoMark};
 use crate::passphrase::Passphrase;
 use crate::sorted::{self, Trouble, Why};
 use crate::store::{self, Engine, FjallStore};
+use crate::user::UserKeyFile;
 use crate::{STORE, files};
 
 const FORMAT_TITLE: &str = "driftless data directory ";
@@ -191,17 +192,19 @@ pub fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     Ok(Opened { store, identity: Identity { secret: key.secret, continuity }, doubt })
 }
 
-/// Whether the key in a data directory is locked by a passphrase. Where there is no directory, or no key yet, it is not.
+/// Whether a key in a data directory, the device's or the user's, is locked by a passphrase. Where there is no directory, or no key yet, it is not.
 ///
 /// # Errors
 /// [`OpenError`] if the key cannot be read.
 pub fn is_locked(path: &Path) -> Result<bool, OpenError> {
-    Ok(matches!(KeyFile::read(&path.join(KEY))?, Some(KeyFile::Locked { .. })))
+    let is_locked = matches!(KeyFile::read(&path.join(KEY))?, Some(KeyFile::Locked { .. }));
+    Ok(is_locked || UserKeyFile::read(path)?.is_some_and(|file| file.is_locked()))
 }
 
-/// Locks the key in a data directory by another passphrase, or by none. The directory must not be open.
+/// Locks the keys in a data directory by another passphrase, or by none: the device's, and the user's if it is kept
+/// there. The directory must not be open.
 ///
-/// The key stays the same one. What was written without a passphrase before may still be found on the disk by whoever
+/// The keys stay the same ones. If the machine stops between the two, the same change can be made again. What was written without a passphrase before may still be found on the disk by whoever
 /// looks at its raw blocks, and so in backups: where that matters, lock the key when it is made.
 ///
 /// # Errors
@@ -217,7 +220,10 @@ pub fn set_passphrase(
     let missing = || OpenError::KeyMissing { path: key.clone() };
     KeyFile::read(&key)?.ok_or_else(missing)?;
     let _lock = dir.lock()?;
-    KeyFile::read(&key)?.ok_or_else(missing)?.open(present, &key)?.write(&key, new)
+    let device = KeyFile::read(&key)?.ok_or_else(missing)?.open(present, &key)?;
+    let user = UserKeyFile::read(path)?.map(|user| user.relocked(present, new)).transpose()?;
+    user.map_or(Ok(()), |write| write())?;
+    device.write(&key, new)
 }
 
 /// A data directory that is being opened.

@@ -33,7 +33,9 @@ pub(super) async fn user(context: &mut Context, command: User) -> Result<()> {
             text::escape(certificate.user_name().as_str().as_bytes())
         );
     }
-    let user = driftless_fjall::create_user_key(&context.dir, name)?;
+    let passphrase = context.unlock.present(&context.dir)?;
+    let is_locked = passphrase.is_some();
+    let user = driftless_fjall::create_user_key(&context.dir, &name, passphrase.as_ref())?;
     let certificate = user.certify(key, Options::default().device_name(), number()?);
     driftless_fjall::keep_certificate(&context.dir, &certificate)?;
     if context.out.json {
@@ -43,9 +45,10 @@ pub(super) async fn user(context: &mut Context, command: User) -> Result<()> {
         context.out.line(&format!("user {}", user.id()))?;
     }
     let file = context.dir.join("user.key");
+    let locked = if is_locked { ", locked by the passphrase of the device's key" } else { "" };
     context.out.remark(&format!(
-        "the user's key is in {}: keep a copy of it somewhere safe. Next, for another device: driftless device add \
-         KEY NAME",
+        "the user's key is in {}{locked}: keep a copy of it somewhere safe. Next, for another device: driftless device \
+         add KEY NAME",
         file.display()
     ));
     Ok(())
@@ -66,7 +69,7 @@ pub(super) async fn whoami(context: &mut Context) -> Result<()> {
     session.close().await;
     let (device, key) = found?;
     let certificate = driftless_fjall::certificate(&context.dir)?;
-    let holds_key = driftless_fjall::user_key(&context.dir)?.is_some();
+    let holds_key = driftless_fjall::keeps_user_key(&context.dir)?;
     if context.out.json {
         let user = certificate.as_ref().map(|it| {
             json!({
@@ -109,9 +112,18 @@ fn number() -> Result<u64> {
 }
 
 /// The user's key, and its word for this device.
-fn keys(context: &Context) -> Result<(UserKey, Certificate)> {
-    let key = driftless_fjall::user_key(&context.dir)?;
-    let certificate = driftless_fjall::certificate(&context.dir)?;
+async fn keys(context: &Context) -> Result<(UserKey, Certificate)> {
+    let (dir, unlock) = (context.dir.clone(), context.unlock.clone());
+    // Trying a passphrase is hard work on purpose.
+    let found = tokio::task::spawn_blocking(move || {
+        let is_kept = driftless_fjall::keeps_user_key(&dir)?;
+        let passphrase = if is_kept { unlock.present(&dir)? } else { None };
+        anyhow::Ok((
+            driftless_fjall::user_key(&dir, passphrase.as_ref())?,
+            driftless_fjall::certificate(&dir)?,
+        ))
+    });
+    let (key, certificate) = found.await??;
     match (key, certificate) {
         (Some(key), Some(certificate)) => Ok((key, certificate)),
         (_, Some(certificate)) => bail!(
@@ -123,7 +135,7 @@ fn keys(context: &Context) -> Result<(UserKey, Certificate)> {
 }
 
 async fn add(context: &mut Context, key: PublicKey, name: Name, valid_for: Duration) -> Result<()> {
-    let (user, own) = keys(context)?;
+    let (user, own) = keys(context).await?;
     if key == own.device_key() {
         bail!("this is the key of this device: give the one that driftless whoami prints on the other");
     }
@@ -220,7 +232,7 @@ fn parse_pass(text: &str) -> Result<(Certificate, Vec<Invitation>)> {
 }
 
 async fn revoke(context: &mut Context, device: String) -> Result<()> {
-    let (user, own) = keys(context)?;
+    let (user, own) = keys(context).await?;
     let database = context.global.db.clone();
     let id = user.id().to_string();
     let mut session = context.session(Reach::Alone).await?;

@@ -86,3 +86,22 @@ fn a_pass_is_for_the_device_for_which_it_was_made() {
     let own = key(&laptop);
     assert!(laptop.run(["device", "add", &own, "itself"]).failed(2).contains("this device"));
 }
+
+#[test]
+fn a_users_key_is_locked_with_the_devices_key() {
+    let (laptop, phone) = (Home::with_notes(), Home::new());
+    let file = laptop.path("passphrase");
+    std::fs::write(&file, "one").unwrap();
+    let file = file.display().to_string();
+    phone.run(["init"]).ok();
+    laptop.run(["passphrase", "set", "--new-file", &file]).ok();
+    let made = laptop.run(["user", "create", "Anna", "--passphrase-file", &file]);
+    assert!(made.stderr.contains("locked by the passphrase"), "{}", made.stderr);
+    made.ok();
+    let _server = laptop.serve_unlocked(&file);
+    // Whoever can talk to the node is not the user yet.
+    assert!(laptop.run(["whoami"]).ok().contains("whose key is kept here"));
+    let asked = laptop.run(["device", "add", &key(&phone), "phone"]).failed(2);
+    assert!(asked.contains("locked") && asked.contains("--passphrase-file"), "{asked}");
+    laptop.run(["device", "add", &key(&phone), "phone", "--passphrase-file", &file]).ok();
+}
