@@ -105,14 +105,14 @@ impl Access {
             }
             MetaRecord::Admit { key, name, rights, .. } => {
                 let grant = grant(from, *rights, name);
-                self.standings.entry(key.device()).or_default().grants.push(grant);
+                facts::add(&mut self.standings.entry(key.device()).or_default().grants, grant);
                 self.acts.insert(from.place, act);
                 !self.revocations.is_empty()
             }
             MetaRecord::AdmitUser { key, name, rights, .. } => {
                 let grant = grant(from, *rights, name);
                 let user = self.users.entry(key.user()).or_default();
-                user.grants.push(grant);
+                facts::add(&mut user.grants, grant);
                 user.key = Some(*key);
                 self.acts.insert(from.place, act);
                 !self.revocations.is_empty()
@@ -127,7 +127,7 @@ impl Access {
                     name: certificate.name().clone(),
                     number: certificate.number(),
                 };
-                self.standings.entry(device).or_default().enrolments.push(enrolment);
+                facts::add(&mut self.standings.entry(device).or_default().enrolments, enrolment);
                 self.users.entry(user).or_default().devices.insert(device);
                 // It may have been struck off before.
                 !self.revocations.is_empty()

@@ -176,3 +176,11 @@ impl Source {
         Version { author: self.author, generation: self.place.1 }
     }
 }
+
+/// Adds to a list that has one entry mostly, and one of them for each member: no room is kept for more.
+pub(super) fn add<T>(list: &mut Vec<T>, entry: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(entry);
+}
