@@ -193,6 +193,7 @@ impl World {
 
     /// Delivers frames and ticks that are due, until nothing is under way.
     fn deliver(&mut self) {
+        let mut ticks = 0;
         loop {
             if let Some((at, link, frame)) = self.frames.pop_front() {
                 self.event(at, Event::Received { link, frame });
@@ -203,6 +204,8 @@ impl World {
                 Some(at) => self.event(at, Event::Tick),
                 None => return,
             }
+            ticks += 1;
+            assert!(ticks < 10_000, "the deadline of a replica never is ahead of now");
         }
     }
 

@@ -528,3 +528,22 @@ fn what_is_open_after_an_answer_was_refused_is_raised_again_later_and_later() {
     let again = world.nodes[0].raised.remove(0);
     assert_eq!(again.open().map(|row| row.row.key.clone()).collect::<Vec<_>>(), ["y"]);
 }
+
+#[test]
+fn a_row_that_needs_no_answer_any_more_when_its_turn_comes_loses_it() {
+    let (mut world, id) = split(2, Policy::AppResolves, |world, id| {
+        for at in 0..2 {
+            let rows = [[("a", "0"), ("b", "0")], [("a", "1"), ("b", "1")]];
+            world.command(at, batch(world, id, &rows[at])).unwrap();
+        }
+    });
+    (0..2).for_each(|at| attach(&mut world, at));
+    world.run(1_600);
+    let second = (0..2).find(|at| world.nodes[*at].raised.is_empty()).expect("they take turns");
+    // It has seen that both rows are in conflict; what is in conflict by the new rules it looks for half a second later.
+    world.schema(0, id, &[("", Policy::AppResolves), ("b", Policy::LastWins)]);
+    world.nodes[second].raised.clear();
+    world.run(60_000);
+    let raised: Vec<_> = world.nodes[second].raised.iter().map(keys).collect();
+    assert_eq!(raised, [["a", "b"]], "once, and the other row comes along");
+}
