@@ -37,23 +37,27 @@ impl App for Reserved {
     }
 
     /// The first one gets the piece, by the stamps of their batches. The rows of the others are in the same conflict,
-    /// because their batches wrote them too; so they are told in the same batch.
+    /// because their batches wrote them too; so they are told in the same batch. Whoever gets the piece has its own row
+    /// written again: if this answer should lose to another one, that row is in the conflict, and it can be told.
     fn resolve(&mut self, device: &Device<'_>, conflict: &Conflict) -> Resolution {
         device.sometimes("claimed twice");
         let is_piece = |row: &&driftless::ConflictedRow| row.row.collection.as_str() == "pieces";
         let mut resolution = Resolution::new();
-        let mut losers = Vec::new();
+        let (mut winners, mut losers) = (Vec::new(), Vec::new());
         for row in conflict.open().filter(is_piece) {
             let Some(first) = row.heads.iter().min_by_key(|head| (head.stamp, head.version)) else {
                 continue;
             };
             let others = row.heads.iter().filter(|head| head.value != first.value);
             losers.extend(others.filter_map(|head| head.value.clone()));
+            winners.extend(first.value.clone().map(|customer| (customer, row.row.key.clone())));
             resolution = resolution.answer(row, Choice::Pick(first.version));
         }
         for row in conflict.rows.iter().filter(|row| !is_piece(row)) {
             if losers.contains(&row.row.key) {
                 resolution = resolution.answer(row, Choice::Put(SORRY.into()));
+            } else if let Some((_, piece)) = winners.iter().find(|(customer, _)| *customer == row.row.key) {
+                resolution = resolution.answer(row, Choice::Put(piece.clone()));
             }
         }
         resolution
