@@ -216,6 +216,8 @@ fn phases(
         let may_wait_yet = next < setup.safety_ms + setup.timing.patience_max.min(setup.liveness_ms / 2);
         match world.agreed() {
             Ok(()) if may_wait_yet && world.anybody_waits() => {}
+            // What cannot be taken yet will be asked for until it can.
+            Ok(()) if next < deadline && world.awaits_its_time() => {}
             Ok(()) => break,
             Err(violation) if next >= deadline => return Err(violation),
             Err(_) => {}

@@ -133,7 +133,14 @@ impl Watch {
                     }
                     parts = Some(written.clone());
                 }
-                Action::Notice(notice) => self.honest(replica, wall, notice, coverage)?,
+                Action::Notice(notice) => {
+                    self.honest(replica, wall, notice, coverage)?;
+                    if let Notice::FromTheFuture { author, syncgroup } = notice {
+                        let held = seen.core.knowledge(syncgroup).unwrap_or_default();
+                        let held = held.get(author).copied().unwrap_or(0);
+                        self.held_back.insert((replica, *syncgroup, *author), held);
+                    }
+                }
                 _ => {}
             }
         }

@@ -37,7 +37,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use driftless::store::MemStore;
-use driftless::{Action, CommitSeq, Core, DeviceId, Knowledge, Notice, SyncgroupId, Version, Wall, Written};
+use driftless::{
+    Action, Author, CommitSeq, Core, DeviceId, Knowledge, Notice, SyncgroupId, Version, Wall, Written,
+};
 use serde::Serialize;
 
 pub(crate) use self::answers::WriteExpected;
@@ -199,6 +201,8 @@ pub(crate) struct Watch {
     parts: Parts,
     /// The fastest clock of all replicas.
     fastest: Wall,
+    /// What a replica has held back since it was too far ahead of its clock: of which log, and what it held of it then.
+    held_back: BTreeMap<(usize, SyncgroupId, Author), u64>,
     /// The greatest stamp that any replica has taken: clocks follow it.
     greatest: driftless::Hlc,
     /// What is broken on purpose.
@@ -241,6 +245,7 @@ impl Watch {
             safe: BTreeSet::new(),
             parts: Parts::new(replicas),
             fastest: Wall::default(),
+            held_back: BTreeMap::new(),
             greatest: driftless::Hlc::default(),
             sabotage,
             batches: 0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use driftless::read;
-use driftless::{DeviceId, SyncgroupId, SyncgroupState};
+use driftless::{Author, DeviceId, SyncgroupId, SyncgroupInfo, SyncgroupState};
 
 use super::rows::{collections, fault, name};
 use super::{Checked, Oracle, Seen, Violation, Watch};
@@ -41,9 +41,26 @@ impl Watch {
                 return Err(Violation::new(Oracle::Convergence, "S-28", seen.replica, what));
             }
             self.members(&group, &active, all)?;
-            self.arrived(&group, &active)?;
+            self.arrived(&group, &active, all)?;
         }
         Ok(())
+    }
+
+    /// Whether anybody still lacks what it has held back because its time had not come (S-27).
+    pub(crate) fn awaits_its_time(&self, all: &[Seen<'_>]) -> bool {
+        let is_hostile = |author: &Author| {
+            let by = self.devices.iter().position(|device| *device == author.device);
+            by.is_some_and(|by| self.fates[by].hostile)
+        };
+        self.held_back.iter().filter(|((.., author), _)| !is_hostile(author)).any(|(of, held)| {
+            let (replica, group, author) = of;
+            let Some(seen) = all.iter().find(|seen| seen.replica == *replica) else { return false };
+            let takes = |info: &SyncgroupInfo| {
+                info.id == *group && matches!(info.state, SyncgroupState::Active | SyncgroupState::Pending)
+            };
+            let known = seen.core.knowledge(group).unwrap_or_default();
+            seen.core.syncgroups().iter().any(takes) && known.get(author).copied().unwrap_or(0) <= *held
+        })
     }
 
     /// Whoever is no member any more has heard of it from those whom it takes for members and who know (S-36).
@@ -65,10 +82,12 @@ impl Watch {
 
     /// What was acknowledged as safe is held by every member, also if its author has left since. What is gone
     /// with its author's disk before it reached anybody is nowhere.
-    fn arrived(&self, group: &SyncgroupId, active: &[Seen<'_>]) -> Checked {
+    fn arrived(&self, group: &SyncgroupId, active: &[Seen<'_>], all: &[Seen<'_>]) -> Checked {
         for (_, version, author) in self.safe.iter().filter(|(of, ..)| of == group) {
             let is_there = active.iter().any(|seen| self.held_by(seen.replica, group, version));
-            if self.model.is_void_in_the_end(group, version) || !is_there && self.may_be_gone(group, *author)
+            let is_elsewhere = || self.stands_apart_from(*author, group, active, all);
+            if self.model.is_void_in_the_end(group, version)
+                || !is_there && (self.may_be_gone(group, *author) || is_elsewhere())
             {
                 continue;
             }
@@ -80,6 +99,19 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Whether a replica is none of those who stand together, and others stand apart from them: what it wrote may be with
+    /// those.
+    fn stands_apart_from(
+        &self,
+        replica: usize,
+        group: &SyncgroupId,
+        together: &[Seen<'_>],
+        all: &[Seen<'_>],
+    ) -> bool {
+        together.iter().all(|seen| seen.replica != replica)
+            && self.active(all).iter().filter(|(id, _)| id == group).count() > 1
     }
 
     /// Whether what a replica was told is safe may be held by no member: its disk is not what it was, or it has
@@ -130,7 +162,9 @@ impl Watch {
                 let by = (!self.fates[*author].is_changed()).then_some(*author);
                 // What does not count may have reached nobody: its author is told that it does not.
                 let is_void = self.model.is_void_in_the_end(&group, version);
-                let is_expected = !is_void && (is_there || !self.may_be_gone(&group, *author));
+                let is_elsewhere = || self.stands_apart_from(*author, &group, &active, all);
+                let is_expected =
+                    !is_void && (is_there || !self.may_be_gone(&group, *author) && !is_elsewhere());
                 let expected: BTreeSet<usize> = members().filter(|_| is_expected).chain(by).collect();
                 self.kept(all, &group, version, &expected)?;
             }

@@ -111,6 +111,11 @@ impl World<'_> {
         self.resolved()
     }
 
+    /// Whether anybody still lacks what it has held back because its time had not come.
+    pub(crate) fn awaits_its_time(&self) -> bool {
+        self.watch.awaits_its_time(&self.all_seen())
+    }
+
     /// Whether anybody waits to get in or out.
     pub(crate) fn anybody_waits(&self) -> bool {
         let all = self.all_seen();
