@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_put_loses_what_was_sold_elsewhere() {
-        let found = fails(&Runs::new(Naive), "the books balance", 8);
+        let found = fails(&Runs::new(Naive), "the books balance", 7);
         assert_eq!(found.plan.setup.replicas, 2, "{}", found.story);
     }
 

@@ -48,15 +48,7 @@ impl Shrinker<'_> {
         let is_act = |step: &&Step| matches!(step.act, Act::App { .. });
         let all = plan.steps.iter().filter(is_act).count();
         let candidates = (2..=all.min(MOST_AT_ONCE)).map(|count| {
-            let people = |step: &Step| {
-                matches!(
-                    step.act,
-                    Act::Create { .. } | Act::Invite { .. } | Act::Join { .. } | Act::App { .. }
-                )
-            };
-            let mut plan = plan.clone();
-            plan.setup = Setup::calm(plan.setup.replicas, plan.setup.safety_ms);
-            plan.steps.retain(people);
+            let mut plan = calm(&plan, |act| brings_together(act) || matches!(act, Act::App { .. }));
             let last: Vec<u64> = plan.steps.iter().filter(is_act).rev().take(count).map(|it| it.at).collect();
             let (first, end) = (last.last().copied().unwrap_or(0), plan.steps.last().map_or(0, |it| it.at));
             let acts = plan.steps.iter_mut().filter(|step| matches!(step.act, Act::App { .. }));
@@ -65,6 +57,28 @@ impl Shrinker<'_> {
             plan
         });
         self.first(candidates);
+    }
+
+    /// One act, by two users at the same moment, and nothing else: whatever else they may do, that is the simplest way to
+    /// get into each other's way.
+    pub(super) fn same_act_at_once(&mut self) {
+        let plan = self.plan.clone();
+        let acts = plan.steps.iter().filter_map(|step| match &step.act {
+            Act::App { replica, act } => Some((*replica, act)),
+            _ => None,
+        });
+        let acts: Vec<_> = acts.collect();
+        let users: BTreeSet<_> = acts.iter().map(|(user, _)| *user).collect();
+        let (end, together) = (plan.steps.last().map_or(0, |it| it.at), calm(&plan, brings_together));
+        let candidates =
+            acts.iter().flat_map(|(user, act)| users.iter().map(move |other| (*user, *other, *act)));
+        let candidates = candidates.filter(|(user, other, _)| user != other);
+        self.first(candidates.map(|(user, other, act)| {
+            let mut plan = together.clone();
+            let act = |replica| Step { at: end, act: Act::App { replica, act: act.clone() } };
+            plan.steps.extend([act(user), act(other)]);
+            plan
+        }));
     }
 
     pub(super) fn plainer_act(&mut self, place: usize) {
@@ -80,6 +94,19 @@ impl Shrinker<'_> {
             }
         }
     }
+}
+
+/// Whether it is one of the steps by which devices come together.
+fn brings_together(act: &Act) -> bool {
+    matches!(act, Act::Create { .. } | Act::Invite { .. } | Act::Join { .. })
+}
+
+/// Some steps of a plan, and nothing goes wrong.
+fn calm(plan: &Plan, keeps: impl Fn(&Act) -> bool) -> Plan {
+    let mut plan = plan.clone();
+    plan.setup = Setup::calm(plan.setup.replicas, plan.setup.safety_ms);
+    plan.steps.retain(|step| keeps(&step.act));
+    plan
 }
 
 /// Where the numbers of an act are.

@@ -121,6 +121,7 @@ impl Shrinker<'_> {
         self.one_large_write();
         self.smaller_acts();
         self.acts_at_once();
+        self.same_act_at_once();
         for place in (0..self.plan.steps.len()).rev() {
             self.plain_step(place);
         }
