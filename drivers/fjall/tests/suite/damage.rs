@@ -257,12 +257,28 @@ fn lengths(bytes: &[u8]) -> Vec<(&'static str, usize, usize)> {
         let section = number(at);
         at = name + usize::from(u16::from_le_bytes([bytes[at + 16], bytes[at + 17]]));
         match &bytes[name..at] {
-            // After the number of levels, and of runs in the first of them.
-            b"tables" if bytes[section + 1] > 0 => found.push(("count of tables", section + 2, 4)),
+            b"tables" => found.extend(counts_of_tables(bytes, section)),
             b"blob_files" => found.push(("count of blob files", section, 4)),
             b"blob_gc_stats" => found.push(("count of statistics", section, 4)),
             b"linked_blob_files" => found.push(("count of references", section, 4)),
             _ => {}
+        }
+    }
+    found
+}
+
+/// The count of each run of tables, in whichever level it is: when the engine moves them down is its own affair.
+fn counts_of_tables(bytes: &[u8], section: usize) -> Vec<(&'static str, usize, usize)> {
+    const TABLE: usize = 8 + 1 + 16 + 8;
+    let mut found = Vec::new();
+    let mut at = section + 1;
+    for _level in 0..bytes[section] {
+        let runs = bytes[at];
+        at += 1;
+        for _run in 0..runs {
+            found.push(("count of tables", at, 4));
+            let tables = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+            at += 4 + tables * TABLE;
         }
     }
     found
