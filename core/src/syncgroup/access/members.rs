@@ -58,11 +58,14 @@ impl Access {
 
     /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made
     /// void the generation that gave it, and of each enrolment what struck it off. The first of several, as others may
-    /// know more than the device may learn.
+    /// know more than the device may learn. And the enrolments themselves: whoever ended what the user was granted need
+    /// not have known of them, and without them that says nothing of the device.
     pub(crate) fn what_ended(&self, device: &DeviceId) -> BTreeSet<Place> {
         let mut found = self.what_removed(device);
-        let standing = self.standings.get(device);
-        found.extend(standing.into_iter().flat_map(|it| &it.departures).map(|departure| departure.by));
+        if let Some(standing) = self.standings.get(device) {
+            found.extend(standing.departures.iter().map(|departure| departure.by));
+            found.extend(standing.enrolments.iter().map(Enrolment::place));
+        }
         found
     }
 
