@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use driftless::read;
-use driftless::{Author, DeviceId, SyncgroupId, SyncgroupInfo, SyncgroupState};
+use driftless::{Author, DeviceId, SyncgroupId, SyncgroupState};
 
 use super::rows::{collections, fault, name};
 use super::{Checked, Oracle, Seen, Violation, Watch};
@@ -46,20 +46,32 @@ impl Watch {
         Ok(())
     }
 
-    /// Whether anybody still lacks what it has held back because its time had not come (S-27).
+    /// Whether anybody still lacks what it has held back because its time had not come (S-27): a member, or somebody
+    /// who has left and found no member who would know, for those go on telling each other.
     pub(crate) fn awaits_its_time(&self, all: &[Seen<'_>]) -> bool {
         let is_hostile = |author: &Author| {
             let by = self.devices.iter().position(|device| *device == author.device);
             by.is_some_and(|by| self.fates[by].hostile)
         };
+        let state = |seen: &Seen<'_>, group: &SyncgroupId| {
+            let infos = seen.core.syncgroups();
+            infos.into_iter().find(|info| info.id == *group).map(|info| info.state)
+        };
         self.held_back.iter().filter(|((.., author), _)| !is_hostile(author)).any(|(of, held)| {
+            use SyncgroupState::{Active, Left, Pending};
             let (replica, group, author) = of;
             let Some(seen) = all.iter().find(|seen| seen.replica == *replica) else { return false };
-            let takes = |info: &SyncgroupInfo| {
-                info.id == *group && matches!(info.state, SyncgroupState::Active | SyncgroupState::Pending)
+            let has_left_too = || {
+                all.iter()
+                    .any(|it| self.devices[it.replica] == author.device && state(it, group) == Some(Left))
+            };
+            let takes = match state(seen, group) {
+                Some(Active | Pending) => true,
+                Some(Left) => has_left_too(),
+                _ => false,
             };
             let known = seen.core.knowledge(group).unwrap_or_default();
-            seen.core.syncgroups().iter().any(takes) && known.get(author).copied().unwrap_or(0) <= *held
+            takes && known.get(author).copied().unwrap_or(0) <= *held
         })
     }
 
