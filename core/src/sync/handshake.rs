@@ -96,7 +96,9 @@ impl Sync {
         let (mut offered, mut ended) = (BTreeMap::new(), BTreeMap::new());
         for group in step.replica.groups.values() {
             let name = name(salt, &group.record.id);
-            let is_news = || link.their_names.contains(&name) && group.has_news_of_its_end_for(&link.device);
+            let own = &step.replica.keys.device;
+            let is_news =
+                || link.their_names.contains(&name) && group.has_news_of_its_end_for(&link.device, own);
             if group.may_share_with(&link.device, step.replica) || is_news() {
                 offered.insert(name, group.ix);
             } else if group.has_ended_for(&link.device, &step.replica.authors) {

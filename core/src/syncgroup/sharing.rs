@@ -62,9 +62,12 @@ impl Group {
     }
 
     /// Whether this device was removed, and a member that counts it as one shall hear of that: nobody else may be left
-    /// who would tell.
-    pub(crate) fn has_news_of_its_end_for(&self, member: &DeviceId) -> bool {
-        self.knows_that_it_was_removed() && self.metadata.access.rights(member).is_some()
+    /// who would tell. That is so if it asks to be let in again, too: it is not before all that it wrote has arrived,
+    /// and it may have written down its end itself.
+    pub(crate) fn has_news_of_its_end_for(&self, member: &DeviceId, own: &DeviceId) -> bool {
+        let access = &self.metadata.access;
+        let asks_again = || !self.paused && self.asks_to_join() && access.is_removed(own);
+        (self.knows_that_it_was_removed() || asks_again()) && access.rights(member).is_some()
     }
 
     fn knows_that_it_was_removed(&self) -> bool {
