@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use driftless::{Action, Event};
+use driftless::{Action, Command, Edit, Event, LocalWrite, Outcome, Written};
 
 use crate::page::Recording;
 
@@ -105,6 +105,13 @@ impl<'t> Trace<'t> {
             Event::Writable { link, credit } => {
                 self.hash(&[8, at, replica as u64, link.0, *credit], &[], None);
             }
+            Event::PeerFound { device, address } => {
+                self.hash(&[10, at, replica as u64], &[&device.0, address.as_str().as_bytes()], None);
+            }
+            Event::Command { request, command: Command::Write(batch) } => {
+                self.hash(&[11, at, replica as u64, request.0, batch.changes.len() as u64], &[], None);
+                self.batch(batch);
+            }
             event => self.hash(&head, &[], Some(event)),
         }
         self.line(|| {
@@ -140,6 +147,10 @@ impl<'t> Trace<'t> {
                     self.hash(&head, &[&row.syncgroup.0, &row.collection.0, &row.key, value], None);
                 }
             }
+            Action::Written { request, parts } => self.parts(12, request.0, parts),
+            Action::Reply { request, result: Ok(Outcome::Written(parts)) } => {
+                self.parts(13, request.0, parts);
+            }
             action => self.hash(&[5], &[], Some(action)),
         }
         self.line(|| {
@@ -150,6 +161,29 @@ impl<'t> Trace<'t> {
             };
             format!("{at:>8} r{replica}    -> {text}")
         });
+    }
+
+    fn batch(&mut self, batch: &LocalWrite) {
+        for change in &batch.changes {
+            let row = &change.row;
+            let place: [&[u8]; 3] = [&row.syncgroup.0, row.collection.as_str().as_bytes(), &row.key];
+            match &change.edit {
+                Edit::Put(value) => self.hash(&[1], &[place[0], place[1], place[2], value], None),
+                Edit::Delete => self.hash(&[2], &place, None),
+                edit => self.hash(&[3], &place, Some(edit)),
+            }
+        }
+        if !batch.preconditions.is_empty() {
+            self.hash(&[4], &[], Some(&batch.preconditions));
+        }
+    }
+
+    fn parts(&mut self, what: u64, request: u64, parts: &[Written]) {
+        self.hash(&[what, request, parts.len() as u64], &[], None);
+        for Written { syncgroup, version, stamp } in parts {
+            let head = [version.author.incarnation.0, version.generation, stamp.0];
+            self.hash(&head, &[&syncgroup.0, &version.author.device.0], None);
+        }
     }
 
     /// A remark on what the world does.
