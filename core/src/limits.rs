@@ -33,6 +33,14 @@ pub const MAX_BATCH_PARTS: usize = 64;
 pub const MAX_ENROLMENTS_OF_USER: usize = 1_024;
 /// Enrolments of all users' devices together, likewise.
 pub const MAX_ENROLMENTS: usize = 16_384;
+/// Bytes of metadata that one author may write in a syncgroup: who is a member, what collections and rules there are.
+/// All of it is kept in memory. A record counts as [`METADATA_RECORD`] bytes at least.
+pub const MAX_METADATA: usize = 16 << 20;
+/// What a record of metadata counts for at least.
+pub const METADATA_RECORD: usize = 256;
+/// Bytes beyond [`MAX_METADATA`] for what only ends something: whoever has used up the rest can still leave, and remove
+/// others.
+pub const METADATA_RESERVE: usize = 8 << 20;
 /// Bytes of a name.
 pub const MAX_NAME: usize = 64;
 /// Bytes of an address.

@@ -100,6 +100,25 @@ pub(crate) struct Used {
     pub(crate) request: [u8; 16],
 }
 
+impl MetaRecord {
+    /// What it counts for in its author's share (S-53).
+    pub(crate) fn cost(&self) -> usize {
+        let size = postcard::to_allocvec(self).map_or(limits::MAX_GENERATION, |bytes| bytes.len());
+        size.max(limits::METADATA_RECORD)
+    }
+
+    /// Whether it gives nothing, and only ends what was given.
+    pub(crate) fn ends_something(&self) -> bool {
+        matches!(
+            self,
+            MetaRecord::Leave { .. }
+                | MetaRecord::Revoke { .. }
+                | MetaRecord::RevokeUser { .. }
+                | MetaRecord::StrikeOff(_)
+        )
+    }
+}
+
 impl Record {
     /// Appends the record. Parents are written as the author itself, as one of the dependencies, or in full.
     pub(crate) fn write(&self, author: &Author, dependencies: &[Dependency], out: &mut Vec<u8>) {

@@ -369,6 +369,11 @@ impl<'a> Plan<'a> {
         records: &[Record],
         batch: Option<BatchPart>,
     ) -> Result<Version, Stop> {
+        let own = self.author_ix(&self.replica.author());
+        if !self.metadata(group).is_none_or(|metadata| metadata.has_room(own, records)) {
+            let limit = limits::MAX_METADATA;
+            return Err(Refusal::Limit { what: "bytes of metadata that one device may write", limit }.into());
+        }
         self.join_frontier(group, stamp.wall())?;
         let encoded = self.encode(group, stamp.max(self.next_stamp(stamp.wall())), records, batch)?;
         if encoded.bytes.len() > limits::MAX_GENERATION {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
-use super::metadata::genesis;
+use super::metadata::{Metadata, genesis};
 use super::{Invitation, JoinRefusal, Rights, Terms, remove, user};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::event::Command;
@@ -121,6 +121,10 @@ fn create(
         .into_iter()
         .map(Record::Meta)
         .collect();
+    if !Metadata::default().has_room(None, &records) {
+        let limit = limits::MAX_METADATA / limits::METADATA_RECORD;
+        return Err(Refusal::Limit { what: "collections, made by one device", limit }.into());
+    }
     let stamp = plan.next_stamp(means.wall);
     let encoded = plan.encode(ix, stamp, &records, None)?;
     if encoded.bytes.len() > limits::MAX_GENERATION {
@@ -439,6 +443,9 @@ pub(crate) fn admit(
         Ok(records) if !records.is_empty() => {
             let notice = |version| admitted(terms.syncgroup, device, &records, version);
             let all: Vec<_> = records.iter().cloned().map(Record::Meta).collect();
+            if !group.metadata.has_room(plan.author_ix(&replica.author()), &all) {
+                return Ok(Some(Err(JoinRefusal::Full)));
+            }
             let stamp = plan.next_stamp(means.wall);
             let version = plan.write(group.ix, stamp, &all, None)?;
             plan.notice(notice(version));

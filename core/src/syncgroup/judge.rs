@@ -46,6 +46,10 @@ pub(crate) fn is_allowed(
     records: &[Record],
     past: &Past,
 ) -> bool {
+    let has_room = |metadata: &Metadata| metadata.has_room(plan.author_ix(author), records);
+    if !plan.metadata(group).is_none_or(has_room) {
+        return false;
+    }
     if let Some(Record::Meta(MetaRecord::Genesis { .. })) = records.first() {
         let id = plan.record(group).map(|record| record.id);
         return generation == 1 && Some(id_of(author, &encoded.leaf)) == id;

@@ -9,9 +9,11 @@ use alloc::vec::Vec;
 use super::Rights;
 use super::access::{Access, Source};
 use crate::id::{CollectionId, Name, PublicKey};
-use crate::log::record::MetaRecord;
+use crate::limits;
+use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
 use crate::resolve::schema::Schemas;
+use crate::store::key::AuthorIx;
 
 /// A syncgroup's metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) struct Metadata {
     ruled: BTreeSet<Place>,
     /// Nonces of invitations and requests that were used.
     used: BTreeSet<[u8; 16]>,
+    /// How much each author has written of all this.
+    spent: BTreeMap<AuthorIx, usize>,
 }
 
 impl Metadata {
@@ -31,6 +35,7 @@ impl Metadata {
     /// again. A collection is there once anybody who was allowed to has added it, even if that became void: others
     /// may have rows in it.
     pub(crate) fn take(&mut self, from: Source, record: &MetaRecord) -> bool {
+        *self.spent.entry(from.place.0).or_default() += record.cost();
         match record {
             MetaRecord::Genesis { name, .. } => self.name = Some(name.clone()),
             MetaRecord::Admit { request, .. } | MetaRecord::AdmitUser { request, .. } => {
@@ -49,6 +54,24 @@ impl Metadata {
             | MetaRecord::StrikeOff(_) => {}
         }
         self.access.take(from, record)
+    }
+
+    /// Whether an author, after all that is held of its log, may write these records (S-53). That follows from its log
+    /// alone, so it is the same everywhere.
+    pub(crate) fn has_room(&self, author: Option<AuthorIx>, records: &[Record]) -> bool {
+        let metadata = || {
+            records.iter().filter_map(|record| match record {
+                Record::Meta(meta) => Some(meta),
+                _ => None,
+            })
+        };
+        if metadata().next().is_none() {
+            return true;
+        }
+        let ends = metadata().all(MetaRecord::ends_something);
+        let limit = limits::MAX_METADATA + if ends { limits::METADATA_RESERVE } else { 0 };
+        let spent = author.and_then(|author| self.spent.get(&author)).copied().unwrap_or(0);
+        metadata().map(MetaRecord::cost).sum::<usize>() <= limit.saturating_sub(spent)
     }
 
     /// Takes in the rules of a generation that is valid.
@@ -98,4 +121,45 @@ pub(crate) fn genesis(
     ];
     records.extend(collections.into_iter().map(|name| MetaRecord::Collection { name }));
     records
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::super::past::NO_PAST;
+    use super::*;
+    use crate::id::{Author, DeviceId, Incarnation};
+    use crate::time::Hlc;
+
+    fn collection() -> MetaRecord {
+        MetaRecord::Collection { name: Name::new("notes").unwrap() }
+    }
+
+    fn from(author: AuthorIx, generation: u64) -> Source {
+        let device = DeviceId([author as u8; 16]);
+        let author_of = Author { device, incarnation: Incarnation(1) };
+        Source { place: (author, generation), author: author_of, stamp: Hlc(generation), past: NO_PAST }
+    }
+
+    #[test]
+    fn who_has_written_all_that_one_may_can_still_end_things_and_others_can_write() {
+        let mut metadata = Metadata::default();
+        let (adds, leaves) = (Record::Meta(collection()), Record::Meta(MetaRecord::Leave { grants: vec![] }));
+        let most = limits::MAX_METADATA / limits::METADATA_RECORD;
+        for generation in 1..=most as u64 {
+            assert!(metadata.has_room(Some(0), core::slice::from_ref(&adds)), "{generation}");
+            metadata.take(from(0, generation), &collection());
+        }
+        assert!(!metadata.has_room(Some(0), core::slice::from_ref(&adds)));
+        assert!(!metadata.has_room(Some(0), &[leaves.clone(), adds.clone()]), "not under that cover");
+        assert!(metadata.has_room(Some(0), core::slice::from_ref(&leaves)));
+        assert!(metadata.has_room(Some(1), core::slice::from_ref(&adds)), "another author");
+        assert!(metadata.has_room(None, &[adds]), "one of whom nothing is held");
+        for generation in 0..(limits::METADATA_RESERVE / limits::METADATA_RECORD) as u64 {
+            metadata.take(from(0, most as u64 + generation), &MetaRecord::Leave { grants: vec![] });
+        }
+        assert!(!metadata.has_room(Some(0), &[leaves]), "that has an end, too");
+        assert!(metadata.has_room(Some(0), &[]), "rows are no metadata");
+    }
 }

@@ -490,3 +490,26 @@ fn deleting_a_row_of_which_versions_disagree_whether_it_is_there_decides_that() 
     }
     world.assert_same(id);
 }
+
+#[test]
+fn an_admin_that_has_written_its_share_of_metadata_can_still_remove_others() {
+    let (mut world, id) = World::together(2);
+    // Rules as large as they can be, each time other ones, until there is no room for more.
+    let flip = |world: &mut World, round: usize| {
+        let policy = if round.is_multiple_of(2) { Policy::Defer } else { Policy::AppResolves };
+        let prefix = |n: u8| -> Bytes { vec![n; limits::MAX_KEY].into() };
+        let changes = (0..=u8::MAX).map(|n| (prefix(n), Some(policy.clone()))).collect();
+        world.command(0, Command::ChangeSchema { syncgroup: id, collection: name("notes"), changes })
+    };
+    let rounds = (0..100).take_while(|round| flip(&mut world, *round).is_ok()).count();
+    let size = 256 * limits::MAX_KEY;
+    assert!((limits::MAX_METADATA - 2 * size..=limits::MAX_METADATA).contains(&(rounds * size)), "{rounds}");
+    let refusal = flip(&mut world, rounds).unwrap_err();
+    assert!(matches!(refusal, Refusal::Limit { limit: limits::MAX_METADATA, .. }), "{refusal}");
+    world.put(0, id, "k", "rows are no metadata");
+    world.run(60_000);
+    world.assert_same(id);
+    world.eject(0, id, 1);
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+}
