@@ -122,8 +122,7 @@ impl Peers {
         let on = groups().any(|group| {
             let stage = &group.record.stage;
             let rests = matches!(stage, Stage::Departing | Stage::Left | Stage::Removed);
-            let was_refused = matches!(stage, Stage::Refused(..)) && !stage.may_be_admitted();
-            !rests && !was_refused && !group.paused
+            !rests && !group.paused
         });
         if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {
             out.push(Action::Advertise { on });

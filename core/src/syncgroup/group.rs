@@ -85,11 +85,11 @@ impl Stage {
         self.is_read() || *self == Stage::Removed || self.may_be_admitted()
     }
 
-    /// Whether this device may be a member already, and not know. One that was told that its invitation is not valid
-    /// may have been admitted before, or since by a copy of its request: whoever pauses a database answers so too
-    /// (S-37), and an answer may be lost, or overtaken.
+    /// Whether this device may be a member already, and not know. No refusal is the last word: it may have been admitted
+    /// before, or since by a copy of its request. Whoever pauses a database answers that nothing is valid (S-37), a clock
+    /// that said that the invitation has expired may have been set right, and an answer may be lost, or overtaken.
     pub(crate) fn may_be_admitted(&self) -> bool {
-        !self.requests().is_empty() || matches!(self, Stage::Refused(JoinRefusal::NotValid, _))
+        !self.requests().is_empty() || matches!(self, Stage::Refused(..))
     }
 
     pub(crate) fn state(&self) -> SyncgroupState {

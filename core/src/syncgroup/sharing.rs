@@ -14,7 +14,6 @@
 //! that have not heard of it, which share with it until they have. It takes what members offer, as they may know better:
 //! whoever removed it may have been removed before.
 
-use super::JoinRefusal;
 use super::group::{Group, Stage};
 use crate::id::{Author, DeviceId};
 use crate::object::history::Place;
@@ -29,7 +28,7 @@ impl Group {
             Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
             Stage::Removed => false,
             // Only whoever counts this device as a member will share it (S-32).
-            Stage::Refused(JoinRefusal::NotValid, _) => true,
+            Stage::Refused(..) => true,
             // Whoever was here before may have written something, its departure above all, that must arrive
             // before it can be admitted again.
             _ => self.asks_to_join() && !self.logs.is_empty(),
