@@ -14,7 +14,7 @@ use crate::id::{
 use crate::resolve::conflict::{Conflict, NoAnswer};
 use crate::resolve::{Merge, Policy};
 use crate::store::Commit;
-use crate::syncgroup::{Invitation, Rights, SyncgroupState};
+use crate::syncgroup::{Invitation, Rights, SpecVersion, SyncgroupState};
 use crate::time::Hlc;
 
 /// What the core asks its driver to do. Actions are performed in order; a [`Action::Commit`] before the next
@@ -102,6 +102,8 @@ pub enum Outcome {
     PauseNoted,
     /// The schema is as asked for.
     SchemaSet(CollectionId),
+    /// What members are told is as asked for, by this change of it.
+    SpecSet(SyncgroupId, SpecVersion),
     /// The invitation, to be handed on.
     Invited(Invitation),
     /// The request to join is kept, and will be tried until it is answered.
@@ -147,6 +149,11 @@ pub enum Refusal {
         /// Which, counted from 0.
         index: usize,
     },
+    /// Somebody has changed since what members are told.
+    #[error(
+        "the description or the meeting places were changed since (now at {0}): read them again and retry"
+    )]
+    SpecChanged(SpecVersion),
     /// A key is longer than allowed.
     #[error("a key has at most {max} bytes, this one has {size}", max = crate::limits::MAX_KEY)]
     KeyTooLong {
@@ -280,6 +287,11 @@ pub enum Notice {
         syncgroup: SyncgroupId,
         /// The collection.
         collection: CollectionId,
+    },
+    /// What members are told of a syncgroup is something else now: see [`crate::SyncgroupInfo::spec`].
+    Spec {
+        /// Of which syncgroup.
+        syncgroup: SyncgroupId,
     },
     /// This device, as an admin, has admitted another.
     Admitted {

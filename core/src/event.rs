@@ -12,7 +12,7 @@ use crate::id::{
 use crate::read::Row;
 use crate::resolve::conflict::Resolution;
 use crate::resolve::{Operation, Policy, Rule};
-use crate::syncgroup::{Invitation, Rights};
+use crate::syncgroup::{Invitation, Rights, SpecChange, SpecVersion};
 use crate::time::Millis;
 use crate::user::{Certificate, StrikingOff};
 
@@ -256,6 +256,15 @@ pub enum Command {
         device: DeviceId,
         /// What it may do from now on.
         rights: Rights,
+    },
+    /// Say what members are told of a syncgroup: what it is for, and where to meet (S-30).
+    SetSpec {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// What is to be said anew; the rest stays.
+        change: SpecChange,
+        /// Only if this still is the last change, as [`crate::SyncgroupInfo::spec_version`] had it.
+        unless_changed: Option<SpecVersion>,
     },
     /// Remove everybody whom this device may remove, and leave. If it created the syncgroup, nobody is left, and
     /// nobody can write any more; what devices have they can read.

@@ -21,7 +21,7 @@ use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Commit, Fault, Table, View};
 use crate::sync::handshake;
 use crate::syncgroup::group::GroupRecord;
-use crate::syncgroup::{JoinRefusal, Rights};
+use crate::syncgroup::{JoinRefusal, Rights, SpecChange};
 use crate::time::Hlc;
 use crate::user::{Certificate, StrikingOff};
 use crate::wire::codec::DecodeError;
@@ -168,6 +168,8 @@ pub enum Entry {
         /// What is left.
         keep: Option<Rights>,
     },
+    /// What members are told is something else.
+    Spec(SpecChange),
     /// The author's device leaves.
     Leave,
     /// A device loses rights.
@@ -276,6 +278,7 @@ fn entry(record: Record) -> Entry {
         Record::Meta(MetaRecord::RevokeUser { user, keep, .. }) => Entry::RevokeUser { user, keep },
         Record::Meta(MetaRecord::Leave { .. }) => Entry::Leave,
         Record::Meta(MetaRecord::Revoke { device, keep, .. }) => Entry::Revoke { device, keep },
+        Record::Meta(MetaRecord::Spec(change)) => Entry::Spec(change),
         Record::Meta(MetaRecord::Collection { name }) => Entry::Collection(name),
         Record::Meta(MetaRecord::Rule { collection, prefix, policy }) => {
             Entry::Rule { collection, prefix, policy }

@@ -91,6 +91,7 @@
 //!   author's; whatever breaks off continues from what is held;
 //! - **S-28** batches are seen whole: a part waits, for a bounded time, for the others that this device reads;
 //! - **S-29** no effect without its causes;
+//! - **S-30** what members are told of a syncgroup is, field by field, what was said last by an admin;
 //! - **S-34** a generation is allowed by the grants in its own causal past, so alike everywhere; it counts as far as no
 //!   revocation that is known takes from it what it was allowed by;
 //! - **S-35** what does not count is *void*: held and passed on, as others may have built on it, and not shown. Whether
@@ -161,7 +162,8 @@ pub use crate::status::{Knowledge, Status};
 pub use crate::store::Fault;
 pub use crate::sync::LinkStatus;
 pub use crate::syncgroup::{
-    Invitation, InvitationError, JoinRefusal, Member, Rights, SyncgroupInfo, SyncgroupState, User,
+    Invitation, InvitationError, JoinRefusal, Member, Rendezvous, Rights, Spec, SpecChange, SpecVersion,
+    SyncgroupInfo, SyncgroupState, User,
 };
 pub use crate::time::{Hlc, Millis, Mono, Now, Wall};
 pub use crate::user::{Certificate, CertificateError, StrikingOff, UserKey};

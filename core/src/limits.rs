@@ -47,6 +47,10 @@ pub const MAX_NAME: usize = 64;
 pub const MAX_ADDRESS: usize = 256;
 /// Addresses in an invitation, or kept of one device.
 pub const MAX_ADDRESSES: usize = 8;
+/// Bytes of a syncgroup's description.
+pub const MAX_DESCRIPTION: usize = 4_096;
+/// Places where members of a syncgroup can be met.
+pub const MAX_RENDEZVOUS: usize = 32;
 /// Requests to join one syncgroup that wait for an answer at the same time.
 pub const MAX_REQUESTS: usize = 8;
 /// Bytes of a frame: one generation of the largest size fits, with its proofs.

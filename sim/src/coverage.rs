@@ -180,6 +180,10 @@ points! {
         WroteAsUser = "wrote as a user's device", from 300;
         /// A syncgroup was destroyed.
         Destroyed = "syncgroup destroyed", from 1_000;
+        /// Somebody said what a syncgroup is for, or where to meet.
+        Described = "described", from 100;
+        /// The same, after somebody else had, whom one did not know of.
+        DescribedTooLate = "described too late", from 1_000;
         /// The exchange of a database was paused.
         SyncPaused = "exchange paused", from 100;
         /// A device wrote in a paused database.

@@ -10,7 +10,7 @@ use crate::id::{Author, CollectionId, DeviceId, Generation, Incarnation, Name, P
 use crate::limits;
 use crate::resolve::Policy;
 use crate::resolve::merge::Operations;
-use crate::syncgroup::Rights;
+use crate::syncgroup::{Rights, SpecChange};
 use crate::time::Hlc;
 use crate::user::{Certificate, StrikingOff};
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_author, put_bytes, put_varint};
@@ -89,6 +89,8 @@ pub(crate) enum MetaRecord {
     /// These grants to a user give no more than `keep` from now on; only what its devices had written until then stays
     /// allowed by them as before.
     RevokeUser { user: UserId, grants: Vec<Version>, keep: Option<Rights>, until: Vec<(Author, Generation)> },
+    /// What members are told of the syncgroup (S-30).
+    Spec(SpecChange),
 }
 
 /// What an admission has used up.
@@ -158,6 +160,9 @@ impl Record {
                 // No key is as long: a rule for none costs memory for ever.
                 Ok((MetaRecord::Rule { prefix, .. }, [])) if prefix.len() > limits::MAX_KEY => {
                     Err(DecodeError { what: "a rule's prefix" })
+                }
+                Ok((MetaRecord::Spec(change), [])) if change.excess().is_some() => {
+                    Err(DecodeError { what: "what a syncgroup is for" })
                 }
                 Ok((meta, [])) => Ok(Record::Meta(meta)),
                 _ => Ok(Record::Unknown),

@@ -119,6 +119,14 @@ impl Peers {
                 }
             }
         }
+        for place in groups().filter(|it| !it.paused).flat_map(|it| it.metadata.spec().rendezvous()) {
+            let peer = self.known.get(&place.device);
+            // What is known already is no news, and how often it failed stays counted.
+            let is_known = peer.is_some_and(|peer| peer.addresses.contains(&place.address));
+            if self.wanted.contains(&place.device) && !is_known {
+                self.note(place.device, &place.address, now);
+            }
+        }
         let on = groups().any(|group| {
             let stage = &group.record.stage;
             let rests = matches!(stage, Stage::Departing | Stage::Left | Stage::Removed);

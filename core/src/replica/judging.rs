@@ -24,7 +24,7 @@ use crate::object::{RowHead, RowState};
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
 use crate::syncgroup::access::{Judgement, Source};
-use crate::syncgroup::judge;
+use crate::syncgroup::{SpecVersion, judge};
 use crate::time::Hlc;
 
 /// What is judged otherwise than before.
@@ -74,9 +74,17 @@ impl Plan<'_> {
         } else {
             let mut ruled = BTreeSet::new();
             for meta in metadata_of(records) {
-                if let MetaRecord::Rule { collection, .. } = meta {
-                    self.metadata_mut(group).rule(from, meta);
-                    ruled.insert(*collection);
+                match meta {
+                    MetaRecord::Rule { collection, .. } => {
+                        self.metadata_mut(group).rule(from, meta);
+                        ruled.insert(*collection);
+                    }
+                    MetaRecord::Spec(_) => {
+                        let before = self.spec_version(group);
+                        self.metadata_mut(group).rule(from, meta);
+                        self.tell_spec(group, before);
+                    }
+                    _ => {}
                 }
             }
             ruled.iter().for_each(|collection| self.keep_schema(group, collection));
@@ -174,7 +182,7 @@ impl Plan<'_> {
                 Record::Row(row) if is_shown => {
                     verdicts.rows.entry((row.collection, row.key)).or_default().push(place);
                 }
-                Record::Meta(MetaRecord::Rule { .. }) => verdicts.rules = true,
+                Record::Meta(MetaRecord::Rule { .. } | MetaRecord::Spec(_)) => verdicts.rules = true,
                 _ => {}
             }
         }
@@ -189,7 +197,7 @@ impl Plan<'_> {
                 metadata.into_iter().flat_map(|it| it.collections().keys().map(move |id| (it, *id)));
             collections.map(|(it, id)| (id, it.schemas().of(&id))).collect::<BTreeMap<_, _>>()
         };
-        let before = of(self);
+        let (before, spec) = (of(self), self.spec_version(group));
         for place in self.metadata_mut(group).forget_rules() {
             if self.staged.get(Table::Void, &key::log(group, place.0, place.1))?.is_some() {
                 continue;
@@ -206,7 +214,20 @@ impl Plan<'_> {
         let now = of(self);
         let changed = now.iter().filter(|(id, rules)| before.get(*id) != Some(*rules));
         changed.for_each(|(id, _)| self.keep_schema(group, id));
+        self.tell_spec(group, spec);
         Ok(())
+    }
+
+    fn spec_version(&self, group: GroupIx) -> SpecVersion {
+        self.metadata(group).map(|metadata| metadata.spec().version()).unwrap_or_default()
+    }
+
+    /// Tells of the spec if it is another one now.
+    fn tell_spec(&mut self, group: GroupIx, before: SpecVersion) {
+        if let Some(record) = self.record(group).filter(|_| self.spec_version(group) != before) {
+            let syncgroup = record.id;
+            self.notice(Notice::Spec { syncgroup });
+        }
     }
 
     /// Finds out anew what rows come to, and tells of those that show something else.

@@ -160,7 +160,7 @@ impl Access {
                 user.strikings.push((device, striking.number, nth));
                 true
             }
-            MetaRecord::Collection { .. } | MetaRecord::Rule { .. } => false,
+            MetaRecord::Collection { .. } | MetaRecord::Rule { .. } | MetaRecord::Spec(_) => false,
         }
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
 use super::metadata::{Metadata, genesis};
-use super::{Invitation, JoinRefusal, Rights, Terms, remove, user};
+use super::{Invitation, JoinRefusal, Rights, Terms, remove, spec, user};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::event::Command;
 use crate::hash;
@@ -73,6 +73,9 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         Command::Eject { syncgroup, device } => remove::eject(plan, means, &syncgroup, device),
         Command::SetRights { syncgroup, device, rights } => {
             remove::set_rights(plan, means, &syncgroup, device, rights)
+        }
+        Command::SetSpec { syncgroup, change, unless_changed } => {
+            spec::set(plan, means, &syncgroup, change, unless_changed)
         }
         Command::Destroy { syncgroup } => remove::destroy(plan, means, &syncgroup),
         Command::InviteDevice { syncgroup, user, valid_for, addresses } => {

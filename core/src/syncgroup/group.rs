@@ -214,6 +214,8 @@ impl Group {
             state: self.record.stage.state(),
             paused: self.paused,
             rights,
+            spec: self.metadata.spec().spec(),
+            spec_version: self.metadata.spec().version(),
             collections,
             members: self.metadata.access.joined().count(),
             generations: self.logs.values().map(|log| log.held()).sum(),

@@ -26,7 +26,8 @@ fn needed(record: &Record) -> Option<Rights> {
             | MetaRecord::Revoke { .. }
             | MetaRecord::RevokeUser { .. }
             | MetaRecord::Collection { .. }
-            | MetaRecord::Rule { .. },
+            | MetaRecord::Rule { .. }
+            | MetaRecord::Spec(_),
         ) => Some(Rights::Admin),
         // Certificates and strikings-off stand by their own signatures: whoever may be here may pass them on.
         Record::Meta(MetaRecord::Leave { .. } | MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_)) => {

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::Rights;
 use super::access::{Access, Source};
+use super::spec;
 use crate::id::{CollectionId, Name, PublicKey};
 use crate::limits;
 use crate::log::record::{MetaRecord, Record};
@@ -22,7 +23,8 @@ pub(crate) struct Metadata {
     collections: BTreeMap<CollectionId, Name>,
     pub(crate) access: Access,
     schemas: Schemas,
-    /// The generations that say something of schemas.
+    spec: spec::Registers,
+    /// The generations that say something of schemas, or of the spec.
     ruled: BTreeSet<Place>,
     /// Nonces of invitations and requests that were used.
     used: BTreeSet<[u8; 16]>,
@@ -44,7 +46,7 @@ impl Metadata {
             MetaRecord::Collection { name } => {
                 self.collections.insert(CollectionId::of(name), name.clone());
             }
-            MetaRecord::Rule { .. } => {
+            MetaRecord::Rule { .. } | MetaRecord::Spec(_) => {
                 self.ruled.insert(from.place);
             }
             MetaRecord::Enrol { request, .. } => self.used.extend(request),
@@ -74,22 +76,33 @@ impl Metadata {
         metadata().map(MetaRecord::cost).sum::<usize>() <= limit.saturating_sub(spent)
     }
 
-    /// Takes in the rules of a generation that is valid.
+    /// Takes in what a generation that is valid says of schemas, and of the spec.
     pub(crate) fn rule(&mut self, from: Source, record: &MetaRecord) {
-        if let MetaRecord::Rule { collection, prefix, policy } = record {
-            self.schemas.set(*collection, prefix, policy.as_ref(), (from.stamp, from.version()));
+        let at = (from.stamp, from.version());
+        match record {
+            MetaRecord::Rule { collection, prefix, policy } => {
+                self.schemas.set(*collection, prefix, policy.as_ref(), at);
+            }
+            MetaRecord::Spec(change) => self.spec.set(change, at),
+            _ => {}
         }
     }
 
-    /// Forgets all rules, as those of other generations count now; and says which generations say something of them.
+    /// Forgets all that, as other generations count now; and says which generations say something of it.
     pub(crate) fn forget_rules(&mut self) -> Vec<Place> {
         self.schemas = Schemas::default();
+        self.spec = spec::Registers::default();
         self.ruled.iter().copied().collect()
     }
 
     /// What becomes of conflicts.
     pub(crate) fn schemas(&self) -> &Schemas {
         &self.schemas
+    }
+
+    /// What members are told.
+    pub(crate) fn spec(&self) -> &spec::Registers {
+        &self.spec
     }
 
     /// What members call the syncgroup; `None` before its genesis is here.

@@ -10,6 +10,7 @@ pub(crate) mod metadata;
 pub(crate) mod past;
 pub(crate) mod remove;
 mod sharing;
+mod spec;
 pub(crate) mod user;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::invitation::Terms;
 pub use self::invitation::{Invitation, InvitationError};
 pub(crate) use self::past::PastIx;
+pub use self::spec::{Rendezvous, Spec, SpecChange, SpecVersion};
 use crate::id::{DeviceId, Name, PublicKey, SyncgroupId, UserId, Version};
 
 /// What a member may do (S-34). An admin may admit others and add collections.
@@ -86,6 +88,10 @@ pub struct SyncgroupInfo {
     pub paused: bool,
     /// What this device may do in it; `None` if nothing.
     pub rights: Option<Rights>,
+    /// What members are told of it (S-30).
+    pub spec: Spec,
+    /// By which change of that.
+    pub spec_version: SpecVersion,
     /// Its collections, by name.
     pub collections: alloc::vec::Vec<Name>,
     /// How many devices are members.

@@ -19,6 +19,7 @@ mod reading;
 mod removal;
 mod resolving;
 mod rules;
+mod telling;
 mod users;
 mod verifying;
 mod watching;
@@ -39,6 +40,8 @@ struct Node {
     stopped: bool,
     /// Commits are reported durable at once, unless this is off.
     durable: bool,
+    /// Whom it wanted to reach, and where.
+    called: Vec<(DeviceId, Vec<Address>)>,
 }
 
 /// Replicas by number, and the links between them.
@@ -102,6 +105,7 @@ impl World {
                 requests: 0,
                 stopped: false,
                 durable: true,
+                called: Vec::new(),
             });
             world.perform(at, out);
         }
@@ -162,7 +166,11 @@ impl World {
                     self.unlink(link);
                 }
                 Action::Stopped => self.nodes[at].stopped = true,
-                Action::Connect { .. } | Action::Written { .. } => {}
+                Action::Connect { device, addresses } => {
+                    self.nodes[at].called.push((device, addresses));
+                    self.event(at, Event::ConnectFailed { device });
+                }
+                Action::Written { .. } => {}
                 other => panic!("an action that this test does not know: {other:?}"),
             }
         }

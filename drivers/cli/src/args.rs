@@ -21,7 +21,7 @@ pub use self::membership::{Membership, Preset};
 pub(crate) use self::merging::parse_policy;
 pub use self::merging::{Add, ChangeSet, Field, Policy, Schema, SchemaAction};
 pub use self::rows::{CollectionArgs, Count, Delete, Get, KeysWithin, Put, Scan, Watch};
-pub use self::syncgroup::{Invite, Syncgroup};
+pub use self::syncgroup::{About, Invite, Syncgroup};
 pub use self::transfer::{Export, Import};
 pub use self::user::{Device, User};
 

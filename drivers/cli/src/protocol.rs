@@ -30,7 +30,7 @@ use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;
@@ -236,6 +236,24 @@ pub enum Request {
     Destroy {
         /// Which.
         of: SyncgroupRef,
+    },
+    /// What members are told of a syncgroup: an item `syncgroup`.
+    About {
+        /// Which.
+        of: SyncgroupRef,
+    },
+    /// Say anew what members are told: an item `syncgroup`. What is `None` stays.
+    Describe {
+        /// Of which syncgroup.
+        of: SyncgroupRef,
+        /// What it is for.
+        description: Option<String>,
+        /// Where to meet.
+        meet: Option<Vec<MeetText>>,
+        /// Whether this device can be met where it listens.
+        meet_here: bool,
+        /// Only if this still is the version.
+        unless_changed: Option<String>,
     },
     /// The syncgroups of a database: items `syncgroup`.
     Syncgroups {
@@ -479,6 +497,21 @@ pub struct SyncgroupText {
     /// Those of them whose rows are not shown yet, because parts of their batches are missing.
     #[serde(default)]
     pub waiting: u64,
+    /// What it is for.
+    pub description: String,
+    /// Where members can be met.
+    pub meet: Vec<MeetText>,
+    /// Which change of these two was the last.
+    pub version: String,
+}
+
+/// Where a member can be met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeetText {
+    /// Which: its id; in requests its name, or the start of its id, too.
+    pub member: String,
+    /// Where: an IP address and a port.
+    pub address: String,
 }
 
 /// A member.

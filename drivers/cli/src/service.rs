@@ -14,6 +14,7 @@ use crate::protocol::{
     RowText, StatusText, SyncgroupRef, SyncgroupText, TrafficText,
 };
 
+mod about;
 mod conflicts;
 mod create;
 mod history;
@@ -115,6 +116,13 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
                 Some(member) => tell(out, Response::Member(member_text(node, member))).await,
                 None => Ok(()),
             }
+        }
+        Request::About { of } => tell_syncgroup(&find_syncgroup(node, &of).await?, out).await,
+        Request::Describe { of, description, meet, meet_here, unless_changed } => {
+            let syncgroup = find_syncgroup(node, &of).await?;
+            let meet = about::places(&syncgroup, meet, meet_here).await?;
+            about::describe(&syncgroup, description, meet, unless_changed).await?;
+            tell_syncgroup(&syncgroup, out).await
         }
         Request::Destroy { of } => {
             let syncgroup = find_syncgroup(node, &of).await?;
@@ -305,6 +313,9 @@ fn syncgroup_text(info: SyncgroupInfo) -> SyncgroupText {
         members: info.members as u64,
         generations: info.generations,
         waiting: info.waiting,
+        description: info.spec.description,
+        meet: info.spec.rendezvous.iter().map(about::meet_text).collect(),
+        version: info.spec_version.to_string(),
     }
 }
 

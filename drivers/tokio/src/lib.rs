@@ -87,7 +87,9 @@ pub use driftless::read::{Marker, Resumed, RowUpdate, Update, WatchEnd};
 pub use driftless_fjall::Options as StoreOptions;
 
 pub use crate::error::{Closed, Error, OpenError};
-pub use crate::handle::{Batch, Collection, Database, Node, NodeStatus, Receipt, Submitted, Syncgroup};
+pub use crate::handle::{
+    Batch, Collection, Database, Node, NodeStatus, Receipt, Submitted, Syncgroup, rendezvous,
+};
 pub use crate::news::{News, Notices};
 pub use crate::options::{InviteOptions, Merges, Network, Options, Retry};
 pub use crate::reading::{ConflictRow, Edited, Head, HistoryEntry, Range, Row, Rows, Snapshot};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::{DeviceId, Incarnation, Knowledge, Rights, UserId, Version};
+use driftless::{DeviceId, Incarnation, Knowledge, Rights, SpecChange, UserId, Version};
 
 use super::Generation;
 
@@ -26,6 +26,8 @@ pub enum Fact {
     Leaves,
     /// There is another collection.
     AddsCollection,
+    /// Members are told something else.
+    Describes(SpecChange),
     /// Somebody loses rights.
     Revokes(Vec<Revoked>),
     /// All lose what the author may take, and its device leaves.
@@ -122,7 +124,7 @@ impl Generation {
     pub fn needs(&self) -> Rights {
         match &self.says {
             Fact::Begins | Fact::Admits(..) | Fact::AdmitsUser(..) | Fact::AddsCollection => Rights::Admin,
-            Fact::Revokes(_) | Fact::Destroys(_) => Rights::Admin,
+            Fact::Revokes(_) | Fact::Destroys(_) | Fact::Describes(_) => Rights::Admin,
             Fact::Enrols(it) if it.granted.is_some() => Rights::Admin,
             _ if !self.rules.is_empty() => Rights::Admin,
             _ if self.rows.is_empty() => Rights::Read,

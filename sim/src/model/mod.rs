@@ -28,6 +28,7 @@ mod conflict;
 mod facts;
 mod merge;
 mod schema;
+mod spec;
 mod taking;
 mod users;
 mod whole;
@@ -78,7 +79,7 @@ pub type Rows = BTreeMap<RowKey, Content>;
 pub struct Generation {
     /// What its author held just before.
     pub past: Knowledge,
-    /// Its stamp; generations of metadata other than schemas do not tell theirs.
+    /// Its stamp; of generations of metadata only those tell theirs that say something of schemas or of the spec.
     pub stamp: Option<Hlc>,
     /// The rows that it changed; none if it holds metadata.
     pub rows: Rows,
@@ -290,6 +291,11 @@ impl Model {
     /// All generations of a syncgroup.
     pub fn generations(&self, group: &SyncgroupId) -> impl Iterator<Item = (&Version, &Generation)> {
         self.groups.get(group).into_iter().flat_map(|group| &group.generations)
+    }
+
+    /// The generations that say something of a syncgroup itself.
+    pub fn facts(&self, group: &SyncgroupId) -> impl Iterator<Item = (&Version, &Generation)> {
+        self.groups.get(group).into_iter().flat_map(Group::facts)
     }
 
     /// The generations of a syncgroup that change schemas.

@@ -98,13 +98,14 @@ impl Watch {
         let mut past = past.clone();
         past.insert(version.author, version.generation - 1);
         let Some(written) = written else {
-            // A schema is all that its command writes, so the last stamp is its own.
+            // A schema, or what members are told, is all that its command writes, so the last stamp is its own.
             let fact = expected.and_then(|expected| expected.fact.clone());
             let fact = fact.filter(|(of, at, _)| (*of, *at) == (group, version));
             let says = fact.map(|(.., fact)| fact).unwrap_or(says);
             let schema = expected.and_then(|expected| expected.schema.clone());
             let schema = schema.filter(|(of, at, _)| (*of, *at) == (group, version));
-            let stamp = schema.as_ref().map(|_| last_stamp);
+            let tells_its_stamp = schema.is_some() || matches!(says, Fact::Describes(_));
+            let stamp = tells_its_stamp.then_some(last_stamp);
             let rules = schema.map(|(.., rules)| rules).unwrap_or_default();
             let generation = Generation { past, says, stamp, rules, ..Generation::default() };
             self.model.record(group, version, generation);

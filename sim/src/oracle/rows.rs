@@ -149,6 +149,7 @@ impl Watch {
             let what = "what it says it holds has changed without a commit";
             return Err(Violation::new(Oracle::Durability, "S-10", seen.replica, what));
         }
+        self.tells_the_spec(seen)?;
         let collections = collections(seen)?;
         for group in held.keys() {
             let Some(view) = self.views(seen.replica).of(group) else { continue };

@@ -2,7 +2,9 @@
 
 use driftless::inspect::{Content, Entry, Frame};
 use driftless::read::Edited;
-use driftless::{Command, Edit, LinkId, Operation, Outcome, Precondition, Refusal, RowRef, SyncgroupState};
+use driftless::{
+    Command, Edit, LinkId, Operation, Outcome, Precondition, Refusal, RowRef, SpecChange, SyncgroupState,
+};
 
 use super::naming::Naming;
 use crate::plan::Act;
@@ -140,6 +142,7 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
         Entry::RevokeUser { user, keep: Some(rights) } => {
             format!("leaves user {user:?} no more than {rights:?}")
         }
+        Entry::Spec(change) => format!("says {}", spec(naming, change)),
         Entry::Leave => "leaves".to_owned(),
         Entry::Revoke { device, keep: None } => format!("removes {}", naming.of_device(device)),
         Entry::Revoke { device, keep: Some(rights) } => {
@@ -215,9 +218,28 @@ pub(super) fn command(naming: &mut Naming, command: &Command) -> String {
             let (group, user) = (naming.of_group(&invitation.syncgroup()), certificate.user_name());
             format!("wants to join {group} in {database} as a device of {user}")
         }
+        Command::SetSpec { syncgroup, change, unless_changed } => {
+            let unless = if unless_changed.is_some() { ", unless that has changed" } else { "" };
+            format!("says of {} {}{unless}", naming.of_group(syncgroup), spec(naming, change))
+        }
         Command::Leave { syncgroup } => format!("leaves {}", naming.of_group(syncgroup)),
         other => naming.plain(&format!("{other:?}")),
     }
+}
+
+/// What members are told, in words.
+fn spec(naming: &mut Naming, change: &SpecChange) -> String {
+    let describes = change.description.as_ref().map(|text| format!("what it is for: “{text}”"));
+    let meet = change.rendezvous.as_ref().map(|all| {
+        let all: Vec<String> = all.iter().map(|it| naming.of_device(&it.device)).collect();
+        if all.is_empty() {
+            "to meet nowhere".to_owned()
+        } else {
+            format!("where to meet {}", all.join(", "))
+        }
+    });
+    let said: Vec<String> = describes.into_iter().chain(meet).collect();
+    said.join(", and ")
 }
 
 /// An answer in words.

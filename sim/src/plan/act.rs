@@ -91,6 +91,22 @@ pub enum Act {
         /// What it may do from now on.
         rights: driftless::Rights,
     },
+    /// Somebody says what a syncgroup is for, and where to meet.
+    Describe {
+        /// On which replica.
+        replica: usize,
+        /// Which syncgroup.
+        group: u8,
+        /// What it is for, as a number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<u8>,
+        /// Which replicas can be met where they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meet: Option<Vec<usize>>,
+        /// Only if nothing of that has changed since somebody there looked at it last.
+        #[serde(default, skip_serializing_if = "is_false")]
+        unless_changed: bool,
+    },
     /// Somebody says what a user may do, by whatever device.
     AdmitUser {
         /// On which replica.

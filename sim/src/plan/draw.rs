@@ -191,6 +191,9 @@ impl Drawing<'_> {
         if drawn < u64::from(self.profile.workload.users) {
             self.users(&groups);
         }
+        if Dice::new(self.seed, Concern::People, &[6]).one_in(4) {
+            self.describing(&groups);
+        }
         let drawn = Dice::new(self.seed, Concern::People, &[3]).below(100);
         if drawn < u64::from(self.profile.workload.paused) {
             self.paused_databases();

@@ -31,6 +31,7 @@ mod account;
 mod act;
 mod application;
 mod calm;
+mod describing;
 mod draw;
 mod edit;
 mod faults;

@@ -218,6 +218,9 @@ impl super::Act {
             Gather { members } | Part { members } => members.iter_mut().collect(),
             Heal => Vec::new(),
             Break { a, b } | Clog { a, b, .. } => vec![a, b],
+            Describe { replica, meet, .. } => {
+                meet.iter_mut().flatten().chain(std::iter::once(replica)).collect()
+            }
             Find { replica, peer }
             | LoseSight { replica, peer }
             | Attack { replica, peer, .. }

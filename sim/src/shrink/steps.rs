@@ -141,6 +141,7 @@ impl Act {
             | Act::Leave { group, .. }
             | Act::Eject { group, .. }
             | Act::SetRights { group, .. }
+            | Act::Describe { group, .. }
             | Act::Destroy { group, .. }
             | Act::AdmitUser { group, .. }
             | Act::EjectUser { group, .. }

@@ -57,6 +57,17 @@ fn people(act: &Act, names: &Names) -> Option<String> {
             let rights = may(*rights);
             format!("{who} says that {whom} may {rights} in {}.", names.group(*group))
         }
+        Act::Describe { replica, group, description, meet, unless_changed } => {
+            let describes = description.map(|number| format!("what it is for ({number})"));
+            let meet = meet.as_ref().map(|all| match all.as_slice() {
+                [] => "that nobody is met anywhere".to_owned(),
+                all => format!("where to meet {}", names.devices(all)),
+            });
+            let said: Vec<String> = describes.into_iter().chain(meet).collect();
+            let said = if said.is_empty() { "nothing".to_owned() } else { said.join(", and ") };
+            let unless = if *unless_changed { ", unless that has changed since it looked" } else { "" };
+            format!("{} says of {} {said}{unless}.", names.device(*replica), names.group(*group))
+        }
         Act::AdmitUser { replica, group, user, rights } => {
             let who = names.device(*replica);
             let rights = may(*rights);

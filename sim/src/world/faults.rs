@@ -184,6 +184,7 @@ impl World<'_> {
                 | Act::Leave { replica, .. }
                 | Act::Eject { replica, .. }
                 | Act::SetRights { replica, .. }
+                | Act::Describe { replica, .. }
                 | Act::Destroy { replica, .. }
                 | Act::AdmitUser { replica, .. }
                 | Act::EjectUser { replica, .. }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use driftless::{
-    Command, Event, Invitation, LocalWrite, Millis, Name, Outcome, Precondition, Refusal, RequestId, RowRef,
-    SyncgroupId,
+    Command, Event, Invitation, LocalWrite, Millis, Name, Outcome, Precondition, Refusal, Rendezvous,
+    RequestId, RowRef, SpecChange, SyncgroupId,
 };
 
 use super::replica::{Asked, Question, Remembered};
@@ -109,6 +109,18 @@ impl World<'_> {
                 let expected = self.watch.expect_end(core, syncgroup, it.stopping);
                 self.ask_of_access(*replica, Command::Destroy { syncgroup }, &expected)
             }
+            Act::Describe { replica, group, description, meet, unless_changed } => {
+                let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
+                let place = |peer: &usize| Rendezvous {
+                    device: self.replicas[*peer].device,
+                    address: address(*peer),
+                };
+                let change = SpecChange {
+                    description: description.map(|number| format!("purpose {number}")),
+                    rendezvous: meet.as_ref().map(|all| all.iter().map(place).collect()),
+                };
+                self.describe(*replica, syncgroup, change, *unless_changed)
+            }
             Act::PauseSync { replica, database } => self.pause_sync(*replica, label("db", *database), true),
             Act::ResumeSync { replica, database } => self.pause_sync(*replica, label("db", *database), false),
             Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
@@ -120,6 +132,27 @@ impl World<'_> {
             | Act::StrikeOff { .. } => self.user_step(act),
             act => self.policy_step(act),
         }
+    }
+
+    /// Somebody says what a syncgroup is for, and where to meet; maybe going by what it was when it was looked at last.
+    fn describe(
+        &mut self,
+        replica: usize,
+        syncgroup: SyncgroupId,
+        change: SpecChange,
+        unless_changed: bool,
+    ) -> Checked {
+        let it = &mut self.replicas[replica];
+        let Some(core) = it.core.as_ref() else { return Ok(()) };
+        let infos = core.syncgroups();
+        let now = infos.iter().find(|info| info.id == syncgroup).map(|info| info.spec_version);
+        let read = it.read_specs.insert(syncgroup, now.unwrap_or_default());
+        let unless_changed = unless_changed.then(|| read.or(now).unwrap_or_default());
+        let expected = self.watch.expect_spec(core, syncgroup, &change, unless_changed, it.stopping);
+        self.coverage.hit(if expected.is_stale() { Point::DescribedTooLate } else { Point::Described });
+        let command = Command::SetSpec { syncgroup, change, unless_changed };
+        let command = self.sabotage.as_ref().map_or(command.clone(), |saboteur| saboteur.rules(command));
+        self.ask_of_access(replica, command, &expected)
     }
 
     /// Somebody wants a device to have other rights, or none.
@@ -407,6 +440,7 @@ impl World<'_> {
             (_, Outcome::Joining(_) | Outcome::ResolverNoted | Outcome::PauseNoted) => Ok(()),
             (_, Outcome::UserRightsSet(..) | Outcome::Enrolled(..) | Outcome::StruckOff(..)) => Ok(()),
             (_, Outcome::Ejected(..) | Outcome::RightsSet(..) | Outcome::Destroyed(_)) => Ok(()),
+            (_, Outcome::SpecSet(..)) => Ok(()),
             (what, outcome) => {
                 Err(self.conduct(replica, "S-4", format!("answers {outcome:?} to the question {what:?}")))
             }

@@ -6,7 +6,7 @@ use driftless::store::MemStore;
 use driftless::verify::{Verification, Verified};
 use driftless::{
     CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId, SecretKey,
-    SignatureScheme, Version,
+    SignatureScheme, SpecVersion, SyncgroupId, Version,
 };
 
 use super::clock::{Clock, WallClock};
@@ -77,6 +77,8 @@ pub(crate) struct Replica {
     pub(crate) looked_at: Option<(u64, CommitSeq)>,
     /// Who watches, by number.
     pub(crate) watchers: BTreeMap<u8, Watcher>,
+    /// By which change people there knew what members are told, when they looked last.
+    pub(crate) read_specs: BTreeMap<SyncgroupId, SpecVersion>,
     /// The application under test, while its process runs and it is not being called.
     pub(crate) process: Option<Box<dyn Process>>,
     /// The application has left a conflict open.
@@ -170,6 +172,7 @@ impl Replica {
             questions: 0,
             looked_at: None,
             watchers: BTreeMap::new(),
+            read_specs: BTreeMap::new(),
             process: None,
             leaves_open: false,
         }

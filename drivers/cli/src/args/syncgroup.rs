@@ -53,6 +53,13 @@ pub enum Syncgroup {
         /// The syncgroup: its name, its id, or the start of its id.
         syncgroup: String,
     },
+    /// Print what members are told of a syncgroup: what it is for, and where to meet; or say it anew
+    ///
+    /// Examples:
+    ///   driftless syncgroup about notes
+    ///   driftless syncgroup about notes --description 'Who waters the plants' --meet server=192.0.2.7:4433
+    #[command(verbatim_doc_comment)]
+    About(About),
     /// What an admin decides about members.
     #[command(flatten)]
     Membership(Membership),
@@ -66,6 +73,34 @@ pub enum Syncgroup {
         #[arg(long)]
         all: bool,
     },
+}
+
+/// Arguments of `syncgroup about`.
+#[derive(Debug, Args)]
+pub struct About {
+    /// The syncgroup: its name, its id, or the start of its id.
+    pub syncgroup: String,
+    /// Say what it is for; an empty text takes that back. Only admins may.
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Say that a member can be met at an address, IP:PORT; once for each place. All that was said before of
+    /// meeting places is taken back. All members try these addresses.
+    #[arg(long, value_name = "MEMBER=ADDRESS", value_parser = parse_meet)]
+    pub meet: Vec<(String, String)>,
+    /// Say that this device can be met where it listens now.
+    #[arg(long)]
+    pub meet_here: bool,
+    /// Take back all meeting places.
+    #[arg(long, conflicts_with_all = ["meet", "meet_here"])]
+    pub meet_nobody: bool,
+    /// Only if nobody has said anything since: the version that this command printed.
+    #[arg(long, value_name = "VERSION")]
+    pub unless_changed: Option<String>,
+}
+
+fn parse_meet(text: &str) -> Result<(String, String), String> {
+    let (member, address) = text.rsplit_once('=').ok_or("write MEMBER=IP:PORT, as server=192.0.2.7:4433")?;
+    Ok((member.to_owned(), address.to_owned()))
 }
 
 /// Arguments of `syncgroup invite`.

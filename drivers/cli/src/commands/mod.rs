@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod about;
 mod conflicts;
 mod export;
 mod import;

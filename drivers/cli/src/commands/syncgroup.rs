@@ -8,8 +8,8 @@ use driftless::{Invitation, Name, Rights};
 use serde_json::json;
 
 use super::Context;
-use super::membership;
 use super::network::syncgroup_lines;
+use super::{about, membership};
 use crate::args::{Invite, Syncgroup};
 use crate::output::table;
 use crate::protocol::{MemberText, Request, Response, SyncgroupRef, SyncgroupText, UserRequest};
@@ -30,6 +30,7 @@ pub(super) async fn syncgroup(context: &mut Context, command: Syncgroup) -> Resu
         Syncgroup::Invite(args) => invite(context, args).await,
         Syncgroup::Join { invitation, timeout, alone } => join(context, invitation, timeout, alone).await,
         Syncgroup::Leave { syncgroup } => leave(context, syncgroup).await,
+        Syncgroup::About(args) => about::about(context, args).await,
         Syncgroup::List => list(context).await,
         Syncgroup::Members { syncgroup, all } => members(context, syncgroup, all).await,
         Syncgroup::Membership(command) => membership::membership(context, command).await,

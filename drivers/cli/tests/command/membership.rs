@@ -47,3 +47,35 @@ fn a_member_that_is_not_there_is_named_as_such_and_destroying_needs_a_word() {
     here.run(["syncgroup", "destroy", "notes", "--yes"]).ok();
     assert!(here.run(["put", "notes", "a", "1"]).failed(1).contains("not a member"));
 }
+
+#[test]
+fn what_a_syncgroup_is_for_and_where_to_meet_is_said_once_and_known_to_all() {
+    let (here, there) = (Home::with_notes(), Home::new());
+    assert!(here.run(["syncgroup", "about", "notes"]).ok().contains("nobody has said what it is for"));
+    assert!(here.run(["syncgroup", "about", "notes", "--meet-here"]).failed(2).contains("driftless serve"));
+    let server = here.serve();
+    let other = there.serve();
+    there.run(["syncgroup", "join", &invitation(&here, &[])]).ok();
+    let own = here.run(["status", "--json"]).json()[0]["device"].as_str().unwrap().to_owned();
+    let told =
+        here.run(["syncgroup", "about", "notes", "--description", "Who waters the plants", "--meet-here"]);
+    let told = told.ok();
+    assert!(told.contains("Who waters the plants") && told.contains(&format!("meet {own} at ")), "{told}");
+    eventually("the other knows", || {
+        let about = &there.run(["syncgroup", "about", "notes", "--json"]).json()[0];
+        about["description"] == "Who waters the plants" && about["meet"][0]["member"] == own.as_str()
+    });
+    assert!(there.run(["syncgroup", "about", "notes", "--meet-nobody"]).failed(1).contains("right"));
+
+    let version = here.run(["syncgroup", "about", "notes", "--json"]).json()[0]["version"].clone();
+    let version = version.as_str().unwrap().to_owned();
+    let once = ["syncgroup", "about", "notes", "--meet-nobody", "--unless-changed", &version];
+    assert!(!here.run(once).ok().contains("meet "), "that is taken back");
+    let stale = here.run(["syncgroup", "about", "notes", "--description", "x", "--unless-changed", &version]);
+    assert!(stale.failed(1).contains("changed since"));
+    let wrong = here.run(["syncgroup", "about", "notes", "--meet", "nobody=192.0.2.7:1"]).failed(2);
+    assert!(wrong.contains("the members are"), "{wrong}");
+    let wrong = here.run(["syncgroup", "about", "notes", "--meet", &format!("{own}=plants")]).failed(2);
+    assert!(wrong.contains("192.0.2.7:4433"), "{wrong}");
+    drop((server, other));
+}

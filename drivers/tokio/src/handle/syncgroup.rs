@@ -1,7 +1,10 @@
 //! The handle of a syncgroup.
 
+use std::net::SocketAddr;
+
 use driftless::{
-    Address, Command, DeviceId, Invitation, Member, Outcome, Rights, SyncgroupId, SyncgroupInfo, limits,
+    Address, Command, DeviceId, Invitation, Member, Outcome, Rendezvous, Rights, SpecChange, SpecVersion,
+    SyncgroupId, SyncgroupInfo, limits,
 };
 
 use super::{Collection, Database};
@@ -14,6 +17,17 @@ use crate::options::{InviteOptions, millis};
 pub struct Syncgroup {
     database: Database,
     id: SyncgroupId,
+}
+
+/// Where a device can be met, for [`Syncgroup::describe`].
+///
+/// ```
+/// let server = driftless::PublicKey([7; 32]).device();
+/// let place = driftless_tokio::rendezvous(server, "192.0.2.7:4433".parse().unwrap());
+/// assert_eq!(place.address.as_str(), "quic:192.0.2.7:4433");
+/// ```
+pub fn rendezvous(device: DeviceId, addr: SocketAddr) -> Rendezvous {
+    Rendezvous { device, address: address::of(addr) }
 }
 
 impl Syncgroup {
@@ -103,6 +117,30 @@ impl Syncgroup {
             Outcome::RightsSet(..) => Ok(()),
             _ => Err(Error::Unexpected("change rights")),
         }
+    }
+
+    /// Says what members are told: what the syncgroup is for, and where to meet (S-30). What is `None` stays as it is.
+    /// With `unless_changed` only if that still is the last change, as [`Syncgroup::info`] had it. Returns which is the
+    /// last change now.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin, if it is too much, or if somebody has changed it since.
+    pub async fn describe(
+        &self,
+        change: SpecChange,
+        unless_changed: Option<SpecVersion>,
+    ) -> Result<SpecVersion, Error> {
+        let command = Command::SetSpec { syncgroup: self.id, change, unless_changed };
+        match self.database.node().command(command).await? {
+            Outcome::SpecSet(_, version) => Ok(version),
+            _ => Err(Error::Unexpected("say what a syncgroup is for")),
+        }
+    }
+
+    /// Where this device can be met now, for [`Syncgroup::describe`]; empty if it listens nowhere.
+    pub fn here(&self) -> Vec<Rendezvous> {
+        let device = self.database.node().device();
+        self.addresses().into_iter().map(|address| Rendezvous { device, address }).collect()
     }
 
     /// Removes everybody whom this device may remove, and leaves. If it created the syncgroup, nobody is left; what

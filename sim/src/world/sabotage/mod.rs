@@ -128,6 +128,10 @@ planted! {
     LosesSchemas = "loses-schemas", noticed by Model;
     /// Instead of changing some rules of a schema, a driver makes them all that there are.
     ReplacesSchemas = "replaces-schemas", noticed by Model;
+    /// A driver says what a syncgroup is for though somebody has changed that since.
+    DescribesAnyway = "describes-anyway", noticed by Conduct;
+    /// A driver loses where to meet.
+    LosesMeetingPlaces = "loses-meeting-places", noticed by Model;
     /// Stores lose which rows a commit changed.
     LosesChanges = "loses-changes", noticed by Watching;
     /// Conflicts are raised without one of their heads.

@@ -250,9 +250,18 @@ impl Saboteur {
         }
     }
 
-    /// What a driver makes of a change of rules.
+    /// What a driver makes of a change of rules, or of what members are told.
     pub(crate) fn rules(&self, command: Command) -> Command {
         match command {
+            Command::SetSpec { syncgroup, change, .. } if self.kind == Sabotage::DescribesAnyway => {
+                Command::SetSpec { syncgroup, change, unless_changed: None }
+            }
+            Command::SetSpec { syncgroup, mut change, unless_changed }
+                if self.kind == Sabotage::LosesMeetingPlaces =>
+            {
+                change.rendezvous = change.rendezvous.map(|_| Vec::new());
+                Command::SetSpec { syncgroup, change, unless_changed }
+            }
             Command::ChangeSchema { syncgroup, collection, changes }
                 if self.kind == Sabotage::ReplacesSchemas =>
             {
