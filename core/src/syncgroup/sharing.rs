@@ -27,11 +27,10 @@ impl Group {
             _ if self.paused => false,
             Stage::Active | Stage::Pending(_) | Stage::Leaving(_) | Stage::Departing | Stage::Left => true,
             Stage::Removed => false,
-            // Only whoever counts this device as a member will share it (S-32).
-            Stage::Refused(..) => true,
-            // Whoever was here before may have written something, its departure above all, that must arrive
-            // before it can be admitted again.
-            _ => self.asks_to_join() && !self.logs.is_empty(),
+            // Only whoever counts this device as a member will share it (S-32): somebody else than whom it asks may have
+            // let it in. And whoever was here before may have written something, its departure above all, that must
+            // arrive before it can be admitted again.
+            Stage::Refused(..) | Stage::Joining(_) | Stage::Withdrawing(_) => true,
         }
     }
 

@@ -60,8 +60,10 @@ impl Watch {
                     _ => Fact::Nothing,
                 };
                 // What came in by the same event came before: nobody writes first and takes in then. Where nothing
-                // came, whatever is shown by the same event is so because of what was written: who leaves waits no more.
-                let past = if came { new } else { old };
+                // came, whatever is shown by the same event is so because of what was written: who leaves waits no
+                // more. But who leaves before it has seen its own admission sees that first, and writes then.
+                let was_in = || self.model.rights(group, &author.device, old).is_some();
+                let past = if came || !was_in() { new } else { old };
                 let birth = Birth { past, written, says, stamp: seen.core.last_stamp() };
                 self.record(seen.replica, *group, version, &birth, expected)?;
             }
