@@ -46,14 +46,17 @@ fn every_defect_on_purpose_is_noticed_by_the_oracle_that_guards_against_it() {
         .map(|(name, seeds)| (name.parse().unwrap(), seeds));
     let seeds = || profiles.iter().flat_map(|(profile, last)| (0..*last).map(move |seed| (seed, profile)));
     for sabotage in Sabotage::ALL {
-        let noticed = seeds().find_map(|(seed, profile)| {
+        // Others may notice what follows from it sooner; the one that guards the rule must do so in some run.
+        let mut others = Vec::new();
+        let noticed = seeds().any(|(seed, profile)| {
             let plan = Plan::draw(seed, profile);
             let options = Options { sabotage: Some(*sabotage), ..Options::default() };
-            attempt(&plan, options).failure
+            let failure = attempt(&plan, options).failure;
+            let is_its_own = failure.as_ref().is_some_and(|it| it.violation.oracle == sabotage.noticed_by());
+            others.extend(failure.filter(|_| !is_its_own).map(|it| it.to_string()));
+            is_its_own
         });
-        let failure = noticed.unwrap_or_else(|| panic!("nobody noticed {sabotage}"));
-        let oracle = failure.violation.oracle.clone();
-        assert_eq!(oracle, sabotage.noticed_by(), "{sabotage} was noticed as\n{failure}");
+        assert!(noticed, "{sabotage} was noticed by others alone:\n{}", others.join("\n"));
     }
 }
 
