@@ -102,7 +102,7 @@ pub enum Outcome {
     PauseNoted,
     /// The schema is as asked for.
     SchemaSet(CollectionId),
-    /// What members are told is as asked for, by this change of it.
+    /// What members are told is as asked for, by these changes of it.
     SpecSet(SyncgroupId, SpecVersion),
     /// The invitation, to be handed on.
     Invited(Invitation),

@@ -263,7 +263,7 @@ pub enum Command {
         syncgroup: SyncgroupId,
         /// What is to be said anew; the rest stays.
         change: SpecChange,
-        /// Only if this still is the last change, as [`crate::SyncgroupInfo::spec_version`] had it.
+        /// Only if these still are the last changes, as [`crate::SyncgroupInfo::spec_version`] had it.
         unless_changed: Option<SpecVersion>,
     },
     /// Remove everybody whom this device may remove, and leave. If it created the syncgroup, nobody is left, and

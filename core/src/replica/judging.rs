@@ -72,22 +72,15 @@ impl Plan<'_> {
         if !self.counts(group, place, records, past) {
             self.staged.put(Table::Void, key::log(group, place.0, place.1), Bytes::new());
         } else {
-            let mut ruled = BTreeSet::new();
+            let (mut ruled, spec) = (BTreeSet::new(), self.spec_version(group));
             for meta in metadata_of(records) {
-                match meta {
-                    MetaRecord::Rule { collection, .. } => {
-                        self.metadata_mut(group).rule(from, meta);
-                        ruled.insert(*collection);
-                    }
-                    MetaRecord::Spec(_) => {
-                        let before = self.spec_version(group);
-                        self.metadata_mut(group).rule(from, meta);
-                        self.tell_spec(group, before);
-                    }
-                    _ => {}
+                self.metadata_mut(group).rule(from, meta);
+                if let MetaRecord::Rule { collection, .. } = meta {
+                    ruled.insert(*collection);
                 }
             }
             ruled.iter().for_each(|collection| self.keep_schema(group, collection));
+            self.tell_spec(group, spec);
         }
         match before {
             Some(before) => self.judge_anew(group, &before, (place, stamp)),

@@ -68,7 +68,7 @@ pub enum JoinRefusal {
     /// It was good for one device, and another one has used it.
     #[error("another device has used the invitation; ask for a new one")]
     Used,
-    /// The syncgroup has as many members as that device takes.
+    /// The syncgroup has as many members as that device takes, or that device has written all the metadata that it may.
     #[error("the syncgroup is full")]
     Full,
 }
@@ -90,7 +90,7 @@ pub struct SyncgroupInfo {
     pub rights: Option<Rights>,
     /// What members are told of it (S-30).
     pub spec: Spec,
-    /// By which change of that.
+    /// By which changes of that.
     pub spec_version: SpecVersion,
     /// Its collections, by name.
     pub collections: alloc::vec::Vec<Name>,

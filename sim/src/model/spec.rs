@@ -6,7 +6,7 @@ use driftless::{Hlc, Knowledge, Spec, SpecChange, SpecVersion, SyncgroupId, Vers
 use super::{Fact, Model, holds};
 
 impl Model {
-    /// What members are told who hold these generations, and by which of them.
+    /// What members are told who hold these generations, and by which of them, field by field.
     pub fn spec(&self, group: &SyncgroupId, held: &Knowledge) -> (Spec, SpecVersion) {
         let counts = |version: &Version| holds(held, version) && !self.is_void(group, version, held);
         let mut said: Vec<((Option<Hlc>, Version), &SpecChange)> = self
@@ -18,21 +18,16 @@ impl Model {
             })
             .collect();
         said.sort_by_key(|(at, _)| *at);
-        let (mut spec, mut last) = (Spec::default(), SpecVersion::Unset);
-        // Whoever changes one field changes what is the last change of all, unless the other was changed later.
-        let (mut described, mut met) = (None, None);
-        for (at, change) in said {
+        let (mut spec, mut last) = (Spec::default(), SpecVersion::default());
+        for ((_, version), change) in said {
             if let Some(description) = &change.description {
                 spec.description.clone_from(description);
-                described = Some(at);
+                last.description = Some(version);
             }
             if let Some(rendezvous) = &change.rendezvous {
                 spec.rendezvous.clone_from(rendezvous);
-                met = Some(at);
+                last.rendezvous = Some(version);
             }
-        }
-        if let Some((_, version)) = described.max(met) {
-            last = SpecVersion::At(version);
         }
         (spec, last)
     }

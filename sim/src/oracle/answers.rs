@@ -34,13 +34,6 @@ pub(crate) struct WriteExpected {
     pub(super) waits: bool,
 }
 
-impl WriteExpected {
-    /// Whether it goes by something that has changed since.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.reasons.iter().any(|reason| matches!(reason, Refusal::SpecChanged(_)))
-    }
-}
-
 impl Watch {
     /// Says what should become of a batch that is about to be handed to a replica.
     pub(crate) fn expect(&self, core: &Core, batch: &LocalWrite, stopping: bool) -> WriteExpected {

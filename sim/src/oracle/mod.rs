@@ -30,6 +30,7 @@ mod process;
 mod removals;
 mod rows;
 pub(crate) mod settled;
+mod spec;
 mod users;
 mod watching;
 

@@ -1,9 +1,9 @@
 //! Oracles of removals: who may take what from whom, and what that comes to (S-34, S-35).
 
-use driftless::{Core, DeviceId, Knowledge, Refusal, Rights, SpecChange, SpecVersion, SyncgroupId, Version};
+use driftless::{Core, DeviceId, Knowledge, Refusal, Rights, SyncgroupId, Version};
 
 use super::answers::{infos, reasons};
-use super::{Checked, Oracle, Seen, Violation, Watch, WriteExpected};
+use super::{Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
 use crate::model::{Fact, Revoked, Whom, holds};
 
@@ -54,42 +54,6 @@ impl Watch {
         let ended = self.model.destroying(&group, &core.author().device, &held);
         expected.says(core, group, Some(Fact::Destroys(ended)));
         expected
-    }
-
-    /// Says what should become of the wish that members be told something else.
-    pub(crate) fn expect_spec(
-        &self,
-        core: &Core,
-        group: SyncgroupId,
-        change: &SpecChange,
-        unless_changed: Option<SpecVersion>,
-        stopping: bool,
-    ) -> WriteExpected {
-        let mut expected = self.expect_admin(core, &group, stopping);
-        let (spec, version) = self.model.spec(&group, &core.held(&group).unwrap_or_default());
-        if unless_changed.is_some_and(|read| read != version) {
-            expected.reasons.push(Refusal::SpecChanged(version));
-        }
-        let change = SpecChange {
-            description: change.description.clone().filter(|it| *it != spec.description),
-            rendezvous: change.rendezvous.clone().filter(|it| *it != spec.rendezvous),
-        };
-        let changes = change != SpecChange::default();
-        expected.says(core, group, changes.then_some(Fact::Describes(change)));
-        expected
-    }
-
-    /// Members are told what was said last (S-30).
-    pub(super) fn tells_the_spec(&self, seen: Seen<'_>) -> Checked {
-        for info in seen.core.syncgroups() {
-            let (spec, version) = self.model.spec(&info.id, &seen.core.held(&info.id).unwrap_or_default());
-            if (&info.spec, info.spec_version) != (&spec, version) {
-                let (told, at) = (&info.spec, info.spec_version);
-                let what = format!("tells {told:?} by {at} of {:?}; it is {spec:?} by {version}", info.id);
-                return Err(Violation::new(Oracle::Model, "S-30", seen.replica, what));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn expect_admin(&self, core: &Core, group: &SyncgroupId, stopping: bool) -> WriteExpected {

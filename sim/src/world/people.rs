@@ -149,9 +149,12 @@ impl World<'_> {
         let read = it.read_specs.insert(syncgroup, now.unwrap_or_default());
         let unless_changed = unless_changed.then(|| read.or(now).unwrap_or_default());
         let expected = self.watch.expect_spec(core, syncgroup, &change, unless_changed, it.stopping);
-        self.coverage.hit(if expected.is_stale() { Point::DescribedTooLate } else { Point::Described });
+        expected.describes().into_iter().for_each(|point| self.coverage.hit(point));
         let command = Command::SetSpec { syncgroup, change, unless_changed };
-        let command = self.sabotage.as_ref().map_or(command.clone(), |saboteur| saboteur.rules(command));
+        let command = match &self.sabotage {
+            Some(saboteur) => saboteur.metadata(command),
+            None => command,
+        };
         self.ask_of_access(replica, command, &expected)
     }
 

@@ -112,7 +112,7 @@ impl World<'_> {
                 self.coverage.hit(Point::SomeRulesChanged);
                 let command = Command::ChangeSchema { syncgroup, collection, changes };
                 match &self.sabotage {
-                    Some(saboteur) => saboteur.rules(command),
+                    Some(saboteur) => saboteur.metadata(command),
                     None => command,
                 }
             }

@@ -251,7 +251,7 @@ impl Saboteur {
     }
 
     /// What a driver makes of a change of rules, or of what members are told.
-    pub(crate) fn rules(&self, command: Command) -> Command {
+    pub(crate) fn metadata(&self, command: Command) -> Command {
         match command {
             Command::SetSpec { syncgroup, change, .. } if self.kind == Sabotage::DescribesAnyway => {
                 Command::SetSpec { syncgroup, change, unless_changed: None }
