@@ -34,7 +34,8 @@ pub const MAX_ENROLMENTS_OF_USER: usize = 1_024;
 /// Enrolments of all users' devices together, likewise.
 pub const MAX_ENROLMENTS: usize = 16_384;
 /// Bytes of metadata that one author may write in a syncgroup: who is a member, what collections and rules there are.
-/// All of it is kept in memory. A record counts as [`METADATA_RECORD`] bytes at least.
+/// All of it is kept in memory. A record counts as [`METADATA_RECORD`] bytes at least. A device that goes on under a new
+/// name is another author: how many there may be [`Limits::authors`] says.
 pub const MAX_METADATA: usize = 16 << 20;
 /// What a record of metadata counts for at least.
 pub const METADATA_RECORD: usize = 256;

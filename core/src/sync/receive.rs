@@ -231,6 +231,7 @@ mod tests {
     use crate::crypto::{Ed25519, Keys, SecretKey};
     use crate::event::Command;
     use crate::id::{CollectionId, Incarnation, Name, SyncgroupId};
+    use crate::limits;
     use crate::log::Checkpoint;
     use crate::log::generation::Header;
     use crate::log::record::{MetaRecord, RowRecord};
@@ -270,25 +271,25 @@ mod tests {
     /// A log of single puts, as somebody with these keys would write and sign it.
     fn run(here: &Here, keys: &Keys, count: u64, change: impl Fn(u64, &mut Header)) -> Run {
         let put = |n: u64| {
-            Record::Row(RowRecord {
+            alloc::vec![Record::Row(RowRecord {
                 collection: here.collection,
                 key: alloc::vec![n as u8].into(),
                 parents: Vec::new(),
                 repeats: None,
                 pick: false,
                 content: crate::log::record::Content::Put(alloc::vec![1].into()),
-            })
+            })]
         };
         run_of(here, keys, count, change, put)
     }
 
-    /// A log of single records.
+    /// A log of such records.
     fn run_of(
         here: &Here,
         keys: &Keys,
         count: u64,
         change: impl Fn(u64, &mut Header),
-        record: impl Fn(u64) -> Record,
+        records: impl Fn(u64) -> Vec<Record>,
     ) -> Run {
         let author = Author { device: keys.device, incarnation: Incarnation(9) };
         let mut tree = Tree::default();
@@ -302,7 +303,7 @@ mod tests {
                 acknowledged: None,
             };
             change(n, &mut header);
-            let encoded = Encoded::write(header, &author, &[record(n)]);
+            let encoded = Encoded::write(header, &author, &records(n));
             tree.append(encoded.leaf);
             generations.push(encoded.bytes);
         }
@@ -352,7 +353,7 @@ mod tests {
                 rights: Rights::Write,
                 request: None,
             };
-            let record = |n| Record::Meta(if n == 1 { admits.clone() } else { record.clone() });
+            let record = |n| alloc::vec![Record::Meta(if n == 1 { admits.clone() } else { record.clone() })];
             let change =
                 |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
             take(&here, alloc::vec![run_of(&here, &here.replica.keys, 2, change, record)]).0
@@ -369,6 +370,19 @@ mod tests {
         assert_eq!(say(MetaRecord::StrikeOff(forged)), wrong);
         let elsewhere = MetaRecord::StrikeOff(strikes(&SyncgroupId([9; 32])));
         assert_eq!(say(elsewhere), wrong);
+    }
+
+    #[test]
+    fn more_metadata_than_an_author_may_write_is_not_taken_and_nobodys_fault() {
+        let here = here();
+        let name = Name::new("more").unwrap();
+        let in_each = 10_000;
+        let records = |_| alloc::vec![Record::Meta(MetaRecord::Collection { name: name.clone() }); in_each];
+        let change = |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
+        let run = |count| run_of(&here, &here.replica.keys, count, change, records);
+        let most = limits::MAX_METADATA / (in_each * limits::METADATA_RECORD);
+        assert_eq!(take(&here, alloc::vec![run(most as u64)]).0, Ok(most));
+        assert_eq!(take(&here, alloc::vec![run(most as u64 + 2)]).0, Ok(most), "and nothing that follows");
     }
 
     #[test]
