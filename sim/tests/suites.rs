@@ -8,6 +8,13 @@ use driftless_sim::{Faults, Options, Plan, Sim, execute, seeds};
 /// How many seeds a sabotage may take to be noticed.
 const SEEDS_TO_NOTICE: u64 = 100;
 
+/// Defects of which others see what follows from them as often as the oracle that guards the rule, so that chance says
+/// who is first. Their own oracle must still notice them in some run.
+const SEEN_BY_OTHERS_TOO: [Sabotage; 1] = [
+    // Rows that are void for devices and not for the model, and generations that it would not permit.
+    Sabotage::WithholdsRemovals,
+];
+
 #[test]
 fn fifty_seeds_keep_all_rules_and_are_the_same_when_run_again() {
     let suite = Suite {
@@ -46,17 +53,17 @@ fn every_defect_on_purpose_is_noticed_by_the_oracle_that_guards_against_it() {
         .map(|(name, seeds)| (name.parse().unwrap(), seeds));
     let seeds = || profiles.iter().flat_map(|(profile, last)| (0..*last).map(move |seed| (seed, profile)));
     for sabotage in Sabotage::ALL {
-        // Others may notice what follows from it sooner; the one that guards the rule must do so in some run.
-        let mut others = Vec::new();
-        let noticed = seeds().any(|(seed, profile)| {
+        let guard = sabotage.noticed_by();
+        let is_seen_by_others = SEEN_BY_OTHERS_TOO.contains(sabotage);
+        let noticed = seeds().find_map(|(seed, profile)| {
             let plan = Plan::draw(seed, profile);
             let options = Options { sabotage: Some(*sabotage), ..Options::default() };
             let failure = attempt(&plan, options).failure;
-            let is_its_own = failure.as_ref().is_some_and(|it| it.violation.oracle == sabotage.noticed_by());
-            others.extend(failure.filter(|_| !is_its_own).map(|it| it.to_string()));
-            is_its_own
+            failure.filter(|failure| !is_seen_by_others || failure.violation.oracle == guard)
         });
-        assert!(noticed, "{sabotage} was noticed by others alone:\n{}", others.join("\n"));
+        let failure = noticed.unwrap_or_else(|| panic!("nobody noticed {sabotage}"));
+        let oracle = failure.violation.oracle.clone();
+        assert_eq!(oracle, guard, "{sabotage} was noticed as\n{failure}");
     }
 }
 
