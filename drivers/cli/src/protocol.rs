@@ -501,7 +501,7 @@ pub struct SyncgroupText {
     pub description: String,
     /// Where members can be met.
     pub meet: Vec<MeetText>,
-    /// Which change of these two was the last.
+    /// Which changes of these two were the last.
     pub version: String,
 }
 

@@ -88,7 +88,7 @@ pub use driftless_fjall::Options as StoreOptions;
 
 pub use crate::error::{Closed, Error, OpenError};
 pub use crate::handle::{
-    Batch, Collection, Database, Node, NodeStatus, Receipt, Submitted, Syncgroup, rendezvous,
+    Batch, Collection, Database, Node, NodeStatus, Receipt, Submitted, Syncgroup, rendezvous, socket_addr,
 };
 pub use crate::news::{News, Notices};
 pub use crate::options::{InviteOptions, Merges, Network, Options, Retry};

@@ -3,20 +3,21 @@
 use anyhow::{Result, bail};
 
 use super::Context;
-use super::syncgroup::reference;
+use super::syncgroup::{asked, reference, remark_how_others_learn};
 use crate::args::About;
-use crate::protocol::{MeetText, Request, Response, SyncgroupText};
+use crate::protocol::{MeetText, Request, SyncgroupText};
 use crate::session::Reach;
 use crate::text;
 
 pub(super) async fn about(context: &mut Context, args: About) -> Result<()> {
-    let changes = args.description.is_some() || args.meet_nobody || !args.meet.is_empty() || args.meet_here;
+    let meets = args.meet_nobody || args.meet_here || !args.meet.is_empty();
+    let changes = args.description.is_some() || meets;
     if !changes && args.unless_changed.is_some() {
         bail!("--unless-changed says when not to change something: say what, with --description or --meet");
     }
     let of = reference(context, args.syncgroup);
-    let meet = (args.meet_nobody || args.meet_here || !args.meet.is_empty())
-        .then(|| args.meet.into_iter().map(|(member, address)| MeetText { member, address }).collect());
+    let meet =
+        meets.then(|| args.meet.into_iter().map(|(member, address)| MeetText { member, address }).collect());
     let request = match changes {
         true => Request::Describe {
             of,
@@ -27,24 +28,18 @@ pub(super) async fn about(context: &mut Context, args: About) -> Result<()> {
         },
         false => Request::About { of },
     };
-    let mut session = context.session(Reach::Alone).await?;
+    let session = context.session(Reach::Alone).await?;
     let served = session.is_remote();
     if args.meet_here && !served {
         session.close().await;
         bail!("this device listens nowhere that would last: start `driftless serve` here first");
     }
-    let answer = session.one(request).await;
-    session.close().await;
-    let Response::Syncgroup(syncgroup) = answer? else {
-        bail!("the answer is not a syncgroup; this is a defect");
-    };
-    if context.out.json {
-        context.out.object(&serde_json::to_value(&syncgroup)?)?;
-    } else {
+    let syncgroup = asked(context, session, request).await?;
+    if !context.out.json {
         lines(&syncgroup).iter().try_for_each(|line| context.out.line(line))?;
     }
-    if changes && !served {
-        context.out.remark("the others learn of it when a server runs here: driftless serve");
+    if changes {
+        remark_how_others_learn(context, served);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use driftless::Rights;
 
 use super::Context;
-use super::syncgroup::reference;
+use super::syncgroup::{asked, reference, remark_how_others_learn};
 use crate::args::Membership;
 use crate::protocol::{MemberText, Request, Response, UserText};
 use crate::session::Reach;
@@ -41,9 +41,7 @@ async fn set_rights(
     } else {
         context.out.line(&line)?;
     }
-    if !served {
-        context.out.remark("the others learn of it when a server runs here: driftless serve");
-    }
+    remark_how_others_learn(context, served);
     Ok(())
 }
 
@@ -71,21 +69,12 @@ async fn destroy(context: &mut Context, syncgroup: String, yes: bool) -> Result<
         );
     }
     let request = Request::Destroy { of: reference(context, syncgroup) };
-    let mut session = context.session(Reach::Alone).await?;
+    let session = context.session(Reach::Alone).await?;
     let served = session.is_remote();
-    let answer = session.one(request).await;
-    session.close().await;
-    let Response::Syncgroup(syncgroup) = answer? else {
-        bail!("the answer is not a syncgroup; this is a defect");
-    };
-    if context.out.json {
-        context.out.object(&serde_json::to_value(&syncgroup)?)?;
-    }
+    let syncgroup = asked(context, session, request).await?;
     if syncgroup.members > 0 {
         context.out.remark(&format!("{} members stay, whom this device cannot overrule", syncgroup.members));
     }
-    if !served {
-        context.out.remark("the others learn of it when a server runs here: driftless serve");
-    }
+    remark_how_others_learn(context, served);
     Ok(())
 }

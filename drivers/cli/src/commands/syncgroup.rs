@@ -153,10 +153,12 @@ async fn join(context: &mut Context, invitation: String, timeout: Duration, alon
     }
 }
 
-async fn leave(context: &mut Context, syncgroup: String) -> Result<()> {
-    let request = Request::Leave { of: reference(context, syncgroup) };
-    let mut session = context.session(Reach::Alone).await?;
-    let served = session.is_remote();
+/// Asks for something that is answered by the syncgroup as it is then, and prints that where a program reads it.
+pub(super) async fn asked(
+    context: &mut Context,
+    mut session: Session,
+    request: Request,
+) -> Result<SyncgroupText> {
     let answer = session.one(request).await;
     session.close().await;
     let Response::Syncgroup(syncgroup) = answer? else {
@@ -165,10 +167,25 @@ async fn leave(context: &mut Context, syncgroup: String) -> Result<()> {
     if context.out.json {
         context.out.object(&serde_json::to_value(&syncgroup)?)?;
     }
+    Ok(syncgroup)
+}
+
+/// Says how others come to learn of what was done, if nobody tells them by now.
+pub(super) fn remark_how_others_learn(context: &mut Context, served: bool) {
+    if !served {
+        context.out.remark("the others learn of it when a server runs here: driftless serve");
+    }
+}
+
+async fn leave(context: &mut Context, syncgroup: String) -> Result<()> {
+    let request = Request::Leave { of: reference(context, syncgroup) };
+    let session = context.session(Reach::Alone).await?;
+    let served = session.is_remote();
+    let syncgroup = asked(context, session, request).await?;
     if let Some(explained) = syncgroup.explained {
         context.out.remark(&format!("{}: {explained}", syncgroup.state));
-    } else if !served {
-        context.out.remark("the others learn of it when a server runs here: driftless serve");
+    } else {
+        remark_how_others_learn(context, served);
     }
     Ok(())
 }

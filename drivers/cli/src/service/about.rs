@@ -1,17 +1,15 @@
 //! What members are told of a syncgroup.
 
 use driftless::{Rendezvous, SpecChange};
-use driftless_tokio::{Syncgroup, rendezvous};
+use driftless_tokio::{Syncgroup, rendezvous, socket_addr};
 
 use super::membership::find_member;
 use crate::protocol::{MeetText, Problem};
 
-/// How addresses begin that this driver calls.
-const SCHEME: &str = "quic:";
-
 pub(super) fn meet_text(place: &Rendezvous) -> MeetText {
-    let address = place.address.as_str();
-    let address = address.strip_prefix(SCHEME).unwrap_or(address).to_owned();
+    // What this driver cannot call is shown as it is.
+    let address =
+        socket_addr(&place.address).map_or_else(|| place.address.to_string(), |addr| addr.to_string());
     MeetText { member: place.device.to_string(), address }
 }
 

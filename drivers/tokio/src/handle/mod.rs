@@ -14,4 +14,4 @@ pub use self::collection::Collection;
 pub use self::database::Database;
 pub(crate) use self::node::Inner;
 pub use self::node::{Node, NodeStatus};
-pub use self::syncgroup::{Syncgroup, rendezvous};
+pub use self::syncgroup::{Syncgroup, rendezvous, socket_addr};

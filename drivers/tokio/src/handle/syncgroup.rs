@@ -25,9 +25,15 @@ pub struct Syncgroup {
 /// let server = driftless::PublicKey([7; 32]).device();
 /// let place = driftless_tokio::rendezvous(server, "192.0.2.7:4433".parse().unwrap());
 /// assert_eq!(place.address.as_str(), "quic:192.0.2.7:4433");
+/// assert_eq!(driftless_tokio::socket_addr(&place.address), "192.0.2.7:4433".parse().ok());
 /// ```
 pub fn rendezvous(device: DeviceId, addr: SocketAddr) -> Rendezvous {
     Rendezvous { device, address: address::of(addr) }
+}
+
+/// The socket address in an address; `None` if this driver cannot call it.
+pub fn socket_addr(address: &Address) -> Option<SocketAddr> {
+    address::parse(address)
 }
 
 impl Syncgroup {
@@ -120,8 +126,8 @@ impl Syncgroup {
     }
 
     /// Says what members are told: what the syncgroup is for, and where to meet (S-30). What is `None` stays as it is.
-    /// With `unless_changed` only if that still is the last change, as [`Syncgroup::info`] had it. Returns which is the
-    /// last change now.
+    /// With `unless_changed` only if these still are the last changes, as [`Syncgroup::info`] had them. Returns which they
+    /// are now.
     ///
     /// # Errors
     /// [`Error::Refused`] if this device is no admin, if it is too much, or if somebody has changed it since.
