@@ -104,9 +104,7 @@ pub(super) fn destroy(
     let mut records: Vec<Record> = Vec::new();
     for device in others {
         let holder = Holder::Device(device);
-        let grants = group.metadata.access.grants_above(holder, None).into_iter();
-        let grants: Vec<_> = grants.filter(|grant| reach.covers(holder, grant)).collect();
-        if !grants.is_empty() {
+        if let Some(grants) = reach.all_above(holder, None).filter(|grants| !grants.is_empty()) {
             records.push(Record::Meta(reach.end(device, grants, None)));
         }
     }
@@ -136,7 +134,7 @@ impl<'g> Reach<'g> {
     }
 
     /// Whether it may end a grant: any that makes no admin, and of the others those of a greater rank than its own.
-    pub(super) fn covers(&self, holder: Holder, grant: &Version) -> bool {
+    fn covers(&self, holder: Holder, grant: &Version) -> bool {
         let theirs = self.ranks.get(&(holder, *grant));
         self.rank.is_some_and(|own| theirs.is_none_or(|theirs| own < *theirs))
     }
@@ -148,13 +146,15 @@ impl<'g> Reach<'g> {
         if let Some((_, user)) = access.by_user(&device).filter(|(left, _)| Some(*left) > keep) {
             return Err(Refusal::DeviceOf { device, user });
         }
-        let holder = Holder::Device(device);
-        let grants = access.grants_above(holder, keep);
-        if grants.iter().all(|grant| self.covers(holder, grant)) {
-            Ok(self.end(device, grants, keep))
-        } else {
-            Err(Refusal::Senior(device))
-        }
+        let grants = self.all_above(Holder::Device(device), keep).ok_or(Refusal::Senior(device))?;
+        Ok(self.end(device, grants, keep))
+    }
+
+    /// The grants to a device or a user that give more than `keep`; `None` if one of them is not its to end. Then none
+    /// is ended: whoever stays an admin shall not lose what it wrote before it became one.
+    pub(super) fn all_above(&self, holder: Holder, keep: Option<Rights>) -> Option<Vec<Version>> {
+        let grants = self.group.metadata.access.grants_above(holder, keep);
+        grants.iter().all(|grant| self.covers(holder, grant)).then_some(grants)
     }
 
     /// What the device has written, as far as that is here, stays.

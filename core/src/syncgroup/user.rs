@@ -91,13 +91,9 @@ pub(super) fn eject(
 }
 
 fn revoke(plan: &Plan<'_>, group: &Group, user: UserId, keep: Option<Rights>) -> Result<MetaRecord, Refusal> {
-    let (reach, holder) = (Reach::new(plan, group), Holder::User(user));
-    let grants = group.metadata.access.grants_above(holder, keep);
-    if grants.iter().all(|grant| reach.covers(holder, grant)) {
-        Ok(MetaRecord::RevokeUser { user, grants, keep, until: written_by(plan, group, &user) })
-    } else {
-        Err(Refusal::SeniorUser(user))
-    }
+    let grants = Reach::new(plan, group).all_above(Holder::User(user), keep);
+    let grants = grants.ok_or(Refusal::SeniorUser(user))?;
+    Ok(MetaRecord::RevokeUser { user, grants, keep, until: written_by(plan, group, &user) })
 }
 
 /// The end of all that was granted to users and this device may end.
@@ -105,15 +101,9 @@ pub(super) fn all_ended(plan: &Plan<'_>, group: &Group, reach: &Reach<'_>) -> Ve
     let access = &group.metadata.access;
     let ended = access.users().into_iter().filter_map(|it| {
         let (user, holder) = (it.user, Holder::User(it.user));
-        let grants = access.grants_above(holder, None).into_iter();
-        let grants: Vec<_> = grants.filter(|grant| reach.covers(holder, grant)).collect();
+        let grants = reach.all_above(holder, None).filter(|grants| !grants.is_empty())?;
         let until = written_by(plan, group, &user);
-        (!grants.is_empty()).then_some(Record::Meta(MetaRecord::RevokeUser {
-            user,
-            grants,
-            keep: None,
-            until,
-        }))
+        Some(Record::Meta(MetaRecord::RevokeUser { user, grants, keep: None, until }))
     });
     ended.collect()
 }

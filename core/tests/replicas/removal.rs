@@ -350,6 +350,23 @@ fn whoever_creates_a_syncgroup_can_destroy_it_and_everybody_hears() {
 }
 
 #[test]
+fn who_destroys_a_syncgroup_takes_nothing_from_an_admin_senior_to_it_nor_what_that_one_wrote_before() {
+    let (mut world, id) = World::together(3);
+    world.apart();
+    world.put(1, id, "row", "by a writer, of whom nobody has heard");
+    world.set_rights(0, id, 1, Rights::Admin);
+    world.set_rights(0, id, 2, Rights::Admin);
+    world.link(0, 2);
+    world.run(60_000);
+    assert_eq!(world.command(2, Command::Destroy { syncgroup: id }), Ok(Outcome::Destroyed(id)));
+    world.all_linked();
+    world.run(60_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Left);
+    world.assert_same_at(id, &[0, 1]);
+    assert_eq!(world.text(0, id, "row").as_deref(), Some("by a writer, of whom nobody has heard"));
+}
+
+#[test]
 fn a_removed_device_gets_nothing_by_introducing_itself() {
     let (mut world, id) = World::together(3);
     world.apart();

@@ -46,8 +46,9 @@ impl Watch {
         Ok(())
     }
 
-    /// Whether anybody still lacks what it has held back because its time had not come (S-27): a member, or somebody
-    /// who has left and found no member who would know, for those go on telling each other.
+    /// Whether anybody still lacks what it has held back because its time had not come (S-27): a member, somebody whom a
+    /// member takes for one and who did not get in when it asked, or somebody who has left and found no member who would
+    /// know, for those go on telling each other.
     pub(crate) fn awaits_its_time(&self, all: &[Seen<'_>]) -> bool {
         let is_hostile = |author: &Author| {
             let by = self.devices.iter().position(|device| *device == author.device);
@@ -58,15 +59,21 @@ impl Watch {
             infos.into_iter().find(|info| info.id == *group).map(|info| info.state)
         };
         self.held_back.iter().filter(|((.., author), _)| !is_hostile(author)).any(|(of, held)| {
-            use SyncgroupState::{Active, Left, Pending};
+            use SyncgroupState::{Active, Left, Pending, Refused};
             let (replica, group, author) = of;
             let Some(seen) = all.iter().find(|seen| seen.replica == *replica) else { return false };
             let has_left_too = || {
                 all.iter()
                     .any(|it| self.devices[it.replica] == author.device && state(it, group) == Some(Left))
             };
+            let device = &self.devices[*replica];
+            let is_let_in = || {
+                all.iter()
+                    .any(|it| state(it, group) == Some(Active) && lists(it, group, device) == Some(true))
+            };
             let takes = match state(seen, group) {
                 Some(Active | Pending) => true,
+                Some(Refused(_)) => is_let_in(),
                 Some(Left) => has_left_too(),
                 _ => false,
             };
