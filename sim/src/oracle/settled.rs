@@ -86,9 +86,16 @@ impl Watch {
     fn know_their_end(&self, group: &SyncgroupId, active: &[Seen<'_>], all: &[Seen<'_>]) -> Checked {
         for seen in active {
             let device = self.devices[seen.replica];
+            let held = seen.core.knowledge(group).unwrap_or_default();
+            // Whoever has all that another one has knows no less: it may have been let in again since.
+            let knows_more = |other: &Seen<'_>| {
+                let theirs = other.core.knowledge(group).unwrap_or_default();
+                theirs.iter().any(|(author, last)| held.get(author).is_none_or(|own| own < last))
+            };
             let tells = |other: &&Seen<'_>| {
                 lists(seen, group, &self.devices[other.replica]) == Some(true)
                     && lists(other, group, &device) == Some(false)
+                    && knows_more(other)
             };
             if let Some(other) = all.iter().find(tells) {
                 let what =
@@ -255,11 +262,11 @@ impl Watch {
 
     /// Whether a replica may be something else than a member believes: it has lost its memory, waits for one
     /// who does not come, has told nobody of its departure who still knows, or was enrolled as a user's device and does
-    /// not know that it might ask.
+    /// not know that it might ask, or did not know when it left.
     fn is_excused(&self, first: Seen<'_>, odd: Seen<'_>, group: &SyncgroupId) -> bool {
         let device = self.devices[odd.replica];
         let state = odd.core.syncgroups().into_iter().find(|info| info.id == *group).map(|info| info.state);
-        if matches!(state, None | Some(SyncgroupState::Refused(_)))
+        if matches!(state, None | Some(SyncgroupState::Refused(_) | SyncgroupState::Left))
             && self.is_enrolled_unasked(group, &device)
         {
             return true;

@@ -1,6 +1,6 @@
 //! Oracles of users: what may be said of them, and of their devices (S-3).
 
-use driftless::{Certificate, Core, DeviceId, Refusal, Rights, StrikingOff, SyncgroupId, UserId};
+use driftless::{Certificate, Core, DeviceId, Refusal, Rights, StrikingOff, SyncgroupId, UserId, Version};
 
 use super::{Oracle, Violation, Watch, WriteExpected};
 use crate::model::{Enrolled, Fact, Struck, Whom, holds};
@@ -96,11 +96,17 @@ impl Watch {
         Ok(expected)
     }
 
-    /// Whether a device was ever enrolled as anybody's without having asked.
+    /// Whether a device was ever enrolled as anybody's without having asked, and has not left in the knowledge of that.
     pub(super) fn is_enrolled_unasked(&self, group: &SyncgroupId, device: &DeviceId) -> bool {
-        self.model
-            .generations(group)
-            .any(|(_, generation)| matches!(&generation.says, Fact::Enrols(it) if it.device == *device && !it.asked))
+        let departures = self.model.departures(group, device);
+        let has_left = |enrolment: &Version| {
+            let past = |departure| self.model.generation(group, departure).map(|it| &it.past);
+            departures.iter().filter_map(past).any(|past| holds(past, enrolment))
+        };
+        self.model.generations(group).any(|(version, generation)| {
+            matches!(&generation.says, Fact::Enrols(it) if it.device == *device && !it.asked)
+                && !has_left(version)
+        })
     }
 
     /// Whether a device was ever enrolled as one of a user's.
