@@ -50,6 +50,7 @@ mod environment;
 pub mod explore;
 mod facts;
 mod keyed;
+mod merges;
 pub mod model;
 mod oracle;
 pub mod page;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use driftless::{Conflict, Resolution};
+use driftless::{Conflict, MergeFunction, Resolution};
 use serde_json::Value;
 
 use super::{App, Chance, Checked, Device, Schema};
@@ -13,6 +13,8 @@ pub trait Hosted: Sync {
     fn title(&self) -> String;
     /// See [`App::schema`].
     fn collections(&self) -> Schema;
+    /// See [`App::merges`].
+    fn functions(&self) -> Vec<&'static dyn MergeFunction>;
     /// See [`App::draw`]; as plans keep it.
     fn idea(&self, chance: &mut Chance) -> Value;
     /// Starts a process of it.
@@ -46,6 +48,10 @@ impl<A: App> Hosted for A {
 
     fn collections(&self) -> Schema {
         self.schema()
+    }
+
+    fn functions(&self) -> Vec<&'static dyn MergeFunction> {
+        self.merges()
     }
 
     #[allow(clippy::panic, reason = "a slip in a test, which should say so")]

@@ -96,7 +96,7 @@ mod schema;
 
 use std::fmt;
 
-use driftless::{Choice, Conflict, Resolution};
+use driftless::{Choice, Conflict, MergeFunction, Resolution};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -117,6 +117,59 @@ pub trait App: Clone + Sync + 'static {
 
     /// Its collections, with the rules for their conflicts. The device that makes the syncgroup sets them.
     fn schema(&self) -> Schema;
+
+    /// Its own merges, for rows that its schema merges by name (S-16): every device has them. The reference model takes
+    /// them for what such rows should show, so whether they merge sensibly is for [`App::check`] to say.
+    ///
+    /// ```
+    /// use driftless::{Merge, MergeFunction, Name, Operation, Policy};
+    /// use driftless_sim::app::{App, Batch, Chance, Checked, Device, Runs, Schema, ensure};
+    ///
+    /// /// The highest score counts.
+    /// struct Highest;
+    ///
+    /// impl MergeFunction for Highest {
+    ///     fn name(&self) -> &str {
+    ///         "highest"
+    ///     }
+    ///     fn merge(&self, bases: &[&[u8]], operations: &[&[u8]]) -> Option<Vec<u8>> {
+    ///         bases.iter().chain(operations).max().map(|score| score.to_vec())
+    ///     }
+    /// }
+    ///
+    /// #[derive(Clone, Default)]
+    /// struct Game(u8); // What this device has scored.
+    ///
+    /// impl App for Game {
+    ///     type Act = u8;
+    ///     fn schema(&self) -> Schema {
+    ///         let highest = Merge::Named(Name::new("highest").unwrap());
+    ///         Schema::new().collection("scores", &[("", Policy::Merge(highest))])
+    ///     }
+    ///     fn merges(&self) -> Vec<&'static dyn MergeFunction> {
+    ///         vec![&Highest]
+    ///     }
+    ///     fn draw(&self, chance: &mut Chance) -> u8 {
+    ///         chance.below(200) as u8
+    ///     }
+    ///     fn act(&mut self, device: &mut Device<'_>, score: u8) {
+    ///         let (merge, operation) = (Name::new("highest").unwrap(), vec![score].into());
+    ///         let batch = Batch::new().operate("scores", "all", Operation::Named { merge, operation });
+    ///         if device.write(batch).is_ok() {
+    ///             self.0 = self.0.max(score);
+    ///         }
+    ///     }
+    ///     fn check(&self, device: &Device<'_>) -> Checked {
+    ///         let shown = device.get("scores", "all").map_or(0, |score| score[0]);
+    ///         ensure(shown >= self.0, "no score is lost", format_args!("{shown}, {} was scored here", self.0))
+    ///     }
+    /// }
+    ///
+    /// Runs::new(Game::default()).seeds(0..10).check();
+    /// ```
+    fn merges(&self) -> Vec<&'static dyn MergeFunction> {
+        Vec::new()
+    }
 
     /// Draws something that a user could do. It is asked of the application as [`Runs`] was given it, before the run.
     fn draw(&self, chance: &mut Chance) -> Self::Act;

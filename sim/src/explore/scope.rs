@@ -14,6 +14,7 @@ use driftless::{
 use super::{Defect, Explore};
 use crate::KeyedHash;
 use crate::coverage::Coverage;
+use crate::merges::Merges;
 use crate::oracle::{Checked, Oracle, Patience, Seen, Violation, Watch};
 use crate::world::{Disk, label};
 
@@ -82,6 +83,8 @@ pub(super) struct Scope {
     next_link: u64,
     mono: u64,
     watch: Watch,
+    /// No application has registered any.
+    merges: Merges,
     group: Option<SyncgroupId>,
     written: u64,
     left: Left,
@@ -109,6 +112,7 @@ impl Scope {
             next_link: 1,
             mono: 0,
             watch: Watch::new(names, &[], None, None),
+            merges: Merges::default(),
             group: None,
             written: 0,
             left: Left { writes: 0, crashes: 0, losses: 0, timeouts: 0 },
@@ -297,7 +301,7 @@ impl Scope {
         self.apply(replica, &actions);
         let mut coverage = Coverage::default();
         let device = &self.devices[replica];
-        let seen = Seen { replica, core: &device.core, store: device.disk.store() };
+        let seen = Seen { replica, core: &device.core, store: device.disk.store(), merges: &self.merges };
         self.watch.restarted(seen, survived, &mut coverage)?;
         self.perform_rest(replica, actions)?;
         for other in (0..self.devices.len()).filter(|other| *other != replica) {
@@ -351,7 +355,7 @@ impl Scope {
         let actions: Vec<Action> = std::iter::from_fn(|| out.pop()).collect();
         self.apply(replica, &actions);
         let device = &self.devices[replica];
-        let seen = Seen { replica, core: &device.core, store: device.disk.store() };
+        let seen = Seen { replica, core: &device.core, store: device.disk.store(), merges: &self.merges };
         // As configured by default; one syncgroup has no batches in parts.
         let config = Config::new(label("r", replica));
         let (bound, waiting) = (config.timing.parts.0, config.limits.waiting);
@@ -417,7 +421,12 @@ impl Scope {
             .devices
             .iter()
             .enumerate()
-            .map(|(replica, it)| Seen { replica, core: &it.core, store: it.disk.store() })
+            .map(|(replica, it)| Seen {
+                replica,
+                core: &it.core,
+                store: it.disk.store(),
+                merges: &self.merges,
+            })
             .collect();
         self.watch.agreed(&all)?;
         self.watch.settled(&all)?;

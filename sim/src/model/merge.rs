@@ -8,6 +8,7 @@
 //! * A tree of *fields* has the fields that were put or set and that nothing later removed or set, there or above;
 //!   where something is below a field, it is a tree and has no value of its own.
 //! * What is *joined* is all puts, the last first, and then all that was appended, in order of time.
+//! * A merge of the application under test is what its function makes of the same two lists.
 //!
 //! As long as nobody has operated on it, one put is shown as it is, whatever it says; and so is the last of
 //! several puts of a counter.
@@ -18,9 +19,10 @@ use bytes::Bytes;
 use driftless::{Author, DeviceId, Elements, Fields, Hlc, Incarnation, Merge, Operation, Version};
 
 use super::{Head, Live, merge_of};
+use crate::merges::Merges;
 
 /// What a row shows; bases and operations come with the last first.
-pub(super) fn merged(merge: &Merge, bases: &[Head], live: &[Live]) -> Option<Bytes> {
+pub(super) fn merged(merge: &Merge, merges: &Merges, bases: &[Head], live: &[Live]) -> Option<Bytes> {
     // All operations of one version are of one merge: others are refused.
     let is_of = |live: &&Live| live.operations.iter().any(|operation| merge_of(operation) == *merge);
     let live: Vec<&Live> = live.iter().filter(is_of).collect();
@@ -37,18 +39,26 @@ pub(super) fn merged(merge: &Merge, bases: &[Head], live: &[Live]) -> Option<Byt
         Merge::Counter => counter(bases, &live),
         Merge::Set => set(bases, &live),
         Merge::Fields => fields(bases, &live),
-        _ => joined(&puts, &live),
+        Merge::Named(name) => match merges.named(name) {
+            Some(function) => {
+                let puts: Vec<&[u8]> = puts.iter().map(|put| &put[..]).collect();
+                let done: Vec<&[u8]> = done(&live).map(|operation| &operation[..]).collect();
+                function.merge(&puts, &done)?.into()
+            }
+            None => joined(&puts, &live),
+        },
+        _ => return None,
     })
 }
 
 /// What an operation makes of a value that was put, or of nothing.
-pub(super) fn one(value: Option<&Bytes>, operation: &Operation) -> Option<Bytes> {
+pub(super) fn one(merges: &Merges, value: Option<&Bytes>, operation: &Operation) -> Option<Bytes> {
     let author = Author { device: DeviceId([0; 16]), incarnation: Incarnation(0) };
     let version = |generation| Version { author, generation };
     let base = Head { version: version(1), stamp: Hlc(1), value: value.cloned(), is_operation: false };
     let operations = vec![operation.clone()];
     let undoes = removed(&operations).map(|element| (element.clone(), base.version)).collect();
-    merged(&merge_of(operation), &[base], &[Live { at: (Hlc(2), version(2)), undoes, operations }])
+    merged(&merge_of(operation), merges, &[base], &[Live { at: (Hlc(2), version(2)), undoes, operations }])
 }
 
 /// Whether a value can be put where rows merge.
@@ -149,12 +159,16 @@ fn fields(bases: &[Head], live: &[&Live]) -> Bytes {
 }
 
 fn joined(puts: &[&Bytes], live: &[&Live]) -> Bytes {
-    let appended = live.iter().rev().flat_map(|live| &live.operations).map(|operation| match operation {
-        Operation::Named { operation, .. } => operation.clone(),
-        _ => Bytes::new(),
-    });
-    let text: Vec<Bytes> = puts.iter().map(|put| (*put).clone()).chain(appended).collect();
-    text.join(&b'|').into()
+    let text: Vec<&Bytes> = puts.iter().copied().chain(done(live)).collect();
+    text.iter().map(|text| &text[..]).collect::<Vec<_>>().join(&b'|').into()
+}
+
+/// What was done to a row by operations that only a function understands, in order of time.
+fn done<'l>(live: &'l [&Live]) -> impl Iterator<Item = &'l Bytes> {
+    live.iter().rev().flat_map(|live| &live.operations).filter_map(|operation| match operation {
+        Operation::Named { operation, .. } => Some(operation),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -173,7 +187,10 @@ mod tests {
     fn an_element_is_gone_where_its_remover_saw_it_and_stays_where_not() {
         let (insert, remove) = (Operation::Insert("a".into()), Operation::Remove("a".into()));
         let is_there = |list: &[Live]| {
-            Elements::from_bytes(&merged(&Merge::Set, &[], list).unwrap()).unwrap().0.contains(&b"a"[..])
+            Elements::from_bytes(&merged(&Merge::Set, &Merges::default(), &[], list).unwrap())
+                .unwrap()
+                .0
+                .contains(&b"a"[..])
         };
         assert!(is_there(&[live(1, 0, insert.clone())]));
         assert!(!is_there(&[live(2, 1, remove.clone()), live(1, 0, insert.clone())]));
@@ -188,7 +205,8 @@ mod tests {
         };
         let remove = Operation::RemoveField { path: vec!["a".into()] };
         let names = |list: &[Live]| {
-            let fields = Fields::from_bytes(&merged(&Merge::Fields, &[], list).unwrap()).unwrap();
+            let fields =
+                Fields::from_bytes(&merged(&Merge::Fields, &Merges::default(), &[], list).unwrap()).unwrap();
             fields.0.keys().map(|path| path.join(".")).collect::<Vec<_>>()
         };
         let (low, high) = (live(2, 0, set(&["a", "b"], "1")), live(1, 0, set(&["a"], "2")));
@@ -198,9 +216,10 @@ mod tests {
 
     #[test]
     fn a_counter_starts_from_what_was_put_and_from_nothing_where_that_is_no_number() {
-        let value = |put: &'static str| one(Some(&put.into()), &Operation::Add(-3)).unwrap();
+        let value =
+            |put: &'static str| one(&Merges::default(), Some(&put.into()), &Operation::Add(-3)).unwrap();
         assert_eq!(value("10"), "7");
         assert_eq!(value("ten"), "-3");
-        assert_eq!(one(None, &Operation::Add(4)).unwrap(), "4");
+        assert_eq!(one(&Merges::default(), None, &Operation::Add(4)).unwrap(), "4");
     }
 }

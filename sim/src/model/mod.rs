@@ -43,6 +43,7 @@ pub use self::conflict::{Conflict, ConflictedRow, Place};
 pub use self::facts::{Enrolled, Fact, Revoked, Struck, Whom};
 pub use self::merge::is_base;
 pub use self::schema::{Rules, changes_to_write, rules_to_write};
+use crate::merges::Merges;
 
 /// A row within its syncgroup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,6 +174,8 @@ type Question = (SyncgroupId, Vec<Version>, Version);
 /// Everything ever written.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
+    /// The merges of the application under test: definitions of its own, which are taken as they are.
+    pub(crate) merges: Merges,
     groups: BTreeMap<SyncgroupId, Group>,
     /// Whether a generation is void where some revocations are known: found out once.
     verdicts: RefCell<BTreeMap<Question, bool>>,
@@ -370,7 +373,18 @@ impl Model {
 
     /// What readers see of a row; `None` if it is not there.
     pub fn shown(&self, group: &SyncgroupId, row: &RowKey, view: View<'_>) -> Option<Shown> {
-        shown(&self.seen(group, row, view), &self.policy(group, row, view.held))
+        self.show(&self.seen(group, row, view), &self.policy(group, row, view.held))
+    }
+
+    /// What readers see under a policy.
+    pub fn show(&self, seen: &Seen, policy: &Policy) -> Option<Shown> {
+        let last = seen.heads.first()?;
+        let value = match policy {
+            Policy::Merge(merge) => merge::merged(merge, &self.merges, &seen.bases, &seen.live)?,
+            _ => seen.bases.first()?.value.clone()?,
+        };
+        let in_conflict = !matches!(policy, Policy::Merge(_)) && seen.is_split();
+        Some(Shown { value, version: last.version, stamp: last.stamp, in_conflict })
     }
 
     /// What a batch comes to, for an author with this view of the syncgroup: of several puts and deletes of
@@ -392,10 +406,12 @@ impl Model {
                     before.push(operation);
                     Content::Operate(before)
                 }
-                (Edit::Operate(operation), Some(before)) => match merge::one(before.value(), &operation) {
-                    Some(value) => Content::Put(value),
-                    None => Content::Delete,
-                },
+                (Edit::Operate(operation), Some(before)) => {
+                    match merge::one(&self.merges, before.value(), &operation) {
+                        Some(value) => Content::Put(value),
+                        None => Content::Delete,
+                    }
+                }
             };
             rows.insert(row, content);
         }
@@ -456,17 +472,6 @@ impl Model {
             }
         })
     }
-}
-
-/// What readers see under a policy.
-pub fn shown(seen: &Seen, policy: &Policy) -> Option<Shown> {
-    let last = seen.heads.first()?;
-    let value = match policy {
-        Policy::Merge(merge) => merge::merged(merge, &seen.bases, &seen.live)?,
-        _ => seen.bases.first()?.value.clone()?,
-    };
-    let in_conflict = !matches!(policy, Policy::Merge(_)) && seen.is_split();
-    Some(Shown { value, version: last.version, stamp: last.stamp, in_conflict })
 }
 
 /// By which merge an operation is understood (S-16).

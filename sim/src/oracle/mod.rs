@@ -49,6 +49,7 @@ use self::parts::Parts;
 pub(crate) use self::parts::Patience;
 pub(crate) use self::watching::Watcher;
 use crate::coverage::Coverage;
+use crate::merges::Merges;
 use crate::model::{Model, Views};
 use crate::world::Sabotage;
 
@@ -134,6 +135,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) replica: usize,
     pub(crate) core: &'a Core,
     pub(crate) store: &'a MemStore,
+    /// What its application has registered.
+    pub(crate) merges: &'a Merges,
 }
 
 /// What the oracles remember of a replica.
@@ -261,9 +264,10 @@ impl Watch {
         }
     }
 
-    /// The rows are an application's.
-    pub(crate) fn has_app(&mut self) {
+    /// The rows are an application's, with merges of its own.
+    pub(crate) fn has_app(&mut self, merges: Merges) {
         self.has_app = true;
+        self.model.merges = merges;
     }
 
     /// Some wall clock shows this, as the plan has it.

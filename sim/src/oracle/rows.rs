@@ -8,7 +8,7 @@ use driftless::{Action, Fault, SyncgroupId, Version};
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{Content, Head, RowKey, Seen as SeenRow, Shown, Views, holds, shown};
+use crate::model::{Content, Head, RowKey, Seen as SeenRow, Shown, Views, holds};
 use crate::plan::Ledger;
 
 impl Watch {
@@ -44,7 +44,7 @@ impl Watch {
             };
             compare_heads(seen.replica, &group, &row, &known.heads, &real)?;
             self.count_conflicts(&group, &row, &known, coverage);
-            let shows = shown(&known, &policy);
+            let shows = self.model.show(&known, &policy);
             if let Some(collection) = collection {
                 let real = read::get(seen.store, collection, &row.key).map_err(fault(seen))?;
                 compare_row(seen.replica, &group, &row, shows.as_ref(), real.as_ref())?;
@@ -240,7 +240,7 @@ pub(super) fn collections(seen: Seen<'_>) -> Result<Collections, Violation> {
     let all = read::collections(seen.store).map_err(fault(seen))?;
     Ok(all
         .into_iter()
-        .map(|collection| collection.with_merges(crate::world::MERGES))
+        .map(|collection| collection.with_merges(seen.merges.list()))
         .map(|collection| ((collection.syncgroup, collection.name.clone()), collection))
         .collect())
 }

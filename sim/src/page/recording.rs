@@ -15,6 +15,7 @@ use super::kept::{
 };
 use super::naming::Naming;
 use super::words;
+use crate::merges::Merges;
 use crate::plan::Act;
 
 /// Frames that are kept: beyond them a page would be too large to open.
@@ -37,6 +38,7 @@ pub struct Recording {
     replicas: Vec<Last>,
     links: BTreeMap<LinkId, usize>,
     last_cuts: Vec<(usize, usize)>,
+    merges: Merges,
 }
 
 /// What a replica held and showed when it was last looked at.
@@ -82,8 +84,8 @@ impl Recording {
     }
 
     /// The run begins, with these devices.
-    pub(crate) fn begin(&mut self, devices: impl Iterator<Item = DeviceId>) {
-        *self = Self::default();
+    pub(crate) fn begin(&mut self, devices: impl Iterator<Item = DeviceId>, merges: Merges) {
+        *self = Self { merges, ..Self::default() };
         for (replica, device) in devices.enumerate() {
             self.naming.device(device, replica);
             self.replicas.push(Last::default());
@@ -416,7 +418,8 @@ impl Recording {
 
     /// What readers see of some rows.
     fn look(&mut self, at: u64, replica: usize, store: &MemStore, rows: &[usize]) {
-        let collections = read::collections(store).unwrap_or_default();
+        let collections = read::collections(store).unwrap_or_default().into_iter();
+        let collections: Vec<_> = collections.map(|it| it.with_merges(self.merges.list())).collect();
         let keys: Vec<_> = self
             .rows
             .iter()

@@ -118,7 +118,8 @@ impl World<'_> {
     fn collections_of(&self, replica: usize, syncgroup: SyncgroupId) -> BTreeMap<Name, Collection> {
         let all = read::collections(self.replicas[replica].disk.store()).unwrap_or_default();
         let here = all.into_iter().filter(|it| it.syncgroup == syncgroup);
-        here.map(|it| (it.name.clone(), it)).collect()
+        let merges = self.replicas[replica].merges.list();
+        here.map(|it| (it.name.clone(), it.with_merges(merges))).collect()
     }
 
     fn has_rules(

@@ -37,7 +37,7 @@ use self::hostile::Wiretap;
 use self::network::Network;
 use self::people::People;
 pub use self::people::collection;
-pub(crate) use self::policies::{LONGEST_THOUGHT, MERGES};
+pub(crate) use self::policies::LONGEST_THOUGHT;
 use self::process::TIME_TO_STOP;
 use self::queue::{Happening, Queue};
 use self::replica::{End, Question, Replica};
@@ -48,6 +48,7 @@ use crate::app::Hosted;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Concern, Dice};
 use crate::facts::{Facts, Happened};
+use crate::merges::Merges;
 use crate::oracle::{Checked, Oracle, Patience, Violation, Watch, WriteExpected};
 use crate::plan::{Plan, ResolverKind, Signatures};
 use crate::trace::Trace;
@@ -154,8 +155,10 @@ impl<'t> World<'t> {
             answers_due: 0,
             application,
         };
-        if app.is_some() {
-            world.watch.has_app();
+        if let Some(app) = app {
+            let merges = Merges::new(app.functions());
+            world.replicas.iter_mut().for_each(|it| it.merges = merges.clone());
+            world.watch.has_app(merges);
         }
         if setup.signatures == Signatures::Ed25519 {
             world.coverage.hit(Point::RealSignatures);
@@ -172,7 +175,8 @@ impl<'t> World<'t> {
     /// Starts all replicas.
     pub(crate) fn start(&mut self) -> Checked {
         if let Some(recording) = self.trace.recording() {
-            recording.begin(self.replicas.iter().map(|it| it.device));
+            let merges = self.replicas.first().map(|it| it.merges.clone()).unwrap_or_default();
+            recording.begin(self.replicas.iter().map(|it| it.device), merges);
         }
         for replica in 0..self.replicas.len() {
             self.boot(replica, true)?;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use driftless::read;
 use driftless::{
-    Choice, Command, CommitSeq, Conflict, ConflictedRow, MergeFunction, NoAnswer, Refusal, Resolution,
-    RowRef, Rule, SyncgroupId, Version,
+    Choice, Command, CommitSeq, Conflict, ConflictedRow, NoAnswer, Refusal, Resolution, RowRef, Rule,
+    SyncgroupId, Version,
 };
 
 use super::queue::Happening;
@@ -17,26 +17,8 @@ use crate::dice::{Concern, Dice};
 use crate::oracle::{Checked, Oracle, Ruling, Violation, Watcher};
 use crate::plan::{Act, ResolverKind};
 
-/// The merges that every simulated application has registered.
-pub(crate) static MERGES: &[&dyn MergeFunction] = &[&Joined];
-
 /// The longest that a resolver thinks, in milliseconds.
 pub(crate) const LONGEST_THOUGHT: u64 = 45_000;
-
-/// Joins puts and what was appended.
-#[derive(Debug)]
-struct Joined;
-
-impl MergeFunction for Joined {
-    fn name(&self) -> &str {
-        "joined"
-    }
-
-    fn merge(&self, bases: &[&[u8]], operations: &[&[u8]]) -> Option<Vec<u8>> {
-        let all: Vec<&[u8]> = bases.iter().chain(operations).copied().collect();
-        Some(all.join(&b'|'))
-    }
-}
 
 impl World<'_> {
     pub(super) fn policy_step(&mut self, act: &Act) -> Checked {

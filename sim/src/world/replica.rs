@@ -16,6 +16,7 @@ use super::sabotage::Sabotage;
 use crate::KeyedHash;
 use crate::app::Process;
 use crate::dice::{Concern, Dice};
+use crate::merges::Merges;
 use crate::oracle::{Held, Seen, Watcher};
 use crate::plan::{ResolverKind, RowLabel, Settings, Setup, Signatures, Waits};
 
@@ -83,6 +84,8 @@ pub(crate) struct Replica {
     pub(crate) process: Option<Box<dyn Process>>,
     /// The application has left a conflict open.
     pub(crate) leaves_open: bool,
+    /// What its application has registered.
+    pub(crate) merges: Merges,
 }
 
 /// What was looked at before a batch with preconditions.
@@ -175,6 +178,7 @@ impl Replica {
             read_specs: BTreeMap::new(),
             process: None,
             leaves_open: false,
+            merges: Merges::usual(),
         }
     }
 
@@ -194,17 +198,40 @@ impl Replica {
         let continuity = if shown { Continuity::Shown } else { Continuity::Unknown };
         let identity = Identity { secret: self.secret.clone(), continuity };
         let random = Dice::new(seed, Concern::Boot, &numbers).bytes();
-        let mut config = config(self.index, setup, self.waits(setup), self.chunk_bytes(setup));
+        let mut config = self.config(setup);
         sabotage.iter().for_each(|sabotage| sabotage.config(&mut config, setup.signatures));
         self.core = Some(Core::boot(&config, &identity, random, &self.disk, out)?);
         Ok(())
+    }
+
+    fn config(&self, setup: &Setup) -> Config {
+        let mut config = Config::new(name(self.index));
+        config.signatures = scheme(setup.signatures);
+        config.limits.chunk_bytes = self.chunk_bytes(setup);
+        config.limits.waiting = setup.waiting;
+        config.limits.watch_log = setup.watch_log.unwrap_or(config.limits.watch_log);
+        config.merges = self.merges.list().to_vec();
+        let waits = self.waits(setup);
+        for (wait, millis) in [
+            (&mut config.timing.relay, waits.relay),
+            (&mut config.timing.confirm, waits.confirm),
+            (&mut config.timing.patience, waits.patience),
+            (&mut config.timing.patience_max, waits.patience_max),
+            (&mut config.timing.redial, waits.redial),
+            (&mut config.timing.redial_max, waits.redial_max),
+            (&mut config.timing.parts, waits.parts),
+            (&mut config.timing.resolve, waits.resolve),
+        ] {
+            wait.0 = millis;
+        }
+        config
     }
 
     /// Checks its whole store against what was signed.
     pub(crate) fn verify(&self, seed: u64, setup: &Setup) -> Result<Vec<Verified>, String> {
         let identity = Identity { secret: self.secret.clone(), continuity: Continuity::Shown };
         let random = Dice::new(seed, Concern::Boot, &[self.index as u64]).bytes();
-        let config = config(self.index, setup, self.waits(setup), self.chunk_bytes(setup));
+        let config = self.config(setup);
         let (store, mut scratch) = (self.disk.store(), MemStore::new());
         let begun = Verification::begin(&config, &identity, random, store);
         let (mut verification, first) = begun.map_err(|error| error.to_string())?;
@@ -259,7 +286,7 @@ impl Replica {
     /// As oracles see it, while it runs.
     pub(crate) fn seen(&self) -> Option<Seen<'_>> {
         let core = self.core.as_ref()?;
-        Some(Seen { replica: self.index, core, store: self.disk.store() })
+        Some(Seen { replica: self.index, core, store: self.disk.store(), merges: &self.merges })
     }
 }
 
@@ -268,28 +295,6 @@ pub(crate) fn scheme(signatures: Signatures) -> &'static dyn SignatureScheme {
         Signatures::Keyed => &KeyedHash,
         Signatures::Ed25519 => &driftless::Ed25519,
     }
-}
-
-fn config(index: usize, setup: &Setup, waits: &Waits, chunk_bytes: usize) -> Config {
-    let mut config = Config::new(name(index));
-    config.signatures = scheme(setup.signatures);
-    config.limits.chunk_bytes = chunk_bytes;
-    config.limits.waiting = setup.waiting;
-    config.limits.watch_log = setup.watch_log.unwrap_or(config.limits.watch_log);
-    config.merges = super::MERGES.to_vec();
-    for (wait, millis) in [
-        (&mut config.timing.relay, waits.relay),
-        (&mut config.timing.confirm, waits.confirm),
-        (&mut config.timing.patience, waits.patience),
-        (&mut config.timing.patience_max, waits.patience_max),
-        (&mut config.timing.redial, waits.redial),
-        (&mut config.timing.redial_max, waits.redial_max),
-        (&mut config.timing.parts, waits.parts),
-        (&mut config.timing.resolve, waits.resolve),
-    ] {
-        wait.0 = millis;
-    }
-    config
 }
 
 /// What a device calls itself.

@@ -9,6 +9,7 @@ use driftless::{Core, Name, SyncgroupId};
 
 use super::World;
 use crate::coverage::Coverage;
+use crate::merges::Merges;
 use crate::oracle::settled::waits;
 use crate::oracle::{Checked, Oracle, Seen, Violation};
 
@@ -24,6 +25,7 @@ pub struct Device<'w> {
     pub core: Option<&'w Core>,
     /// Its store.
     pub store: &'w MemStore,
+    merges: &'w Merges,
 }
 
 impl Device<'_> {
@@ -32,9 +34,9 @@ impl Device<'_> {
         let mut rows = Vec::new();
         let collections = read::collections(self.store).unwrap_or_default();
         let wanted = collections.iter().filter(|it| it.syncgroup == *syncgroup && it.name == *collection);
-        for collection in wanted {
+        for collection in wanted.map(|it| it.clone().with_merges(self.merges.list())) {
             // A store in memory does not fail; one that is damaged is for the oracles to find.
-            let _ = read::scan(self.store, collection, &[], None, false, &mut |row| {
+            let _ = read::scan(self.store, &collection, &[], None, false, &mut |row| {
                 rows.push(row);
                 ControlFlow::Continue(())
             });
@@ -60,6 +62,7 @@ impl World<'_> {
             index: it.index,
             core: it.core.as_ref(),
             store: it.disk.store(),
+            merges: &it.merges,
         })
     }
 
