@@ -1,5 +1,6 @@
 //! Who and what: identifiers, each a type of its own so that none can be taken for another.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use core::fmt;
 
@@ -183,7 +184,7 @@ impl CollectionId {
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
-pub struct Name(String);
+pub struct Name(Box<str>);
 
 impl Name {
     /// Checks a text and takes it as a name.
@@ -198,7 +199,7 @@ impl Name {
         } else if text.chars().any(char::is_control) || text.trim() != text {
             Err(NameError::Characters)
         } else {
-            Ok(Self(text.to_string()))
+            Ok(Self(text.into()))
         }
     }
 

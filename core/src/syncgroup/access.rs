@@ -53,7 +53,7 @@ mod members;
 #[cfg(test)]
 mod tests;
 
-use self::facts::{Act, Departure, Ended, Enrolment, Grant, Nth, Revocation, Standing, UserStanding};
+use self::facts::{Acts, Departure, Ended, Enrolment, Grant, Nth, Revocation, Standing, UserStanding};
 pub(crate) use self::facts::{At, Holder, Source};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
 
@@ -63,7 +63,7 @@ pub(crate) struct Access {
     standings: BTreeMap<DeviceId, Standing>,
     users: BTreeMap<UserId, UserStanding>,
     revocations: BTreeMap<Nth, Revocation>,
-    acts: BTreeMap<Place, Act>,
+    acts: Acts,
     genesis: Option<Place>,
     /// By all that is known.
     judgement: Judgement,
@@ -97,7 +97,6 @@ impl<'a> Title<'a> {
 impl Access {
     /// Takes in a fact. Says whether what counts may be something else by it: then it has to be judged again.
     pub(crate) fn take(&mut self, from: Source, record: &MetaRecord) -> bool {
-        let act = Act { author: from.author, past: from.past };
         match record {
             MetaRecord::Genesis { .. } => {
                 self.genesis = Some(from.place);
@@ -106,7 +105,7 @@ impl Access {
             MetaRecord::Admit { key, name, rights, .. } => {
                 let grant = grant(from, *rights, name);
                 facts::add(&mut self.standings.entry(key.device()).or_default().grants, grant);
-                self.acts.insert(from.place, act);
+                self.acts.take(from);
                 !self.revocations.is_empty()
             }
             MetaRecord::AdmitUser { key, name, rights, .. } => {
@@ -114,7 +113,7 @@ impl Access {
                 let user = self.users.entry(key.user()).or_default();
                 facts::add(&mut user.grants, grant);
                 user.key = Some(*key);
-                self.acts.insert(from.place, act);
+                self.acts.take(from);
                 !self.revocations.is_empty()
             }
             MetaRecord::Enrol { certificate, .. } => {
@@ -127,14 +126,14 @@ impl Access {
                     name: certificate.name().clone(),
                     number: certificate.number(),
                 };
-                facts::add(&mut self.standings.entry(device).or_default().enrolments, enrolment);
+                self.standings.entry(device).or_default().enrol(enrolment);
                 self.users.entry(user).or_default().devices.insert(device);
                 // It may have been struck off before.
                 !self.revocations.is_empty()
             }
             MetaRecord::Leave { grants } => {
                 let departure = Departure { by: from.place, grants: grants.iter().copied().collect() };
-                self.standings.entry(from.author.device).or_default().departures.push(departure);
+                self.standings.entry(from.author.device).or_default().depart(departure);
                 // What knows of it was judged so before.
                 false
             }
@@ -142,13 +141,13 @@ impl Access {
                 let until = until.iter().map(|(incarnation, last)| (author(*device, *incarnation), *last));
                 let what = Ended::Grants(Holder::Device(*device), grants.iter().copied().collect());
                 self.revoke(from, what, *keep, until.collect());
-                self.acts.insert(from.place, act);
+                self.acts.take(from);
                 true
             }
             MetaRecord::RevokeUser { user, grants, keep, until } => {
                 let what = Ended::Grants(Holder::User(*user), grants.iter().copied().collect());
                 self.revoke(from, what, *keep, until.iter().copied().collect());
-                self.acts.insert(from.place, act);
+                self.acts.take(from);
                 true
             }
             MetaRecord::StrikeOff(striking) => {
@@ -232,7 +231,7 @@ impl Access {
         let holder = Holder::Device(*device);
         let own = standing.into_iter().flat_map(|standing| &standing.grants);
         let own = own.map(move |grant| Title { holder, grant, enrolment: None });
-        let enrolments = standing.into_iter().flat_map(|standing| &standing.enrolments);
+        let enrolments = standing.into_iter().flat_map(Standing::enrolments);
         let of_users = enrolments.flat_map(|enrolment| {
             let holder = Holder::User(enrolment.user);
             let grants = self.users.get(&enrolment.user).into_iter().flat_map(|user| &user.grants);
@@ -350,14 +349,14 @@ impl Access {
                 let (user, device) = (certificate.user(), certificate.device());
                 let in_past = |of: &DeviceId, user: Option<&UserId>| {
                     let standing = self.standings.get(of).into_iter();
-                    let enrolments = standing.flat_map(|standing| &standing.enrolments);
+                    let enrolments = standing.flat_map(Standing::enrolments);
                     let there = enrolments.filter(|it| known(it.place()));
                     there.filter(|it| user.is_none_or(|user| it.user == *user)).count()
                 };
                 let devices = self.users.get(&user).into_iter().flat_map(|user| &user.devices);
                 let of_user: usize = devices.map(|device| in_past(device, Some(&user))).sum();
                 let is_there = self.standings.get(&device).is_some_and(|standing| {
-                    standing.enrolments.iter().any(|it| {
+                    standing.enrolments().iter().any(|it| {
                         it.user == user
                             && it.number == certificate.number()
                             && known(it.place())

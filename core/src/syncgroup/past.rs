@@ -4,7 +4,6 @@
 //! replica. So that this costs little, every generation carries the number of the set of metadata in its past (see
 //! [`Pasts`]); nearly always it is the number of the generation before.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::id::Generation;
@@ -54,12 +53,13 @@ impl Past {
 #[derive(Debug, Clone)]
 pub(crate) struct Pasts {
     sets: Vec<Past>,
-    numbers: BTreeMap<Past, PastIx>,
+    /// The numbers of all of them, in the order of the sets.
+    order: Vec<PastIx>,
 }
 
 impl Default for Pasts {
     fn default() -> Self {
-        Self { sets: alloc::vec![Past::default()], numbers: BTreeMap::from([(Past::default(), NO_PAST)]) }
+        Self { sets: alloc::vec![Past::default()], order: alloc::vec![NO_PAST] }
     }
 }
 
@@ -70,7 +70,7 @@ impl Pasts {
     }
 
     pub(crate) fn number(&self, past: &Past) -> Option<PastIx> {
-        self.numbers.get(past).copied()
+        self.find(past).ok().and_then(|at| self.order.get(at).copied())
     }
 
     /// The number that the next new set will get.
@@ -79,9 +79,15 @@ impl Pasts {
     }
 
     /// Adds a set that is not there yet.
-    pub(crate) fn push(&mut self, past: Past) {
-        self.numbers.insert(past.clone(), self.next());
+    pub(crate) fn push(&mut self, mut past: Past) {
+        let (Ok(at) | Err(at)) = self.find(&past);
+        self.order.insert(at, self.next());
+        past.0.shrink_to_fit();
         self.sets.push(past);
+    }
+
+    fn find(&self, past: &Past) -> Result<usize, usize> {
+        self.order.binary_search_by(|ix| self.get(*ix).cmp(past))
     }
 }
 

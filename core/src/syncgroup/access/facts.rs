@@ -1,5 +1,6 @@
 //! The facts from which it follows who may do what. They only add up, and each is named by its version.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -67,8 +68,14 @@ pub(super) struct Departure {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Standing {
     pub(super) grants: Vec<Grant>,
-    pub(super) enrolments: Vec<Enrolment>,
-    pub(super) departures: Vec<Departure>,
+    /// What most devices have nothing of.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Rest {
+    enrolments: Vec<Enrolment>,
+    departures: Vec<Departure>,
 }
 
 /// By what a device was let in.
@@ -81,13 +88,29 @@ pub(super) struct Admission<'a> {
 }
 
 impl Standing {
+    pub(super) fn enrolments(&self) -> &[Enrolment] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.enrolments)
+    }
+
+    pub(super) fn departures(&self) -> &[Departure] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.departures)
+    }
+
+    pub(super) fn enrol(&mut self, enrolment: Enrolment) {
+        add(&mut self.rest.get_or_insert_default().enrolments, enrolment);
+    }
+
+    pub(super) fn depart(&mut self, departure: Departure) {
+        add(&mut self.rest.get_or_insert_default().departures, departure);
+    }
+
     /// Of several grants and enrolments the one that gives the name: the same everywhere, whatever arrived first.
     pub(super) fn latest(&self) -> Option<Admission<'_>> {
         let grants = self.grants.iter().map(|it| {
             let admission = Admission { version: it.version, name: &it.name, user: None };
             ((it.stamp, it.version, 0), admission)
         });
-        let enrolments = self.enrolments.iter().map(|it| {
+        let enrolments = self.enrolments().iter().map(|it| {
             let admission = Admission { version: it.version, name: &it.name, user: Some(it.user) };
             ((it.stamp, it.version, it.number), admission)
         });
@@ -96,7 +119,7 @@ impl Standing {
 
     /// Whether a departure that is known ended a grant or an enrolment.
     pub(super) fn has_left(&self, version: &Version, known: impl Fn(Place) -> bool) -> bool {
-        self.departures.iter().any(|departure| known(departure.by) && departure.grants.contains(version))
+        self.departures().iter().any(|departure| known(departure.by) && departure.grants.contains(version))
     }
 }
 
@@ -148,8 +171,33 @@ pub(super) type Nth = (Version, u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Act {
     pub(super) author: Author,
+    pub(super) place: Place,
     /// The metadata in its past, itself included.
     pub(super) past: PastIx,
+}
+
+/// All such generations: few authors have many of them, as there is one for each member.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Acts(BTreeMap<AuthorIx, (Author, Vec<(Generation, PastIx)>)>);
+
+impl Acts {
+    pub(super) fn take(&mut self, from: Source) {
+        let (ix, generation) = from.place;
+        let (_, acts) = self.0.entry(ix).or_insert_with(|| (from.author, Vec::new()));
+        if let Err(at) = acts.binary_search_by_key(&generation, |(it, _)| *it) {
+            acts.insert(at, (generation, from.past));
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Act> {
+        self.0.iter().flat_map(|(ix, (author, acts))| {
+            acts.iter().map(|(generation, past)| Act {
+                author: *author,
+                place: (*ix, *generation),
+                past: *past,
+            })
+        })
+    }
 }
 
 /// The generation of a device whose rights are asked for.

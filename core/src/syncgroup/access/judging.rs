@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::super::Rights;
 use super::super::past::{Numbered, Past};
-use super::{Access, Act, Ended, Grant, Holder, Nth, Revocation};
+use super::facts::{Act, Standing};
+use super::{Access, Ended, Grant, Holder, Nth, Revocation};
 use crate::id::{Author, DeviceId, Generation, UserId, Version};
 use crate::object::history::Place;
 
@@ -111,7 +112,7 @@ struct Court<'a> {
     given: BTreeMap<Place, Vec<(Holder, &'a Grant)>>,
     /// The revocations that each act makes.
     made: BTreeMap<Place, Vec<(Nth, &'a Revocation)>>,
-    acts: BTreeMap<DeviceId, Vec<(Place, &'a Act)>>,
+    acts: BTreeMap<DeviceId, Vec<Act>>,
     /// Grants of `Admin` whose turn has not come.
     queue: BTreeSet<(Rank, Holder)>,
     valid: BTreeSet<Place>,
@@ -151,7 +152,7 @@ impl<'a> Court<'a> {
                 continue;
             }
             let standing = access.standings.get(&device).into_iter();
-            let certified = standing.flat_map(|it| &it.enrolments).filter(|it| it.user == user);
+            let certified = standing.flat_map(Standing::enrolments).filter(|it| it.user == user);
             for enrolment in certified.filter(|it| it.number <= number && is_known(it.place())) {
                 let key = (Holder::DeviceOf(user, device), enrolment.version);
                 court.struck.entry(key).or_default().push(nth);
@@ -160,8 +161,8 @@ impl<'a> Court<'a> {
         for (nth, revocation) in access.revocations.iter().filter(|(_, it)| is_known(it.by)) {
             court.made.entry(revocation.by).or_default().push((*nth, revocation));
         }
-        for (place, act) in access.acts.iter().filter(|(place, _)| is_known(**place)) {
-            court.acts.entry(act.author.device).or_default().push((*place, act));
+        for act in access.acts.iter().filter(|act| is_known(act.place)) {
+            court.acts.entry(act.author.device).or_default().push(act);
         }
         court
     }
@@ -178,16 +179,16 @@ impl<'a> Court<'a> {
                 Holder::User(user) => self.access.devices_of(&user).copied().collect(),
             };
             for device in devices {
-                for (place, act) in self.acts.get(&device).cloned().unwrap_or_default() {
-                    if !self.valid.contains(&place) && self.supports(holder, rank, place, act) {
-                        self.admit(place, Some(rank));
+                for act in self.acts.get(&device).cloned().unwrap_or_default() {
+                    if !self.valid.contains(&act.place) && self.supports(holder, rank, &act) {
+                        self.admit(act.place, Some(rank));
                     }
                 }
             }
         }
         let is_known = |place: &Place| self.known.is_none_or(|past| past.has(*place));
-        let acts = self.access.acts.keys().filter(|place| is_known(place));
-        let void = acts.copied().filter(|place| !self.valid.contains(place)).collect();
+        let acts = self.access.acts.iter().map(|act| act.place).filter(is_known);
+        let void = acts.filter(|place| !self.valid.contains(place)).collect();
         let ranks = &self.ranks;
         let ends = self.ends.into_iter().filter_map(|(key, ends)| {
             let is_junior = |by: &Rank| ranks.get(&key).is_none_or(|rank| by < rank);
@@ -221,9 +222,9 @@ impl<'a> Court<'a> {
     }
 
     /// Whether a grant of `Admin`, whose turn it is, allows an act of a device.
-    fn supports(&self, holder: Holder, rank: Rank, place: Place, act: &Act) -> bool {
+    fn supports(&self, holder: Holder, rank: Rank, act: &Act) -> bool {
         let past = self.pasts.get(act.past);
-        let known = |other: Place| other != place && past.has(other);
+        let known = |other: Place| other != act.place && past.has(other);
         let given = self.access.titles(&act.author.device).filter(|title| title.holder == holder);
         let mut titles = given.filter(|title| {
             title.grant.version == rank.1
@@ -240,7 +241,7 @@ impl<'a> Court<'a> {
             !has_left
                 && ends.chain(struck).all(|nth| {
                     let revocation = self.access.revocations.get(nth);
-                    let left = |it: &Revocation| it.leaves(Rights::Admin, (act.author, place.1));
+                    let left = |it: &Revocation| it.leaves(Rights::Admin, (act.author, act.place.1));
                     revocation.is_none_or(|it| left(it) == Some(Rights::Admin))
                 })
         })

@@ -13,7 +13,7 @@ use crate::object::history::Place;
 impl Access {
     /// Whether a device is or was a member.
     pub(crate) fn is_known(&self, device: &DeviceId) -> bool {
-        let has_any = |it: &Standing| !it.grants.is_empty() || !it.enrolments.is_empty();
+        let has_any = |it: &Standing| !it.grants.is_empty() || !it.enrolments().is_empty();
         self.standings.get(device).is_some_and(has_any)
     }
 
@@ -33,14 +33,14 @@ impl Access {
 
     /// Whether the facts in a past say all that is known of a device's departure.
     pub(crate) fn has_departed_in(&self, device: &DeviceId, past: &Past) -> bool {
-        let departures = self.standings.get(device).map(|standing| &standing.departures);
+        let departures = self.standings.get(device).map(Standing::departures);
         departures.is_some_and(|departures| departures.iter().all(|departure| past.has(departure.by)))
     }
 
     /// Whether a device is known to be no member any more, by something of which somebody did not know.
     pub(crate) fn has_gone_since(&self, device: &DeviceId, knew: impl Fn(Place) -> bool) -> bool {
         let standing = self.standings.get(device);
-        let mut departures = standing.into_iter().flat_map(|standing| &standing.departures);
+        let mut departures = standing.into_iter().flat_map(Standing::departures);
         let is_news = departures.any(|departure| !knew(departure.by))
             || self.what_removed(device).into_iter().any(|place| !knew(place));
         is_news && self.is_former(device)
@@ -63,8 +63,8 @@ impl Access {
     pub(crate) fn what_ended(&self, device: &DeviceId) -> BTreeSet<Place> {
         let mut found = self.what_removed(device);
         if let Some(standing) = self.standings.get(device) {
-            found.extend(standing.departures.iter().map(|departure| departure.by));
-            found.extend(standing.enrolments.iter().map(Enrolment::place));
+            found.extend(standing.departures().iter().map(|departure| departure.by));
+            found.extend(standing.enrolments().iter().map(Enrolment::place));
         }
         found
     }
@@ -134,7 +134,7 @@ impl Access {
     pub(crate) fn is_enrolled(&self, user: &UserId, device: &DeviceId, number: u64) -> bool {
         let Some(standing) = self.standings.get(device) else { return false };
         let holder = Holder::DeviceOf(*user, *device);
-        standing.enrolments.iter().any(|it| {
+        standing.enrolments().iter().any(|it| {
             it.user == *user
                 && it.number >= number
                 && !standing.has_left(&it.version, |_| true)
@@ -147,7 +147,7 @@ impl Access {
     pub(crate) fn all_of(&self, device: &DeviceId) -> Vec<Version> {
         let mut versions = self.grants(device);
         let standing = self.standings.get(device).into_iter();
-        let enrolments = standing.flat_map(|it| it.enrolments.iter().map(move |enrolment| (it, enrolment)));
+        let enrolments = standing.flat_map(|it| it.enrolments().iter().map(move |enrolment| (it, enrolment)));
         for (standing, Enrolment { version, .. }) in enrolments {
             if !versions.contains(version) && !standing.has_left(version, |_| true) {
                 versions.push(*version);
@@ -164,7 +164,7 @@ impl Access {
 
     /// The greatest number of a user's certificates for a device.
     pub(crate) fn last_certificate(&self, user: &UserId, device: &DeviceId) -> Option<u64> {
-        let enrolments = self.standings.get(device).into_iter().flat_map(|standing| &standing.enrolments);
+        let enrolments = self.standings.get(device).into_iter().flat_map(Standing::enrolments);
         enrolments.filter(|it| it.user == *user).map(|it| it.number).max()
     }
 }
