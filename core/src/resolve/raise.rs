@@ -107,6 +107,9 @@ pub(crate) struct Raiser {
     met: BTreeMap<Bytes, Met>,
     /// Syncgroups that have more rows in conflict than may wait at a time.
     more: BTreeMap<GroupIx, Look>,
+    /// Syncgroups with rows that are the core's to decide, but for others to which batches tie them and which nobody
+    /// here decides. Whatever changes about any conflict may free them.
+    tied: BTreeSet<GroupIx>,
 }
 
 /// What has come due.
@@ -131,6 +134,7 @@ impl Raiser {
             waiting: BTreeMap::new(),
             met: BTreeMap::new(),
             more: BTreeMap::new(),
+            tied: BTreeSet::new(),
         }
     }
 
@@ -153,12 +157,20 @@ impl Raiser {
 
     /// Rows of a syncgroup have split, or come together.
     pub(crate) fn touched(&mut self, ix: GroupIx, now: Mono) {
-        let due = now + self.settle;
-        self.looks.entry(ix).or_insert(Look { due, deferred: false });
+        self.tied.insert(ix);
+        self.look_at_tied(now);
+    }
+
+    fn look_at_tied(&mut self, now: Mono) {
+        let look = Look { due: now + self.settle, deferred: false };
+        for ix in core::mem::take(&mut self.tied) {
+            self.looks.entry(ix).or_insert(look);
+        }
     }
 
     /// A row has come together. That makes room for others.
     pub(crate) fn closed(&mut self, row: &Bytes, now: Mono) {
+        self.look_at_tied(now);
         let Some(known) = self.waiting.remove(row) else { return };
         if self.met.len() >= MOST_WAITING {
             self.met.retain(|_, met| met.until > now);
@@ -338,7 +350,8 @@ impl Raiser {
             let is_open = |row: &ConflictedRow| name_of(replica, &row.row).as_ref() == Some(&row_key);
             let conflict = conflict.filter(|conflict| conflict.open().any(is_open));
             let Some(conflict) = conflict.filter(|conflict| self.is_answered(conflict)) else {
-                self.waiting.remove(&row_key);
+                let given_up = self.waiting.remove(&row_key).filter(|row| row.is_own);
+                self.tied.extend(given_up.and(ix));
                 continue;
             };
             let is_own = conflict.open().all(|row| row.policy == Policy::BatchWins);

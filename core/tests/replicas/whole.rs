@@ -100,6 +100,22 @@ fn an_answer_that_meets_a_late_batch_is_undone_with_what_it_left() {
 }
 
 #[test]
+fn what_is_tied_to_a_row_of_the_applications_is_decided_once_that_row_has_come_together() {
+    let (mut world, id) = apart(&[]);
+    world.schema(0, id, &[("", Policy::BatchWins), ("app", Policy::AppResolves)]);
+    write(&mut world, id, 0, &[("app", "a"), ("x", "a")]);
+    write(&mut world, id, 1, &[("app", "b"), ("x", "b")]);
+    world.link(0, 1);
+    world.run(60_000);
+    // Nobody decides the application's row, nor what the same batches wrote.
+    let open = read::conflicts(&world.nodes[0].store, &world.collection(0, id), b"", 10).unwrap();
+    assert_eq!(open.len(), 2);
+    write(&mut world, id, 0, &[("app", "c")]);
+    world.run(60_000);
+    meet(&mut world, id, &[("app", "c"), ("x", "b")]);
+}
+
+#[test]
 fn of_more_versions_than_may_be_read_the_heads_decide() {
     let (mut world, id) = apart(&[("x", "0")]);
     let many = limits::MAX_DISPUTED_VERSIONS;
