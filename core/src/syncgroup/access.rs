@@ -331,6 +331,12 @@ impl Access {
         admin.filter_map(|(title, _)| ranks.get(&(title.holder, title.grant.version)).copied()).min()
     }
 
+    /// Whether there are as many certificates in a past as there may be, of all users (S-53).
+    pub(crate) fn is_full(&self, past: &Past) -> bool {
+        let all = self.standings.values().flat_map(Standing::enrolments);
+        all.filter(|it| past.has(it.place())).count() >= limits::MAX_ENROLMENTS
+    }
+
     /// Whether a generation with this past, or with this grant to the user in itself, may say that a device is a user's,
     /// or is none any more: the user was granted something, it is not said already, and there is room (S-53).
     pub(crate) fn may_say(&self, past: &Past, record: &MetaRecord, with: Option<UserId>) -> bool {
@@ -347,14 +353,10 @@ impl Access {
         match record {
             MetaRecord::Enrol { certificate, .. } => {
                 let (user, device) = (certificate.user(), certificate.device());
-                let in_past = |of: &DeviceId, user: Option<&UserId>| {
-                    let standing = self.standings.get(of).into_iter();
-                    let enrolments = standing.flat_map(Standing::enrolments);
-                    let there = enrolments.filter(|it| known(it.place()));
-                    there.filter(|it| user.is_none_or(|user| it.user == *user)).count()
-                };
                 let devices = self.users.get(&user).into_iter().flat_map(|user| &user.devices);
-                let of_user: usize = devices.map(|device| in_past(device, Some(&user))).sum();
+                let standings = devices.filter_map(|device| self.standings.get(device));
+                let enrolments = standings.flat_map(Standing::enrolments);
+                let of_user = enrolments.filter(|it| it.user == user && known(it.place())).count();
                 let is_there = self.standings.get(&device).is_some_and(|standing| {
                     standing.enrolments().iter().any(|it| {
                         it.user == user
@@ -363,11 +365,7 @@ impl Access {
                             && !standing.has_left(&it.version, known)
                     })
                 });
-                is_user(&user)
-                    && !is_there
-                    && of_user < limits::MAX_ENROLMENTS_OF_USER
-                    && self.standings.keys().map(|it| in_past(it, None)).sum::<usize>()
-                        < limits::MAX_ENROLMENTS
+                is_user(&user) && !is_there && of_user < limits::MAX_ENROLMENTS_OF_USER && !self.is_full(past)
             }
             MetaRecord::StrikeOff(striking) => {
                 let user = striking.user();

@@ -231,9 +231,13 @@ fn write(
     record: Option<MetaRecord>,
 ) -> Result<(), Stop> {
     let Some(record) = record else { return Ok(()) };
-    if !group.metadata.access.may_say(&everything(plan, group), &record, None) {
-        let limit = limits::MAX_ENROLMENTS_OF_USER;
-        return Err(Refusal::Limit { what: "certificates and strikings-off of a user", limit }.into());
+    let (access, past) = (&group.metadata.access, everything(plan, group));
+    if !access.may_say(&past, &record, None) {
+        let of_all = ("certificates of all users", limits::MAX_ENROLMENTS);
+        let of_user = ("certificates and strikings-off of a user", limits::MAX_ENROLMENTS_OF_USER);
+        let is_full = matches!(record, MetaRecord::Enrol { .. }) && access.is_full(&past);
+        let (what, limit) = if is_full { of_all } else { of_user };
+        return Err(Refusal::Limit { what, limit }.into());
     }
     let stamp = plan.next_stamp(means.wall);
     plan.write(group.ix, stamp, &[Record::Meta(record)], None)?;

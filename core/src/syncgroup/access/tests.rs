@@ -315,6 +315,24 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     )
 }
 
+/// Of one user's devices mostly: they act as admins, and are struck off and enrolled beside that.
+fn moves_of_users() -> impl Strategy<Value = Vec<Move>> {
+    let index = any::<prop::sample::Index>;
+    let of = |all: &'static [u8]| prop::sample::select(all);
+    let until = prop::sample::select(&[0, 2][..]);
+    prop::collection::vec(
+        (
+            of(&[1, 4, 4]),
+            prop::collection::vec(index(), 0..3),
+            of(&[0, 2, 12, 14, 15]),
+            of(&[3, 4, 4]),
+            index(),
+            until,
+        ),
+        1..8,
+    )
+}
+
 fn played(moves: Vec<Move>) -> History {
     let mut history = History::new();
     // All histories begin with some admins.
@@ -363,7 +381,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn what_counts_is_as_specified_and_the_same_in_any_order(moves in moves(), seed: u64) {
+    fn what_counts_is_as_specified_and_the_same_in_any_order(
+        moves in prop_oneof![moves(), moves_of_users()],
+        seed: u64,
+    ) {
         let history = played(moves);
         let mut order: Vec<usize> = (0..history.0.len()).collect();
         let mut random = seed | 1;
@@ -387,7 +408,9 @@ proptest! {
     }
 
     #[test]
-    fn what_everybody_may_hold_follows_from_its_own_past_alone(moves in moves()) {
+    fn what_everybody_may_hold_follows_from_its_own_past_alone(
+        moves in prop_oneof![moves(), moves_of_users()],
+    ) {
         let history = played(moves);
         let (access, pasts) = history.taken(&(0..history.0.len()).collect::<Vec<_>>());
         for fact in history.0.iter().skip(1) {

@@ -73,6 +73,23 @@ fn an_invitation_that_a_device_of_a_user_takes_is_for_the_user() {
 }
 
 #[test]
+fn an_invitation_that_a_device_of_a_user_takes_alone_is_for_that_device() {
+    let (host, anna, phone) = (Home::with_notes(), Home::new(), Home::new());
+    phone.run(["init"]).ok();
+    anna.run(["user", "create", "Anna"]).ok();
+    let (_host, _anna, _phone) = (host.serve(), anna.serve(), phone.serve());
+    let text = invitation(&host, &[]);
+    anna.run(["syncgroup", "join", "--alone", &text]).ok();
+    anna.run(["put", "notes", "a", "1"]).ok();
+    eventually("the host has it", || host.run(["get", "notes", "a"]).stdout == b"1");
+    assert!(!host.run(["syncgroup", "members", "notes"]).ok().contains("Anna"));
+    // So another device of the user does not get in by its pass.
+    let pass = anna.run(["device", "add", &key(&phone), "phone"]).ok();
+    phone.run(["device", "join", pass.trim(), "--timeout", "5s"]);
+    assert!(!phone.run(["put", "notes", "b", "2"]).status.success());
+}
+
+#[test]
 fn a_pass_is_for_the_device_for_which_it_was_made() {
     let (laptop, phone, tablet) = (Home::with_notes(), Home::new(), Home::new());
     laptop.run(["user", "create", "Anna"]).ok();
