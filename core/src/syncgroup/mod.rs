@@ -1,6 +1,7 @@
 //! Syncgroups: who shares what with whom.
 
 pub(crate) mod access;
+pub(crate) mod admission;
 pub(crate) mod command;
 pub(crate) mod group;
 mod invitation;

@@ -28,7 +28,7 @@ use crate::store::{Commit, Fault, View};
 use crate::sync::link::{Share, Way};
 use crate::sync::receive::{self, Received};
 use crate::sync::serve::{self, Chunk, Signed};
-use crate::syncgroup::command;
+use crate::syncgroup::admission;
 use crate::syncgroup::group::Group;
 use crate::time::{Mono, Now, Wall};
 
@@ -221,7 +221,7 @@ impl Verification {
             Ok(received) => received,
             Err(wrong) => return Ok(Err(Problem::Unproven(wrong.to_string()))),
         };
-        command::settle(&mut plan, now)?;
+        admission::settle(&mut plan, now)?;
         let effects = plan.finish();
         let commit = self.copy.apply(effects);
         self.done += received.applied as u64;

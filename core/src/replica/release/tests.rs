@@ -13,6 +13,7 @@ use crate::log::tree::Tree;
 use crate::replica::Replica;
 use crate::store::MemStore;
 use crate::sync::receive;
+use crate::syncgroup::admission;
 use crate::syncgroup::command::{self, Means};
 use crate::time::{Millis, Wall};
 use crate::wire::{Deltas, Run};
@@ -139,7 +140,7 @@ impl Here {
 
 impl Plan<'_> {
     fn finish_settled(mut self, now: Now) -> crate::replica::plan::Effects {
-        command::settle(&mut self, now).unwrap();
+        admission::settle(&mut self, now).unwrap();
         self.finish()
     }
 }

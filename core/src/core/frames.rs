@@ -1,0 +1,217 @@
+//! Frames: what comes of what a peer says.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Core, Stopping};
+use crate::action::{CloseReason, Notice, Outbox};
+use crate::id::{Author, Incarnation, LinkId, SyncgroupId};
+use crate::log::Checkpoint;
+use crate::replica::Stop;
+use crate::replica::plan::Plan;
+use crate::store::key::GroupIx;
+use crate::store::{Fault, View};
+use crate::sync::receive::{self, Received};
+use crate::syncgroup::admission::{self, Answer, Request};
+use crate::syncgroup::command::Means;
+use crate::syncgroup::remove;
+use crate::time::Now;
+use crate::wire::{Deltas, Message, Offer};
+
+impl Core {
+    pub(super) fn received(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        frame: &Bytes,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        if self.stopping != Stopping::No || self.sync.device(link).is_none() {
+            return Ok(());
+        }
+        let message = match Message::decode(frame) {
+            Ok(message) => message,
+            Err(error) => {
+                self.peer_fault(now, link, CloseReason::Garbled, error.what, out);
+                return Ok(());
+            }
+        };
+        let result = match message {
+            Message::Deltas(deltas) => return self.deltas(now, link, deltas, view, out),
+            Message::Offer(offer) => self.offer(now, link, offer, view, out),
+            Message::Join { asking, name, withdraw, wrote } => {
+                let request = Request { asking: &asking, name, withdraw, wrote };
+                return self.join(now, link, request, view, out);
+            }
+            Message::Joined { syncgroup, nonce, answer } => {
+                return self.joined(now, link, (&syncgroup, nonce), answer, view, out);
+            }
+            Message::Hello(hello) => self.step(now.mono, out, |sync, step| sync.hello(link, hello, step)),
+            Message::Announce(news) => {
+                self.step(now.mono, out, |sync, step| sync.announced(link, news, step))
+            }
+            Message::Pull(pull) => self.step(now.mono, out, |sync, step| sync.pulled(link, pull, step)),
+            Message::Introduction(introduction) => {
+                self.step(now.mono, out, |sync, step| sync.introduced(link, introduction, step))
+            }
+            Message::Summary(theirs) => {
+                self.replica.settle_knowledge();
+                self.step(now.mono, out, |sync, step| sync.summary(link, &theirs, step));
+                Ok(())
+            }
+            Message::Digests(digests) => {
+                self.step(now.mono, out, |sync, step| sync.digests(link, &digests, step));
+                Ok(())
+            }
+        };
+        if let Err((reason, detail)) = result {
+            self.peer_fault(now, link, reason, detail, out);
+        }
+        Ok(())
+    }
+
+    fn deltas(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        deltas: Deltas,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let Some(ix) = self.sync.shared(link, &deltas.name) else { return Ok(()) };
+        if self.replica.is_paused(ix) {
+            return Ok(()); // It was asked for before, and will be again.
+        }
+        let name = deltas.name;
+        let mut plan = Plan::new(&self.replica, view);
+        let received: Received = match receive::receive(&mut plan, ix, deltas, now)? {
+            Ok(received) => received,
+            Err(wrong) => {
+                self.peer_fault(now, link, CloseReason::BadRun, wrong, out);
+                return Ok(());
+            }
+        };
+        admission::settle(&mut plan, now)?;
+        let effects = plan.finish();
+        // What the sender has is noted first, so that it is not told of it.
+        self.apply_first(now.mono, effects, out, |core, gained, out| {
+            core.step(now.mono, out, |sync, step| sync.received(link, &name, &received, step));
+            core.gained(now.mono, gained, out);
+        });
+        Ok(())
+    }
+
+    /// An offer tells how far this device's own log has got, in its own word. If that is more than is here, the
+    /// store was set back: nothing more is written under the old name (S-2).
+    fn offer(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        offer: Offer,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), (CloseReason, &'static str)> {
+        let author = self.replica.author();
+        let names = self.sync.names(link, &self.replica);
+        let plan = Plan::new(&self.replica, view);
+        let set_back = offer.syncgroups.iter().find_map(|offered| {
+            let ix = *names.get(&offered.name)?;
+            let (held, id) = (plan.held(ix, &author), plan.record(ix)?.id);
+            let more = |(incarnation, signed): &(Incarnation, Checkpoint)| {
+                *incarnation == author.incarnation
+                    && signed.size > held
+                    && signed.verify(&id, &author, &self.replica.keys)
+            };
+            offered.yours.iter().any(more).then_some(ix)
+        });
+        if let Some(ix) = set_back {
+            self.set_back(now, ix, view, out);
+        }
+        let ended = offer.syncgroups.iter().filter(|offered| offered.ended);
+        let ended: Vec<_> = ended.filter_map(|offered| names.get(&offered.name)).collect();
+        if !ended.is_empty() {
+            let mut plan = Plan::new(&self.replica, view);
+            let groups = ended.iter().filter_map(|ix| self.replica.groups.get(ix));
+            groups.for_each(|group| remove::departed(&mut plan, group));
+            let effects = plan.finish();
+            self.apply(now, effects, out);
+        }
+        self.step(now.mono, out, |sync, step| sync.offered(link, offer, step))
+    }
+
+    fn set_back(&mut self, now: Now, ix: GroupIx, view: &dyn View, out: &mut Outbox) {
+        let author = self.replica.author();
+        let incarnation = Incarnation(self.dice.u64());
+        let mut plan = Plan::new(&self.replica, view);
+        plan.reincarnate(incarnation);
+        if let Some(syncgroup) = plan.record(ix).map(|record| record.id) {
+            let successor = Author { incarnation, ..author };
+            plan.notice(Notice::SetBack { syncgroup, author, successor });
+        }
+        let effects = plan.finish();
+        self.apply(now, effects, out);
+    }
+
+    fn join(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        request: Request<'_>,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let (syncgroup, nonce) = (request.asking.invitation.syncgroup(), request.asking.nonce);
+        let Some(key) = self.sync.key(link) else { return Ok(()) };
+        if !self.sync.is_wanted(link, nonce, request.withdraw) {
+            return Ok(());
+        }
+        let own_name = self.replica.name.clone();
+        let means = Means { wall: now.wall, nonce: [0; 16], name: &own_name };
+        let mut plan = Plan::new(&self.replica, view);
+        let answer = match admission::admit(&mut plan, &means, &key, request) {
+            Ok(Some(answer)) => answer,
+            Err(Stop::Fault(fault)) => return Err(fault),
+            Ok(None) | Err(Stop::Refused(_)) => return Ok(()),
+        };
+        let effects = plan.finish();
+        self.apply(now, effects, out);
+        let message = Message::Joined { syncgroup, nonce, answer };
+        self.step(now.mono, out, |sync, step| sync.send(link, &message, step));
+        Ok(())
+    }
+
+    fn joined(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        (id, nonce): (&SyncgroupId, [u8; 16]),
+        answer: Answer,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let Some(group) = self.replica.group(id) else { return Ok(()) };
+        let mut asking = group.record.stage.requests().iter();
+        let Some(asking) = asking.find(|asking| asking.nonce == nonce) else { return Ok(()) };
+        let issuer = asking.invitation.issuer().device();
+        let is_answer = Some(issuer) == self.sync.device(link);
+        let is_too_long = answer.as_ref().is_ok_and(|vector| vector.len() > self.replica.limits.authors);
+        if !is_answer || is_too_long {
+            return Ok(());
+        }
+        let mut plan = Plan::new(&self.replica, view);
+        admission::answered(&mut plan, group, asking, answer, now.wall)?;
+        admission::settle(&mut plan, now)?;
+        let effects = plan.finish();
+        self.apply(now, effects, out);
+        Ok(())
+    }
+
+    fn peer_fault(&mut self, now: Now, link: LinkId, reason: CloseReason, detail: &str, out: &mut Outbox) {
+        if let Some(device) = self.sync.device(link) {
+            self.peers.failed(&device, now.mono);
+        }
+        self.step(now.mono, out, |sync, step| sync.fault(link, reason, detail, step));
+    }
+}

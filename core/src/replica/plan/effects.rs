@@ -1,0 +1,165 @@
+//! What comes of a plan: what is to be written, and how memory changes with it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Draft, Plan};
+use crate::action::{Notice, RowChange};
+use crate::id::{Author, CommitSeq, Incarnation};
+use crate::replica::Replica;
+use crate::replica::changes::ChangeEntry;
+use crate::replica::paused::Paused;
+use crate::replica::release::Moves;
+use crate::replica::stored::StateRecord;
+use crate::store::key::{self, AuthorIx, GroupIx};
+use crate::store::{Commit, Table, Write};
+use crate::time::Hlc;
+
+/// Old changes of rows that one commit drops, at most.
+const MOST_PRUNED: u64 = 64;
+
+/// A planned change, free of what it was planned on.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    writes: Vec<Write>,
+    authors: Vec<Author>,
+    drafts: BTreeMap<GroupIx, Draft>,
+    pub(crate) changes: Vec<RowChange>,
+    pub(crate) split: BTreeSet<(GroupIx, Option<Bytes>)>,
+    moves: Moves,
+    stamp: Hlc,
+    pruned: CommitSeq,
+    incarnation: Option<Incarnation>,
+    paused: Option<Paused>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+impl Effects {
+    /// The syncgroups that change, and of each the authors of which it gains generations.
+    pub(crate) fn gains(&self) -> impl Iterator<Item = (GroupIx, impl Iterator<Item = AuthorIx>)> {
+        self.drafts.iter().map(|(ix, draft)| (*ix, draft.logs.keys().copied()))
+    }
+
+    /// Whether it pauses databases, or resumes them.
+    pub(crate) fn changes_pauses(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Whether it changes who shares what with whom.
+    pub(crate) fn changes_sharing(&self) -> bool {
+        let changes = |draft: &Draft| {
+            let is_known_elsewhere = !draft.pasts.is_empty();
+            draft.created.is_some()
+                || draft.record.is_some()
+                || draft.metadata.is_some()
+                || is_known_elsewhere
+        };
+        self.changes_pauses() || self.drafts.values().any(changes)
+    }
+}
+
+impl Plan<'_> {
+    /// Ends planning.
+    pub(crate) fn finish(mut self) -> Effects {
+        self.moves.store(&self.replica.waiting, &mut self.staged);
+        let news = self.log_of_changes();
+        let Self {
+            staged,
+            authors,
+            drafts,
+            changes,
+            split,
+            moves,
+            stamp,
+            pruned,
+            incarnation,
+            paused,
+            notices,
+            ..
+        } = self;
+        let mut writes = staged.into_writes();
+        // What nothing in a plan reads back joins only here.
+        let tips = drafts.iter().filter_map(|(ix, draft)| Some((*ix, draft.tip.as_ref()?)));
+        writes.extend(tips.map(|(ix, tip)| put(Table::Tip, key::number(ix), tip.to_bytes())));
+        writes.extend(news);
+        Effects {
+            writes,
+            authors,
+            drafts,
+            changes,
+            split,
+            moves,
+            stamp,
+            pruned,
+            incarnation,
+            paused,
+            notices,
+        }
+    }
+
+    /// Keeps what changed for those who watch, and drops what is too old.
+    fn log_of_changes(&mut self) -> Vec<Write> {
+        let limit = self.replica.limits.watch_log;
+        if self.news.is_empty() || limit == 0 {
+            return Vec::new();
+        }
+        let seq = CommitSeq(self.replica.seq.0 + 1);
+        // Commits that changed no row left nothing, and take nothing away: catch up with them by and by.
+        let due = CommitSeq(seq.0.saturating_sub(limit));
+        let last = due.min(CommitSeq(self.replica.pruned.0 + MOST_PRUNED));
+        let old = self.replica.pruned.0 + 1..=last.0;
+        self.pruned = last;
+        let remove = |old| Write { table: Table::Change, key: key::change(CommitSeq(old)), value: None };
+        let news = put(Table::Change, key::change(seq), ChangeEntry::to_bytes(&self.news));
+        core::iter::once(news).chain(old.map(remove)).collect()
+    }
+}
+
+fn put(table: Table, key: Bytes, value: Bytes) -> Write {
+    Write { table, key, value: Some(value) }
+}
+
+impl Replica {
+    /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
+    pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
+        let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, paused, .. } = effects;
+        self.pruned = self.pruned.max(pruned);
+        authors.into_iter().for_each(|author| self.authors.push(author));
+        self.stamp = self.stamp.max(stamp);
+        let reincarnated = incarnation.is_some();
+        self.incarnation = incarnation.unwrap_or(self.incarnation);
+        for (ix, mut draft) in drafts {
+            if let Some(mut group) = draft.created.take() {
+                group.paused = self.paused.contains(&group.record.database);
+                self.by_id.insert(group.record.id, ix);
+                self.groups.insert(ix, group);
+            }
+            let Some(group) = self.groups.get_mut(&ix) else { continue };
+            for (author_ix, log) in draft.logs {
+                group.knowledge.grow(author_ix);
+                group.logs.insert(author_ix, log);
+            }
+            draft.pasts.into_iter().for_each(|past| group.pasts.push(past));
+            if let Some(record) = draft.record {
+                group.record = record;
+            }
+            group.tip = draft.tip.unwrap_or_else(|| core::mem::take(&mut group.tip));
+            group.metadata = draft.metadata.unwrap_or_else(|| core::mem::take(&mut group.metadata));
+        }
+        moves.apply(&mut self.waiting);
+        if let Some(paused) = paused {
+            self.paused = paused;
+            for group in self.groups.values_mut() {
+                group.paused = self.paused.contains(&group.record.database);
+            }
+        }
+        if writes.is_empty() && !reincarnated {
+            return None;
+        }
+        self.seq = CommitSeq(self.seq.0 + 1);
+        writes.push(StateRecord::new(self.seq, self.incarnation).to_write());
+        Some(Commit { seq: self.seq, writes })
+    }
+}

@@ -1,0 +1,278 @@
+//! A generation in a plan: what it builds on, and what becomes of it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Origin, Plan};
+use crate::action::{Notice, Refusal};
+use crate::hash::{Hash, Tag};
+use crate::id::{Author, CollectionId, Generation, Version};
+use crate::limits;
+use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
+use crate::log::record::Record;
+use crate::log::tree::Tree;
+use crate::object::history::Place;
+use crate::replica::Stop;
+use crate::replica::changes::ChangeEntry;
+use crate::replica::rows::ReadRow;
+use crate::replica::stored::{LogNodes, Stored};
+use crate::store::key::{self, AuthorIx, GroupIx};
+use crate::store::{Fault, Table};
+use crate::syncgroup::past::{NO_PAST, Past};
+use crate::syncgroup::{PastIx, judge};
+use crate::time::{Hlc, Wall};
+use crate::wire::codec::put_varint;
+
+impl Plan<'_> {
+    // ---- what a generation builds on ----
+
+    /// The metadata in the past of a generation that follows the author's last one and depends on these.
+    pub(crate) fn past_of(
+        &self,
+        group: GroupIx,
+        author: &Author,
+        dependencies: &[Dependency],
+    ) -> Result<Past, Fault> {
+        let mut numbers = Vec::with_capacity(dependencies.len() + 1);
+        let log = self.author_ix(author).and_then(|ix| self.log(group, ix));
+        numbers.push(log.map_or(NO_PAST, |log| log.past));
+        for dependency in dependencies {
+            let Some(ix) = self.author_ix(&dependency.author) else { continue };
+            let number = match self.log(group, ix) {
+                Some(log) if log.held() == dependency.generation => log.past,
+                _ => self.stored(group, ix, dependency.generation)?.past,
+            };
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        let mut numbers = numbers.into_iter();
+        let mut past = numbers.next().map(|ix| self.past(group, ix)).unwrap_or_default();
+        numbers.for_each(|ix| past.join(&self.past(group, ix)));
+        Ok(past)
+    }
+
+    /// The tag of an author's tree at a generation that is held.
+    pub(crate) fn tag(&self, group: GroupIx, author: AuthorIx, generation: Generation) -> Result<Tag, Fault> {
+        match self.log(group, author) {
+            Some(log) if log.held() == generation => Ok(log.tree.root().tag()),
+            _ => {
+                let get = |table, key: &Bytes| self.staged.get(table, key);
+                let nodes = LogNodes { get: &get, group, author };
+                Ok(Tree::load(generation, &nodes)?.root().tag())
+            }
+        }
+    }
+
+    /// The stamp of a generation that is held.
+    pub(crate) fn stamp(
+        &self,
+        group: GroupIx,
+        author: AuthorIx,
+        generation: Generation,
+    ) -> Result<Hlc, Fault> {
+        match self.log(group, author) {
+            Some(log) if log.held() == generation => Ok(log.stamp),
+            _ => Ok(self.stored(group, author, generation)?.encoded()?.header.stamp),
+        }
+    }
+
+    // ---- writing and applying ----
+
+    /// Writes a generation of this device, and returns its version. `stamp` lies above everything held.
+    pub(crate) fn write(
+        &mut self,
+        group: GroupIx,
+        stamp: Hlc,
+        records: &[Record],
+        batch: Option<BatchPart>,
+    ) -> Result<Version, Stop> {
+        let own = self.author_ix(&self.replica.author());
+        if !self.metadata(group).is_none_or(|metadata| metadata.has_room(own, records)) {
+            let limit = limits::MAX_METADATA;
+            return Err(Refusal::Limit { what: "bytes of metadata that one device may write", limit }.into());
+        }
+        self.join_frontier(group, stamp.wall())?;
+        let encoded = self.encode(group, stamp.max(self.next_stamp(stamp.wall())), records, batch)?;
+        if encoded.bytes.len() > limits::MAX_GENERATION {
+            return Err(Refusal::BatchTooLarge { size: encoded.bytes.len() }.into());
+        }
+        self.append_own(group, &encoded, records, Vec::new())
+    }
+
+    /// Writes generations that do nothing but join what the next one would depend on, as long as that is more
+    /// than a header can name.
+    pub(crate) fn join_frontier(&mut self, group: GroupIx, wall: Wall) -> Result<(), Stop> {
+        let own = self.author_ix(&self.replica.author());
+        while self.tip(group).frontier.keys().filter(|ix| Some(**ix) != own).count()
+            > limits::MAX_DEPENDENCIES
+        {
+            let encoded = self.encode(group, self.next_stamp(wall), &[], None)?;
+            self.append_own(group, &encoded, &[], Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Encodes the next generation of this device. It names no more dependencies than it may: see
+    /// [`Plan::join_frontier`].
+    pub(crate) fn encode(
+        &mut self,
+        group: GroupIx,
+        stamp: Hlc,
+        records: &[Record],
+        batch: Option<BatchPart>,
+    ) -> Result<Encoded, Fault> {
+        let author = self.replica.author();
+        let own = self.enter(author);
+        let frontier = self.tip(group).frontier;
+        let mut dependencies = Vec::with_capacity(frontier.len());
+        for (&ix, &generation) in frontier.iter().filter(|(ix, _)| **ix != own) {
+            let tag = self.tag(group, ix, generation)?;
+            dependencies.push(Dependency { author: self.author(ix), generation, tag });
+        }
+        dependencies.sort_by_key(|dependency| dependency.author);
+        dependencies.truncate(limits::MAX_DEPENDENCIES);
+        let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
+        Ok(Encoded::write(header, &author, records))
+    }
+
+    /// Whether what [`Plan::encode`] made can be applied now. It builds on what is shown: if what allows it is held
+    /// and still waits for a part of a batch, others would not take it, and it is refused for now (S-28, S-34).
+    pub(crate) fn check_own(
+        &self,
+        group: GroupIx,
+        encoded: &Encoded,
+        records: &[Record],
+    ) -> Result<(), Stop> {
+        if !self.waits_in(group) {
+            return Ok(());
+        }
+        let author = self.replica.author();
+        let past = self.past_of(group, &author, &encoded.header.dependencies)?;
+        let held = self.held(group, &author);
+        let shown = self.author_ix(&author).map_or(0, |own| self.last_shown(group, own));
+        let is_allowed = judge::is_allowed(self, group, &author, held + 1, encoded, records, &past);
+        if shown == held && is_allowed { Ok(()) } else { Err(Refusal::Pending.into()) }
+    }
+
+    /// Applies what [`Plan::encode`] made; of each record the row that it changes, as far as they were read.
+    pub(crate) fn append_own(
+        &mut self,
+        group: GroupIx,
+        encoded: &Encoded,
+        records: &[Record],
+        rows: Vec<ReadRow>,
+    ) -> Result<Version, Stop> {
+        self.check_own(group, encoded, records)?;
+        let author = self.replica.author();
+        let own = self.enter(author);
+        let past = self.past_of(group, &author, &encoded.header.dependencies)?;
+        let generation = self.append(group, own, encoded, records, past, Origin::Own(rows))?;
+        Ok(Version { author, generation })
+    }
+
+    /// The next stamp of this device (S-7).
+    pub(crate) fn next_stamp(&self, wall: Wall) -> Hlc {
+        Hlc::after(self.stamp, wall)
+    }
+
+    /// Applies the next generation of an author, which was judged valid, and everything that it builds on is
+    /// held.
+    pub(crate) fn append(
+        &mut self,
+        group: GroupIx,
+        author: AuthorIx,
+        encoded: &Encoded,
+        records: &[Record],
+        mut past: Past,
+        origin: Origin,
+    ) -> Result<Generation, Fault> {
+        let mut log = self.log(group, author).cloned().unwrap_or_default();
+        let nodes = log.tree.append(encoded.leaf);
+        let generation = log.held();
+        if generation == 1 {
+            self.staged.put(Table::Checkpoint, key::pair(group, author), Bytes::new());
+        }
+        let holds_metadata = records.iter().any(|record| matches!(record, Record::Meta(_)));
+        if holds_metadata {
+            past.add(author, generation);
+            self.staged.put(Table::Metadata, key::log(group, author, generation), Bytes::new());
+        }
+        log.past = self.number_past(group, past);
+        log.stamp = encoded.header.stamp;
+        self.stamp = self.stamp.max(log.stamp);
+        let stored = Stored { past: log.past, nodes, bytes: encoded.bytes.clone() };
+        self.staged.put(Table::Log, key::log(group, author, generation), stored.to_bytes());
+        self.draft(group).logs.insert(author, Box::new(log));
+
+        let place = (author, generation);
+        self.judge(group, place, encoded.header.stamp, records)?;
+        let rows = match origin {
+            Origin::Own(rows) => rows,
+            Origin::Received(now) if self.hold(group, place, encoded, records, now) => return Ok(generation),
+            Origin::Received(_) => Vec::new(),
+        };
+        self.show(group, place, encoded, records, rows)?;
+        Ok(generation)
+    }
+
+    /// Shows the rows of a generation that is held. What this device writes from now on builds on it.
+    pub(crate) fn show(
+        &mut self,
+        group: GroupIx,
+        place: Place,
+        encoded: &Encoded,
+        records: &[Record],
+        rows: Vec<ReadRow>,
+    ) -> Result<(), Fault> {
+        let mut tip = self.tip(group);
+        for dependency in &encoded.header.dependencies {
+            if let Some(ix) = self.author_ix(&dependency.author)
+                && tip.frontier.get(&ix).is_some_and(|held| *held <= dependency.generation)
+            {
+                tip.frontier.remove(&ix);
+            }
+        }
+        tip.frontier.insert(place.0, place.1);
+        if !self.is_void(group, place)? {
+            self.apply_rows(group, place, encoded, (records, rows), &mut tip)?;
+        }
+        self.draft(group).tip = Some(tip);
+        Ok(())
+    }
+
+    /// Writes down a collection's schema, for readers.
+    pub(crate) fn keep_schema(&mut self, group: GroupIx, collection: &CollectionId) {
+        let rules =
+            self.metadata(group).map(|metadata| metadata.schemas().of(collection)).unwrap_or_default();
+        let bytes = postcard::to_allocvec(&rules).unwrap_or_default();
+        self.staged.put(Table::Schema, key::collection(group, collection), bytes.into());
+        if let Some(syncgroup) = self.record(group).map(|record| record.id) {
+            self.notice(Notice::Schema { syncgroup, collection: *collection });
+            self.news.push(ChangeEntry::schema(group, *collection));
+        }
+    }
+
+    fn number_past(&mut self, group: GroupIx, past: Past) -> PastIx {
+        let Some(base) = self.group(group) else { return NO_PAST };
+        if let Some(number) = base.pasts.number(&past) {
+            return number;
+        }
+        let next = base.pasts.next();
+        let draft = self.draft(group);
+        if let Some(at) = draft.pasts.iter().position(|known| *known == past) {
+            return next + at as PastIx;
+        }
+        let number = next + draft.pasts.len() as PastIx;
+        let mut bytes = Vec::with_capacity(8 * past.0.len());
+        for (author, generation) in &past.0 {
+            put_varint(&mut bytes, u64::from(*author));
+            put_varint(&mut bytes, *generation);
+        }
+        draft.pasts.push(past);
+        self.staged.put(Table::Past, key::pair(group, number), bytes.into());
+        number
+    }
+}

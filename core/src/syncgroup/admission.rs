@@ -1,0 +1,309 @@
+//! How a device becomes a member: it asks, an admin or another member answers, and what there was at that moment arrives
+//! (S-32).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::command::{Means, move_to, new_group};
+use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
+use super::{Invitation, JoinRefusal, Rights, remove, user};
+use crate::action::{Notice, Outcome, Refusal};
+use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId, Version};
+use crate::limits;
+use crate::log::record::{MetaRecord, Record, Used};
+use crate::replica::Stop;
+use crate::replica::plan::Plan;
+use crate::store::Fault;
+use crate::store::key::GroupIx;
+use crate::time::{Now, Wall};
+use crate::user::Certificate;
+
+/// Asks to be let in.
+pub(super) fn join(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    database: Name,
+    invitation: Invitation,
+    certificate: Option<Box<Certificate>>,
+) -> Result<Outcome, Stop> {
+    let replica = plan.replica;
+    let id = invitation.syncgroup();
+    if !invitation.verify(&replica.keys) {
+        return Err(Refusal::Invitation("its signature is wrong").into());
+    }
+    if invitation.issuer.device() == replica.keys.device {
+        return Err(Refusal::Invitation("this device made it; use it on another device").into());
+    }
+    if invitation.expires() <= means.wall {
+        return Err(Refusal::Invitation("it has expired; ask for a new one").into());
+    }
+    match (&certificate, invitation.user()) {
+        (None, Some(_)) => {
+            return Err(Refusal::Invitation("it is for the devices of a user; show a certificate").into());
+        }
+        (Some(it), Some(user)) if it.user() != user => {
+            return Err(Refusal::Invitation("it is for the devices of another user").into());
+        }
+        (Some(it), _) if it.device_key() != replica.keys.public => {
+            return Err(Refusal::Certificate("it is for another device").into());
+        }
+        (Some(it), _) if !it.verify(&replica.keys) => {
+            return Err(Refusal::Certificate("its user did not sign it").into());
+        }
+        _ => {}
+    }
+    let known = replica.group(&id);
+    let asking = Asking { invitation, nonce: means.nonce, certificate };
+    let (ix, stage) = match known.map(|group| (group, &group.record.stage)) {
+        None => (new_group(replica)?, Stage::Joining(alloc::vec![asking])),
+        Some((group, Stage::Active | Stage::Pending(_))) => {
+            return Err(Refusal::AlreadyHere(group.record.database.clone()).into());
+        }
+        // It is still a member: it only need not leave.
+        Some((group, Stage::Leaving(admitted))) => (group.ix, Stage::Pending(admitted.clone())),
+        // What has been withdrawn is asked for no more; what is here already stays.
+        Some((group, Stage::Withdrawing(_))) => (group.ix, Stage::Joining(alloc::vec![asking])),
+        Some((group, stage)) => (group.ix, Stage::Joining(beside(stage.requests(), asking)?)),
+    };
+    let database = known.map_or(database, |group| group.record.database.clone());
+    let state = stage.state();
+    plan.set_record(ix, GroupRecord { id, database, stage });
+    plan.notice(Notice::Syncgroup { syncgroup: id, state });
+    Ok(Outcome::Joining(id))
+}
+
+/// A request with those before it that have not been answered: they may be granted yet. One by the same invitation is
+/// the same request.
+fn beside(earlier: &[Asking], asking: Asking) -> Result<Vec<Asking>, Refusal> {
+    let mut all = earlier.to_vec();
+    let same = all.iter().position(|it| it.invitation.terms.nonce == asking.invitation.terms.nonce);
+    let nonce = same.map_or(asking.nonce, |at| all.remove(at).nonce);
+    if all.len() >= limits::MAX_REQUESTS {
+        return Err(Refusal::Limit { what: "requests to join", limit: limits::MAX_REQUESTS });
+    }
+    all.push(Asking { nonce, ..asking });
+    Ok(all)
+}
+
+/// What a device asks of the issuer of an invitation.
+pub(crate) struct Request<'r> {
+    pub(crate) asking: &'r Asking,
+    /// What it calls itself.
+    pub(crate) name: Name,
+    /// It has given up, and only wants to know whether it is a member.
+    pub(crate) withdraw: bool,
+    /// What it has written in the syncgroup before.
+    pub(crate) wrote: Vec<(Incarnation, Generation)>,
+}
+
+/// What a newcomer must hold to be complete, or why it is not admitted (S-32).
+pub(crate) type Answer = Result<Vec<(Author, Generation)>, JoinRefusal>;
+
+/// The answer to a request: an admin's, or of a member that a device of a user asks. Whether the syncgroup is here is
+/// told only to those who show an invitation of one of its admins, or are what a member's says. No answer while
+/// something is missing that the asker wrote: it may have left.
+pub(crate) fn admit(
+    plan: &mut Plan<'_>,
+    means: &Means<'_>,
+    key: &PublicKey,
+    request: Request<'_>,
+) -> Result<Option<Answer>, Stop> {
+    let replica = plan.replica;
+    let Request { asking: Asking { invitation, nonce, certificate }, name, withdraw, wrote } = request;
+    let (terms, device) = (&invitation.terms, key.device());
+    let unknown = Ok(Some(Err(JoinRefusal::NotValid)));
+    let Some(group) = replica.group(&terms.syncgroup).filter(|group| group.is_shared()) else {
+        return unknown;
+    };
+    if !invitation.verify(&replica.keys) {
+        return unknown;
+    }
+    let is_missing = |(incarnation, last): &(Incarnation, Generation)| {
+        plan.held(group.ix, &Author { device, incarnation: *incarnation }) < *last
+    };
+    if group.metadata.access.rights(&device).is_some() && wrote.iter().any(is_missing) {
+        return Ok(None);
+    }
+    let had = group.metadata.access.rights(&device);
+    let is_admin = |device: &DeviceId| group.metadata.access.rights(device) == Some(Rights::Admin);
+    // A request that was granted once is an old copy, whatever has happened since.
+    let is_old = group.metadata.is_used(nonce);
+    let access = &group.metadata.access;
+    let may_answer = group.record.stage == Stage::Active
+        && access.rights(&replica.keys.device).is_some()
+        && !withdraw
+        && !is_old;
+    let may_admit = may_answer
+        && terms.user.is_none()
+        && is_admin(&invitation.issuer.device())
+        && is_admin(&replica.keys.device);
+    let is_time = |may: bool| match may {
+        false => Err(JoinRefusal::NotValid),
+        true if terms.expires <= means.wall => Err(JoinRefusal::Expired),
+        true if group.logs.len() >= replica.limits.authors => Err(JoinRefusal::Full),
+        true => Ok(()),
+    };
+    let is_used = !terms.reusable && group.metadata.is_used(&terms.nonce);
+    // What the invitation gives, as long as it does.
+    let granted = is_time(may_admit).and(if is_used { Err(JoinRefusal::Used) } else { Ok(terms.rights) });
+    let request = Used { invitation: terms.nonce, request: *nonce };
+    let records = match certificate {
+        Some(it) if terms.user.is_some_and(|user| user != it.user()) => Err(JoinRefusal::NotValid),
+        Some(it) => user::admission(plan, group, (key, it), request, (granted, is_time(may_answer))),
+        None if granted.is_ok_and(|rights| had >= Some(rights)) => Err(JoinRefusal::NotValid),
+        None => granted
+            .map(|rights| alloc::vec![MetaRecord::Admit { key: *key, name, rights, request: Some(request) }]),
+    };
+    match records {
+        // A member is one, whatever became of the invitation: the answer to an earlier request got lost.
+        Err(refusal) if had.is_none() => return Ok(Some(Err(refusal))),
+        Ok(records) if !records.is_empty() => {
+            let notice = |version| admitted(terms.syncgroup, device, &records, version);
+            let all: Vec<_> = records.iter().cloned().map(Record::Meta).collect();
+            if !group.metadata.has_room(plan.author_ix(&replica.author()), &all) {
+                return Ok(Some(Err(JoinRefusal::Full)));
+            }
+            let stamp = plan.next_stamp(means.wall);
+            let version = plan.write(group.ix, stamp, &all, None)?;
+            plan.notice(notice(version));
+        }
+        _ => {}
+    }
+    Ok(Some(Ok(vector(plan, group))))
+}
+
+/// What is told of an admission.
+fn admitted(syncgroup: SyncgroupId, device: DeviceId, records: &[MetaRecord], version: Version) -> Notice {
+    let (mut user, mut number, mut granted) = (None, None, None);
+    for record in records {
+        match record {
+            MetaRecord::AdmitUser { key, rights, .. } => (user, granted) = (Some(key.user()), Some(*rights)),
+            MetaRecord::Enrol { certificate: it, .. } => {
+                (user, number) = (Some(it.user()), Some(it.number()));
+            }
+            _ => {}
+        }
+    }
+    match user {
+        Some(user) => Notice::Enrolled { syncgroup, user, device, number, granted, version },
+        None => Notice::Admitted { syncgroup, device, version },
+    }
+}
+
+/// What is held of a syncgroup, with what is being planned.
+fn vector(plan: &Plan<'_>, group: &Group) -> Vec<(Author, Generation)> {
+    let own = plan.replica.author();
+    let others = group.logs.keys().map(|ix| plan.author(*ix)).filter(|author| *author != own);
+    let authors = others.chain([own]);
+    let mut vector: Vec<_> = authors.map(|author| (author, plan.held(group.ix, &author))).collect();
+    vector.sort();
+    vector
+}
+
+/// A request was answered.
+pub(crate) fn answered(
+    plan: &mut Plan<'_>,
+    group: &Group,
+    asking: &Asking,
+    answer: Answer,
+    wall: Wall,
+) -> Result<(), Fault> {
+    let (by, stage) = (asking.invitation.issuer().device(), &group.record.stage);
+    let others = || stage.requests().iter().filter(|it| it.nonce != asking.nonce).cloned().collect();
+    let is_latest = stage.requests().last().is_some_and(|last| last.nonce == asking.nonce);
+    match (answer, stage) {
+        (Ok(vector), Stage::Withdrawing(_)) => {
+            return arrive(plan, group, Stage::Leaving(Admitted { by, vector }), wall);
+        }
+        (Ok(vector), _) => return arrive(plan, group, Stage::Pending(Admitted { by, vector }), wall),
+        (Err(_), Stage::Withdrawing(all)) if all.len() == 1 => move_to(plan, group, Stage::Left),
+        (Err(refusal), Stage::Joining(_)) if is_latest => {
+            move_to(plan, group, Stage::Refused(refusal, others()));
+        }
+        // Nobody need hear of it, as another one is waited for, or the latest was refused already.
+        (Err(_), stage) => {
+            let stage = match stage {
+                Stage::Withdrawing(_) => Stage::Withdrawing(others()),
+                Stage::Refused(refusal, _) => Stage::Refused(*refusal, others()),
+                _ => Stage::Joining(others()),
+            };
+            plan.set_record(group.ix, GroupRecord { stage, ..group.record.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Shows what need not wait any more, and moves on where a syncgroup has become complete by what was planned.
+pub(crate) fn settle(plan: &mut Plan<'_>, now: Now) -> Result<(), Fault> {
+    // Who turns out to be a member reads from now on: what it sees from now on it sees whole.
+    let touched: Vec<_> = plan.touched().collect();
+    for ix in touched {
+        find_admission(plan, ix);
+        remove::find_return(plan, ix);
+    }
+    plan.release(now.mono)?;
+    let touched: Vec<_> = plan.touched().collect();
+    for ix in touched {
+        complete(plan, ix, now.wall)?;
+        remove::find_removal(plan, ix);
+    }
+    Ok(())
+}
+
+/// The admission of this device may come from others before the answer to its request, or without one: whoever gave it
+/// may be gone.
+fn find_admission(plan: &mut Plan<'_>, ix: GroupIx) {
+    let Some(group) = plan.replica.groups.get(&ix) else { return };
+    let stage = plan.record(ix).map(|record| record.stage.clone());
+    let Some((stage, metadata)) = stage.zip(plan.metadata(ix)) else { return };
+    if !stage.may_be_admitted() {
+        return;
+    }
+    let grants = metadata.access.grants(&plan.replica.keys.device).into_iter();
+    let vector: Vec<_> = grants.map(|grant| (grant.author, grant.generation)).collect();
+    let is_leaving = stage.withdraws();
+    if let Some((author, _)) = vector.first() {
+        let admitted = Admitted { by: author.device, vector };
+        move_to(plan, group, if is_leaving { Stage::Leaving(admitted) } else { Stage::Pending(admitted) });
+    }
+}
+
+/// A syncgroup may have become complete here (S-32).
+fn complete(plan: &mut Plan<'_>, ix: GroupIx, wall: Wall) -> Result<(), Fault> {
+    let Some(group) = plan.replica.groups.get(&ix) else { return Ok(()) };
+    match plan.record(ix).map(|record| &record.stage) {
+        Some(Stage::Pending(admitted)) if is_here(plan, ix, admitted) => move_to(plan, group, Stage::Active),
+        Some(Stage::Leaving(admitted)) if is_here(plan, ix, admitted) => {
+            remove::finish_leave(plan, group, wall)?;
+        }
+        // Somebody gave it a right that did not know that it leaves.
+        Some(Stage::Departing | Stage::Left) if is_member(plan, ix) => {
+            remove::finish_leave(plan, group, wall)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_member(plan: &Plan<'_>, ix: GroupIx) -> bool {
+    let own = &plan.replica.keys.device;
+    plan.metadata(ix).is_some_and(|metadata| metadata.access.rights(own).is_some())
+}
+
+/// Moves to a stage, or past it if what it waits for is here.
+fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Result<(), Fault> {
+    match &stage {
+        Stage::Pending(admitted) if is_here(plan, group.ix, admitted) => move_to(plan, group, Stage::Active),
+        Stage::Leaving(admitted) if is_here(plan, group.ix, admitted) => {
+            remove::finish_leave(plan, group, wall)?;
+        }
+        _ => move_to(plan, group, stage),
+    }
+    Ok(())
+}
+
+/// Whether all is shown that there was at admission: this device's own generations build on it.
+fn is_here(plan: &Plan<'_>, ix: GroupIx, admitted: &Admitted) -> bool {
+    let shown = |author| plan.author_ix(author).map_or(0, |author| plan.last_shown(ix, author));
+    admitted.vector.iter().all(|(author, last)| shown(author) >= *last)
+}
