@@ -2,7 +2,7 @@
 //!
 //! `throughput [WRITES [ROWS [WATCH_LOG]]]`: so many writes, of so many rows, with so many commits kept for those who
 //! watch. Every write is a batch of its own, the most expensive way. The machine's noise is in the figures: compare
-//! runs on one machine, or count instructions with `valgrind --tool=callgrind`, as CONTRIBUTING.md shows.
+//! runs on one machine, or count instructions with `valgrind --tool=callgrind`, as COSTS.md shows.
 #![allow(clippy::disallowed_types, reason = "this program measures; the core never reads a clock")]
 
 #[path = "node/mod.rs"]

@@ -76,30 +76,42 @@
 //!
 //! Comments and tests cite rules by number:
 //!
+//! - **S-1** a device is named by its key, and proves it on every link;
 //! - **S-2** a store that was set back goes on as another author, and gets its log back from others;
 //! - **S-3** a user's key certifies devices, and strikes them off; what is granted to a user its devices may do;
+//! - **S-4, S-5** a batch is written whole or not at all, if what it requires still holds;
+//! - **S-6** a record names the versions that it takes the place of, a generation what its author knew;
 //! - **S-7** stamps lie above all stamps in their causal past; causality is never derived from them;
+//! - **S-8** an author's generations are the leaves of a hash tree, whose root the author signs;
 //! - **S-9, S-10** nothing is shown to a peer, or called safe, before it is durable; after a crash there is a
 //!   prefix of what was committed;
 //! - **S-11 … S-14** heads and shown rows depend on the *set* of generations held, not on their order;
-//! - **S-4, S-5** a batch is written whole or not at all, if what it requires still holds;
 //! - **S-15** a row's history is in the log, and its walks are the same everywhere;
 //! - **S-16 … S-19** conflicts are settled by policy: by the last, by the application, by the core, or by merging
 //!   operations; a conflict among resolvers that answer ends;
 //! - **S-20** metadata merges without an ancestor: each fact is named by its version;
 //! - **S-21 … S-26** exchange is pull with push as a hint; every run of generations is proven to be its
 //!   author's; whatever breaks off continues from what is held;
+//! - **S-27** what is stamped more than five minutes ahead of the clock waits until its time comes;
 //! - **S-28** batches are seen whole: a part waits, for a bounded time, for the others that this device reads;
 //! - **S-29** no effect without its causes;
 //! - **S-30** what members are told of a syncgroup is, field by field, what was said last by an admin;
+//! - **S-31** what can be done with syncgroups: they are made, joined, left and destroyed; members are removed;
+//! - **S-32** a newcomer writes once it holds what was there at its admission;
 //! - **S-34** a generation is allowed by the grants in its own causal past, so alike everywhere; it counts as far as no
 //!   revocation that is known takes from it what it was allowed by;
 //! - **S-35** what does not count is *void*: held and passed on, as others may have built on it, and not shown. Whether
 //!   something counts follows from what is held, whatever arrived first. Only a senior overrules an admin;
 //! - **S-36** a removed device gets nothing more, but what removed it with what that builds on, and is told;
 //! - **S-37** the exchange of a database can be paused; what is paused looks like what is not there;
+//! - **S-38 … S-40** whom to reach is learned from discovery, invitations, members and past success; failures are
+//!   tried again later and later; a device announces itself as long as it has a reason to;
+//! - **S-43** the stamps of one author never go backwards, across restarts too;
+//! - **S-48** is about forgetting, which is not there yet: its field in the header is;
 //! - **S-52** a watch delivers every change, batch by batch, and resumes where it stopped;
-//! - **S-53** everything that a peer can cause to grow has a bound.
+//! - **S-53** everything that a peer can cause to grow has a bound;
+//! - **S-54** a shutdown takes on nothing new, makes durable what was accepted, and closes links with a reason;
+//! - **S-56** for any row it can be said who wrote what is shown, when, on top of what, and what lost against it.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

@@ -56,10 +56,13 @@ Examples:
     driftless syncgroup join driftless:AbC...
     driftless watch notes
 
-  On a device of one's own, and with its key on another: use both as one user
+  Two devices of one's own as one user: print the key of the second, on it
     driftless whoami
+  On the first, make the user, and a pass for the second
     driftless user create Anna
     driftless device add KEY phone
+  On the second again, with what the last command printed
+    driftless device join PASS
 
 Exit status: 0 done; 1 the answer is no (not found, refused, not complete in time, differs); 2 wrong usage,
 or something failed.";

@@ -1,7 +1,7 @@
 //! Tests of your own application, on many devices, under faults, from a seed.
 //!
-//! An [`App`] says what the application is: which collections and rules it has, what its users do, what it writes
-//! when they do it, how it resolves conflicts, and what must never be seen. [`Runs`] makes a test of it. Everything
+//! An [`App`] says what the application is: which collections, rules and merges it has, what its users do, what it
+//! writes when they do it, how it resolves conflicts, and what must never be seen. [`Runs`] makes a test of it. Everything
 //! around it is the simulator's: devices that join, networks that fall apart, processes that die between two
 //! commits, disks that are set back, clocks that are wrong. A run that shows something wrong is cut down to what it
 //! takes, kept as a plan, and told as a story, with the command that runs it again.

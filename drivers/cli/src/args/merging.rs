@@ -120,7 +120,7 @@ pub enum Field {
         of: CollectionArgs,
         /// The row's key.
         key: OsString,
-        /// The names on the way to the field, with dots between; a dot within a name is \\.
+        /// The names on the way to the field, with dots between; a dot within a name is written \. (with one backslash)
         path: String,
         /// The value: a text, @FILE for the content of a file, or - for standard input.
         #[arg(allow_negative_numbers = true)]
@@ -136,7 +136,7 @@ pub enum Field {
         of: CollectionArgs,
         /// The row's key.
         key: OsString,
-        /// The names on the way to the field, with dots between; a dot within a name is \\.
+        /// The names on the way to the field, with dots between; a dot within a name is written \. (with one backslash)
         path: String,
         /// KEY is in base64.
         #[arg(long)]
