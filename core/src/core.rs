@@ -278,7 +278,7 @@ impl Core {
             self.raiser.resolver(&self.replica, &database, attached, now.mono);
         }
         self.apply(now, effects, out);
-        self.raiser.answered(&self.replica, answered.iter());
+        self.raiser.answered(&self.replica, answered.iter(), now.mono);
         if let Outcome::Written(parts) = &outcome {
             out.push(Action::Written { request, parts: parts.clone() });
         }

@@ -44,10 +44,15 @@ pub(crate) fn resolve(
 }
 
 /// What an answer makes of its rows, if it is one to its conflict.
-pub(super) fn decided(plan: &Plan<'_>, resolution: Resolution) -> Result<Parts, Stop> {
+fn decided(plan: &Plan<'_>, resolution: Resolution) -> Result<Parts, Stop> {
     let Some(first) = resolution.answers.first() else { return Err(NoAnswer::Empty.into()) };
     let conflict = conflict_of(plan, first)?;
     check(&conflict, &resolution)?;
+    parts(plan, resolution)
+}
+
+/// What an answer makes of its rows; it is one to the conflict as it is.
+pub(super) fn parts(plan: &Plan<'_>, resolution: Resolution) -> Result<Parts, Stop> {
     let mut parts = Parts::new();
     for Answer { row, choice, .. } in resolution.answers {
         let group = where_to(plan.replica, &row.syncgroup, &choice)?;

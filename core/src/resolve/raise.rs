@@ -16,29 +16,29 @@
 //!
 //! Which conflicts are open stands in the store; what is kept here is only whose turn it is, and bounded.
 
+mod turns;
+mod waiting;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use self::turns::{Turns, heads_of, name_of, split};
+use self::waiting::{Look, Met, More, Waiting};
 use super::conflict::{Conflict, ConflictedRow};
 use super::{Policy, whole};
 use crate::dice::Dice;
 use crate::event::RowRef;
-use crate::hash::{self, Hash};
-use crate::id::{CollectionId, Name};
-use crate::object::RowState;
+use crate::id::Name;
 use crate::read::{self, Gathering};
 use crate::replica::load::entries;
 use crate::replica::plan::{Effects, Plan};
-use crate::replica::stored::corrupt;
 use crate::replica::{Replica, Stop};
 use crate::store::key::{self, GroupIx};
 use crate::store::{Fault, Scan, Table, View};
-use crate::syncgroup::Rights;
 use crate::syncgroup::group::{Group, Stage};
 use crate::time::{Millis, Mono, Now};
-use crate::wire::codec::DecodeError;
 
 /// Rows of a database that wait for a turn or an answer of its application, or of the core, at most; further ones
 /// wait in the store.
@@ -48,51 +48,11 @@ const MOST_WAITING: usize = 1_024;
 const MOST_RAISED: usize = 64;
 /// Conflicts raised in one step, at most.
 const MOST_AT_ONCE: usize = 16;
-/// No device waits for more turns than this.
-const MOST_TURNS: u64 = 16;
 /// How long it is remembered of a row that has come together how often its resolutions have met: longer than one is
 /// on its way between devices that reach each other. After longer silence the turns begin anew, and double again.
 const REMEMBERED: Millis = Millis(10 * 60 * 1_000);
 /// The turns double no more often than this.
 const MOST_DOUBLINGS: u32 = 12;
-
-/// A row whose conflict is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Waiting {
-    heads: Hash,
-    /// When it is this device's turn.
-    due: Mono,
-    /// How often resolutions have met.
-    rounds: u32,
-    raised: bool,
-    /// The core answers, unless the row is tied to others that it does not decide.
-    is_own: bool,
-    /// An answer has left it open: nothing is waited for any more.
-    is_left: bool,
-    database: Name,
-}
-
-impl Waiting {
-    /// Whether there is room for it among what is raised.
-    fn has_room(&self, full: &BTreeSet<Name>) -> bool {
-        self.is_own || !full.contains(&self.database)
-    }
-}
-
-/// A row that has come together: what comes apart again soon is the same conflict going on.
-#[derive(Debug, Clone, Copy)]
-struct Met {
-    rounds: u32,
-    until: Mono,
-}
-
-/// A look that is due.
-#[derive(Debug, Clone, Copy)]
-struct Look {
-    due: Mono,
-    /// Also at those that were left open.
-    deferred: bool,
-}
 
 /// Which conflicts are to be raised when.
 #[derive(Debug, Clone)]
@@ -106,7 +66,8 @@ pub(crate) struct Raiser {
     waiting: BTreeMap<Bytes, Waiting>,
     met: BTreeMap<Bytes, Met>,
     /// Syncgroups that have more rows in conflict than may wait at a time.
-    more: BTreeMap<GroupIx, Look>,
+    more: BTreeMap<GroupIx, More>,
+    questions: u64,
     /// Syncgroups with rows that are the core's to decide, but for others to which batches tie them and which nobody
     /// here decides. Whatever changes about any conflict may free them.
     tied: BTreeSet<GroupIx>,
@@ -124,8 +85,7 @@ pub(crate) struct Raised {
 impl Raiser {
     /// After a boot every syncgroup is looked at once.
     pub(crate) fn new(settle: Millis, turn: Millis, groups: impl Iterator<Item = GroupIx>) -> Self {
-        let look = Look { due: Mono(0), deferred: false };
-        let looks = groups.map(|ix| (ix, look)).collect();
+        let looks = groups.map(|ix| (ix, Look::at_all(Mono(0), false))).collect();
         Self {
             settle,
             turn,
@@ -134,6 +94,7 @@ impl Raiser {
             waiting: BTreeMap::new(),
             met: BTreeMap::new(),
             more: BTreeMap::new(),
+            questions: 0,
             tied: BTreeSet::new(),
         }
     }
@@ -149,9 +110,18 @@ impl Raiser {
             // What was raised before is raised again to the new one.
             let all = key::number(*ix);
             self.waiting.retain(|row, _| !row.starts_with(&all));
-            if attached && group.record.stage == Stage::Active {
-                self.looks.insert(*ix, Look { due: now, deferred: true });
+            // Also where it has gone: what the core decides, it still does.
+            if group.record.stage == Stage::Active {
+                self.looks.insert(*ix, Look::at_all(now, attached));
             }
+        }
+        self.make_room(now);
+    }
+
+    fn look_at(&mut self, ix: GroupIx, look: Look) {
+        match self.looks.get_mut(&ix) {
+            Some(known) => known.join(look),
+            None => drop(self.looks.insert(ix, look)),
         }
     }
 
@@ -162,9 +132,9 @@ impl Raiser {
     }
 
     fn look_at_tied(&mut self, now: Mono) {
-        let look = Look { due: now + self.settle, deferred: false };
+        let due = now + self.settle;
         for ix in core::mem::take(&mut self.tied) {
-            self.looks.entry(ix).or_insert(look);
+            self.look_at(ix, Look::at_all(due, false));
         }
     }
 
@@ -172,6 +142,7 @@ impl Raiser {
     pub(crate) fn closed(&mut self, row: &Bytes, now: Mono) {
         self.look_at_tied(now);
         let Some(known) = self.waiting.remove(row) else { return };
+        self.ask_again(known.question, self.turn_after(now, known.rounds));
         if self.met.len() >= MOST_WAITING {
             self.met.retain(|_, met| met.until > now);
         }
@@ -179,12 +150,44 @@ impl Raiser {
         if self.met.len() < MOST_WAITING {
             self.met.insert(row.clone(), Met { rounds: known.rounds, until: now + REMEMBERED });
         }
-        let like = |row: &&Waiting| row.is_own == known.is_own && row.database == known.database;
-        if !self.more.is_empty() && self.waiting.values().filter(like).count() < MOST_WAITING / 2 {
-            for (ix, look) in core::mem::take(&mut self.more) {
-                self.looks.insert(ix, Look { due: now, ..look });
+        self.make_room(now);
+    }
+
+    /// Looks on where there was no room, once half of it is free.
+    fn make_room(&mut self, now: Mono) {
+        if self.more.is_empty() {
+            return;
+        }
+        for (ix, more) in core::mem::take(&mut self.more) {
+            let is_free = |own| self.waiting_in(&more.database, own) < MOST_WAITING / 2;
+            if more.own && is_free(true) || more.others && is_free(false) {
+                let More { deferred, from, .. } = more;
+                self.look_at(ix, Look { due: now, deferred, from: Some(from) });
+            } else {
+                self.more.insert(ix, more);
             }
         }
+    }
+
+    /// How many rows of a database wait for an answer of the core, or of somebody else.
+    fn waiting_in(&self, database: &Name, own: bool) -> usize {
+        let alike = |row: &&Waiting| row.is_own == own && !row.is_left && row.database == *database;
+        self.waiting.values().filter(alike).count()
+    }
+
+    /// A row of a question has come together, or come apart otherwise, or is not to be answered any more: the others
+    /// are another question then, and have another turn.
+    fn ask_again(&mut self, question: Option<u64>, due: Mono) {
+        let Some(question) = question else { return };
+        for row in self.waiting.values_mut().filter(|row| row.question == Some(question)) {
+            (row.question, row.is_left, row.is_own) = (None, false, row.wins);
+            row.due = row.due.max(due);
+        }
+    }
+
+    /// When a turn is over that begins now.
+    fn turn_after(&self, now: Mono, rounds: u32) -> Mono {
+        now + Millis(self.turn.0 << rounds.min(MOST_DOUBLINGS))
     }
 
     /// An answer was refused: what it was about is raised again, later and later, since nothing may be as wrong as
@@ -197,10 +200,10 @@ impl Raiser {
     ) {
         for row in rows {
             let Some(name) = name_of(replica, row) else { continue };
-            if let Some(waiting) = self.waiting.get_mut(&name).filter(|waiting| waiting.raised) {
+            if let Some(waiting) = self.waiting.get_mut(&name).filter(|waiting| waiting.question.is_some()) {
                 waiting.rounds += 1;
                 waiting.due = now + Millis(self.turn.0 << waiting.rounds.min(MOST_DOUBLINGS));
-                waiting.raised = false;
+                waiting.question = None;
             }
         }
     }
@@ -208,27 +211,42 @@ impl Raiser {
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let looks = self.looks.values().map(|look| look.due);
         let full = self.full();
-        let turns = self.waiting.values().filter(|row| !row.raised && row.has_room(&full));
+        let turns = self.waiting.values().filter(|row| row.question.is_none() && row.has_room(&full));
         looks.chain(turns.map(|row| row.due)).min()
     }
 
     /// The databases whose applications have been asked enough.
     fn full(&self) -> BTreeSet<Name> {
         let mut asked: BTreeMap<&Name, usize> = BTreeMap::new();
-        for row in self.waiting.values().filter(|row| row.raised && !row.is_own && !row.is_left) {
+        for row in self.waiting.values().filter(|row| row.question.is_some() && !row.is_own && !row.is_left) {
             *asked.entry(&row.database).or_default() += 1;
         }
         let full = asked.into_iter().filter(|(_, asked)| *asked >= MOST_RAISED);
         full.map(|(database, _)| database.clone()).collect()
     }
 
-    /// An answer was taken: rows that it leaves open wait for nobody.
-    pub(crate) fn answered<'r>(&mut self, replica: &Replica, rows: impl Iterator<Item = &'r RowRef>) {
+    /// An answer was taken: rows that it leaves open wait for nobody. Of more than there is room for it is forgotten, and
+    /// they may be raised again.
+    pub(crate) fn answered<'r>(
+        &mut self,
+        replica: &Replica,
+        rows: impl Iterator<Item = &'r RowRef>,
+        now: Mono,
+    ) {
+        self.questions += 1;
+        let question = Some(self.questions);
+        let mut left = self.waiting.values().filter(|row| row.is_left).count();
         for name in rows.filter_map(|row| name_of(replica, row)) {
-            if let Some(row) = self.waiting.get_mut(&name) {
-                row.is_left = true;
+            match self.waiting.get_mut(&name) {
+                Some(row) if row.is_left || left < MOST_WAITING => {
+                    left += usize::from(!row.is_left);
+                    (row.is_left, row.question) = (true, question);
+                }
+                Some(_) => drop(self.waiting.remove(&name)),
+                None => {}
             }
         }
+        self.make_room(now);
     }
 
     /// Looks, and raises what is due. `is_arriving` says whether more of a syncgroup is on its way.
@@ -239,8 +257,8 @@ impl Raiser {
         view: &dyn View,
         is_arriving: impl Fn(GroupIx) -> bool,
     ) -> Result<Raised, Fault> {
-        let due: Vec<_> =
-            self.looks.iter().filter(|(_, look)| look.due <= now).map(|(ix, l)| (*ix, *l)).collect();
+        let due = self.looks.iter().filter(|(_, look)| look.due <= now);
+        let due: Vec<_> = due.map(|(ix, look)| (*ix, look.clone())).collect();
         for (ix, look) in due {
             if is_arriving(ix) {
                 self.looks.insert(ix, Look { due: now + self.settle, ..look });
@@ -248,7 +266,7 @@ impl Raiser {
             }
             self.looks.remove(&ix);
             if let Some(group) = replica.groups.get(&ix) {
-                self.look(now, replica, group, look.deferred, view)?;
+                self.look(now, replica, group, look, view)?;
             }
         }
         self.raise(now, replica, view)
@@ -260,22 +278,20 @@ impl Raiser {
         now: Mono,
         replica: &Replica,
         group: &Group,
-        deferred: bool,
+        Look { deferred, from, .. }: Look,
         view: &dyn View,
     ) -> Result<(), Fault> {
         let all = key::number(group.ix);
-        let mut gone: BTreeSet<Bytes> =
-            self.waiting.keys().filter(|row| row.starts_with(&all)).cloned().collect();
+        let from = from.unwrap_or_else(|| all.clone());
+        let here = self.waiting.keys().filter(|row| row.starts_with(&all) && **row >= from);
+        let mut gone: BTreeSet<Bytes> = here.cloned().collect();
+        let mut again = Vec::new();
         let turn = Turns::of(replica, group);
         let end = group.ix.checked_add(1).map(key::number);
         let database = &group.record.database;
-        let waiting = |own: bool| {
-            let here = self.waiting.values().filter(|row| row.is_own == own && row.database == *database);
-            here.count()
-        };
-        let (mut others, mut own) = (waiting(false), waiting(true));
+        let (mut others, mut own) = (self.waiting_in(database, false), self.waiting_in(database, true));
         if let Some(turn) = turn {
-            for (row_key, _) in entries(view, &Scan::range(Table::Conflict, &all, end.as_deref()))? {
+            for (row_key, _) in entries(view, &Scan::range(Table::Conflict, &from, end.as_deref()))? {
                 let Some((collection, key)) = split(&row_key) else { continue };
                 let policy = group.metadata.schemas().policy(&collection, &key);
                 let is_attached = || self.attached.contains(&group.record.database);
@@ -289,29 +305,50 @@ impl Raiser {
                 if !resolves {
                     continue;
                 }
-                let is_own = *policy == Policy::BatchWins;
-                let alike = if is_own { &mut own } else { &mut others };
+                let wins = *policy == Policy::BatchWins;
+                let alike = if wins { &mut own } else { &mut others };
                 if !is_known && *alike >= MOST_WAITING {
-                    self.more.insert(group.ix, Look { due: now, deferred });
+                    let (database, from) = (database.clone(), row_key);
+                    let none = More { database, deferred, from, own: false, others: false };
+                    let more = self.more.entry(group.ix).or_insert(none);
+                    more.deferred |= deferred;
+                    (more.own, more.others) = (more.own || wins, more.others || !wins);
                     continue;
                 }
                 gone.remove(&row_key);
                 let heads = heads_of(view, &row_key)?;
                 let known = self.waiting.get(&row_key);
-                if known.is_some_and(|row| row.heads == heads) {
+                if known.is_some_and(|row| row.heads == heads && row.wins == wins) {
                     continue;
                 }
+                let question = known.and_then(|row| row.question);
                 let met = self.met.get(&row_key).filter(|met| met.until > now).map(|met| met.rounds + 1);
                 let rounds = known.map(|row| row.rounds + 1).or(met).unwrap_or(0);
                 let wait = self.turn.0 << rounds.min(MOST_DOUBLINGS);
                 let due = now + Millis(wait.saturating_mul(turn.before(&heads)));
                 *alike += usize::from(!is_known);
-                let database = database.clone();
-                let row = Waiting { heads, due, rounds, raised: false, is_own, is_left: false, database };
-                self.waiting.insert(row_key, row);
+                again.push((question, due));
+                self.waiting.insert(
+                    row_key,
+                    Waiting {
+                        heads,
+                        due,
+                        rounds,
+                        question: None,
+                        wins,
+                        is_own: wins,
+                        is_left: false,
+                        database: database.clone(),
+                    },
+                );
             }
         }
+        for row in gone.iter().filter_map(|row| self.waiting.get(row)) {
+            again.push((row.question, self.turn_after(now, row.rounds)));
+        }
         self.waiting.retain(|row, _| !gone.contains(row));
+        again.into_iter().for_each(|(question, due)| self.ask_again(question, due));
+        self.make_room(now);
         Ok(())
     }
 
@@ -322,11 +359,24 @@ impl Raiser {
         others.peek().is_none() || others.any(|row| self.attached.contains(&row.database))
     }
 
+    /// Nobody here answers a conflict: none of its rows need be looked at before something changes.
+    fn give_up(&mut self, replica: &Replica, conflict: &Conflict) {
+        for name in conflict.open().filter_map(|row| name_of(replica, &row.row)) {
+            if self.waiting.get(&name).is_some_and(|row| row.question.is_none()) {
+                let given_up = self.waiting.remove(&name).filter(|row| row.wins);
+                self.tied.extend(given_up.and(key::split_number(&name)).map(|(ix, _)| ix));
+            }
+        }
+    }
+
     /// Raises the conflicts whose turn has come.
     fn raise(&mut self, now: Mono, replica: &Replica, view: &dyn View) -> Result<Raised, Fault> {
         let mut raised = Raised::default();
         let mut full = self.full();
-        let due = self.waiting.iter().filter(|(_, row)| !row.raised && row.due <= now && row.has_room(&full));
+        let due = self
+            .waiting
+            .iter()
+            .filter(|(_, row)| row.question.is_none() && row.due <= now && row.has_room(&full));
         let due: Vec<Bytes> = due.map(|(row, _)| row.clone()).collect();
         if due.is_empty() {
             return Ok(raised);
@@ -338,7 +388,7 @@ impl Raiser {
             if raised.own.is_some() || raised.conflicts.len() >= MOST_AT_ONCE {
                 break;
             }
-            if self.waiting.get(&row_key).is_none_or(|row| row.raised || !row.has_room(&full)) {
+            if self.waiting.get(&row_key).is_none_or(|row| row.question.is_some() || !row.has_room(&full)) {
                 continue; // It was raised with another one, or others have taken the last room.
             }
             let Some((collection, key)) = split(&row_key) else { continue };
@@ -349,11 +399,14 @@ impl Raiser {
             // batches wrote it, and they have turns of their own.
             let is_open = |row: &ConflictedRow| name_of(replica, &row.row).as_ref() == Some(&row_key);
             let conflict = conflict.filter(|conflict| conflict.open().any(is_open));
-            let Some(conflict) = conflict.filter(|conflict| self.is_answered(conflict)) else {
-                let given_up = self.waiting.remove(&row_key).filter(|row| row.is_own);
-                self.tied.extend(given_up.and(ix));
+            let Some(conflict) = conflict else {
+                self.waiting.remove(&row_key);
                 continue;
             };
+            if !self.is_answered(&conflict) {
+                self.give_up(replica, &conflict);
+                continue;
+            }
             let is_own = conflict.open().all(|row| row.policy == Policy::BatchWins);
             if is_own && !raised.conflicts.is_empty() {
                 continue; // It is answered in the next step, and may decide some of those.
@@ -365,10 +418,11 @@ impl Raiser {
                 }
                 continue;
             }
+            self.questions += 1;
             for row in conflict.open() {
                 let Some(name) = name_of(replica, &row.row) else { continue };
                 if let Some(waiting) = self.waiting.get_mut(&name) {
-                    (waiting.raised, waiting.is_own) = (true, is_own);
+                    (waiting.question, waiting.is_own) = (Some(self.questions), is_own);
                 }
             }
             full = self.full();
@@ -378,6 +432,7 @@ impl Raiser {
                 raised.conflicts.push(conflict);
             }
         }
+        self.make_room(now);
         Ok(raised)
     }
 }
@@ -420,59 +475,4 @@ impl Raising {
         }
         Ok(Some(Self { raiser, dice, effects: plan.finish(), conflicts: raised.conflicts }))
     }
-}
-
-/// Whose turn it is: the members that may write, in the order of their names.
-struct Turns {
-    own: u64,
-    members: u64,
-}
-
-impl Turns {
-    /// `None` if this device may not write, so that it is never its turn.
-    fn of(replica: &Replica, group: &Group) -> Option<Self> {
-        if group.record.stage != Stage::Active {
-            return None;
-        }
-        let writers = group.metadata.access.joined().filter(|(_, rights)| *rights >= Rights::Write);
-        let (mut own, mut members) = (None, 0);
-        for (device, _) in writers {
-            if *device == replica.keys.device {
-                own = Some(members);
-            }
-            members += 1;
-        }
-        Some(Self { own: own?, members })
-    }
-
-    /// How many others come first for a conflict.
-    fn before(&self, heads: &Hash) -> u64 {
-        let first = u64::from_le_bytes(*heads.prefix::<8>()) % self.members;
-        ((self.own + self.members - first) % self.members).min(MOST_TURNS)
-    }
-}
-
-fn name_of(replica: &Replica, row: &RowRef) -> Option<Bytes> {
-    let group = replica.group(&row.syncgroup)?;
-    Some(key::row(group.ix, &CollectionId::of(&row.collection), &row.key))
-}
-
-fn split(row_key: &Bytes) -> Option<(CollectionId, Bytes)> {
-    let (_, rest) = key::split_number(row_key)?;
-    let id = CollectionId(*rest.first_chunk()?);
-    Some((id, row_key.slice(key::ROW_PREFIX..)))
-}
-
-/// A hash of a row's heads: the same on every device, whatever their local numbers.
-fn heads_of(view: &dyn View, row_key: &Bytes) -> Result<Hash, Fault> {
-    let Some(bytes) = view.get(Table::Row, row_key)? else { return Ok(Hash::default()) };
-    let state = RowState::from_bytes(bytes).map_err(|error| corrupt(Table::Row, error))?;
-    let mut all = Vec::with_capacity(32 * state.heads.len());
-    for head in &state.heads {
-        let bytes = view.get(Table::Author, &key::number(head.author))?;
-        let missing = DecodeError { what: "an author" };
-        all.extend_from_slice(&bytes.ok_or_else(|| corrupt(Table::Author, missing))?);
-        all.extend_from_slice(&head.generation.to_le_bytes());
-    }
-    Ok(hash::derive(hash::HEADS, &[&all]))
 }

@@ -162,9 +162,11 @@ impl Sync {
         withdraw || !is_withdrawn
     }
 
-    /// Whether more of a syncgroup has been asked for and not come.
+    /// Whether more of a syncgroup has been asked for, and may well come. Where asking has led to nothing, it may do so for
+    /// ever: what is stamped in the future, say, is told of, and not taken.
     pub(crate) fn is_arriving(&self, ix: GroupIx) -> bool {
-        self.pulls.contains_key(&ix)
+        let share = self.pulls.get(&ix).and_then(|id| self.links.get(id)?.shares.get(&ix));
+        share.is_some_and(|share| share.tries == 0)
     }
 
     /// The devices that links lead to.

@@ -11,11 +11,12 @@ use crate::replica::authors::Authors;
 use crate::replica::load::load_authors;
 use crate::replica::plan::Plan;
 use crate::resolve::Policy;
-use crate::resolve::answer::{Parts, decided};
+use crate::resolve::answer::{Parts, parts};
 use crate::resolve::conflict::{Choice, Conflict, ConflictHead, ConflictedRow, Resolution};
 
 /// The last batch wins with those of its rows whose heads it wrote, then the last of those that are in no conflict
-/// with it, and so on. Rows that only losing batches wrote go back to what they were before.
+/// with it, and so on. Rows that only losing batches wrote go back to what they were before, as far as they are among those
+/// that a conflict can have.
 pub(super) fn decide(plan: &Plan<'_>, conflict: &Conflict) -> Result<Parts, Stop> {
     // Of each batch those that it is in conflict with. All its parts have one stamp, which its author gives once.
     let name = |head: &ConflictHead| (head.stamp, head.version.author);
@@ -44,7 +45,7 @@ pub(super) fn decide(plan: &Plan<'_>, conflict: &Conflict) -> Result<Parts, Stop
         };
         resolution = resolution.answer(row, choice);
     }
-    decided(plan, resolution)
+    parts(plan, resolution)
 }
 
 /// What a row was before its heads.

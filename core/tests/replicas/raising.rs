@@ -1,0 +1,161 @@
+//! Questions that change while they wait for an answer (S-18): whoever can decide what is left does.
+
+use super::*;
+
+/// Two replicas, of which each has written a batch of its own of all these rows beside the other's, and both have both.
+/// `before` is done while they cannot hear of each other.
+fn met(
+    rules: &[(&'static str, Policy)],
+    keys: &[String],
+    before: impl FnOnce(&mut World, SyncgroupId),
+) -> (World, SyncgroupId) {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, rules);
+    world.run(60_000);
+    world.apart();
+    for (at, text) in [(0, "a"), (1, "b")] {
+        let put = |batch: LocalWrite, key: &String| batch.put(world.row(id, key), text);
+        let batch = keys.iter().fold(LocalWrite::new(), put);
+        world.command(at, Command::Write(batch)).unwrap();
+        world.run(10);
+    }
+    before(&mut world, id);
+    world.all_linked();
+    (world, id)
+}
+
+fn keys(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(ToString::to_string).collect()
+}
+
+fn attach(world: &mut World, at: usize, attached: bool) {
+    world.command(at, Command::Resolver { database: name("db"), attached }).unwrap();
+}
+
+/// The rows that are in conflict on a device.
+fn open(world: &World, at: usize, id: SyncgroupId) -> Vec<String> {
+    let open = read::conflicts(&world.nodes[at].store, &world.collection(at, id), b"", usize::MAX).unwrap();
+    open.into_iter().map(|row| String::from_utf8(row.key.to_vec()).unwrap()).collect()
+}
+
+const TIED: [(&str, Policy); 2] = [("", Policy::BatchWins), ("app", Policy::AppResolves)];
+
+#[test]
+fn what_was_raised_and_not_answered_is_decided_once_whole_batches_win() {
+    let (mut world, id) = met(&[("", Policy::AppResolves)], &keys(&["x"]), |world, _| attach(world, 0, true));
+    world.run(60_000);
+    assert_eq!(world.nodes[0].raised.len(), 1);
+    world.apart();
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    world.run(60_000);
+    assert_eq!(open(&world, 0, id), [] as [&str; 0]);
+}
+
+#[test]
+fn a_row_that_was_left_with_one_of_the_applications_is_decided_once_that_has_come_together() {
+    let (mut world, id) = met(&TIED, &keys(&["app", "x"]), |world, _| attach(world, 0, true));
+    world.run(60_000);
+    let conflict = world.nodes[0].raised.pop().unwrap();
+    let leave = conflict.open().fold(Resolution::new(), |answer, row| answer.answer(row, Choice::Leave));
+    assert_eq!(leave.answers.len(), 2);
+    world.command(0, Command::Resolve(leave)).unwrap();
+    world.run(60_000);
+    assert_eq!(open(&world, 0, id), ["app", "x"], "that was the answer");
+    assert_eq!(world.nodes[0].raised, []);
+    world.apart();
+    world.put(0, id, "app", "c");
+    world.run(60_000);
+    assert_eq!(open(&world, 0, id), [] as [&str; 0]);
+}
+
+#[test]
+fn a_row_that_was_raised_with_one_of_the_applications_is_decided_also_after_that_has_gone() {
+    let (mut world, id) = met(&TIED, &keys(&["app", "x"]), |world, _| attach(world, 0, true));
+    world.run(60_000);
+    assert_eq!(world.nodes[0].raised.len(), 1);
+    world.apart();
+    attach(&mut world, 0, false);
+    world.run(60_000);
+    assert_eq!(open(&world, 0, id), ["app", "x"]);
+    world.put(0, id, "app", "c");
+    world.run(60_000);
+    assert_eq!(open(&world, 0, id), [] as [&str; 0]);
+}
+
+#[test]
+fn what_whole_batches_decide_is_decided_although_the_application_went_before_its_turn() {
+    // One of the two has the first turn; the other waits for its own.
+    for last in 0..2 {
+        let (mut world, id) = met(&[("", Policy::BatchWins)], &keys(&["x"]), |world, _| {
+            (0..2).for_each(|at| attach(world, at, true));
+        });
+        // Both have decided by now; they meet a third time, alone.
+        world.apart();
+        world.put(last, id, "x", "c");
+        world.put(1 - last, id, "x", "d");
+        world.link(0, 1);
+        while open(&world, last, id).is_empty() {
+            world.run(10);
+        }
+        world.apart();
+        world.run(600);
+        attach(&mut world, last, false);
+        world.run(120_000);
+        assert_eq!(open(&world, last, id), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn a_generation_that_is_not_taken_yet_keeps_nobody_from_deciding() {
+    let (mut world, id) = World::together(3);
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    world.run(60_000);
+    world.apart();
+    let ahead = Millis(60 * 60_000);
+    world.now.wall = world.now.wall + ahead;
+    world.put(2, id, "k", "from the future");
+    world.now.wall = Wall(world.now.wall.0 - ahead.0);
+    world.put(0, id, "x", "a");
+    world.put(1, id, "x", "b");
+    world.all_linked();
+    world.run(5 * 60_000);
+    assert_eq!(world.text(0, id, "k"), None, "it is still held back");
+    for at in 0..2 {
+        assert_eq!(open(&world, at, id), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn a_batch_of_more_rows_than_a_conflict_can_have_loses_or_wins_all_the_same() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::BatchWins)]);
+    world.run(60_000);
+    world.apart();
+    let rows = (0..5_000).map(|at| format!("a/{at:04}")).chain(["x".to_owned()]);
+    let batch = rows.fold(LocalWrite::new(), |batch, key| batch.put(world.row(id, &key), "a"));
+    world.command(0, Command::Write(batch)).unwrap();
+    world.run(10);
+    world.put(1, id, "x", "b");
+    world.all_linked();
+    world.run(60_000);
+    for at in 0..2 {
+        assert_eq!(open(&world, at, id), [] as [&str; 0]);
+        assert_eq!(world.text(at, id, "x").as_deref(), Some("b"));
+    }
+    world.assert_same(id);
+}
+
+#[test]
+fn rows_for_which_there_is_no_room_come_after_those_that_nobody_can_decide() {
+    // The application's row comes first, so that it is among those which a conflict can have.
+    let all: Vec<String> =
+        ["0".to_owned()].into_iter().chain((0..1_100).map(|at| format!("a/{at:04}"))).collect();
+    let (mut world, id) = met(&[("", Policy::BatchWins), ("0", Policy::AppResolves)], &all, |world, id| {
+        world.put(0, id, "z", "a");
+        world.put(1, id, "z", "b");
+    });
+    world.run(120_000);
+    for at in 0..2 {
+        assert!(open(&world, at, id) == all, "a resolver is wanting, but not for z");
+    }
+}
