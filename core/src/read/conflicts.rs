@@ -6,7 +6,7 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::names::{Names, RowVersions};
+use super::names::{Names, Recent, RowVersions};
 use super::parts::{generation, other_parts};
 use super::{Collection, Head, collections, prefix_end, state};
 use crate::event::RowRef;
@@ -92,11 +92,12 @@ pub(crate) struct Gathering<'v> {
     view: &'v dyn View,
     collections: &'v [Collection],
     authors: Authors,
+    recent: Recent,
 }
 
 impl<'v> Gathering<'v> {
     pub(crate) fn new(view: &'v dyn View, collections: &'v [Collection]) -> Result<Self, Fault> {
-        Ok(Self { view, collections, authors: load_authors(view)? })
+        Ok(Self { view, collections, authors: load_authors(view)?, recent: Recent::default() })
     }
 
     /// Gathers the conflict of a row.
@@ -176,8 +177,8 @@ impl Gathered<'_> {
         key: &Bytes,
         state: &RowState,
     ) -> Result<Option<Ancestor>, Fault> {
-        let (view, authors) = (self.from.view, &self.from.authors);
-        let versions = RowVersions { view, collection, key, authors };
+        let Gathering { view, authors, recent, .. } = self.from;
+        let versions = RowVersions { view: *view, collection, key, authors, recent };
         let heads: Vec<Place> = state.heads.iter().map(|head| (head.author, head.generation)).collect();
         let found = history::common_ancestor(&versions, &heads, MOST_READ)?;
         let Some((place, node)) = found else { return Ok(None) };

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::names::RowVersions;
+use super::names::{Recent, RowVersions};
 use super::{Collection, state};
 use crate::id::Version;
 use crate::log::record::Content;
@@ -90,7 +90,7 @@ pub(crate) fn history_among(
     authors: &Authors,
     limit: usize,
 ) -> Result<Vec<Entry>, Fault> {
-    let versions = RowVersions { view, collection, key, authors };
+    let versions = RowVersions { view, collection, key, authors, recent: &Recent::default() };
     let heads = places(view, collection, key)?;
     let found = history::versions(&versions, &heads, limit)?;
     found.into_iter().map(|(place, node)| entry(&versions, &heads, place, node)).collect()
@@ -109,7 +109,7 @@ pub fn common_ancestor(
     limit: usize,
 ) -> Result<Option<Entry>, Fault> {
     let (key, authors) = (Bytes::copy_from_slice(key), load_authors(view)?);
-    let versions = RowVersions { view, collection, key: &key, authors: &authors };
+    let versions = RowVersions { view, collection, key: &key, authors: &authors, recent: &Recent::default() };
     let heads = places(view, collection, &key)?;
     let found = history::common_ancestor(&versions, &heads, limit)?;
     found.map(|(place, node)| entry(&versions, &heads, place, node)).transpose()

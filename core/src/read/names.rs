@@ -1,20 +1,24 @@
 //! What local numbers stand for, and what policies say: each looked up once for one reader, and only if it is
 //! needed.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::cmp::Ordering;
 
 use bytes::Bytes;
 
 use super::{Collection, Head, Row, schema};
-use crate::id::{Author, Version};
+use crate::id::{Author, CollectionId, Version};
+use crate::log::record::Record;
 use crate::object::history::{Node, Place, Versions};
 use crate::object::{HeadContent, RowHead, RowState};
 use crate::replica::authors::Authors;
 use crate::replica::stored::{Stored, corrupt};
 use crate::resolve::{Policy, Rule};
-use crate::store::key::{self, AuthorIx};
+use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table, View};
+use crate::time::Hlc;
 use crate::wire::codec::{DecodeError, Reader};
 
 /// A reader's memory.
@@ -109,13 +113,63 @@ pub(super) struct RowVersions<'v> {
     pub(super) key: &'v Bytes,
     /// All authors of the store: a walk meets many of them.
     pub(super) authors: &'v Authors,
+    pub(super) recent: &'v Recent,
+}
+
+/// The generations that were read last, with their records: who looks at the rows of a batch one after another finds
+/// them in the same few. Empty, if it is not kept from one row to the next.
+#[derive(Default)]
+pub(super) struct Recent(RefCell<VecDeque<Kept>>);
+
+/// How many.
+const MOST_KEPT: usize = 4;
+
+struct Kept {
+    of: (GroupIx, Place),
+    stamp: Hlc,
+    batch: Option<[u8; 16]>,
+    records: Vec<Record>,
+    void: bool,
+}
+
+impl Kept {
+    fn read(
+        view: &dyn View,
+        (group, place): (GroupIx, Place),
+        author: &Author,
+    ) -> Result<Option<Self>, Fault> {
+        let key = key::log(group, place.0, place.1);
+        let Some(bytes) = view.get(Table::Log, &key)? else { return Ok(None) };
+        let encoded = Stored::from_bytes(bytes, place.1)?.encoded()?;
+        let records = encoded.records(author).map_err(|error| corrupt(Table::Log, error))?;
+        let batch = encoded.header.batch.as_ref().map(|part| part.id);
+        let void = view.get(Table::Void, &key)?.is_some();
+        Ok(Some(Self { of: (group, place), stamp: encoded.header.stamp, batch, records, void }))
+    }
+
+    /// What it says of a row. Rows are in order, after all else.
+    fn row(&self, collection: CollectionId, key: &Bytes) -> Option<Node> {
+        let order = |record: &Record| match record {
+            Record::Row(row) => (row.collection, &row.key).cmp(&(collection, key)),
+            _ => Ordering::Less,
+        };
+        let at = self.records.binary_search_by(order).ok()?;
+        let Some(Record::Row(record)) = self.records.get(at) else { return None };
+        Some(Node { stamp: self.stamp, batch: self.batch, record: record.clone(), void: self.void })
+    }
 }
 
 impl Versions for RowVersions<'_> {
     fn node(&self, place: Place) -> Result<Option<Node>, Fault> {
-        let get = |table, key: &Bytes| self.view.get(table, key);
-        let name = (self.collection.id, self.key);
-        Stored::row(&get, self.collection.index, place.0, self.author(place.0)?, place.1, name)
+        let of = (self.collection.index, place);
+        let mut recent = self.recent.0.borrow_mut();
+        if !recent.iter().any(|kept| kept.of == of) {
+            let Some(kept) = Kept::read(self.view, of, &self.author(place.0)?)? else { return Ok(None) };
+            recent.truncate(MOST_KEPT - 1);
+            recent.push_front(kept);
+        }
+        let kept = recent.iter().find(|kept| kept.of == of);
+        Ok(kept.and_then(|kept| kept.row(self.collection.id, self.key)))
     }
 
     fn author(&self, ix: AuthorIx) -> Result<Author, Fault> {
