@@ -46,6 +46,8 @@ const MOST_COMMITS: usize = 256;
 /// let text = "00000000000000ff-42";
 /// assert_eq!(text.parse::<Marker>().unwrap().to_string(), text);
 /// assert!("yesterday".parse::<Marker>().is_err());
+/// let text = "00000000000000ff-42-45";
+/// assert_eq!(text.parse::<Marker>().unwrap().to_string(), text);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Marker {
@@ -53,17 +55,23 @@ pub struct Marker {
     pub life: u64,
     /// The last commit that was seen.
     pub seq: CommitSeq,
+    /// The last commit of which anything was seen: a merging row is told as it is when it is read, and where a store
+    /// does not hold that commit any more, what was told is not so.
+    pub shown: CommitSeq,
 }
 
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.life, self.seq.0)
+        write!(f, "{:016x}-{}", self.life, self.seq.0)?;
+        if self.shown > self.seq { write!(f, "-{}", self.shown.0) } else { Ok(()) }
     }
 }
 
 /// A text that is no marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a marker is 16 hexadecimal digits, a hyphen and a number, as a watch printed it")]
+#[error(
+    "a marker is 16 hexadecimal digits and one or two numbers, with hyphens between, as a watch printed it"
+)]
 pub struct ParseMarkerError;
 
 impl core::str::FromStr for Marker {
@@ -72,8 +80,10 @@ impl core::str::FromStr for Marker {
         let (life, seq) = text.split_once('-').ok_or(ParseMarkerError)?;
         let is_hex = life.len() == 16 && life.bytes().all(|byte| byte.is_ascii_hexdigit());
         let life = u64::from_str_radix(life, 16).ok().filter(|_| is_hex);
-        let seq = seq.parse().map_err(|_| ParseMarkerError)?;
-        Ok(Self { life: life.ok_or(ParseMarkerError)?, seq: CommitSeq(seq) })
+        let number = |text: &str| text.parse().map(CommitSeq).map_err(|_| ParseMarkerError);
+        let (seq, shown) = seq.split_once('-').unwrap_or((seq, seq));
+        let (seq, shown) = (number(seq)?, number(shown)?);
+        Ok(Self { life: life.ok_or(ParseMarkerError)?, seq, shown: shown.max(seq) })
     }
 }
 
@@ -292,15 +302,15 @@ impl Changes {
 
     /// Reads on up to the next commit that matters.
     fn read_on(&mut self, view: &dyn View, now: Marker) -> Result<(), Fault> {
-        let Stage::Changes { marker, .. } = self.stage else { return Ok(()) };
-        if marker.seq >= now.seq {
+        let Stage::Changes { marker: last, .. } = self.stage else { return Ok(()) };
+        if last.seq >= now.seq {
             return Ok(());
         }
-        if let Some(because) = is_known(view, &marker, &now)? {
+        if let Some(because) = is_known(view, &last, &now)? {
             self.stage = Stage::state(because);
             return Ok(());
         }
-        let (mut from, mut page) = (CommitSeq(marker.seq.0 + 1), 1);
+        let (mut from, mut page) = (CommitSeq(last.seq.0 + 1), 1);
         loop {
             let commits = commits(view, from, page)?;
             let is_last = commits.len() < page;
@@ -310,8 +320,11 @@ impl Changes {
                     return Ok(());
                 }
                 // What was seen of an earlier life goes on in this one.
-                let marker = Marker { seq, ..now };
-                let ready = self.batches(view, marker, entries)?;
+                let (batches, is_derived) = self.batches(view, entries)?;
+                let shown = if is_derived { now.seq } else { last.shown.max(seq) };
+                let marker = Marker { seq, shown, ..now };
+                let ready: Vec<_> =
+                    batches.map(|(local, rows)| Update::Batch { marker, local, rows }).collect();
                 if !ready.is_empty() {
                     self.stage = Stage::Changes { marker, ready };
                     return Ok(());
@@ -342,15 +355,15 @@ impl Changes {
         self.watched.iter().find(here).map(|(collection, _)| collection)
     }
 
-    /// What a commit changed of what is watched. The parts of a batch that touches several syncgroups come as
-    /// one, where the last of them was applied.
+    /// What a commit changed of what is watched: for each batch, whether this device's application wrote it. The parts of
+    /// a batch that touches several syncgroups come as one, where the last of them was applied. Says, too, whether some
+    /// rows are told as they are by now.
     fn batches(
         &self,
         view: &dyn View,
-        marker: Marker,
         entries: Vec<ChangeEntry>,
-    ) -> Result<Vec<Update>, Fault> {
-        let mut all = Told::default();
+    ) -> Result<(impl Iterator<Item = (bool, Vec<RowUpdate>)> + use<>, bool), Fault> {
+        let (mut all, mut is_derived) = (Told::default(), false);
         for ChangeEntry { group, what } in entries {
             let (by, local, batch, told) = match what {
                 Changed::Schema(_) => continue,
@@ -361,9 +374,13 @@ impl Changes {
                         (ix, local, batch, Vec::new())
                     } else {
                         let version = Version { author: author(view, ix)?, generation };
-                        let told =
-                            rows.into_iter().map(|(collection, row)| shown(view, collection, row, version));
-                        (ix, local, batch, told.collect::<Result<Vec<_>, _>>()?)
+                        let mut told = Vec::with_capacity(rows.len());
+                        for (collection, row) in rows {
+                            let (row, is_now) = shown(view, collection, row, version)?;
+                            told.push(row);
+                            is_derived |= is_now;
+                        }
+                        (ix, local, batch, told)
                     }
                 }
                 Changed::Generation { by, local, collection } => {
@@ -376,7 +393,7 @@ impl Changes {
             };
             all.add((group, by), batch, local, told);
         }
-        Ok(all.batches().map(|(local, rows)| Update::Batch { marker, local, rows }).collect())
+        Ok((all.batches(), is_derived))
     }
 
     /// Whether a collection of a syncgroup is watched, or any.
@@ -429,12 +446,13 @@ impl Stage {
 /// Where the store is; `None` if it is new.
 fn now(view: &dyn View) -> Result<Option<Marker>, Fault> {
     let Some(state) = StateRecord::get(view)? else { return Ok(None) };
-    Ok(Some(Marker { life: Lives::get(view)?.now(), seq: state.seq }))
+    Ok(Some(Marker { life: Lives::get(view)?.now(), seq: state.seq, shown: state.seq }))
 }
 
 /// Why a marker cannot be resumed from; `None` if it can.
 fn is_known(view: &dyn View, marker: &Marker, now: &Marker) -> Result<Option<Resumed>, Fault> {
-    if marker.seq > now.seq || !Lives::get(view)?.has(marker.life, marker.seq) {
+    let last = marker.seq.max(marker.shown);
+    if last > now.seq || !Lives::get(view)?.has(marker.life, last) {
         return Ok(Some(Resumed::Unknown));
     }
     let from = Kept::get(view)?.from(now.seq);
@@ -483,27 +501,28 @@ fn update(collection: &Collection, row: Row) -> RowUpdate {
     RowUpdate { syncgroup, collection: name, key: row.key, value: Some(row.value), version: row.version }
 }
 
-/// A row as a commit left it.
+/// A row as a commit left it; or, where it was derived, as it is now, and that it is so.
 fn shown(
     view: &dyn View,
     collection: &Collection,
     row: &ChangedRow,
     version: Version,
-) -> Result<RowUpdate, Fault> {
-    let value = match &row.shows {
-        Shows::Nothing => None,
-        Shows::Derived => get(view, collection, &row.key)?.map(|row| row.value),
+) -> Result<(RowUpdate, bool), Fault> {
+    let now = || Ok((get(view, collection, &row.key)?.map(|row| row.value), true));
+    let (value, is_now) = match &row.shows {
+        Shows::Nothing => (None, false),
+        Shows::Derived => now()?,
         Shows::Version((ix, generation)) => {
             let read = |table, key: &Bytes| view.get(table, key);
             let (author, name) = (author(view, *ix)?, (collection.id, &row.key));
             match Stored::row(&read, collection.index, *ix, author, *generation, name)?
                 .map(|n| n.record.content)
             {
-                Some(Content::Put(value)) => Some(value),
-                _ => get(view, collection, &row.key)?.map(|row| row.value),
+                Some(Content::Put(value)) => (Some(value), false),
+                _ => now()?,
             }
         }
     };
     let (syncgroup, name) = (collection.syncgroup, collection.name.clone());
-    Ok(RowUpdate { syncgroup, collection: name, key: row.key.clone(), value, version })
+    Ok((RowUpdate { syncgroup, collection: name, key: row.key.clone(), value, version }, is_now))
 }

@@ -114,6 +114,30 @@ fn a_marker_of_a_commit_that_a_crash_took_is_known_as_such() {
 }
 
 #[test]
+fn what_was_told_of_a_merging_row_with_a_commit_that_is_lost_is_told_again() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::Merge(Merge::Counter))]);
+    let mut changes = watch(&world, 0, id, "");
+    told(&world, 0, &mut changes);
+    world.operate(0, id, "k", Operation::Add(2));
+    let copy = world.nodes[0].store.clone();
+    world.operate(0, id, "k", Operation::Add(3));
+    // The first change is told as what the row shows after both.
+    let Some(Update::Batch { marker, rows, .. }) = changes.next(&world.nodes[0].store, 10).unwrap() else {
+        panic!("a batch is told");
+    };
+    assert_eq!(rows[0].value.as_deref(), Some(&b"5"[..]));
+    let resume = |world: &World, marker: Marker| {
+        let marker = marker.to_string().parse().unwrap();
+        let mut changes = Changes::resume(vec![(world.collection(0, id), "".into())], marker);
+        told(world, 0, &mut changes)
+    };
+    assert_eq!(resume(&world, marker), "local[k=5]", "here it goes on");
+    world.reboot(0, copy, Continuity::Unknown);
+    assert_eq!(resume(&world, marker), "Unknown(k=2).");
+}
+
+#[test]
 fn a_marker_of_another_life_or_from_long_ago_gets_the_state_and_is_told_so() {
     let (mut world, id) = World::together(2);
     world.put(0, id, "k", "1");

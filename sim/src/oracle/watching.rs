@@ -64,7 +64,7 @@ pub(crate) struct Watcher {
     pages: BTreeMap<Place, Bytes>,
     /// Batches of the commit that is being told.
     batches: Vec<Vec<RowUpdate>>,
-    /// The marker may be of a commit that was lost, or of another life.
+    /// The marker may be of a commit that was lost, or what was told with it, or of another life.
     in_doubt: bool,
     restarted: bool,
 }
@@ -96,7 +96,7 @@ impl Watcher {
     /// The device starts again.
     pub(crate) fn restart(&mut self, shown: bool, survived: CommitSeq) {
         self.stop();
-        self.in_doubt |= !shown || self.marker.is_some_and(|marker| marker.seq > survived);
+        self.in_doubt |= !shown || self.marker.is_some_and(|marker| marker.shown > survived);
         self.restarted = true;
     }
 
