@@ -92,12 +92,18 @@ impl Access {
         }) {
             return 1;
         }
-        let ends = |judgement: &Judgement| -> BTreeSet<Nth> {
+        // One that ends several may count for one of them, and for another not any more.
+        let ends = |judgement: &Judgement| -> BTreeSet<(Holder, Version, Nth)> {
             let parts = self.titles(device).flat_map(|title| title.parts(*device));
-            parts.flat_map(|(holder, version)| judgement.ends(holder, &version).to_vec()).collect()
+            let ends = parts.flat_map(|(holder, version)| {
+                let ends = judgement.ends(holder, &version).iter();
+                ends.map(|nth| (holder, version, *nth)).collect::<Vec<_>>()
+            });
+            ends.collect()
         };
         let (before, now) = (ends(before), ends(now));
-        let changed = before.symmetric_difference(&now).filter_map(|nth| self.revocations.get(nth));
+        let changed = before.symmetric_difference(&now);
+        let changed = changed.filter_map(|(.., nth)| self.revocations.get(nth));
         let last = changed.map(|it| it.until.get(author).copied().unwrap_or(0)).min();
         last.map_or(1, |last| last.saturating_add(1))
     }

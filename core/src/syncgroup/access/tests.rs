@@ -425,6 +425,43 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn whatever_counts_otherwise_is_judged_anew(moves in prop_oneof![moves(), moves_of_users()], seed: u64) {
+        let history = played(moves);
+        // Causes come first, otherwise in any order.
+        let (mut left, mut taken, mut random) = ((0..history.0.len()).collect::<Vec<_>>(), Vec::new(), seed | 1);
+        while !left.is_empty() {
+            let is_next = |at: &usize| {
+                let others = left.iter().filter(|other| *other != at);
+                others.into_iter().all(|other| !history.0[*at].past.has(history.0[*other].place()))
+            };
+            let next: Vec<usize> = left.iter().copied().filter(is_next).collect();
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let next = next[(random >> 33) as usize % next.len()];
+            left.retain(|at| *at != next);
+            let before = history.taken(&taken).0;
+            let known = taken.clone();
+            taken.push(next);
+            let now = history.taken(&taken).0;
+            let anew = now.judged_anew(&before.judgement);
+            for (fact, generation) in known.iter().flat_map(|at| (1..9).map(|it| (&history.0[*at], it))) {
+                for n in 1..5 {
+                    let past = fact.with_itself();
+                    let at = At { author: author(n), place: None, generation, past: &past };
+                    if now.rights_at(&before.judgement, at) != now.rights_at(&now.judgement, at) {
+                        prop_assert!(anew.contains(&author(n).device), "{n} at {generation}");
+                        let first = now.first_judged_anew(&before.judgement, &author(n));
+                        prop_assert!(first <= generation, "{n} at {generation}, and not before {first}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 // ---- stories ----
 
 fn rights(access: &Access, n: u8) -> Option<Rights> {
@@ -518,4 +555,34 @@ fn who_left_was_not_removed() {
     assert!(access.is_former(&device) && !access.is_removed(&device));
     assert!(access.has_departed_in(&device, &history.0[2].with_itself()));
     assert!(!access.has_departed_in(&device, &history.0[1].with_itself()));
+}
+
+#[test]
+fn what_a_revocation_that_ends_several_leaves_alone_for_one_of_them_counts_again() {
+    // Of two admins, both let in by the creator, the grants of the first have the higher rank.
+    let (first, second) = if author(2) < author(3) { (2, 3) } else { (3, 2) };
+    let mut history = History::new();
+    history.say(1, &[0], vec![admit(first, Rights::Admin)]);
+    history.say(1, &[1], vec![admit(second, Rights::Admin)]);
+    let by_creator = history.say(1, &[2], vec![admit_user(1, Rights::Admin)]);
+    history.say(1, &[3], vec![enrol(1, 4, 0)]);
+    history.say(1, &[4], vec![enrol(1, 5, 0)]);
+    history.say(second, &[2], vec![admit_user(1, Rights::Admin)]);
+    let may_write = history.say(first, &[1], vec![admit(6, Rights::Write)]);
+    let is_admin = history.say(first, &[7], vec![admit(6, Rights::Admin)]);
+    // Two devices of the user end that, each having seen another part of what 6 wrote.
+    history.say(4, &[5, 6, 8], vec![revoke(6, &[may_write, is_admin], None, 50)]);
+    history.say(5, &[5, 6, 8], vec![revoke(6, &[is_admin], Some(Rights::Write), 100)]);
+    let before = history.all();
+    // By what is left to the user they do not outrank it.
+    history.say(1, &[5], vec![revoke_user(1, &[by_creator], None, &[])]);
+    let now = history.all();
+    let past = history.0[8].with_itself();
+    let rights = |access: &Access, generation| {
+        let at = At { author: author(6), place: None, generation, past: &past };
+        access.rights_at(&access.judgement, at)
+    };
+    assert_eq!((rights(&before, 51), rights(&now, 51)), (None, Some(Rights::Admin)));
+    assert!(now.judged_anew(&before.judgement).contains(&author(6).device));
+    assert!(now.first_judged_anew(&before.judgement, &author(6)) <= 51);
 }
