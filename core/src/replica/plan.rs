@@ -12,6 +12,7 @@ mod generation;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use bytes::Bytes;
 
@@ -30,9 +31,10 @@ use crate::store::key::{self, AuthorIx, GroupIx, meta};
 use crate::store::staged::Staged;
 use crate::store::{Fault, Table, View};
 use crate::syncgroup::PastIx;
+use crate::syncgroup::access::Recent;
 use crate::syncgroup::group::{Group, GroupRecord, Tip};
 use crate::syncgroup::metadata::Metadata;
-use crate::syncgroup::past::{Numbered, Past};
+use crate::syncgroup::past::{Numbered, Past, Sets};
 use crate::time::{Hlc, Now};
 use crate::wire::codec::put_author;
 
@@ -61,6 +63,8 @@ pub(crate) struct Plan<'a> {
     incarnation: Option<Incarnation>,
     paused: Option<Paused>,
     notices: Vec<Notice>,
+    /// See [`Plan::judging`].
+    judged: RefCell<Option<(GroupIx, Recent)>>,
 }
 
 /// What one syncgroup will look like. What is absent stays as it is.
@@ -71,7 +75,7 @@ pub(super) struct Draft {
     logs: BTreeMap<AuthorIx, Box<Log>>,
     pub(super) tip: Option<Tip>,
     metadata: Option<Metadata>,
-    pasts: Vec<Past>,
+    pasts: Sets,
 }
 
 impl<'a> Plan<'a> {
@@ -90,6 +94,7 @@ impl<'a> Plan<'a> {
             incarnation: None,
             paused: None,
             notices: Vec::new(),
+            judged: RefCell::default(),
         }
     }
 
@@ -186,8 +191,17 @@ impl<'a> Plan<'a> {
 
     /// The numbered sets of metadata of a syncgroup.
     pub(crate) fn pasts(&self, group: GroupIx) -> Option<Numbered<'_>> {
-        let planned = self.drafts.get(&group).map_or(&[][..], |draft| &draft.pasts);
+        let planned = self.drafts.get(&group).map_or(&[][..], |draft| draft.pasts.list());
         Some(Numbered { held: &self.group(group)?.pasts, planned })
+    }
+
+    /// Judges a generation of a syncgroup by what is in its past, with what was found out for the one before.
+    pub(crate) fn judging<T>(&self, group: GroupIx, judge: impl FnOnce(&mut Recent) -> T) -> T {
+        let recent = self.judged.take().filter(|(of, _)| *of == group);
+        let mut recent = recent.and_then(|(_, recent)| recent);
+        let judged = judge(&mut recent);
+        self.judged.replace(Some((group, recent)));
+        judged
     }
 
     pub(super) fn past(&self, group: GroupIx, ix: PastIx) -> Past {

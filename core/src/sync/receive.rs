@@ -230,7 +230,7 @@ mod tests {
     use crate::config::Config;
     use crate::crypto::{Ed25519, Keys, SecretKey};
     use crate::event::Command;
-    use crate::id::{CollectionId, Incarnation, Name, SyncgroupId};
+    use crate::id::{CollectionId, Incarnation, Name, SyncgroupId, Version};
     use crate::limits;
     use crate::log::Checkpoint;
     use crate::log::generation::Header;
@@ -383,6 +383,22 @@ mod tests {
         let most = limits::MAX_METADATA / (in_each * limits::METADATA_RECORD);
         assert_eq!(take(&here, alloc::vec![run(most as u64)]).0, Ok(most));
         assert_eq!(take(&here, alloc::vec![run(most as u64 + 2)]).0, Ok(most), "and nothing that follows");
+    }
+
+    #[test]
+    fn a_departure_that_ends_nothing_is_not_taken() {
+        let here = here();
+        let own = genesis(&here);
+        let granted = Version { author: own.author, generation: 1 };
+        let change = |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
+        let leave = |grants: &[Version]| Record::Meta(MetaRecord::Leave { grants: grants.to_vec() });
+        let taken = |records: &dyn Fn(u64) -> Vec<Record>| {
+            take(&here, alloc::vec![run_of(&here, &here.replica.keys, 3, change, records)]).0
+        };
+        assert_eq!(taken(&|_| alloc::vec![leave(&[])]), Ok(0));
+        assert_eq!(taken(&|_| alloc::vec![leave(&[Version { generation: 7, ..granted }])]), Ok(0));
+        assert_eq!(taken(&|_| alloc::vec![leave(&[granted]), leave(&[granted])]), Ok(0), "once");
+        assert_eq!(taken(&|_| alloc::vec![leave(&[granted])]), Ok(1), "and not again");
     }
 
     #[test]

@@ -57,6 +57,9 @@ use self::facts::{Acts, Departure, Ended, Enrolment, Grant, Nth, Revocation, Sta
 pub(crate) use self::facts::{At, Holder, Source};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
 
+/// What was judged last by the facts in a past alone.
+pub(crate) type Recent = Option<(Past, Judgement)>;
+
 /// What a syncgroup's log says of who may do what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Access {
@@ -190,8 +193,9 @@ impl Access {
     }
 
     /// What a device may do at one of its generations, by the facts in the past of that alone: what everybody may
-    /// hold is judged so, the same everywhere and for ever.
-    pub(crate) fn rights_in(&self, pasts: Numbered<'_>, at: At<'_>) -> Option<Rights> {
+    /// hold is judged so, the same everywhere and for ever. `recent` is kept from one generation to the next: mostly the
+    /// next one has the same past, and judging by that takes a look at all facts in it.
+    pub(crate) fn rights_in(&self, pasts: Numbered<'_>, at: At<'_>, recent: &mut Recent) -> Option<Rights> {
         let known = |revocation: &Revocation| at.past.has(revocation.by);
         if !self.revocations.values().any(known) {
             self.rights_at(&Judgement::default(), at)
@@ -199,7 +203,13 @@ impl Access {
             // Further grants, which are not in the past, change nothing for those that are.
             self.rights_at(&self.judgement, at)
         } else {
-            self.rights_at(&self.judged(pasts, Some(at.past)), at)
+            let judged = match recent.take().filter(|(past, _)| past == at.past) {
+                Some((_, judgement)) => judgement,
+                None => self.judged(pasts, Some(at.past)),
+            };
+            let rights = self.rights_at(&judged, at);
+            *recent = Some((at.past.clone(), judged));
+            rights
         }
     }
 
@@ -329,6 +339,19 @@ impl Access {
     pub(crate) fn rank(&self, device: &DeviceId, ranks: &Ranks) -> Option<Rank> {
         let admin = self.standing_titles(device).filter(|(_, left)| *left == Rights::Admin);
         admin.filter_map(|(title, _)| ranks.get(&(title.holder, title.grant.version)).copied()).min()
+    }
+
+    /// Whether a departure ends something that stands in its past, as far as the device's own departures go: others say
+    /// nothing, and there might be any number of them (S-53).
+    pub(crate) fn may_leave(&self, device: &DeviceId, past: &Past, ended: &[Version]) -> bool {
+        let known = |place: Place| past.has(place);
+        let Some(standing) = self.standings.get(device) else { return false };
+        self.titles(device).any(|title| {
+            ended.contains(&title.version())
+                && known(title.grant.place())
+                && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
+                && !standing.has_left(&title.version(), known)
+        })
     }
 
     /// Whether there are as many certificates in a past as there may be, of all users (S-53).

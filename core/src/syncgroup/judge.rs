@@ -57,7 +57,9 @@ pub(crate) fn is_allowed(
     }
     let (Some(metadata), Some(pasts)) = (plan.metadata(group), plan.pasts(group)) else { return false };
     let at = At { author: *author, place: None, generation, past };
-    let Some(rights) = metadata.access.rights_in(pasts, at) else { return false };
+    let Some(rights) = plan.judging(group, |recent| metadata.access.rights_in(pasts, at, recent)) else {
+        return false;
+    };
     let granted = records.iter().find_map(|record| match record {
         Record::Meta(MetaRecord::AdmitUser { key, .. }) => Some(key.user()),
         _ => None,
@@ -68,7 +70,14 @@ pub(crate) fn is_allowed(
     });
     // One at a time, so that the bounds hold which count those in its past.
     let is_sayable = said.next().is_none_or(|meta| metadata.access.may_say(past, meta, granted));
+    let mut departures = records.iter().filter_map(|record| match record {
+        Record::Meta(MetaRecord::Leave { grants }) => Some(grants),
+        _ => None,
+    });
+    let may_leave = |ended: &alloc::vec::Vec<_>| metadata.access.may_leave(&author.device, past, ended);
+    let is_departure = departures.next().is_none_or(may_leave) && departures.next().is_none();
     is_sayable
+        && is_departure
         && said.next().is_none()
         && records.iter().all(|record| needed(record).is_some_and(|needed| needed <= rights))
 }

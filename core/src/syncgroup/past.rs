@@ -49,26 +49,15 @@ impl Past {
     }
 }
 
-/// The sets of metadata that generations of one syncgroup have in their past, each with a number.
-#[derive(Debug, Clone)]
-pub(crate) struct Pasts {
+/// Different sets, each with a number, counted from 0.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sets {
     sets: Vec<Past>,
     /// The numbers of all of them, in the order of the sets.
     order: Vec<PastIx>,
 }
 
-impl Default for Pasts {
-    fn default() -> Self {
-        Self { sets: alloc::vec![Past::default()], order: alloc::vec![NO_PAST] }
-    }
-}
-
-impl Pasts {
-    pub(crate) fn get(&self, ix: PastIx) -> &Past {
-        const EMPTY: &Past = &Past(Vec::new());
-        self.sets.get(ix as usize).unwrap_or(EMPTY)
-    }
-
+impl Sets {
     pub(crate) fn number(&self, past: &Past) -> Option<PastIx> {
         self.find(past).ok().and_then(|at| self.order.get(at).copied())
     }
@@ -86,8 +75,48 @@ impl Pasts {
         self.sets.push(past);
     }
 
+    /// All of them, by number.
+    pub(crate) fn list(&self) -> &[Past] {
+        &self.sets
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Past> {
+        self.sets
+    }
+
     fn find(&self, past: &Past) -> Result<usize, usize> {
-        self.order.binary_search_by(|ix| self.get(*ix).cmp(past))
+        self.order.binary_search_by(|ix| self.sets.get(*ix as usize).cmp(&Some(past)))
+    }
+}
+
+/// The sets of metadata that generations of one syncgroup have in their past.
+#[derive(Debug, Clone)]
+pub(crate) struct Pasts(Sets);
+
+impl Default for Pasts {
+    fn default() -> Self {
+        let mut sets = Sets::default();
+        sets.push(Past::default());
+        Self(sets)
+    }
+}
+
+impl Pasts {
+    pub(crate) fn get(&self, ix: PastIx) -> &Past {
+        const EMPTY: &Past = &Past(Vec::new());
+        self.0.list().get(ix as usize).unwrap_or(EMPTY)
+    }
+
+    pub(crate) fn number(&self, past: &Past) -> Option<PastIx> {
+        self.0.number(past)
+    }
+
+    pub(crate) fn next(&self) -> PastIx {
+        self.0.next()
+    }
+
+    pub(crate) fn push(&mut self, past: Past) {
+        self.0.push(past);
     }
 }
 

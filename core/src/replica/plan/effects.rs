@@ -50,7 +50,7 @@ impl Effects {
     /// Whether it changes who shares what with whom.
     pub(crate) fn changes_sharing(&self) -> bool {
         let changes = |draft: &Draft| {
-            let is_known_elsewhere = !draft.pasts.is_empty();
+            let is_known_elsewhere = draft.pasts.next() > 0;
             draft.created.is_some()
                 || draft.record.is_some()
                 || draft.metadata.is_some()
@@ -141,7 +141,7 @@ impl Replica {
                 group.knowledge.grow(author_ix);
                 group.logs.insert(author_ix, log);
             }
-            draft.pasts.into_iter().for_each(|past| group.pasts.push(past));
+            draft.pasts.into_list().into_iter().for_each(|past| group.pasts.push(past));
             if let Some(record) = draft.record {
                 group.record = record;
             }

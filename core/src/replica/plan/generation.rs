@@ -262,10 +262,10 @@ impl Plan<'_> {
         }
         let next = base.pasts.next();
         let draft = self.draft(group);
-        if let Some(at) = draft.pasts.iter().position(|known| *known == past) {
-            return next + at as PastIx;
+        if let Some(at) = draft.pasts.number(&past) {
+            return next + at;
         }
-        let number = next + draft.pasts.len() as PastIx;
+        let number = next + draft.pasts.next();
         let mut bytes = Vec::with_capacity(8 * past.0.len());
         for (author, generation) in &past.0 {
             put_varint(&mut bytes, u64::from(*author));
