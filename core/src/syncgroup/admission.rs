@@ -53,9 +53,14 @@ pub(super) fn join(
         _ => {}
     }
     let known = replica.group(&id);
+    let is_let_in = |group: &Group| group.metadata.access.rights(&replica.keys.device).is_some();
     let asking = Asking { invitation, nonce: means.nonce, certificate };
     let (ix, stage) = match known.map(|group| (group, &group.record.stage)) {
         None => (new_group(replica)?, Stage::Joining(alloc::vec![asking])),
+        // The admission has not come, and may be gone with the disk of whoever wrote it: then asking again is the way in.
+        Some((group, Stage::Pending(_) | Stage::Leaving(_))) if !is_let_in(group) => {
+            (group.ix, Stage::Joining(alloc::vec![asking]))
+        }
         Some((group, Stage::Active | Stage::Pending(_))) => {
             return Err(Refusal::AlreadyHere(group.record.database.clone()).into());
         }
@@ -135,7 +140,8 @@ pub(crate) fn admit(
         && !is_old;
     let may_admit = may_answer
         && terms.user.is_none()
-        && is_admin(&invitation.issuer.device())
+        // Its own alone: who else used another one's is known only when it arrives.
+        && invitation.issuer == replica.keys.public
         && is_admin(&replica.keys.device);
     let is_time = |may: bool| match may {
         false => Err(JoinRefusal::NotValid),
@@ -306,4 +312,89 @@ fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Resul
 fn is_here(plan: &Plan<'_>, ix: GroupIx, admitted: &Admitted) -> bool {
     let shown = |author| plan.author_ix(author).map_or(0, |author| plan.last_shown(ix, author));
     admitted.vector.iter().all(|(author, last)| shown(author) >= *last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::crypto::{Ed25519, Keys, SecretKey};
+    use crate::event::Command;
+    use crate::replica::Replica;
+    use crate::store::MemStore;
+    use crate::syncgroup::Terms;
+    use crate::syncgroup::command::run;
+
+    const WALL: Wall = Wall(1_000_000);
+
+    fn keys(of: u8) -> Keys {
+        Keys::new(SecretKey([of; 32]), &Ed25519)
+    }
+
+    fn name() -> Name {
+        Name::new("notes").unwrap()
+    }
+
+    fn means(name: &Name) -> Means<'_> {
+        Means { wall: WALL, nonce: [1; 16], name }
+    }
+
+    /// A replica with a syncgroup in which device 2 is an admin too.
+    fn here() -> (Replica, MemStore) {
+        let (mut store, name) = (MemStore::new(), name());
+        let config = Config::new(name.clone());
+        let (mut replica, boot, _) = Replica::load(keys(1), &config, false, Incarnation(1), &store).unwrap();
+        store.apply(&boot);
+        let mut plan = Plan::new(&replica, &store);
+        let (database, collections) = (name.clone(), alloc::vec![name.clone()]);
+        let create = Command::CreateSyncgroup { database, name: name.clone(), collections };
+        run(&mut plan, &means(&name), create).unwrap();
+        let key = keys(2).public;
+        let admit = MetaRecord::Admit { key, name, rights: Rights::Admin, request: None };
+        plan.write(0, plan.next_stamp(WALL), &[Record::Meta(admit)], None).unwrap();
+        let effects = plan.finish();
+        store.apply(&replica.apply(effects).unwrap());
+        (replica, store)
+    }
+
+    #[test]
+    fn an_admin_lets_in_by_its_own_invitations_alone() {
+        let (replica, store) = here();
+        let answer = |issuer: &Keys| {
+            let (syncgroup, nonce) = (replica.groups[&0].record.id, [7; 16]);
+            let expires = WALL + crate::time::Millis(1_000);
+            let terms =
+                Terms { syncgroup, rights: Rights::Write, expires, reusable: false, nonce, user: None };
+            let invitation = Invitation::sign(terms, name(), Vec::new(), issuer);
+            let asking = Asking { invitation, nonce: [8; 16], certificate: None };
+            let request = Request { asking: &asking, name: name(), withdraw: false, wrote: Vec::new() };
+            let mut plan = Plan::new(&replica, &store);
+            admit(&mut plan, &means(&name()), &keys(3).public, request).unwrap().unwrap()
+        };
+        assert!(answer(&replica.keys).is_ok());
+        // Whoever issued it is an admin, and may have let in somebody by it by now.
+        assert_eq!(answer(&keys(2)), Err(JoinRefusal::NotValid));
+    }
+
+    #[test]
+    fn who_was_a_member_gives_nothing_to_one_whose_word_alone_lets_it_in_again() {
+        let (replica, store) = here();
+        let stranger = Author { device: keys(3).device, incarnation: Incarnation(3) };
+        let may_share = |replica: &Replica| {
+            let admitted = Admitted { by: stranger.device, vector: alloc::vec![(stranger, u64::MAX)] };
+            let mut replica = replica.clone();
+            let mut plan = Plan::new(&replica, &store);
+            let group = &replica.groups[&0];
+            plan.set_record(0, GroupRecord { stage: Stage::Pending(admitted), ..group.record.clone() });
+            let effects = plan.finish();
+            replica.apply(effects);
+            let group = &replica.groups[&0];
+            assert!(group.may_take(&stranger.device), "it may be an admin by now");
+            group.may_share_with(&stranger.device, &replica)
+        };
+        assert!(!may_share(&replica));
+        let mut newcomer = replica;
+        newcomer.keys = keys(4);
+        assert!(may_share(&newcomer), "who has all from it alone gives it nothing new");
+    }
 }

@@ -103,7 +103,10 @@ impl Group {
                     let author = replica.authors.get(author);
                     admitted.vector.iter().any(|(it, last)| Some(*it) == author && generation <= *last)
                 };
-                admitted.by == *device && !access.has_gone_since(device, knew)
+                // Whoever was a member before has more to give than what it was sent since: it waits for its admission,
+                // which members pass on (see `may_take`).
+                let is_new = !access.is_known(&replica.keys.device);
+                is_new && admitted.by == *device && !access.has_gone_since(device, knew)
             }
             _ => false,
         };
@@ -132,6 +135,7 @@ impl Group {
                 self.metadata.access.is_known(signer) || issuers.any(|issuer| issuer == *signer)
             }
             Stage::Removed => self.metadata.access.is_known(signer),
+            Stage::Pending(admitted) | Stage::Leaving(admitted) if admitted.by == *signer => true,
             _ => self.is_shared() && !self.is_departed() && self.metadata.access.is_known(signer),
         }
     }

@@ -350,6 +350,35 @@ fn whoever_creates_a_syncgroup_can_destroy_it_and_everybody_hears() {
 }
 
 #[test]
+fn who_was_let_in_by_what_a_disk_has_lost_can_ask_again() {
+    let mut world = World::new(2);
+    let id = world.create(0, "notes");
+    world.run(1_000);
+    let lost = world.nodes[0].store.clone();
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    let link = world.link(0, 1);
+    // The answer arrives, and nothing of the syncgroup.
+    while world.state(1, id) == SyncgroupState::Joining {
+        let (at, on, frame) = world.frames.pop_front().expect("a frame");
+        world.event(at, Event::Received { link: on, frame });
+    }
+    world.unlink(link);
+    assert_eq!(world.state(1, id), SyncgroupState::Pending);
+    world.reboot(0, lost, Continuity::Unknown);
+    world.link(0, 1);
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Pending, "nobody knows of it");
+    let again = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, again).unwrap();
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+    world.put(1, id, "row", "written");
+    world.run(60_000);
+    assert_eq!(world.text(0, id, "row").as_deref(), Some("written"));
+}
+
+#[test]
 fn who_destroys_a_syncgroup_takes_nothing_from_an_admin_senior_to_it_nor_what_that_one_wrote_before() {
     let (mut world, id) = World::together(3);
     world.apart();
