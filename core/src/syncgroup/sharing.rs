@@ -87,7 +87,7 @@ impl Group {
     }
 
     /// Whether a peer may be told of this syncgroup: it may read it, as far as is known here (S-34). Before all
-    /// is here that there was at admission, little is known: whoever admitted this device counts as a member
+    /// is here that there was at admission, little is known: whoever admitted a newcomer counts as a member for it
     /// until then, unless it has gone since, and while there is nothing at all, whoever can name the syncgroup
     /// may send it, for what it sends proves itself. Two devices that have both left tell each other what nobody
     /// wrote in the knowledge of it, until one of them finds a member.
