@@ -30,6 +30,9 @@ pub(crate) fn draw_secret() -> Result<[u8; 32], OpenError> {
     Ok(secret)
 }
 
+/// The file of the device's key, in its data directory.
+pub(crate) const KEY: &str = "device.key";
+
 /// A key as it stands in its file.
 #[derive(Debug)]
 pub(crate) enum KeyFile {

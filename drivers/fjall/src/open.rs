@@ -19,7 +19,7 @@ use driftless::{CommitSeq, Continuity, Identity};
 use crate::error::{Attempt, OpenError};
 use crate::files::Locked;
 use crate::journal::{self, Journals};
-use crate::key::{DeviceKey, KeyFile};
+use crate::key::{DeviceKey, KEY, KeyFile};
 use crate::mark::{self, Mark, MarkFile, NoMark};
 use crate::passphrase::Passphrase;
 use crate::sorted::{self, Trouble, Why};
@@ -29,8 +29,6 @@ use crate::{STORE, files};
 
 const FORMAT_TITLE: &str = "driftless data directory ";
 const FORMAT: u32 = 1;
-/// The file of the device's key.
-const KEY: &str = "device.key";
 
 /// How to open a data directory.
 #[derive(Debug, Clone)]
@@ -339,6 +337,8 @@ impl Dir<'_> {
         // The engine numbers its batches from 0, and forgets other snapshots while it holds one of number 0.
         // With a batch at the start there is none.
         let engine = self.start(&draft)?;
+        // The directory around it may have been there, and be open to others.
+        files::make_private(&draft).attempt("make private", &draft)?;
         engine.resume_at(0).map_err(|error| self.unusable(&error))?;
         drop(engine);
         fs::rename(&draft, path).and_then(|()| files::sync_dir(self.path)).attempt("create", path)

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Attempt, OpenError};
 use crate::files;
-use crate::key::{NO_SECRET, draw_secret, parse_secret};
+use crate::key::{KEY, KeyFile, NO_SECRET, draw_secret, parse_secret};
 use crate::passphrase::{Locked, Passphrase};
 
 const OPEN_TITLE: &str = "driftless user key 1";
@@ -164,7 +164,8 @@ pub fn user_key(dir: &Path, passphrase: Option<&Passphrase>) -> Result<Option<Us
 /// replaced.
 ///
 /// # Errors
-/// [`OpenError::UserThere`] if there is one; [`OpenError::Randomness`].
+/// [`OpenError::UserThere`] if there is one; [`OpenError::WrongPassphrase`] and [`OpenError::KeyLocked`] if the device's
+/// key is locked, and not by this passphrase; [`OpenError::Randomness`].
 pub fn create_user_key(
     dir: &Path,
     name: &Name,
@@ -173,6 +174,9 @@ pub fn create_user_key(
     if let Some(UserKeyFile { path, name, .. }) = UserKeyFile::read(dir)? {
         return Err(OpenError::UserThere { path, name });
     }
+    // A slip in the passphrase would lock the key for ever.
+    let device = dir.join(KEY);
+    KeyFile::read(&device)?.map(|key| key.open(passphrase, &device)).transpose()?;
     let secret = Zeroizing::new(draw_secret()?);
     write(&key_path(dir), &text(name, &secret, passphrase)?)?;
     Ok(key_of(name, &secret))

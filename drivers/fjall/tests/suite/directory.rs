@@ -26,6 +26,18 @@ fn a_new_directory_is_private_and_its_store_is_empty_and_unknown() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_stored_is_private_in_a_directory_that_was_there_and_is_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    fs::create_dir_all(home.data()).unwrap();
+    fs::set_permissions(home.data(), fs::Permissions::from_mode(0o755)).unwrap();
+    drop(home.open().unwrap());
+    let store = fs::metadata(home.data().join("store")).unwrap().permissions().mode();
+    assert_eq!(store & 0o077, 0, "{store:o}");
+}
+
 #[test]
 fn a_directory_that_opens_again_continues_with_the_same_key() {
     let home = Home::new();

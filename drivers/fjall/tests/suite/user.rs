@@ -26,6 +26,21 @@ fn a_users_key_is_private_is_kept_and_is_never_replaced() {
 }
 
 #[test]
+fn a_users_key_is_not_locked_by_another_passphrase_than_the_devices() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, state) = (&home.path().join("data"), home.path().join("state"));
+    let (one, slip) = (Passphrase::new("one").unwrap(), Passphrase::new("onr").unwrap());
+    drop(open(dir, Options::new().state_dir(state)).unwrap());
+    set_passphrase(dir, None, Some(&one)).unwrap();
+    let create = |passphrase| create_user_key(dir, &Name::new("Anna").unwrap(), passphrase);
+    assert!(matches!(create(Some(&slip)), Err(OpenError::WrongPassphrase { .. })));
+    assert!(matches!(create(None), Err(OpenError::KeyLocked { .. })));
+    assert!(!keeps_user_key(dir).unwrap());
+    let made = create(Some(&one)).unwrap();
+    assert_eq!(user_key(dir, Some(&one)).unwrap().unwrap().id(), made.id());
+}
+
+#[test]
 fn a_damaged_user_key_or_certificate_is_named() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path();
