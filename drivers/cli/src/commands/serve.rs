@@ -70,6 +70,8 @@ pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
         bail!("the server stopped: {reason}");
     };
     tracing::info!("{why}: finishing");
+    // Whoever asks from now on is to wait for the directory, and not for an answer that does not come.
+    drop(server);
     tokio::select! {
         () = node.shutdown() => {}
         () = interrupted() => bail!("interrupted again: stopped without a good-bye; nothing that was reported is lost"),

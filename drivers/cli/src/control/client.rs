@@ -41,6 +41,11 @@ pub async fn connect(dir: &Path) -> Result<Option<Connection>> {
         Ok(Ok(Some(welcome))) => welcome,
         // It ended while it was being greeted: what holds the directory next will be found by trying again.
         Ok(Ok(None)) => return Ok(None),
+        Ok(Err(error))
+            if error.downcast_ref().is_some_and(|error: &std::io::Error| has_ended(error.kind())) =>
+        {
+            return Ok(None);
+        }
         Ok(Err(error)) => return Err(error),
         Err(_) => bail!(
             "the server of {} does not answer after {} s; is it stopped? End it and try again",
@@ -86,6 +91,11 @@ async fn reach(dir: &Path) -> Result<Option<(Lines, Option<String>)>> {
 }
 
 #[cfg(unix)]
+/// Whether a connection is broken that was never accepted, or was closed before it was read.
+fn has_ended(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe)
+}
+
 fn nobody_there(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory)
 }
