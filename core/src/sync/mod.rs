@@ -36,6 +36,8 @@ use crate::wire::{Entry, Holdings, Message};
 /// Bytes that small frames may take beyond a link's credit.
 const RESERVE: i64 = 4 << 20;
 
+/// Links to one device over which nothing has been said, at most: nobody holds all that there are by saying nothing.
+const MOST_SILENT: usize = 4;
 /// Withdrawn requests that are remembered for each link.
 const WITHDRAWN: usize = 32;
 
@@ -81,6 +83,12 @@ impl Sync {
     // ---- links come and go ----
 
     pub(crate) fn link_up(&mut self, link: LinkId, key: PublicKey, step: &mut Step<'_>) {
+        let mut silent =
+            self.links.iter().filter(|(_, link)| link.device == key.device() && link.hello.is_none());
+        // Of those the latest are the likeliest to be alive.
+        if let Some(oldest) = silent.next().map(|(id, _)| *id).filter(|_| silent.count() + 1 >= MOST_SILENT) {
+            self.close(oldest, CloseReason::Duplicate, step);
+        }
         let reason = if key.device() == step.replica.keys.device {
             Some(CloseReason::Myself)
         } else if self.links.len() >= step.replica.limits.links {

@@ -125,6 +125,25 @@ fn what_comes_from_the_future_is_asked_for_less_and_less_often() {
 }
 
 #[test]
+fn one_device_that_says_nothing_does_not_hold_all_links() {
+    let mut world = World::new(3);
+    let peer = world.nodes[1].core.public_key();
+    for number in 0..200 {
+        let link = LinkId(1_000 + number);
+        world.event(0, Event::LinkUp { link, peer, initiated: false, address: None });
+    }
+    assert_eq!(world.nodes[0].core.status().links.len(), 4);
+    assert!(world.closed.iter().all(|reason| *reason == CloseReason::Duplicate));
+    // Others, and the device itself once it speaks, get through.
+    for other in [1, 2] {
+        world.link(other, 0);
+        world.run(5_000);
+        let links = world.nodes[other].core.status().links;
+        assert!(links.iter().any(|link| link.agreed), "{links:?}");
+    }
+}
+
+#[test]
 fn two_replicas_that_agree_find_out_with_frames_of_constant_size() {
     let bytes = |rows: usize| {
         let (mut world, id) = World::together(2);
