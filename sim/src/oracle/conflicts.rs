@@ -234,8 +234,11 @@ impl Watch {
         let mut written = Vec::new();
         for (stamp, places) in starts {
             let views = Views { shown: &known, held: before.held };
-            // It was asked about that one of the rows with which all others are in dispute.
+            // It was asked about that one of the rows with which all others are in dispute. Where batches tie a row to
+            // one that is not its to decide, it was not asked about that one, but decides it with others.
             let asked = places.iter().map(|place| self.model.conflict(place, views));
+            let is_own = |row: &model::ConflictedRow| row.policy == Policy::BatchWins;
+            let asked = asked.filter(|conflict| conflict.open().all(|(_, row)| is_own(row)));
             let asked = asked.map(|conflict| (self.model.batch_wins(&conflict, views), conflict));
             let whole = asked.max_by_key(|(rows, _)| rows.values().map(Rows::len).sum::<usize>());
             let Some((mut rows, conflict)) = whole else { continue };
