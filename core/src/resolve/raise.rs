@@ -203,7 +203,7 @@ impl Raiser {
             if let Some(waiting) = self.waiting.get_mut(&name).filter(|waiting| waiting.question.is_some()) {
                 waiting.rounds += 1;
                 waiting.due = now + Millis(self.turn.0 << waiting.rounds.min(MOST_DOUBLINGS));
-                waiting.question = None;
+                (waiting.question, waiting.is_own) = (None, waiting.wins);
             }
         }
     }
