@@ -107,7 +107,10 @@ impl Core {
             Event::Tick => self.tick(now, view, out),
             Event::Command { request, command } => self.command(now, request, command, view, out),
             Event::Received { link, frame } => self.received(now, link, &frame, view, out),
-            Event::PeerFound { device, address } => self.found(now, device, &address, view, out),
+            Event::PeerFound { device, address } => {
+                self.place(now, device, &address, Peers::found, view, out);
+                Ok(())
+            }
             event => {
                 self.note(now, event, view, out)?;
                 self.stop_if_drained(now, out);
@@ -139,7 +142,7 @@ impl Core {
                 self.peers.linked(&peer.device());
                 self.step(now.mono, out, |sync, step| sync.link_up(link, peer, step));
                 if let Some(address) = address {
-                    self.found(now, peer.device(), &address, view, out)?;
+                    self.place(now, peer.device(), &address, Peers::reached, view, out);
                 }
             }
             Event::LinkDown { link } => {
@@ -161,24 +164,25 @@ impl Core {
         Ok(())
     }
 
-    fn found(
+    /// Notes where a device is.
+    fn place(
         &mut self,
         now: Now,
         device: DeviceId,
         address: &Address,
+        note: impl FnOnce(&mut Peers, DeviceId, &Address, Mono) -> Option<Vec<u8>>,
         view: &dyn View,
         out: &mut Outbox,
-    ) -> Result<(), Fault> {
+    ) {
         if device == self.replica.keys.device || self.stopping != Stopping::No {
-            return Ok(());
+            return;
         }
-        if let Some(addresses) = self.peers.found(device, address, now.mono) {
+        if let Some(addresses) = note(&mut self.peers, device, address, now.mono) {
             let mut plan = Plan::new(&self.replica, view);
             plan.put_peer(&device, &addresses);
             let effects = plan.finish();
             self.apply(now, effects, out);
         }
-        Ok(())
     }
 
     // ---- time ----

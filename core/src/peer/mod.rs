@@ -29,6 +29,17 @@ struct Peer {
     dialing: bool,
 }
 
+impl Peer {
+    /// Adds an address, in the place of another one where there are too many.
+    fn add(&mut self, address: &Address) {
+        self.stored &= !self.addresses.insert(address.clone());
+        while self.addresses.len() > limits::MAX_ADDRESSES {
+            let other = self.addresses.iter().find(|other| *other != address).cloned();
+            other.map(|other| self.addresses.remove(&other));
+        }
+    }
+}
+
 /// All devices of which an address is known, and those worth reaching.
 #[derive(Debug, Clone)]
 pub(crate) struct Peers {
@@ -56,12 +67,32 @@ impl Peers {
         Ok(peers)
     }
 
-    /// Notes where a device may be reached. Returns what to store of it, if that has changed.
+    /// Notes where a device was seen. Returns what to store of it, if that has changed.
     pub(crate) fn found(&mut self, device: DeviceId, address: &Address, now: Mono) -> Option<Vec<u8>> {
         self.note(device, address, now);
-        let peer = self.known.get_mut(&device).filter(|peer| !peer.stored)?;
+        self.unstored(&device)
+    }
+
+    /// Notes where a link leads to. Returns what to store of it, if that has changed.
+    pub(crate) fn reached(&mut self, device: DeviceId, address: &Address, now: Mono) -> Option<Vec<u8>> {
+        self.hint(device, address, now);
+        self.unstored(&device)
+    }
+
+    fn unstored(&mut self, device: &DeviceId) -> Option<Vec<u8>> {
+        let peer = self.known.get_mut(device).filter(|peer| !peer.stored)?;
         peer.stored = true;
         Some(postcard::to_allocvec(&peer.addresses).unwrap_or_default())
+    }
+
+    /// Notes where a device should be, by an invitation, by the spec of a syncgroup or by a link. What is known already is no news,
+    /// nor is what others have pushed out: how often the device was not reached stays counted.
+    fn hint(&mut self, device: DeviceId, address: &Address, now: Mono) {
+        match self.known.get_mut(&device) {
+            Some(peer) if peer.addresses.contains(address) => {}
+            Some(peer) if peer.addresses.len() >= limits::MAX_ADDRESSES => peer.add(address),
+            _ => self.note(device, address, now),
+        }
     }
 
     fn note(&mut self, device: DeviceId, address: &Address, now: Mono) {
@@ -71,15 +102,11 @@ impl Peers {
         }
         let soon = now + self.dice.about(self.timing.redial);
         let peer = self.known.entry(device).or_default();
-        let is_new = peer.addresses.insert(address.clone());
-        peer.stored &= !is_new;
+        let is_new = !peer.addresses.contains(address);
+        peer.add(address);
         // Whoever is seen is there: at a new place at once, at a known one soon, however often it failed.
         peer.failures = 0;
         peer.next = if is_new { now } else { peer.next.min(soon) };
-        while peer.addresses.len() > limits::MAX_ADDRESSES {
-            let other = peer.addresses.iter().find(|other| *other != address).cloned();
-            other.map(|other| peer.addresses.remove(&other));
-        }
     }
 
     /// A device has withdrawn an address.
@@ -89,10 +116,17 @@ impl Peers {
         }
     }
 
-    /// A link to a device is open.
+    /// A link to a device is open. Whether that is worth anything turns out when it says something.
     pub(crate) fn linked(&mut self, device: &DeviceId) {
         if let Some(peer) = self.known.get_mut(device) {
             peer.dialing = false;
+        }
+    }
+
+    /// A device has said what it would share: reaching it has succeeded. One that opens links and refuses them at once is
+    /// tried as rarely as one that cannot be reached.
+    pub(crate) fn heard(&mut self, device: &DeviceId) {
+        if let Some(peer) = self.known.get_mut(device) {
             peer.failures = 0;
         }
     }
@@ -115,16 +149,13 @@ impl Peers {
         for group in groups() {
             for asking in group.record.stage.requests() {
                 for address in asking.invitation.addresses() {
-                    self.note(asking.invitation.issuer().device(), address, now);
+                    self.hint(asking.invitation.issuer().device(), address, now);
                 }
             }
         }
         for place in groups().filter(|it| !it.paused).flat_map(|it| it.metadata.spec().rendezvous()) {
-            let peer = self.known.get(&place.device);
-            // What is known already is no news, and how often it failed stays counted.
-            let is_known = peer.is_some_and(|peer| peer.addresses.contains(&place.address));
-            if self.wanted.contains(&place.device) && !is_known {
-                self.note(place.device, &place.address, now);
+            if self.wanted.contains(&place.device) {
+                self.hint(place.device, &place.address, now);
             }
         }
         let on = groups().any(|group| {
