@@ -9,9 +9,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::link::Share;
+use super::link::{Share, Way};
 use crate::id::{Author, Generation};
-use crate::log::generation::Encoded;
+use crate::limits;
+use crate::log::generation::{Encoded, Header};
 use crate::log::tree::Known;
 use crate::log::{Checkpoint, Proof};
 use crate::replica::Replica;
@@ -20,6 +21,16 @@ use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, Table, View};
 use crate::syncgroup::group::Group;
 use crate::wire::{Deltas, Run};
+
+/// How many authors' next generations are looked at for one chunk, beside those that they build on. Each chunk looks
+/// again: more would cost more than what is sent.
+const MOST_OPEN: usize = 64;
+/// Bytes of a generation that are kept from looking at it until its turn comes; larger ones are read again then.
+const MOST_KEPT: usize = 16 << 10;
+/// Bytes of a run beside its generations and the hashes of its proof, at most.
+const RUN_BYTES: usize = 256;
+/// Bytes of a hash.
+const HASH_BYTES: usize = 32;
 
 /// Checkpoints of this device's own logs that were signed already.
 pub(crate) type Signed = BTreeMap<(GroupIx, AuthorIx), Checkpoint>;
@@ -37,8 +48,22 @@ struct Cursor {
     ix: AuthorIx,
     first: Generation,
     goal: Generation,
-    next: Encoded,
+    next: Next,
     taken: Vec<Bytes>,
+}
+
+/// A generation whose turn has not come.
+struct Next {
+    header: Header,
+    size: usize,
+    bytes: Option<Bytes>,
+}
+
+impl Next {
+    fn of(encoded: Encoded) -> Self {
+        let size = encoded.bytes.len();
+        Self { header: encoded.header, size, bytes: (size <= MOST_KEPT).then_some(encoded.bytes) }
+    }
 }
 
 impl Cursor {
@@ -58,20 +83,30 @@ pub(crate) fn chunk(
 ) -> Result<Option<Chunk>, Fault> {
     let server = Server { replica, view, group, share };
     let mut cursors: BTreeMap<Author, Cursor> = BTreeMap::new();
-    for author in &share.behind {
+    for author in share.behind.iter().take(MOST_OPEN) {
         let goal = share.beliefs.get(author).map_or(0, |belief| belief.goal);
         server.open(*author, goal, &mut cursors)?;
     }
+    // Somebody who does not share takes what members did not write only together with what builds on it.
+    let most = match share.way {
+        Way::Both => replica.limits.chunk_bytes,
+        Way::Apart { .. } => replica.limits.chunk_bytes.max(limits::MAX_GENERATION),
+    };
     let mut size = 0;
     while let Some(author) = server.next(&mut cursors)? {
         let Some(cursor) = cursors.get_mut(&author) else { break };
-        if size > 0 && size + cursor.next.bytes.len() > replica.limits.chunk_bytes {
+        let run = if cursor.taken.is_empty() { server.run_bytes(&author, cursor.ix) } else { 0 };
+        if size > 0 && size + run + cursor.next.size > most {
             break;
         }
-        size += cursor.next.bytes.len();
-        cursor.taken.push(cursor.next.bytes.clone());
+        size += run + cursor.next.size;
+        let bytes = match cursor.next.bytes.take() {
+            Some(bytes) => bytes,
+            None => server.read(cursor.ix, cursor.reach() + 1)?.bytes,
+        };
+        cursor.taken.push(bytes);
         if cursor.reach() < cursor.goal {
-            cursor.next = server.read(cursor.ix, cursor.reach() + 1)?;
+            cursor.next = Next::of(server.read(cursor.ix, cursor.reach() + 1)?);
         }
     }
     let mut chunk = Chunk { deltas: Deltas { name: share.name, runs: Vec::new() }, signed: Vec::new() };
@@ -107,17 +142,27 @@ impl Server<'_> {
         let goal = goal.min(self.group.held(ix));
         if let Some(cursor) = cursors.get_mut(&author) {
             if cursor.reach() == cursor.goal && goal > cursor.goal {
-                cursor.next = self.read(ix, cursor.reach() + 1)?;
+                cursor.next = Next::of(self.read(ix, cursor.reach() + 1)?);
             }
             cursor.goal = cursor.goal.max(goal);
             return Ok(());
         }
         let sent = self.sent(&author);
         if sent < goal {
-            let next = self.read(ix, sent + 1)?;
+            let next = Next::of(self.read(ix, sent + 1)?);
             cursors.insert(author, Cursor { ix, first: sent + 1, goal, next, taken: Vec::new() });
         }
         Ok(())
+    }
+
+    /// Bytes of a run without its generations, at most: its proof has a hash for each level of the author's tree.
+    fn run_bytes(&self, author: &Author, ix: AuthorIx) -> usize {
+        let log = self.group.logs.get(&ix);
+        let size = log.map_or(0, |log| match &log.proof {
+            Some(proof) if author.device != self.replica.keys.device => proof.checkpoint.size,
+            _ => log.held(),
+        });
+        RUN_BYTES + HASH_BYTES * (u64::BITS - size.leading_zeros()) as usize
     }
 
     fn sent(&self, author: &Author) -> Generation {
