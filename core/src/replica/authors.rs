@@ -27,6 +27,11 @@ impl Authors {
         self.list.push(author);
     }
 
+    /// All of them, in their order.
+    pub(super) fn into_list(self) -> Vec<Author> {
+        self.list
+    }
+
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 pub(crate) use self::effects::Effects;
 use super::Replica;
+use super::authors::Authors;
 use super::changes::ChangeEntry;
 use super::paused::Paused;
 use super::release::Moves;
@@ -50,7 +51,7 @@ pub(crate) enum Origin {
 pub(crate) struct Plan<'a> {
     pub(crate) replica: &'a Replica,
     pub(super) staged: Staged<'a>,
-    authors: Vec<Author>,
+    authors: Authors,
     drafts: BTreeMap<GroupIx, Draft>,
     pub(super) changes: Vec<RowChange>,
     /// The same, as it is kept for those who watch.
@@ -83,7 +84,7 @@ impl<'a> Plan<'a> {
         Self {
             replica,
             staged: Staged::new(view),
-            authors: Vec::new(),
+            authors: Authors::default(),
             drafts: BTreeMap::new(),
             changes: Vec::new(),
             news: Vec::new(),
@@ -106,14 +107,14 @@ impl<'a> Plan<'a> {
 
     pub(crate) fn author_ix(&self, author: &Author) -> Option<AuthorIx> {
         self.replica.authors.find(author).or_else(|| {
-            let at = self.authors.iter().position(|known| known == author)?;
-            Some((self.replica.authors.len() + at) as AuthorIx)
+            let at = self.authors.find(author)?;
+            Some(self.replica.authors.len() as AuthorIx + at)
         })
     }
 
     pub(crate) fn author(&self, ix: AuthorIx) -> Author {
         const NOBODY: Author = Author { device: crate::id::DeviceId([0; 16]), incarnation: Incarnation(0) };
-        let new = || self.authors.get((ix as usize).checked_sub(self.replica.authors.len())?).copied();
+        let new = || self.authors.get(ix.checked_sub(self.replica.authors.len() as AuthorIx)?);
         self.replica.authors.get(ix).or_else(new).unwrap_or(NOBODY)
     }
 

@@ -313,6 +313,14 @@ impl Access {
         titles.flat_map(|title| [title.version().author, title.grant.version.author]).collect()
     }
 
+    /// All that lets in a device and has not ended: its enrolments, and the grants to it and to its users.
+    pub(crate) fn let_in_by(&self, device: &DeviceId) -> Vec<Place> {
+        let titles = self.standing_titles(device).map(|(title, _)| title);
+        titles
+            .flat_map(|title| title.enrolment.map(Enrolment::place).into_iter().chain([title.grant.place()]))
+            .collect()
+    }
+
     /// The grants to a device or a user that give more than something.
     pub(crate) fn grants_above(&self, holder: Holder, rights: Option<Rights>) -> Vec<Version> {
         let is_more = |left: Rights| Some(left) > rights;

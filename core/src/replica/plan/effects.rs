@@ -86,7 +86,7 @@ impl Plan<'_> {
         writes.extend(news);
         Effects {
             writes,
-            authors,
+            authors: authors.into_list(),
             drafts,
             changes,
             split,

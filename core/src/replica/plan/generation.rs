@@ -1,6 +1,7 @@
 //! A generation in a plan: what it builds on, and what becomes of it.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -39,19 +40,22 @@ impl Plan<'_> {
         let log = self.author_ix(author).and_then(|ix| self.log(group, ix));
         numbers.push(log.map_or(NO_PAST, |log| log.past));
         for dependency in dependencies {
-            let Some(ix) = self.author_ix(&dependency.author) else { continue };
-            let number = match self.log(group, ix) {
-                Some(log) if log.held() == dependency.generation => log.past,
-                _ => self.stored(group, ix, dependency.generation)?.past,
-            };
-            if !numbers.contains(&number) {
-                numbers.push(number);
-            }
+            let number = self.past_number(group, dependency)?;
+            numbers.extend(number.filter(|number| !numbers.contains(number)));
         }
         let mut numbers = numbers.into_iter();
         let mut past = numbers.next().map(|ix| self.past(group, ix)).unwrap_or_default();
         numbers.for_each(|ix| past.join(&self.past(group, ix)));
         Ok(past)
+    }
+
+    /// The number of the metadata in the past of a generation that is held, and in itself.
+    fn past_number(&self, group: GroupIx, dependency: &Dependency) -> Result<Option<PastIx>, Fault> {
+        let Some(ix) = self.author_ix(&dependency.author) else { return Ok(None) };
+        Ok(Some(match self.log(group, ix) {
+            Some(log) if log.held() == dependency.generation => log.past,
+            _ => self.stored(group, ix, dependency.generation)?.past,
+        }))
     }
 
     /// The tag of an author's tree at a generation that is held.
@@ -133,25 +137,62 @@ impl Plan<'_> {
             dependencies.push(Dependency { author: self.author(ix), generation, tag });
         }
         dependencies.sort_by_key(|dependency| dependency.author);
-        dependencies.truncate(limits::MAX_DEPENDENCIES);
+        if dependencies.len() > limits::MAX_DEPENDENCIES {
+            self.cut(group, own, &mut dependencies)?;
+        }
         let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
         Ok(Encoded::write(header, &author, records))
     }
 
+    /// Leaves as many dependencies as may be. What allows this device to write is among them if it is not in the past of
+    /// its log already: without it nobody would take the first generation, nor any other (S-34).
+    fn cut(&self, group: GroupIx, own: AuthorIx, dependencies: &mut Vec<Dependency>) -> Result<(), Fault> {
+        let allowed_by = match self.metadata(group) {
+            Some(metadata) if self.log(group, own).is_none() => {
+                metadata.access.let_in_by(&self.replica.keys.device)
+            }
+            _ => Vec::new(),
+        };
+        let mut first: BTreeSet<usize> = BTreeSet::new();
+        let mut missing = allowed_by;
+        for (at, dependency) in dependencies.iter().enumerate() {
+            if missing.is_empty() || first.len() == limits::MAX_DEPENDENCIES {
+                break;
+            }
+            let Some(number) = self.past_number(group, dependency)? else { continue };
+            let (past, before) = (self.past(group, number), missing.len());
+            missing.retain(|place| !past.has(*place));
+            if missing.len() < before {
+                first.insert(at);
+            }
+        }
+        let mut room = limits::MAX_DEPENDENCIES - first.len();
+        let mut at = 0;
+        dependencies.retain(|_| {
+            let is_first = first.contains(&at);
+            at += 1;
+            let stays = is_first || room > 0;
+            room -= usize::from(stays && !is_first);
+            stays
+        });
+        Ok(())
+    }
+
     /// Whether what [`Plan::encode`] made can be applied now. It builds on what is shown: if what allows it is held
-    /// and still waits for a part of a batch, others would not take it, and it is refused for now (S-28, S-34).
+    /// and still waits for a part of a batch, others would not take it, and it is refused for now (S-28, S-34). The first
+    /// generation of a log is looked at in any case, as all others follow on it.
     pub(crate) fn check_own(
         &self,
         group: GroupIx,
         encoded: &Encoded,
         records: &[Record],
     ) -> Result<(), Stop> {
-        if !self.waits_in(group) {
+        let author = self.replica.author();
+        let held = self.held(group, &author);
+        if held > 0 && !self.waits_in(group) {
             return Ok(());
         }
-        let author = self.replica.author();
         let past = self.past_of(group, &author, &encoded.header.dependencies)?;
-        let held = self.held(group, &author);
         let shown = self.author_ix(&author).map_or(0, |own| self.last_shown(group, own));
         let is_allowed = judge::is_allowed(self, group, &author, held + 1, encoded, records, &past);
         if shown == held && is_allowed { Ok(()) } else { Err(Refusal::Pending.into()) }
