@@ -12,7 +12,7 @@ use crate::replica::Stop;
 use crate::replica::plan::Plan;
 use crate::store::key::GroupIx;
 use crate::store::{Fault, View};
-use crate::sync::receive::{self, Received};
+use crate::sync::receive::{self, Received, Sender};
 use crate::syncgroup::admission::{self, Answer, Request};
 use crate::syncgroup::command::Means;
 use crate::syncgroup::remove;
@@ -86,7 +86,11 @@ impl Core {
         }
         let name = deltas.name;
         let mut plan = Plan::new(&self.replica, view);
-        let received: Received = match receive::receive(&mut plan, ix, deltas, now)? {
+        let group = self.replica.groups.get(&ix);
+        let is_member = |from| group.is_none_or(|group| group.takes_all_from(&from));
+        let is_member = self.sync.device(link).is_none_or(is_member);
+        let from = if is_member { Sender::Member } else { Sender::Stranger };
+        let received: Received = match receive::receive(&mut plan, ix, from, deltas, now)? {
             Ok(received) => received,
             Err(wrong) => {
                 self.peer_fault(now, link, CloseReason::BadRun, wrong, out);
@@ -113,6 +117,9 @@ impl Core {
         view: &dyn View,
         out: &mut Outbox,
     ) -> Result<(), (CloseReason, &'static str)> {
+        if !offer.is_in_order() {
+            return Err((CloseReason::Protocol, "an offer that says something twice, or out of order"));
+        }
         let author = self.replica.author();
         let names = self.sync.names(link, &self.replica);
         let plan = Plan::new(&self.replica, view);
@@ -137,6 +144,9 @@ impl Core {
             groups.for_each(|group| remove::departed(&mut plan, group));
             let effects = plan.finish();
             self.apply(now, effects, out);
+        }
+        if let Some(device) = self.sync.device(link) {
+            self.peers.heard(&device);
         }
         self.step(now.mono, out, |sync, step| sync.offered(link, offer, step))
     }

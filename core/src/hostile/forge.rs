@@ -68,7 +68,10 @@ impl<'s> ForgedLog<'s> {
             dependencies: dependencies(stage, forgery)?,
             tree: Tree::default(),
             generations: Vec::new(),
-            stamp: Hlc::after(Hlc::default(), stage.wall + ahead),
+            stamp: match admitted_at(stage).filter(|_| forgery == Forgery::LaterParent) {
+                Some(stamp) => Hlc(stamp.0 + 1),
+                None => Hlc::after(Hlc::default(), stage.wall + ahead),
+            },
             made: Vec::new(),
             stage,
             forgery,
@@ -228,6 +231,7 @@ impl<'s> ForgedLog<'s> {
         };
         let parents = match self.forgery {
             Forgery::MissingParent => alloc::vec![missing],
+            Forgery::LaterParent => alloc::vec![self.later().unwrap_or(missing)],
             // What admitted the device is no version of a row.
             Forgery::OddParent => self.admission().into_iter().collect(),
             _ => Vec::new(),
@@ -255,6 +259,14 @@ impl<'s> ForgedLog<'s> {
         };
         let collection = self.stage.collection;
         (alloc::vec![Record::Row(row)], Content::Row { collection, key, parents, edit })
+    }
+
+    /// A generation with a later stamp.
+    fn later(&self) -> Option<Version> {
+        let replica = &self.stage.core.replica;
+        let group = replica.group(&self.stage.syncgroup)?;
+        let later = group.logs.iter().find(|(_, log)| log.stamp > self.stamp)?;
+        Some(Version { author: replica.authors.get(*later.0)?, generation: later.1.held() })
     }
 
     fn admission(&self) -> Option<Version> {
@@ -293,6 +305,14 @@ fn admission(stage: &Stage<'_>) -> Option<Version> {
     members.into_iter().find(|it| it.device == stage.core.replica.keys.device).map(|it| it.admitted)
 }
 
+/// The stamp of that.
+fn admitted_at(stage: &Stage<'_>) -> Option<Hlc> {
+    let admission = admission(stage)?;
+    let plan = Plan::new(&stage.core.replica, stage.view);
+    let group = stage.core.replica.group(&stage.syncgroup)?;
+    plan.stamp(group.ix, plan.author_ix(&admission.author)?, admission.generation).ok()
+}
+
 /// What the log says that it builds on.
 fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> {
     let nobody = Author { device: stage.peer, incarnation: Incarnation(stage.draw("nobody")) };
@@ -300,7 +320,9 @@ fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> 
     let plan = Plan::new(replica, stage.view);
     let mut named: Vec<Version> = match (forgery, replica.group(&stage.syncgroup)) {
         (Forgery::NoCause, _) | (_, None) => Vec::new(),
-        (Forgery::OldCauses | Forgery::RepeatsCertificate, _) => admission(stage).into_iter().collect(),
+        (Forgery::OldCauses | Forgery::RepeatsCertificate | Forgery::LaterParent, _) => {
+            admission(stage).into_iter().collect()
+        }
         (_, Some(group)) => {
             let frontier = group.tip.frontier.iter();
             frontier.map(|(ix, last)| Version { author: plan.author(*ix), generation: *last }).collect()

@@ -169,6 +169,8 @@ kinds! {
         MissingParent,
         /// Its row builds on a version of something else.
         OddParent,
+        /// Its row builds on a version that was stamped later.
+        LaterParent,
         /// An ordinary write.
         Ordinary,
     }
@@ -271,7 +273,8 @@ impl Forgery {
             | Forgery::NamelessField
             | Forgery::TooManyParts
             | Forgery::UnknownKind
-            | Forgery::MissingParent => true,
+            | Forgery::MissingParent
+            | Forgery::LaterParent => true,
         }
     }
 }

@@ -71,7 +71,8 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
                 let signed = Checkpoint::sign(&stage.syncgroup, &author, &tree, &replica.keys);
                 (incarnation, Checkpoint { size: last + 5, ..signed })
             };
-            let yours = known.into_iter().map(forged).collect();
+            let mut yours: Vec<_> = known.into_iter().map(forged).collect();
+            yours.sort_unstable_by_key(|(incarnation, _)| *incarnation);
             let offered = Offered { name, yours, ended: false };
             let revision = summary.offer.saturating_add(1);
             Message::Offer(Offer { revision, syncgroups: alloc::vec![offered] })

@@ -1,8 +1,8 @@
 //! The history of a row: its versions lead on to their parents, in the log (S-15).
 //!
 //! Every walk goes from the latest stamp to the earliest. A stamp lies above all stamps in its causal past,
-//! which is checked before a generation is applied, so a version comes up only after all its descendants: what
-//! is known of it by then is final, and a walk can stop as soon as nothing that is left can change its answer.
+//! and above those of all versions that it builds on, which is checked before a generation is applied. So a version comes
+//! up only after all its descendants: what is known of it by then is final, and a walk can stop as soon as nothing that is left can change its answer.
 //! So it costs what lies between the heads and the answer, and not the length of the history.
 
 use alloc::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub(crate) trait Versions {
 struct Queue<'v, V: ?Sized, K> {
     versions: &'v V,
     waiting: BTreeMap<(Hlc, Version), (Place, Node, K)>,
-    /// The stamps of those that wait.
+    /// The stamps of those that were added: each comes up once, whatever a damaged store says.
     stamps: BTreeMap<Version, Hlc>,
     /// How many versions may still be read.
     reads: usize,
@@ -75,9 +75,7 @@ impl<'v, V: Versions + ?Sized, K> Queue<'v, V, K> {
     }
 
     fn next(&mut self) -> Option<(Place, Node, K)> {
-        let ((_, version), next) = self.waiting.pop_last()?;
-        self.stamps.remove(&version);
-        Some(next)
+        self.waiting.pop_last().map(|(_, next)| next)
     }
 
     fn parents(&self, node: &Node) -> Result<Vec<Place>, Fault> {

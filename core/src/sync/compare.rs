@@ -150,7 +150,8 @@ impl Sync {
     /// Takes in one hash for each shared syncgroup.
     pub(crate) fn digests(&mut self, id: LinkId, digests: &[(Tag, Tag)], step: &mut Step<'_>) {
         let max = step.replica.limits.authors;
-        let mut differ = Vec::new();
+        // Each once, however often it is named.
+        let mut differ = BTreeSet::new();
         for (name, theirs) in digests {
             let Some(link) = self.links.get_mut(&id) else { return };
             let Some((ix, share)) = link.share_mut(name).filter(|(_, share)| share.way == Way::Both) else {
@@ -160,7 +161,7 @@ impl Sync {
                 same(step.replica, ix, share, max);
             } else if share.pull.is_none() {
                 share.differs = true;
-                differ.push(ix);
+                differ.insert(ix);
             }
         }
         if !differ.is_empty() {
@@ -201,7 +202,7 @@ impl Sync {
         Announce(theirs): Announce,
         step: &mut Step<'_>,
     ) -> Result<(), (CloseReason, &'static str)> {
-        let Some(ix) = self.note(id, &theirs, false, step)? else { return Ok(()) };
+        let Some((ix, is_news)) = self.note(id, &theirs, false, step)? else { return Ok(()) };
         let own = step.replica.author();
         let own_held = held(step.replica, ix, &own);
         if let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix))
@@ -209,6 +210,9 @@ impl Sync {
             && share.way == Way::Both
         {
             share.believe(own, own_held, usize::MAX, |belief| belief.goal = own_held.max(belief.sent));
+        }
+        if is_news {
+            self.make_way(ix);
         }
         self.settle(id, ix, step);
         Ok(())
@@ -229,7 +233,7 @@ impl Sync {
         if gives == Gives::Nothing {
             return Ok(()); // Taking from somebody is no reason to give.
         }
-        let Some(ix) = self.note(id, &theirs, true, step)? else { return Ok(()) };
+        let Some((ix, _)) = self.note(id, &theirs, true, step)? else { return Ok(()) };
         if gives == Gives::Ended {
             self.tell_what_ended(id, ix, step);
             return Ok(());
@@ -247,22 +251,20 @@ impl Sync {
         Ok(())
     }
 
-    /// Notes what the other end says that it holds. A pull also says what to send, and from where.
+    /// Notes what the other end says that it holds. A pull also says what to send, and from where. Says whether it is
+    /// more than was known of.
     fn note(
         &mut self,
         id: LinkId,
         theirs: &Holdings,
         is_pull: bool,
         step: &Step<'_>,
-    ) -> Result<Option<GroupIx>, (CloseReason, &'static str)> {
+    ) -> Result<Option<(GroupIx, bool)>, (CloseReason, &'static str)> {
         let max = step.replica.limits.authors;
         // What is not shared is not answered: like what does not exist (S-34).
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
         let from = link.device;
         let Some((ix, share)) = link.share_mut(&theirs.name) else { return Ok(None) };
-        if theirs.entries.len() > max {
-            return Err((CloseReason::Protocol, "more authors than this replica takes"));
-        }
         if theirs.whole {
             share.known = true;
             share.differs = false;
@@ -277,14 +279,28 @@ impl Sync {
             }
         }
         let group = step.replica.groups.get(&ix);
+        let mut is_news = false;
         for entry in &theirs.entries {
             let mut entry = *entry;
             if group.is_some_and(|group| !group.wants(&from, &entry.author)) {
                 entry.generation = entry.generation.min(held(step.replica, ix, &entry.author));
             }
+            let known = share.beliefs.get(&entry.author).map_or(0, |belief| belief.has);
+            is_news |= entry.generation > known.max(held(step.replica, ix, &entry.author));
             note_entry(step.replica, ix, share, &entry, theirs.whole, is_pull, max);
         }
-        Ok(Some(ix))
+        Ok(Some((ix, is_news)))
+    }
+
+    /// A pull that has led to nothing so far, and may never, keeps no news waiting. What it was about is asked for again
+    /// later.
+    fn make_way(&mut self, ix: GroupIx) {
+        let pulling = self.pulls.get(&ix).and_then(|by| self.links.get_mut(by));
+        let share = pulling.and_then(|link| link.shares.get_mut(&ix));
+        if let Some(share) = share.filter(|share| share.tries > 0) {
+            share.pull = None;
+            self.pulls.remove(&ix);
+        }
     }
 
     /// Starts to pull a syncgroup over a link. `false` if another link is being pulled from.
@@ -309,7 +325,7 @@ impl Sync {
         share.pull = Some(step.now + patience);
         let only = (share.known && !share.differs).then_some(&share.ahead);
         let group = step.replica.groups.get(&ix);
-        let holdings = match group.filter(|group| group.metadata.access.is_removed(&device)) {
+        let holdings = match group.filter(|group| !group.takes_all_from(&device)) {
             Some(group) => wanted(step.replica, group, share, &device),
             None => holdings(step.replica, ix, share.name, only),
         };
@@ -431,7 +447,7 @@ impl Sync {
     }
 }
 
-/// What a device that was removed is asked for, of what it has shown: it learns of nothing else. Of what members wrote
+/// What a device that is no member is asked for, of what it has shown: it learns of nothing else. Of what members wrote
 /// it is told how much is here, so that what that builds on need not come again.
 fn wanted(replica: &Replica, group: &Group, share: &Share, from: &DeviceId) -> Holdings {
     let of_members = share.beliefs.iter().filter(|(author, _)| group.wants(from, author));

@@ -19,7 +19,8 @@ use super::compare::held;
 use super::link::{Share, Way};
 use super::{Step, Sync};
 use crate::hash::Tag;
-use crate::id::{Author, LinkId};
+use crate::id::{Author, Incarnation, LinkId};
+use crate::log::Checkpoint;
 use crate::store::key::GroupIx;
 use crate::wire::Offered;
 
@@ -48,10 +49,10 @@ impl Sync {
             let group = names.get(&offered.name).and_then(|ix| step.replica.groups.get(ix));
             group.is_some_and(|group| {
                 let own = |incarnation| Author { device: keys.device, incarnation };
-                let signed = offered.yours.iter().any(|(incarnation, checkpoint)| {
+                let is_signed = |(incarnation, checkpoint): &(Incarnation, Checkpoint)| {
                     checkpoint.verify(&group.record.id, &own(*incarnation), keys)
-                });
-                group.is_joined() && (group.knows(&device) || signed)
+                };
+                group.is_joined() && (group.knows(&device) || offered.yours.iter().any(is_signed))
             })
         };
         let believed = link.said_ended.iter().filter(is_believed).map(|offered| offered.name).collect();

@@ -15,6 +15,8 @@ use crate::wire::{Hello, Message, Offer, Offered};
 
 /// The version of the protocol that this code speaks.
 const PROTOCOL: u32 = 1;
+/// How many words of this device are looked at that the other end shows as it says that this one is no member.
+const MOST_SIGNED: usize = 4;
 
 /// The salt of a link, the same at both ends.
 pub(crate) fn salt(one: (&DeviceId, &[u8; 16]), other: (&DeviceId, &[u8; 16])) -> Hash {
@@ -105,7 +107,14 @@ impl Sync {
                 ended.insert(name, group.ix);
             }
         }
-        let is_new = link.revision == 0 || offered != link.offered || ended != link.ended;
+        // Whoever has introduced itself in vain does so again if it is told anything.
+        let may_take = |(ix, signer): &(GroupIx, DeviceId)| {
+            step.replica.groups.get(ix).is_some_and(|group| group.may_take(signer))
+        };
+        let turned_away = link.turned_away.len();
+        link.turned_away.retain(|introduction| !may_take(introduction));
+        let may_come = link.turned_away.len() < turned_away;
+        let is_new = link.revision == 0 || may_come || offered != link.offered || ended != link.ended;
         if is_new {
             link.revision += 1;
             link.offered = offered;
@@ -143,8 +152,9 @@ impl Sync {
             return Ok(());
         }
         link.their_revision = offer.revision;
-        let (ended, shared): (Vec<_>, Vec<_>) = offer.syncgroups.into_iter().partition(|it| it.ended);
+        let (mut ended, shared): (Vec<_>, Vec<_>) = offer.syncgroups.into_iter().partition(|it| it.ended);
         link.their_names = shared.into_iter().map(|offered| offered.name).collect();
+        ended.iter_mut().for_each(|offered| offered.yours.truncate(MOST_SIGNED));
         link.said_ended = ended;
         link.handshake = None;
         self.believe_ended(id, step);

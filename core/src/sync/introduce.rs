@@ -13,6 +13,9 @@
 //! introduces itself like a newcomer. From a device that was removed nothing is asked but what members wrote, as
 //! far as is known, and it is told of nothing in return: if it was let in again, one of them says so.
 //!
+//! Whoever has had no answer for long falls silent. Where the other was paused, say, and is no more, it says its offer
+//! again, and the newcomer introduces itself again.
+//!
 //! ```text
 //!   newcomer                          member
 //!      ── offer ──►  ◄── offer ──       offers nothing to a stranger
@@ -37,6 +40,8 @@ use crate::wire::{Announce, Entry, Introduction, Message};
 
 /// How often a device introduces itself on a link before it takes the other for one who is no member.
 const TRIES: u32 = 6;
+/// How many introductions in vain are remembered on a link.
+const TURNED_AWAY: usize = 8;
 
 impl Sync {
     /// Sees to it that this device introduces itself, if the other end of a link, which is a member, does not
@@ -88,15 +93,20 @@ impl Sync {
         let Introduction { author, checkpoint, holdings } = introduction;
         let Some(ix) = self.names(id, step.replica).get(&holdings.name).copied() else { return Ok(()) };
         let Some(from) = self.device(id) else { return Ok(()) };
-        let group = step.replica.groups.get(&ix).map(|group| &**group);
-        let Some(group) = group.filter(|group| group.may_take(&author.device)) else { return Ok(()) };
+        let Some(group) = step.replica.groups.get(&ix) else { return Ok(()) };
+        let is_genuine = || checkpoint.verify(&group.record.id, &author, &step.replica.keys);
+        if !group.may_take(&author.device) {
+            let link = self.links.get_mut(&id);
+            if let Some(link) = link.filter(|link| link.turned_away.len() < TURNED_AWAY && is_genuine()) {
+                link.turned_away.insert((ix, author.device));
+            }
+            return Ok(());
+        }
         let mut entries = holdings.entries.iter();
         let is_news = |entry: &Entry| {
             group.wants(&from, &entry.author) && entry.generation > held(step.replica, ix, &entry.author)
         };
-        if group.metadata.access.is_removed(&from) && !entries.any(is_news)
-            || !checkpoint.verify(&group.record.id, &author, &step.replica.keys)
-        {
+        if group.metadata.access.is_removed(&from) && !entries.any(is_news) || !is_genuine() {
             return Ok(()); // Like a syncgroup that is not here.
         }
         if let Some(link) = self.links.get_mut(&id) {

@@ -44,6 +44,8 @@ pub(crate) struct Link {
     /// When to introduce this device, and how often it did since the offers last changed.
     pub(crate) introduce: Option<Mono>,
     pub(crate) introductions: u32,
+    /// Whose word the other end has shown in vain, of which syncgroup: nobody knew them, or it was paused. The first few.
+    pub(crate) turned_away: BTreeSet<(GroupIx, DeviceId)>,
     /// Both ends are known to hold the same.
     pub(crate) agreed: bool,
     /// When to make sure of it, and how often that was tried since something last happened.
@@ -164,6 +166,7 @@ impl Link {
             taken: BTreeMap::new(),
             introduce: None,
             introductions: 0,
+            turned_away: BTreeSet::new(),
             agreed: false,
             confirm: None,
             tries: 0,

@@ -200,7 +200,9 @@ impl Group {
             let author = authors.get(*ix).filter(|author| author.device == *device)?;
             Some((author.incarnation, log.proof.as_ref()?.checkpoint))
         });
-        signed.collect()
+        let mut signed: Vec<_> = signed.collect();
+        signed.sort_unstable_by_key(|(incarnation, _)| *incarnation);
+        signed
     }
 
     pub(crate) fn info(&self, device: &DeviceId, waiting: u64) -> SyncgroupInfo {

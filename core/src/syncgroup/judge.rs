@@ -10,6 +10,7 @@ use super::command::id_of;
 use super::metadata::Metadata;
 use super::past::Past;
 use crate::id::{Author, Generation};
+use crate::limits;
 use crate::log::generation::Encoded;
 use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
@@ -54,6 +55,11 @@ pub(crate) fn is_allowed(
     if let Some(Record::Meta(MetaRecord::Genesis { .. })) = records.first() {
         let id = plan.record(group).map(|record| record.id);
         return generation == 1 && Some(id_of(author, &encoded.leaf)) == id;
+    }
+    // Nobody needs to write nothing, but to join what a header cannot name: else those who may only read could write as
+    // much as they like.
+    if records.is_empty() && encoded.header.dependencies.len() < limits::MAX_DEPENDENCIES {
+        return false;
     }
     let (Some(metadata), Some(pasts)) = (plan.metadata(group), plan.pasts(group)) else { return false };
     let at = At { author: *author, place: None, generation, past };

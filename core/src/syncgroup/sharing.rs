@@ -140,11 +140,18 @@ impl Group {
         }
     }
 
-    /// Whether a log is asked for where a device has more of it. From one that was removed, as far as is known here,
-    /// only what members write: if it was let in again, one of them says so.
+    /// Whether a log is asked for where a device has more of it: see [`Group::takes_all_from`].
     pub(crate) fn wants(&self, from: &DeviceId, author: &Author) -> bool {
+        self.takes_all_from(from) || self.metadata.access.rights(&author.device).is_some()
+    }
+
+    /// Whether everything is taken from a device that any member may have: from others only what members wrote, with what
+    /// that builds on. If such a device was let in again, one of them says so; and whoever was removed cannot fill the
+    /// disks of all others. While this device is no full member itself it knows too little to tell members from others.
+    pub(crate) fn takes_all_from(&self, device: &DeviceId) -> bool {
         let access = &self.metadata.access;
-        !access.is_removed(from) || access.rights(&author.device).is_some()
+        let is_active = matches!(self.record.stage, Stage::Active) && self.metadata.name().is_some();
+        access.rights(device).is_some() || !is_active && !access.is_removed(device)
     }
 
     /// Whether a device is or was a member, as far as this one knows.

@@ -26,7 +26,7 @@ use crate::replica::{BootError, Replica};
 use crate::store::key::GroupIx;
 use crate::store::{Commit, Fault, View};
 use crate::sync::link::{Share, Way};
-use crate::sync::receive::{self, Received};
+use crate::sync::receive::{self, Received, Sender};
 use crate::sync::serve::{self, Chunk, Signed};
 use crate::syncgroup::admission;
 use crate::syncgroup::group::Group;
@@ -217,7 +217,7 @@ impl Verification {
         }
         let now = Now { mono: Mono(0), wall: END_OF_TIME };
         let mut plan = Plan::new(&self.copy, scratch);
-        let received: Received = match receive::receive(&mut plan, ix, deltas, now)? {
+        let received: Received = match receive::receive(&mut plan, ix, Sender::Member, deltas, now)? {
             Ok(received) => received,
             Err(wrong) => return Ok(Err(Problem::Unproven(wrong.to_string()))),
         };

@@ -1,6 +1,7 @@
 //! Messages. A syncgroup is named by a hash salted with the link, so that whoever does not know its id
 //! learns nothing (S-22).
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -62,11 +63,21 @@ pub(crate) struct Offer {
     pub(crate) syncgroups: Vec<Offered>,
 }
 
+impl Offer {
+    /// Whether each syncgroup is named once, with one word of each incarnation, in their order. So nobody can have
+    /// more signatures verified than there are syncgroups.
+    pub(crate) fn is_in_order(&self) -> bool {
+        let names: BTreeSet<&Tag> = self.syncgroups.iter().map(|offered| &offered.name).collect();
+        let is_sorted = |offered: &Offered| offered.yours.is_sorted_by(|one, next| one.0 < next.0);
+        names.len() == self.syncgroups.len() && self.syncgroups.iter().all(is_sorted)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Offered {
     pub(crate) name: Tag,
     /// The receiver's own word for each of its logs, as far as the sender has it: the first thing compared on a
-    /// link. Whoever has signed for more than it holds was set back (S-2).
+    /// link. Whoever has signed for more than it holds was set back (S-2). In the order of incarnations.
     pub(crate) yours: Vec<(Incarnation, Checkpoint)>,
     /// The sender knows that the receiver is no member any more: nothing is shared. Whoever does not know that of
     /// itself may ask for what ended it, by a pull.

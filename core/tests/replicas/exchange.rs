@@ -125,6 +125,32 @@ fn what_comes_from_the_future_is_asked_for_less_and_less_often() {
 }
 
 #[test]
+fn what_cannot_be_taken_yet_keeps_no_news_waiting() {
+    let (mut world, id) = World::together(4);
+    world.apart();
+    // 1 takes what 3 writes by a clock that is ahead, and 2 does not.
+    let ahead = Millis(60 * 60_000);
+    world.nodes[1].config.limits.drift = ahead;
+    let store = world.nodes[1].store.clone();
+    world.reboot(1, store, Continuity::Shown);
+    world.now.wall = world.now.wall + ahead;
+    world.put(3, id, "k", "from the future");
+    world.now.wall = Wall(world.now.wall.0 - ahead.0);
+    for (one, other) in [(3, 1), (0, 1), (1, 2)] {
+        world.link(one, other);
+    }
+    world.run(20 * 60_000);
+    assert_eq!(world.text(1, id, "k").as_deref(), Some("from the future"));
+    assert_eq!(world.text(2, id, "k"), None);
+    let links = world.links_of(0);
+    links.into_iter().for_each(|link| world.unlink(link));
+    world.put(0, id, "row", "now");
+    world.link(0, 1);
+    world.run(5_000);
+    assert_eq!(world.text(2, id, "row").as_deref(), Some("now"));
+}
+
+#[test]
 fn one_device_that_says_nothing_does_not_hold_all_links() {
     let mut world = World::new(3);
     let peer = world.nodes[1].core.public_key();

@@ -8,26 +8,39 @@ use super::*;
 impl World {
     /// Device 1 sends something that it has made up to device 0.
     fn forge(&mut self, id: SyncgroupId, forgery: Forgery, seed: u8) -> Vec<Made> {
+        let made = self.forge_between((1, 0), id, forgery, [seed; 32]);
+        self.run(5_000);
+        made
+    }
+
+    /// A device sends something that it has made up to another one.
+    fn forge_between(
+        &mut self,
+        (from, to): (usize, usize),
+        id: SyncgroupId,
+        forgery: Forgery,
+        seed: [u8; 32],
+    ) -> Vec<Made> {
         let (link, (_, far, _)) = self
             .links
             .iter()
-            .find(|(_, (near, _, peer))| (*near, *peer) == (1, 0))
+            .find(|(_, (near, _, peer))| (*near, *peer) == (from, to))
             .map(|(a, b)| (*a, *b))
             .unwrap();
-        let node = &self.nodes[1];
+        let node = &self.nodes[from];
         let stage = Stage {
             core: &node.core,
             view: &node.store,
             link,
-            peer: self.nodes[0].core.public_key().device(),
+            peer: self.nodes[to].core.public_key().device(),
             syncgroup: id,
-            collection: self.collection(1, id).id,
+            collection: self.collection(from, id).id,
             wall: self.now.wall,
-            seed: [seed; 32],
+            seed,
         };
         let forged = hostile::forge(&stage, forgery).unwrap();
-        self.frames.extend(forged.frames.into_iter().map(|frame| (0, far, frame)));
-        self.run(5_000);
+        self.frames.extend(forged.frames.into_iter().map(|frame| (to, far, frame)));
+        self.deliver();
         forged.made
     }
 
@@ -178,4 +191,51 @@ fn a_part_that_there_is_not_is_waited_for_only_by_whoever_could_have_it_and_not_
         assert_eq!(told, all);
         world.go_on(id);
     }
+}
+
+/// What a header cannot name for lack of room must not be what allows its author to write.
+#[test]
+fn a_crowd_of_logs_keeps_nobody_from_writing_in_a_new_log() {
+    let mut world = World::new(4);
+    // Dependencies are in the order of authors: the crowd comes before the admin.
+    let device = |at: &usize| world.nodes[*at].core.public_key().device();
+    let mut order: Vec<usize> = (0..4).collect();
+    order.sort_by_key(device);
+    let [crowd, newcomer, other, admin] = order[..] else { unreachable!() };
+    let id = world.create(admin, "notes");
+    for at in [crowd, newcomer, other] {
+        world.link(admin, at);
+        let invitation = world.invite(admin, id, Rights::Write);
+        world.ask_to_join(at, invitation).unwrap();
+        world.run(60_000);
+    }
+    world.apart();
+    world.link(crowd, newcomer);
+    world.run(5_000);
+    for nth in 0..1_030_u16 {
+        let [low, high] = nth.to_le_bytes();
+        let mut seed = [0; 32];
+        (seed[0], seed[1]) = (low, high);
+        let made = world.forge_between((crowd, newcomer), id, Forgery::OldCauses, seed);
+        assert_eq!(world.taken(newcomer, id, &made).0, made.len());
+    }
+    // It begins a new log.
+    let store = world.nodes[newcomer].store.clone();
+    world.reboot(newcomer, store, Continuity::Unknown);
+    world.put(newcomer, id, "row", "written in a crowd");
+    world.link(newcomer, other);
+    world.run(60_000);
+    assert_eq!(world.text(other, id, "row").as_deref(), Some("written in a crowd"));
+}
+
+#[test]
+fn a_row_that_builds_on_a_later_version_is_taken_by_nobody() {
+    let (mut world, id) = World::together(3);
+    world.put(2, id, "k0", "later");
+    world.run(5_000);
+    for seed in 0..8 {
+        let made = world.forge(id, Forgery::LaterParent, seed);
+        assert_eq!(world.taken(0, id, &made), (0, 0));
+    }
+    world.go_on(id);
 }

@@ -142,3 +142,30 @@ fn the_names_of_paused_databases_are_bounded() {
     world.pause(0, "db0", false);
     world.pause(0, "more", true);
 }
+
+#[test]
+fn a_newcomer_that_introduced_itself_in_vain_does_so_again_once_the_other_has_resumed() {
+    let (mut world, id) = World::together(2);
+    world.apart();
+    let mut newcomer = World::new(3);
+    world.nodes.push(newcomer.nodes.pop().expect("three nodes"));
+    world.link(0, 2);
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(2, invitation).unwrap();
+    world.run(10_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Active);
+    world.apart();
+    // Nobody tells 1 of the admission but the newcomer itself, and 1 does not listen.
+    world.pause(1, "db", true);
+    world.link(1, 2);
+    world.run(3_600_000);
+    let before = world.sent;
+    world.run(3_600_000);
+    assert_eq!(world.sent, before, "both are silent");
+    world.pause(1, "db", false);
+    world.run(60_000);
+    world.assert_same_at(id, &[1, 2]);
+    world.put(2, id, "row", "by the newcomer");
+    world.run(10_000);
+    assert_eq!(world.text(1, id, "row").as_deref(), Some("by the newcomer"));
+}

@@ -104,7 +104,13 @@ impl Here {
         let run = Run { author, first, generations: alloc::vec![encoded.bytes], proof };
         let mut plan = Plan::new(&self.replica, &self.store);
         let deltas = Deltas { name: Tag::default(), runs: alloc::vec![run] };
-        assert_eq!(receive::receive(&mut plan, group, deltas, self.now).unwrap().unwrap().applied, 1);
+        assert_eq!(
+            receive::receive(&mut plan, group, receive::Sender::Member, deltas, self.now)
+                .unwrap()
+                .unwrap()
+                .applied,
+            1
+        );
         self.settle(plan.finish_settled(self.now));
     }
 
@@ -188,9 +194,9 @@ fn a_part_that_was_overtaken_is_not_waited_for() {
 fn a_parent_in_no_past_is_waited_for_and_superseded_all_the_same() {
     let mut here = Here::new();
     here.arrive(0, 2, here.naming(&[1]));
-    // Somebody whose only link to the first is that it names a version of it as a parent, with a lower stamp.
+    // Somebody whose only link to the first is that it names a version of it as a parent.
     let parent = Version { author: here.author(9), generation: 1 };
-    here.arrive_by(here.author(10), 0, 1, None, alloc::vec![parent]);
+    here.arrive_by(here.author(10), 0, 3, None, alloc::vec![parent]);
     assert_eq!((here.shown(), here.heads(0)), ([0, 0], 0));
     here.wait(Millis(60_000));
     assert_eq!((here.shown(), here.heads(0)), ([1, 0], 1));

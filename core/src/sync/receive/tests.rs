@@ -1,0 +1,545 @@
+use super::*;
+use crate::config::Config;
+use crate::crypto::{Ed25519, Keys, SecretKey};
+use crate::event::Command;
+use crate::id::{CollectionId, Incarnation, Name, SyncgroupId};
+use crate::limits;
+use crate::log::Checkpoint;
+use crate::log::record::{MetaRecord, RowRecord};
+use crate::replica::Replica;
+use crate::store::{MemStore, Table, View};
+use crate::sync::link::{Share, Way};
+use crate::sync::serve;
+use crate::syncgroup::Rights;
+use crate::syncgroup::command::{self, Means};
+use crate::user::UserKey;
+use crate::wire::Message;
+
+const WALL: Wall = Wall(1_000_000);
+
+/// A replica with a syncgroup that has a collection.
+struct Here {
+    replica: Replica,
+    store: MemStore,
+    id: SyncgroupId,
+    collection: CollectionId,
+}
+
+fn here() -> Here {
+    let name = Name::new("notes").unwrap();
+    let (keys, mut store) = (Keys::new(SecretKey([1; 32]), &Ed25519), MemStore::new());
+    let config = Config::new(name.clone());
+    let (mut replica, boot, _) = Replica::load(keys, &config, false, Incarnation(1), &store).unwrap();
+    store.apply(&boot);
+    let mut plan = Plan::new(&replica, &store);
+    let means = Means { wall: WALL, nonce: [1; 16], name: &name };
+    let (database, collections) = (name.clone(), alloc::vec![name.clone()]);
+    let create = Command::CreateSyncgroup { database, name: name.clone(), collections };
+    command::run(&mut plan, &means, create).unwrap();
+    let effects = plan.finish();
+    store.apply(&replica.apply(effects).unwrap());
+    let id = replica.groups.values().next().unwrap().record.id;
+    Here { replica, store, id, collection: CollectionId::of(&name) }
+}
+
+/// A log of single puts, as somebody with these keys would write and sign it.
+fn run(here: &Here, keys: &Keys, count: u64, change: impl Fn(u64, &mut Header)) -> Run {
+    let put = |n: u64| {
+        alloc::vec![Record::Row(RowRecord {
+            collection: here.collection,
+            key: alloc::vec![n as u8].into(),
+            parents: Vec::new(),
+            repeats: None,
+            pick: false,
+            content: crate::log::record::Content::Put(alloc::vec![1].into()),
+        })]
+    };
+    run_of(here, keys, count, change, put)
+}
+
+/// A log of such records.
+fn run_of(
+    here: &Here,
+    keys: &Keys,
+    count: u64,
+    change: impl Fn(u64, &mut Header),
+    records: impl Fn(u64) -> Vec<Record>,
+) -> Run {
+    log_of(here, (keys, Incarnation(9)), count, change, records)
+}
+
+fn log_of(
+    here: &Here,
+    (keys, incarnation): (&Keys, Incarnation),
+    count: u64,
+    change: impl Fn(u64, &mut Header),
+    records: impl Fn(u64) -> Vec<Record>,
+) -> Run {
+    let author = Author { device: keys.device, incarnation };
+    let mut tree = Tree::default();
+    let mut generations = Vec::new();
+    for n in 1..=count {
+        let mut header = Header {
+            stamp: Hlc((WALL.0 + n) << 16),
+            body: Hash::default(),
+            dependencies: Vec::new(),
+            batch: None,
+            acknowledged: None,
+        };
+        change(n, &mut header);
+        let encoded = Encoded::write(header, &author, &records(n));
+        tree.append(encoded.leaf);
+        generations.push(encoded.bytes);
+    }
+    let checkpoint = Checkpoint::sign(&here.id, &author, &tree, keys);
+    Run { author, first: 1, generations, proof: Proof { checkpoint, completion: Vec::new() } }
+}
+
+fn take(here: &Here, runs: Vec<Run>) -> (Result<usize, Wrong>, bool) {
+    take_from(here, Sender::Member, runs)
+}
+
+fn take_from(here: &Here, from: Sender, runs: Vec<Run>) -> (Result<usize, Wrong>, bool) {
+    let mut plan = Plan::new(&here.replica, &here.store);
+    let deltas = Deltas { name: crate::hash::Tag::default(), runs };
+    let result = receive(&mut plan, 0, from, deltas, Now { wall: WALL, ..Now::default() }).unwrap();
+    let is_trace = here.replica.clone().apply(plan.finish()).is_some();
+    (result.map(|received| received.applied), is_trace)
+}
+
+fn stranger() -> Keys {
+    Keys::new(SecretKey([2; 32]), &Ed25519)
+}
+
+/// Another incarnation of this device has its rights, once the genesis is in its past (S-2).
+fn myself(here: &Here, count: u64, change: impl Fn(u64, &mut Header)) -> Run {
+    run(here, &here.replica.keys, count, |n, header| {
+        if n == 1 {
+            header.dependencies.push(genesis(here));
+        }
+        change(n, header);
+    })
+}
+
+fn genesis(here: &Here) -> crate::log::generation::Dependency {
+    let tag = here.replica.groups[&0].logs[&0].tree.root().tag();
+    crate::log::generation::Dependency { author: here.replica.author(), generation: 1, tag }
+}
+
+/// What a generation of a run that was written depends on.
+fn on(run: &Run, generation: u64) -> crate::log::generation::Dependency {
+    let mut tree = Tree::default();
+    for bytes in run.generations.iter().take(generation as usize) {
+        tree.append(Encoded::read(bytes.clone()).unwrap().leaf);
+    }
+    crate::log::generation::Dependency { author: run.author, generation, tag: tree.root().tag() }
+}
+
+fn row(here: &Here, parents: Vec<Version>) -> Vec<Record> {
+    alloc::vec![Record::Row(RowRecord {
+        collection: here.collection,
+        key: b"row"[..].into(),
+        parents,
+        repeats: None,
+        pick: false,
+        content: crate::log::record::Content::Put(alloc::vec![1].into()),
+    })]
+}
+
+/// The log of one generation of each of some incarnations, one on top of the other, the last one first.
+fn tower(
+    here: &Here,
+    keys: &Keys,
+    first: impl Fn() -> crate::log::generation::Dependency,
+    height: u64,
+) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for nth in 0..height {
+        let below = runs.first().map_or_else(&first, |run| on(run, 1));
+        let change = |_, header: &mut Header| {
+            header.stamp = Hlc((WALL.0 + 20 + nth) << 16);
+            header.dependencies.push(below);
+        };
+        runs.insert(0, log_of(here, (keys, Incarnation(100 + nth)), 1, change, |_| row(here, Vec::new())));
+    }
+    runs
+}
+
+#[test]
+fn runs_in_any_order_are_applied_in_one_go() {
+    let here = here();
+    let runs = tower(&here, &here.replica.keys, || genesis(&here), 50);
+    assert_eq!(take(&here, runs.clone()), (Ok(50), true));
+    assert_eq!(take(&here, runs.into_iter().rev().collect()), (Ok(50), true));
+}
+
+#[test]
+fn no_more_logs_are_taken_than_there_is_room_for_though_they_come_in_one_chunk() {
+    let mut here = here();
+    here.replica.limits.authors = 3;
+    let runs = tower(&here, &here.replica.keys, || genesis(&here), 5);
+    assert_eq!(take(&here, runs), (Ok(2), true), "beside the one that is there");
+}
+
+#[test]
+fn the_application_is_told_of_a_few_authors_that_are_ahead_of_time_and_once_of_each() {
+    let here = here();
+    let ahead = |_, header: &mut Header| {
+        header.stamp = Hlc((WALL.0 + 86_400_000) << 16);
+        header.dependencies.push(genesis(&here));
+    };
+    let runs = |count: u64| {
+        let one = |nth| {
+            log_of(&here, (&here.replica.keys, Incarnation(500 + nth)), 1, ahead, |_| row(&here, Vec::new()))
+        };
+        let mut runs: Vec<Run> = (0..count).map(one).collect();
+        runs.extend(tower(&here, &here.replica.keys, || genesis(&here), 5));
+        runs
+    };
+    let told = |runs| {
+        let mut plan = Plan::new(&here.replica, &here.store);
+        let deltas = Deltas { name: crate::hash::Tag::default(), runs };
+        let now = Now { wall: WALL, ..Now::default() };
+        let received = receive(&mut plan, 0, Sender::Member, deltas, now).unwrap().unwrap();
+        assert_eq!(received.applied, 5);
+        plan.finish().notices.len()
+    };
+    assert_eq!(told(runs(3)), 3);
+    assert_eq!(told(runs(100)), MOST_TOLD);
+}
+
+/// One counter might be read differently everywhere, and some walks would take for ever.
+#[test]
+fn a_row_that_builds_on_a_later_version_is_not_taken() {
+    let here = here();
+    let version = |stamp: u64, incarnation, parents: &[u64]| {
+        let change = |_, header: &mut Header| {
+            header.stamp = Hlc((WALL.0 + stamp) << 16);
+            header.dependencies.push(genesis(&here));
+        };
+        let parent = |incarnation: &u64| {
+            let author = Author { device: here.replica.keys.device, incarnation: Incarnation(*incarnation) };
+            Version { author, generation: 1 }
+        };
+        let parents: Vec<Version> = parents.iter().map(parent).collect();
+        log_of(&here, (&here.replica.keys, Incarnation(incarnation)), 1, change, |_| {
+            row(&here, parents.clone())
+        })
+    };
+    let first = version(30, 100, &[]);
+    assert_eq!(take(&here, alloc::vec![first.clone(), version(20, 101, &[100])]), (Ok(1), true));
+    assert_eq!(take(&here, alloc::vec![first.clone(), version(30, 101, &[100])]), (Ok(1), true));
+    assert_eq!(take(&here, alloc::vec![first.clone(), version(31, 101, &[100])]), (Ok(2), true));
+    let later = alloc::vec![first.clone(), version(20, 101, &[100]), version(10, 102, &[101, 100])];
+    assert_eq!(take(&here, later), (Ok(1), true));
+    // The log of the parent goes on, and the parent itself was before.
+    let longer = myself(&here, 40, |_, _| {});
+    let of_longer = |stamp: u64, generation| {
+        let change = |_, header: &mut Header| {
+            header.stamp = Hlc((WALL.0 + stamp) << 16);
+            header.dependencies.push(genesis(&here));
+        };
+        let parents = alloc::vec![Version { author: longer.author, generation }];
+        log_of(&here, (&here.replica.keys, Incarnation(103)), 1, change, |_| row(&here, parents.clone()))
+    };
+    // Taken after all of that log: a later generation of it may be a parent only if it was written before.
+    let held = |run| {
+        let mut plan = Plan::new(&here.replica, &here.store);
+        let now = Now { wall: WALL, ..Now::default() };
+        let mut applied = 0;
+        for runs in [alloc::vec![longer.clone()], alloc::vec![run]] {
+            let deltas = Deltas { name: crate::hash::Tag::default(), runs };
+            applied += receive(&mut plan, 0, Sender::Member, deltas, now).unwrap().unwrap().applied;
+        }
+        applied
+    };
+    assert_eq!(held(of_longer(20, 19)), 41);
+    assert_eq!(held(of_longer(20, 20)), 40);
+    assert_eq!(held(of_longer(20, 30)), 40);
+}
+
+#[test]
+fn nothing_is_no_generation() {
+    let here = here();
+    let change = |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
+    let run = run_of(&here, &here.replica.keys, 2, change, |_| Vec::new());
+    assert_eq!(take(&here, alloc::vec![run]), (Ok(0), false));
+}
+
+/// A member's device, its keys, and its admission.
+fn member(here: &mut Here) -> (Keys, Run) {
+    let keys = stranger();
+    let admit = MetaRecord::Admit {
+        key: keys.public,
+        name: Name::new("member").unwrap(),
+        rights: Rights::Write,
+        request: None,
+    };
+    let change = |_, header: &mut Header| {
+        header.stamp = Hlc((WALL.0 + 1) << 16);
+        header.dependencies.push(genesis(here));
+    };
+    let own = here.replica.keys.clone();
+    let run = log_of(here, (&own, Incarnation(100)), 1, change, |_| alloc::vec![Record::Meta(admit.clone())]);
+    keep(here, alloc::vec![run.clone()]);
+    (keys, run)
+}
+
+/// Takes these, and stores them.
+fn keep(here: &mut Here, runs: Vec<Run>) -> usize {
+    let mut plan = Plan::new(&here.replica, &here.store);
+    let deltas = Deltas { name: crate::hash::Tag::default(), runs };
+    let now = Now { wall: WALL, ..Now::default() };
+    let received = receive(&mut plan, 0, Sender::Member, deltas, now).unwrap().unwrap();
+    let effects = plan.finish();
+    if let Some(commit) = here.replica.apply(effects) {
+        here.store.apply(&commit);
+    }
+    received.applied
+}
+
+/// Somebody who was removed shows what members wrote, and what that builds on: nothing else, or it could fill disks.
+#[test]
+fn of_a_stranger_only_what_members_build_on_is_taken() {
+    let mut here = here();
+    let (gone, admits) = member(&mut here);
+    let keys = here.replica.keys.clone();
+    let at = |stamp: u64, on: Vec<crate::log::generation::Dependency>| {
+        move |_, header: &mut Header| {
+            header.stamp = Hlc((WALL.0 + stamp) << 16);
+            header.dependencies.clone_from(&on);
+        }
+    };
+    let granted = Version { author: admits.author, generation: 1 };
+    let revoke = MetaRecord::Revoke {
+        device: gone.device,
+        grants: alloc::vec![granted],
+        keep: None,
+        until: Vec::new(),
+    };
+    let say = |_| alloc::vec![Record::Meta(revoke.clone())];
+    let removes = log_of(&here, (&keys, Incarnation(101)), 1, at(2, alloc::vec![on(&admits, 1)]), say);
+    assert_eq!(keep(&mut here, alloc::vec![removes]), 1);
+
+    let first = |n, header: &mut Header| {
+        header.stamp = Hlc((WALL.0 + 10 + n) << 16);
+        header.dependencies.extend((n == 1).then(|| on(&admits, 1)));
+    };
+    let wrote = run(&here, &gone, 5, first);
+    assert_eq!(take(&here, alloc::vec![wrote.clone()]), (Ok(5), true), "from a member");
+    assert_eq!(take_from(&here, Sender::Stranger, alloc::vec![wrote.clone()]), (Ok(0), false));
+    let builds = log_of(&here, (&keys, Incarnation(102)), 1, at(30, alloc::vec![on(&wrote, 3)]), |_| {
+        row(&here, Vec::new())
+    });
+    assert_eq!(take_from(&here, Sender::Stranger, alloc::vec![wrote.clone(), builds.clone()]), (Ok(4), true));
+    // By a longer way: another one who was removed, or was never let in, lies between.
+    let through = tower(&here, &gone, || on(&wrote, 2), 1);
+    let way = alloc::vec![on(&through[0], 1)];
+    let builds = log_of(&here, (&keys, Incarnation(102)), 1, at(30, way), |_| row(&here, Vec::new()));
+    let all = alloc::vec![builds, wrote, through[0].clone()];
+    assert_eq!(take_from(&here, Sender::Stranger, all), (Ok(4), true));
+}
+
+#[test]
+fn what_a_user_did_not_sign_is_its_senders_fault() {
+    let here = here();
+    let name = || Name::new("anna").unwrap();
+    let anna = UserKey::new(name(), SecretKey([7; 32]), &Ed25519);
+    let key = stranger().public;
+    let certificate = || anna.certify(key, name(), 1);
+    let strikes = |group: &SyncgroupId| anna.strike_off(group, key.device(), 1, Vec::new());
+    let say = |record: MetaRecord| {
+        let admits =
+            MetaRecord::AdmitUser { key: anna.public(), name: name(), rights: Rights::Write, request: None };
+        let record = |n| alloc::vec![Record::Meta(if n == 1 { admits.clone() } else { record.clone() })];
+        let change = |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
+        take(&here, alloc::vec![run_of(&here, &here.replica.keys, 2, change, record)]).0
+    };
+    let enrol = |certificate| MetaRecord::Enrol { certificate, request: None };
+    assert_eq!(say(enrol(certificate())), Ok(2));
+    assert_eq!(say(MetaRecord::StrikeOff(strikes(&here.id))), Ok(2));
+    // Signed by another user, and made out to be this one's.
+    let bert = UserKey::new(name(), SecretKey([8; 32]), &Ed25519);
+    let forged = enrol(bert.certify(key, name(), 1).made_out_to(anna.public()));
+    assert_eq!(say(forged), Err("a certificate that its user did not sign"));
+    let forged = bert.strike_off(&here.id, key.device(), 1, Vec::new()).made_out_to(anna.public());
+    let wrong = Err("a striking-off that its user did not sign");
+    assert_eq!(say(MetaRecord::StrikeOff(forged)), wrong);
+    let elsewhere = MetaRecord::StrikeOff(strikes(&SyncgroupId([9; 32])));
+    assert_eq!(say(elsewhere), wrong);
+}
+
+#[test]
+fn more_metadata_than_an_author_may_write_is_not_taken_and_nobodys_fault() {
+    let here = here();
+    let name = Name::new("more").unwrap();
+    let in_each = 10_000;
+    let records = |_| alloc::vec![Record::Meta(MetaRecord::Collection { name: name.clone() }); in_each];
+    let change = |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
+    let run = |count| run_of(&here, &here.replica.keys, count, change, records);
+    let most = limits::MAX_METADATA / (in_each * limits::METADATA_RECORD);
+    assert_eq!(take(&here, alloc::vec![run(most as u64)]).0, Ok(most));
+    assert_eq!(take(&here, alloc::vec![run(most as u64 + 2)]).0, Ok(most), "and nothing that follows");
+}
+
+#[test]
+fn a_departure_that_ends_nothing_is_not_taken() {
+    let here = here();
+    let own = genesis(&here);
+    let granted = Version { author: own.author, generation: 1 };
+    let change = |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
+    let leave = |grants: &[Version]| Record::Meta(MetaRecord::Leave { grants: grants.to_vec() });
+    let taken = |records: &dyn Fn(u64) -> Vec<Record>| {
+        take(&here, alloc::vec![run_of(&here, &here.replica.keys, 3, change, records)]).0
+    };
+    assert_eq!(taken(&|_| alloc::vec![leave(&[])]), Ok(0));
+    assert_eq!(taken(&|_| alloc::vec![leave(&[Version { generation: 7, ..granted }])]), Ok(0));
+    assert_eq!(taken(&|_| alloc::vec![leave(&[granted]), leave(&[granted])]), Ok(0), "once");
+    assert_eq!(taken(&|_| alloc::vec![leave(&[granted])]), Ok(1), "and not again");
+}
+
+#[test]
+fn a_run_of_a_member_is_applied() {
+    let here = here();
+    let run = myself(&here, 3, |_, _| {});
+    assert_eq!(take(&here, alloc::vec![run]), (Ok(3), true));
+}
+
+#[test]
+fn a_stranger_is_not_at_fault_and_leaves_no_trace() {
+    let here = here();
+    let run = run(&here, &stranger(), 3, |_, _| {});
+    assert_eq!(take(&here, alloc::vec![run]), (Ok(0), false));
+    assert_eq!(here.store.get(Table::Author, &[0, 0, 0, 1]).unwrap(), None);
+}
+
+#[test]
+fn rights_that_are_not_in_the_past_do_not_count() {
+    let here = here();
+    // The same device, but what it wrote does not build on what admitted it.
+    let run = run(&here, &here.replica.keys, 1, |_, _| {});
+    assert_eq!(take(&here, alloc::vec![run]), (Ok(0), false));
+}
+
+#[test]
+fn the_same_run_twice_in_a_chunk_counts_once() {
+    let here = here();
+    let run = myself(&here, 3, |_, _| {});
+    assert_eq!(take(&here, alloc::vec![run.clone(), run]), (Ok(3), true));
+}
+
+#[test]
+fn what_a_sender_is_to_blame_for_is_told_by_name() {
+    let here = here();
+    let good = || myself(&here, 4, |_, _| {});
+    let mut cases: Vec<(Run, Wrong)> = Vec::new();
+    let mut add = |wrong, change: &dyn Fn(&mut Run)| {
+        let mut run = good();
+        change(&mut run);
+        cases.push((run, wrong));
+    };
+    let leads = "a run that does not lead to its checkpoint";
+    let signed = "a checkpoint that its author did not sign";
+    add(leads, &|run| drop(run.generations.pop()));
+    add(leads, &|run| run.generations.swap(0, 1));
+    add(leads, &|run| run.proof.completion.push(Hash::default()));
+    add(leads, &|run| run.proof.checkpoint.size += 1);
+    add(signed, &|run| run.author.incarnation = Incarnation(8));
+    add(signed, &|run| run.proof.checkpoint.key = stranger().public);
+    add("a run without generations", &|run| run.generations.clear());
+    add("a run without generations", &|run| run.first = 0);
+    cases.push((myself(&here, 2, |_, header| header.stamp = Hlc(7)), "a stamp not above the one before"));
+    for (run, wrong) in cases {
+        let swapped = run.generations.first() != good().generations.first();
+        let (result, is_trace) = take(&here, alloc::vec![run]);
+        assert!(!is_trace);
+        assert!(result == Err(wrong) || swapped && result.is_err(), "{result:?}, not {wrong}");
+    }
+}
+
+#[test]
+fn a_gap_and_a_missing_cause_wait() {
+    let here = here();
+    let mut late = myself(&here, 4, |_, _| {});
+    late.generations.remove(0);
+    late.first = 2;
+    assert_eq!(take(&here, alloc::vec![late]), (Ok(0), false));
+    let other = Author { device: stranger().device, incarnation: Incarnation(3) };
+    let missing = myself(&here, 4, |n, header| {
+        if n == 3 {
+            let tag = crate::hash::Tag::default();
+            header.dependencies =
+                alloc::vec![crate::log::generation::Dependency { author: other, generation: 1, tag }];
+        }
+    });
+    // The part before it is applied, and can be proven to others as far as it goes.
+    assert_eq!(take(&here, alloc::vec![missing]), (Ok(2), true));
+}
+
+#[test]
+fn a_part_of_a_run_keeps_a_proof_of_just_that_part() {
+    let here = here();
+    for size in 1..12u64 {
+        let whole = myself(&here, size, |_, _| {});
+        let leaves: Vec<_> =
+            whole.generations.iter().map(|bytes| Encoded::read(bytes.clone()).unwrap()).collect();
+        for applied in 1..=size {
+            let mut tree = Tree::default();
+            leaves.iter().take(applied as usize).for_each(|g| drop(tree.append(g.leaf)));
+            let verified = Verified {
+                author: whole.author,
+                base: 0,
+                generations: leaves.clone(),
+                applied: applied as usize,
+                proof: whole.proof.clone(),
+            };
+            let proof = verified.proof_of_applied().unwrap();
+            assert_eq!(tree.root_at(size, &proof.completion), Some(proof.checkpoint.root));
+        }
+    }
+}
+
+/// Logs with the longest proofs that there can be: a frame that carries them is no longer than others.
+#[test]
+fn what_proves_a_run_counts_in_a_chunk() {
+    let mut here = here();
+    let (keys, admits) = member(&mut here);
+    let levels = 62;
+    let crowd: Vec<Run> = (0..60)
+        .map(|nth| {
+            let change = |_, header: &mut Header| {
+                header.stamp = Hlc((WALL.0 + 10 + nth) << 16);
+                header.dependencies.push(on(&admits, 1));
+            };
+            let run = log_of(&here, (&keys, Incarnation(nth)), 1, change, |_| row(&here, Vec::new()));
+            // Its author says that it goes on for long.
+            let mut tree = Tree::default();
+            tree.append(Encoded::read(run.generations[0].clone()).unwrap().leaf);
+            let (size, completion) = (1 << levels, alloc::vec![Hash([7; 32]); levels]);
+            let root = tree.root_at(size, &completion).unwrap();
+            let checkpoint =
+                Checkpoint::sign(&here.id, &run.author, &Tree::load(size, &Only(root)).unwrap(), &keys);
+            Run { proof: Proof { checkpoint, completion }, ..run }
+        })
+        .collect();
+    let authors: Vec<Author> = crowd.iter().map(|run| run.author).collect();
+    assert_eq!(keep(&mut here, crowd), 60);
+    here.replica.limits.chunk_bytes = 20_000;
+    let mut share = Share::new(crate::hash::Tag::default(), Way::Both);
+    for author in authors {
+        share.believe(author, 0, 100, |belief| belief.goal = 1);
+    }
+    let group = here.replica.groups.get(&0).unwrap();
+    let chunk = serve::chunk(&here.replica, &here.store, group, &share, &BTreeMap::new()).unwrap().unwrap();
+    let size = Message::Deltas(chunk.deltas).encode().len();
+    assert!((10_000..=20_000).contains(&size), "{size} bytes");
+}
+
+/// A tree of one peak.
+struct Only(Hash);
+
+impl Nodes for Only {
+    fn node(&self, _: u32, _: u64) -> Result<Hash, Fault> {
+        Ok(self.0)
+    }
+}
