@@ -39,8 +39,9 @@
 //!   engine would ask for memory without limit. Damage elsewhere in them is found when it is read, by
 //!   checksums, and is a [`driftless::Fault::Corrupt`].
 //! - A directory that was copied, or restored from a backup, opens with [`driftless::Continuity::Unknown`],
-//!   as does one for which that cannot be ruled out; [`Opened::doubt`] says why. A backup that also restores
-//!   the mark outside (see [`Options::state_dir`]) is not noticed here, but by peers (S-2).
+//!   as does one for which that cannot be ruled out; [`Opened::doubt`] says why. It does so until a commit
+//!   that was made meanwhile is durable: the first one of a replica holds its new incarnation. A backup that
+//!   also restores the mark outside (see [`Options::state_dir`]) is not noticed here, but by peers (S-2).
 //!
 //! After a failed write nothing more is written: every later call gives the first failure again. The
 //! directory can be opened again from what is durable.

@@ -7,8 +7,9 @@
 //!
 //! The token is drawn anew each time the directory opens, the number follows each sync. A directory whose
 //! token is not the one outside, or whose store ends before the commit noted outside, is a copy, or was
-//! restored from one: it does not continue what this device last wrote (S-2). The file outside is locked
-//! while it stands for an open directory, so that of two copies only one can continue.
+//! restored from one: it does not continue what this device last wrote (S-2). Marks that say so stay until
+//! something is durable that was written in this doubt. The file outside is locked while it stands for an
+//! open directory, so that of two copies only one can continue.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// A mark with a new token.
-    pub(crate) fn draw(durable: CommitSeq) -> Result<Self, OpenError> {
+    fn draw(durable: CommitSeq) -> Result<Self, OpenError> {
         let mut token = [0; 16];
         getrandom::fill(&mut token).map_err(OpenError::Randomness)?;
         Ok(Self { token, durable })
@@ -87,21 +88,75 @@ impl MarkFile {
         Ok(Mark::from_bytes(&bytes))
     }
 
-    /// Writes it in place. It reaches the disk when the system likes, or at [`MarkFile::sync`].
-    pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
+    /// Writes it in place. It reaches the disk when the system likes.
+    fn write(&mut self, mark: Mark) -> io::Result<()> {
         self.file.0.seek(SeekFrom::Start(0))?;
         self.file.0.write_all(&mark.to_bytes())
     }
 
-    /// Makes it durable, its name too.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    /// Writes it in place and makes it durable, its name too.
+    fn write_through(&mut self, mark: Mark) -> io::Result<()> {
+        self.write(mark)?;
         self.file.0.sync_all()?;
         self.path.parent().map_or(Ok(()), files::sync_dir)
     }
 
     /// Removes it: no mark is better than one that lags behind.
-    pub(crate) fn discard(self) {
+    fn discard(self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Both marks of an open directory.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    inside: MarkFile,
+    outside: Option<MarkFile>,
+    /// What both say once they are written.
+    mark: Mark,
+    /// The files still say what was found in them.
+    untouched: bool,
+}
+
+impl Marks {
+    /// For a store whose last commit is `shown`. The files stay as they are.
+    pub(crate) fn new(
+        inside: MarkFile,
+        outside: Option<MarkFile>,
+        shown: CommitSeq,
+    ) -> Result<Self, OpenError> {
+        Ok(Self { inside, outside, mark: Mark::draw(shown)?, untouched: true })
+    }
+
+    /// Writes a new token: no copy that was made before continues any more.
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
+        self.write(MarkFile::write_through)?;
+        self.untouched = false;
+        Ok(())
+    }
+
+    /// Notes up to which commit the store is durable.
+    ///
+    /// What was found stays while there is nothing new. The first new commit holds the new incarnation: were
+    /// the doubt gone before that is durable, whoever opens the store next would go on as the old one.
+    pub(crate) fn note(&mut self, durable: CommitSeq) -> io::Result<()> {
+        if self.untouched && durable == self.mark.durable {
+            return Ok(());
+        }
+        self.mark.durable = durable;
+        if self.untouched { self.renew() } else { self.write(MarkFile::write) }
+    }
+
+    fn write(&mut self, write: fn(&mut MarkFile, Mark) -> io::Result<()>) -> io::Result<()> {
+        // Outside first: a crash in between leaves two tokens that differ, which is the safe side.
+        if let Some(mut outside) = self.outside.take() {
+            // A mark that lags behind could take an old copy for the store. Without one, no copy is.
+            match write(&mut outside, self.mark) {
+                Ok(()) => self.outside = Some(outside),
+                Err(_) => outside.discard(),
+            }
+        }
+        write(&mut self.inside, self.mark)
     }
 }
 

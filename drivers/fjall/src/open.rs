@@ -20,7 +20,7 @@ use crate::error::{Attempt, OpenError};
 use crate::files::Locked;
 use crate::journal::{self, Journals};
 use crate::key::{DeviceKey, KEY, KeyFile};
-use crate::mark::{self, Mark, MarkFile, NoMark};
+use crate::mark::{self, Mark, MarkFile, Marks, NoMark};
 use crate::passphrase::Passphrase;
 use crate::sorted::{self, Trouble, Why};
 use crate::store::{self, Engine, FjallStore};
@@ -36,6 +36,7 @@ pub struct Options {
     state_dir: Option<PathBuf>,
     passphrase: Option<Passphrase>,
     accept_loss: bool,
+    read_only: bool,
     cache_bytes: u64,
     memtable_bytes: u64,
 }
@@ -46,6 +47,7 @@ impl Default for Options {
             state_dir: None,
             passphrase: None,
             accept_loss: false,
+            read_only: false,
             cache_bytes: 64 << 20,
             memtable_bytes: 16 << 20,
         }
@@ -80,6 +82,13 @@ impl Options {
         Self { accept_loss: accept, ..self }
     }
 
+    /// Whether the store is opened to be read alone. Nothing can be committed, and the marks are left alone: looking
+    /// into a backup does not make it the store that continues. What a crash left is mended all the same.
+    #[must_use]
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
+    }
+
     /// Bytes of memory for what was read from disk; 64 MiB by default.
     #[must_use]
     pub fn cache_bytes(self, bytes: u64) -> Self {
@@ -101,7 +110,8 @@ pub struct Opened {
     pub store: FjallStore,
     /// Whose it is, and whether it continues: what the core wants at boot.
     pub identity: Identity,
-    /// Why [`Continuity`] is unknown; `None` if it is shown.
+    /// Why [`Continuity`] is unknown; `None` if it is shown. The next one who opens the directory is told the same,
+    /// unless a commit was made and synced meanwhile.
     pub doubt: Option<Doubt>,
 }
 
@@ -109,9 +119,12 @@ pub struct Opened {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Doubt {
-    /// It was just made.
+    /// Nothing was written to it yet.
     #[error("the store is new")]
     New,
+    /// It is to be read alone, and nobody has looked: see [`Options::read_only`].
+    #[error("the store was opened to be read alone")]
+    ReadOnly,
     /// Its own mark is missing or damaged.
     #[error("the store has no mark of its own")]
     NoMark,
@@ -165,28 +178,27 @@ pub fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     };
     let mark = inside.read().attempt("read", &path.join("mark"))?;
     let durable = mark.map_or(CommitSeq(0), |mark| mark.durable);
-    let (engine, shown, made) = dir.engine(durable)?;
+    let (engine, shown) = dir.engine(durable)?;
 
-    let (mut outside, doubt) = dir.outside(&key, mark, shown);
-    let doubt = if made {
-        Some(Doubt::New)
-    } else if shown < durable {
+    let (outside, doubt) =
+        if options.read_only { (None, Some(Doubt::ReadOnly)) } else { dir.outside(&key, mark, shown) };
+    let doubt = if shown < durable {
         Some(Doubt::LossAccepted { shown, durable })
+    } else if shown == CommitSeq(0) {
+        Some(Doubt::New)
     } else {
         doubt
     };
-    // Outside first: a crash in between leaves two tokens that differ, which is the safe side.
-    let mark = Mark::draw(shown)?;
-    if let Some(mut file) = outside.take() {
-        match file.write(mark).and_then(|()| file.sync()) {
-            Ok(()) => outside = Some(file),
-            Err(_) => file.discard(),
-        }
+    let mut marks = Marks::new(inside, outside, shown)?;
+    if doubt.is_none() {
+        marks.renew().attempt("write", &path.join("mark"))?;
     }
-    inside.write(mark).and_then(|()| inside.sync()).attempt("write", &path.join("mark"))?;
 
     let continuity = if doubt.is_none() { Continuity::Shown } else { Continuity::Unknown };
-    let store = FjallStore::new(engine, mark, inside, outside, lock);
+    let store = FjallStore::new(engine, shown, marks, lock);
+    if options.read_only {
+        store.refuse_writes();
+    }
     Ok(Opened { store, identity: Identity { secret: key.secret, continuity }, doubt })
 }
 
@@ -297,11 +309,10 @@ impl Dir<'_> {
         }
     }
 
-    /// Opens the store; says what its last commit is, and whether it was made just now.
-    fn engine(&self, durable: CommitSeq) -> Result<(Engine, CommitSeq, bool), OpenError> {
+    /// Opens the store, which is made if it is not there; says what its last commit is.
+    fn engine(&self, durable: CommitSeq) -> Result<(Engine, CommitSeq), OpenError> {
         let path = self.path.join(STORE);
-        let made = !path.exists();
-        if made {
+        if !path.exists() {
             if durable > CommitSeq(0) && !self.options.accept_loss {
                 return Err(self.set_back(CommitSeq(0), durable));
             }
@@ -325,7 +336,7 @@ impl Dir<'_> {
         if journals.last.is_some_and(|last| last != shown) {
             engine.resume_at(shown).map_err(|error| self.unusable(&error))?;
         }
-        Ok((engine, CommitSeq(shown), made))
+        Ok((engine, CommitSeq(shown)))
     }
 
     /// Makes an empty store elsewhere and moves it into place: a crash leaves a whole store, or none.

@@ -24,7 +24,7 @@ use fjall::{
 
 use crate::files::Locked;
 use crate::journal;
-use crate::mark::{Mark, MarkFile};
+use crate::mark::Marks;
 
 /// The key of the number of the last commit. No table has this byte.
 pub(crate) const LAST_COMMIT: &[u8] = b"\xff";
@@ -145,26 +145,22 @@ impl fmt::Debug for Shared {
 struct Durable {
     /// The journal that the engine writes to, as of the last sync.
     journal: Option<(u64, File)>,
-    mark: Mark,
-    inside: MarkFile,
-    outside: Option<MarkFile>,
+    marks: Marks,
 }
 
 impl FjallStore {
-    pub(crate) fn new(
-        engine: Engine,
-        mark: Mark,
-        inside: MarkFile,
-        outside: Option<MarkFile>,
-        lock: Locked,
-    ) -> Self {
-        let seq = mark.durable;
-        let durable = Mutex::new(Durable { journal: None, mark, inside, outside });
+    pub(crate) fn new(engine: Engine, seq: CommitSeq, marks: Marks, lock: Locked) -> Self {
+        let durable = Mutex::new(Durable { journal: None, marks });
         let applied = AtomicU64::new(seq.0);
         Self {
             shared: Arc::new(Shared { engine, applied, failure: Mutex::default(), durable, _lock: lock }),
             seq,
         }
+    }
+
+    /// Has every commit and every sync fail.
+    pub(crate) fn refuse_writes(&self) {
+        self.shared.fail(format!("{} was opened to be read alone", self.shared.engine.path.display()));
     }
 }
 
@@ -245,16 +241,7 @@ impl Durable {
         };
         journal.sync_all()?;
         self.journal = Some((last.0, journal));
-        self.mark.durable = seq;
-        self.inside.write(self.mark)?;
-        // A mark that lags behind could take an old copy for the store. Without one, no copy is.
-        if let Some(mut outside) = self.outside.take() {
-            match outside.write(self.mark) {
-                Ok(()) => self.outside = Some(outside),
-                Err(_) => outside.discard(),
-            }
-        }
-        Ok(())
+        self.marks.note(seq)
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn verify(context: &mut Context) -> Result<()> {
     }
     let bar = context.out.progress(Some(0), "generations");
     let shown = bar.clone();
-    let options = context.unlock.options(&dir)?;
+    let options = context.unlock.options(&dir)?.read_only(true);
     let found = tokio::task::spawn_blocking(move || check(&dir, options, &shown)).await??;
     bar.finish_and_clear();
     let wrong = found.iter().map(|verified| verified.problems.len()).sum::<usize>();

@@ -46,7 +46,9 @@ fn a_store_is_verified_from_end_to_end() {
         there.run(["put", "notes", key, "1"]).ok();
     }
     server.terminate();
+    let mark = std::fs::read(there.dir().join("mark")).unwrap();
     let table = there.run(["verify"]).ok();
+    assert_eq!(std::fs::read(there.dir().join("mark")).unwrap(), mark, "looking changes nothing");
     assert!(table.contains("notes") && table.contains("none"), "{table}");
     let found = &there.run(["verify", "--json"]).json()[0];
     assert_eq!(

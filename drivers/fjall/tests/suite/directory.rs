@@ -7,7 +7,7 @@ use driftless::store::Store;
 use driftless::{CommitSeq, Continuity};
 use driftless_fjall::{Doubt, OpenError, Options, Passphrase, is_locked, open, set_passphrase};
 
-use crate::history::{Home, copy, extend, verify};
+use crate::history::{Home, commit, copy, extend, verify};
 use crate::process;
 
 #[test]
@@ -41,10 +41,12 @@ fn what_is_stored_is_private_in_a_directory_that_was_there_and_is_not() {
 #[test]
 fn a_directory_that_opens_again_continues_with_the_same_key() {
     let home = Home::new();
-    let first = home.open().unwrap();
+    let mut first = home.open().unwrap();
     let secret = first.identity.secret;
+    extend(&mut first.store, 10);
+    first.store.syncer()().unwrap();
     drop(first.store);
-    for n in 1..4 {
+    for n in 2..5 {
         let mut opened = home.open().unwrap();
         assert_eq!((opened.identity.continuity, opened.doubt), (Continuity::Shown, None));
         assert_eq!(opened.identity.secret, secret);
@@ -71,8 +73,66 @@ fn a_directory_set_back_to_an_earlier_copy_does_not_continue() {
     assert_eq!(opened.identity.continuity, Continuity::Unknown);
     assert_eq!(opened.doubt, Some(Doubt::OtherToken));
     verify(&opened.store).unwrap();
+}
+
+#[test]
+fn a_doubt_lasts_until_something_that_was_written_in_it_is_durable() {
+    let home = Home::with_commits(10);
+    copy(&home.data(), &home.path("backup"));
+    drop(home.open().unwrap());
+    fs::remove_dir_all(home.data()).unwrap();
+    copy(&home.path("backup"), &home.data());
+    // Whoever opens it may give up before the new incarnation is in it.
+    for _ in 0..2 {
+        let opened = home.open().unwrap();
+        assert_eq!(opened.doubt, Some(Doubt::OtherToken));
+        opened.store.syncer()().unwrap();
+    }
+    let mut opened = home.open().unwrap();
+    extend(&mut opened.store, 1);
     drop(opened);
+    let opened = home.open().unwrap();
+    assert_eq!(opened.doubt, Some(Doubt::OtherToken), "what is not durable ends no doubt");
+    let mut store = opened.store;
+    extend(&mut store, 1);
+    store.syncer()().unwrap();
+    drop(store);
     assert_eq!(home.open().unwrap().doubt, None, "from then on it is the one that continues");
+    assert_eq!(open(&home.path("backup"), home.options()).unwrap().doubt, Some(Doubt::OtherToken));
+}
+
+#[test]
+fn a_crash_between_the_two_marks_leaves_a_doubt() {
+    let home = Home::with_commits(10);
+    copy(&home.data(), &home.path("backup"));
+    drop(home.open().unwrap());
+    fs::remove_dir_all(home.data()).unwrap();
+    copy(&home.path("backup"), &home.data());
+    let mut store = home.open().unwrap().store;
+    extend(&mut store, 1);
+    store.syncer()().unwrap();
+    drop(store);
+    // The one outside was written, the one inside was not.
+    fs::copy(home.path("backup").join("mark"), home.data().join("mark")).unwrap();
+    let opened = home.open().unwrap();
+    assert_eq!((opened.store.seq(), opened.doubt), (CommitSeq(11), Some(Doubt::OtherToken)));
+}
+
+#[test]
+fn a_copy_that_is_opened_to_be_read_stays_a_copy_and_takes_no_commits() {
+    let home = Home::with_commits(10);
+    copy(&home.data(), &home.path("backup"));
+    let marks =
+        |data: &Path| (fs::read(data.join("mark")).unwrap(), fs::read_dir(home.state()).unwrap().count());
+    let before = marks(&home.path("backup"));
+    let mut looked = open(&home.path("backup"), home.options().read_only(true)).unwrap();
+    assert_eq!((looked.identity.continuity, &looked.doubt), (Continuity::Unknown, &Some(Doubt::ReadOnly)));
+    verify(&looked.store).unwrap();
+    assert_eq!(home.open().unwrap().doubt, None, "the device itself is not disturbed");
+    assert!(looked.store.apply(&commit(11)).is_err() && looked.store.syncer()().is_err());
+    drop(looked);
+    assert_eq!(marks(&home.path("backup")), before);
+    assert_eq!(home.open().unwrap().doubt, None);
 }
 
 #[test]
@@ -123,7 +183,11 @@ fn without_a_place_for_the_mark_the_directory_opens_in_doubt() {
 fn a_store_without_its_own_mark_opens_in_doubt() {
     let home = Home::with_commits(10);
     fs::write(home.data().join("mark"), "no mark").unwrap();
-    assert_eq!(home.open().unwrap().doubt, Some(Doubt::NoMark));
+    let mut opened = home.open().unwrap();
+    assert_eq!(opened.doubt, Some(Doubt::NoMark));
+    extend(&mut opened.store, 1);
+    opened.store.syncer()().unwrap();
+    drop(opened);
     assert_eq!(home.open().unwrap().doubt, None);
 }
 
@@ -242,6 +306,11 @@ fn a_store_that_shows_less_than_was_durable_is_named_with_both_numbers() {
     assert_eq!((opened.identity.continuity, opened.doubt), (Continuity::Unknown, Some(doubt)));
     verify(&opened.store).unwrap();
     drop(opened.store);
+    assert!(matches!(home.open(), Err(OpenError::SetBack { .. })), "nothing was made of what is left");
+    let mut store = open(&home.data(), home.options().accept_loss(true)).unwrap().store;
+    extend(&mut store, 1);
+    store.syncer()().unwrap();
+    drop(store);
     assert_eq!(home.open().unwrap().doubt, None);
 }
 
@@ -255,7 +324,8 @@ fn a_store_that_is_gone_is_not_silently_made_anew() {
         "{error}"
     );
     let opened = open(&home.data(), home.options().accept_loss(true)).unwrap();
-    assert_eq!(opened.store.seq(), CommitSeq(0));
+    let doubt = Doubt::LossAccepted { shown: CommitSeq(0), durable: CommitSeq(10) };
+    assert_eq!((opened.store.seq(), opened.doubt), (CommitSeq(0), Some(doubt)));
     assert_eq!(opened.identity.continuity, Continuity::Unknown);
 }
 
@@ -276,8 +346,10 @@ fn passphrase(text: &str) -> Passphrase {
 #[test]
 fn a_key_that_is_locked_opens_by_its_passphrase_alone_and_is_nowhere_in_the_directory() {
     let home = Home::new();
-    let opened = open(&home.data(), home.options().passphrase(passphrase("first"))).unwrap();
+    let mut opened = open(&home.data(), home.options().passphrase(passphrase("first"))).unwrap();
     let secret = opened.identity.secret;
+    extend(&mut opened.store, 1);
+    opened.store.syncer()().unwrap();
     drop(opened.store);
     assert!(is_locked(&home.data()).unwrap());
     let readable = data_encoding::HEXLOWER.encode(&secret.0);

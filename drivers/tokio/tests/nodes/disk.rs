@@ -1,5 +1,6 @@
 //! Nodes with data directories.
 
+use std::path::Path;
 use std::time::Duration;
 
 use driftless_tokio::{Node, Options, StoreOptions};
@@ -44,6 +45,54 @@ async fn an_address_in_use_is_named() {
     assert!(error.contains(&listen.to_string()), "{error}");
     // The directory is free again.
     soon(node_in(dir.path(), options("ann")).shutdown()).await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restored_copy_that_could_not_start_at_once_still_writes_under_another_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup) = (dir.path().join("data"), dir.path().join("backup"));
+    let ann = node_in(dir.path(), options("ann"));
+    let (_, notes) = with_notes(&ann).await;
+    soon(notes.put("a", "1")).await.unwrap();
+    soon(ann.shutdown()).await;
+    copy(&data, &backup);
+    let ann = node_in(dir.path(), options("ann"));
+    soon(database(&ann).collection("notes").unwrap().put("lost", "2")).await.unwrap();
+    soon(ann.shutdown()).await;
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&backup, &data);
+
+    // It opens, and ends before it has written anything: somebody else listens where it should.
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let store = StoreOptions::new().state_dir(dir.path().join("state"));
+    let listen = taken.local_addr().ok();
+    Node::open(&data, Options { listen, store, ..options("ann") }).unwrap_err();
+
+    let ann = node_in(dir.path(), options("ann"));
+    let notes = database(&ann).collection("notes").unwrap();
+    soon(notes.put("b", "3")).await.unwrap();
+    let author = |key: &str| notes.heads(key).unwrap()[0].version.author;
+    assert_eq!(author("a").device, author("b").device);
+    assert_ne!(author("a").incarnation, author("b").incarnation);
+    soon(ann.shutdown()).await;
+
+    // By now it is the one that continues.
+    let ann = node_in(dir.path(), options("ann"));
+    let notes = database(&ann).collection("notes").unwrap();
+    soon(notes.put("c", "4")).await.unwrap();
+    assert_eq!(notes.heads("b").unwrap()[0].version.author, notes.heads("c").unwrap()[0].version.author);
 }
 
 #[tokio::test]
