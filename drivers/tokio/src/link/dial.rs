@@ -23,7 +23,7 @@ const SERVER_NAME: &str = "driftless.invalid";
 /// Tries to reach a device, and runs the link; or says that it failed.
 pub(super) async fn dial(shared: Arc<Shared>, device: DeviceId, addresses: Vec<Address>) {
     match first_to_answer(&shared, device, &addresses).await {
-        Some(session) => Session::run(session, &shared, true).await,
+        Some(session) => Session::run(session, &shared, None).await,
         // The replica's thread may be gone: then nobody wants to know.
         None => drop(shared.events.send(Incoming::ConnectFailed { device })),
     }

@@ -186,10 +186,9 @@ async fn answer(
     match timeout(shared.options.handshake_timeout, greeted).await {
         Ok(Ok(session)) => {
             drop(handshake);
-            Session::run(session, &shared, false).await;
+            Session::run(session, &shared, Some(inbound)).await;
         }
         Ok(Err(error)) => tracing::debug!(%remote, %error, "a call has failed"),
         Err(_) => tracing::debug!(%remote, "a call took too long"),
     }
-    drop(inbound);
 }

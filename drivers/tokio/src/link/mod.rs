@@ -44,9 +44,13 @@ pub(crate) enum Incoming {
         remote: SocketAddr,
         line: Line,
     },
+    /// The last event of its link. The permit is the place of a link that another device has opened: it is given
+    /// back when nothing of the link waits any more. Links that come and go faster than the replica looks at
+    /// them would take up ever more memory otherwise.
     LinkDown {
         link: LinkId,
         reason: String,
+        _place: Option<OwnedSemaphorePermit>,
     },
     ConnectFailed {
         device: DeviceId,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use driftless::{CloseReason, LinkId, PublicKey};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::endpoint::Shared;
@@ -63,14 +63,16 @@ async fn expect_greeting(connection: &Connection, receive: &mut RecvStream) -> R
 }
 
 impl Session {
-    /// Runs the link until it ends. `LinkUp` and `LinkDown` are told once each.
-    pub(super) async fn run(self, shared: &Arc<Shared>, initiated: bool) {
+    /// Runs the link until it ends. `LinkUp` and `LinkDown` are told once each. A link that was opened by the other
+    /// end takes up a `place` until then.
+    pub(super) async fn run(self, shared: &Arc<Shared>, place: Option<OwnedSemaphorePermit>) {
         let Self { connection, peer, send, receive } = self;
         let cut = shared.wire.cut();
         let link = shared.next_link();
         let (outgoing, queue) = mpsc::unbounded_channel();
         let credit = Arc::new(Credit::default());
         let line = Line { outgoing, credit: credit.clone() };
+        let initiated = place.is_none();
         let remote: SocketAddr = address::canonical(connection.remote_address());
         if shared.events.send(Incoming::LinkUp { link, peer, initiated, remote, line }).is_err() {
             return;
@@ -83,7 +85,7 @@ impl Session {
         connection.close(ended.code(), ended.to_string().as_bytes());
         shared.wire.counters.link_closed(link);
         // The replica's thread may be gone: then nobody wants to know.
-        let _ = shared.events.send(Incoming::LinkDown { link, reason: ended.to_string() });
+        let _ = shared.events.send(Incoming::LinkDown { link, reason: ended.to_string(), _place: place });
     }
 }
 

@@ -94,7 +94,7 @@ impl Device {
     async fn down(&mut self) -> (LinkId, String) {
         loop {
             match self.event().await {
-                Incoming::LinkDown { link, reason } => return (link, reason),
+                Incoming::LinkDown { link, reason, .. } => return (link, reason),
                 Incoming::Received { .. } | Incoming::Writable { .. } => {}
                 other => panic!("expected the end of a link, got {}", describe(&other)),
             }
@@ -410,6 +410,30 @@ async fn callers_beyond_the_limit_are_refused() {
     at_bob.line.close(CloseReason::Shutdown);
     ann.down().await;
     bob.down().await;
+    ann.still_works().await;
+}
+
+#[tokio::test]
+async fn a_link_that_came_and_went_counts_until_the_replica_has_heard_of_its_end() {
+    let mut ann = Device::with(1, Network { inbound_links: 1, ..options() });
+    let (mut bob, mut eve) = (Device::new(2), Device::new(3));
+    bob.dial(&ann);
+    let at_bob = bob.up().await;
+    at_bob.line.send(Bytes::from_static(b"hello"));
+    at_bob.line.close(CloseReason::Shutdown);
+    bob.down().await;
+    // Ann's replica looks at nothing: that the link is up, the frame, and that the link is down.
+    let gone = async {
+        while ann.events.len() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, gone).await.expect("the link goes");
+    eve.dial(&ann);
+    assert_eq!(eve.cannot_connect().await, ann.device());
+
+    ann.up().await;
+    ann.down().await;
     ann.still_works().await;
 }
 

@@ -278,7 +278,7 @@ impl<S: Store> Replica<S> {
                 self.handle(Event::LinkUp { link, peer, initiated, address })?;
                 self.handle(Event::Writable { link, credit: self.send_buffer })
             }
-            Incoming::LinkDown { link, reason } => {
+            Incoming::LinkDown { link, reason, .. } => {
                 if let Some(Link { device, .. }) = self.links.remove(&link) {
                     tracing::debug!(%device, reason, "a link is gone");
                     self.tell(News::Unlinked { device, reason });
