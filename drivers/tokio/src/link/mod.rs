@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use driftless::{Address, CloseReason, DeviceId, LinkId, PublicKey};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::tls::DeviceKey;
@@ -77,26 +77,23 @@ pub(crate) enum Incoming {
 
 /// The replica's end of a link. Dropping it closes the link.
 pub(crate) struct Line {
-    outgoing: mpsc::UnboundedSender<Outgoing>,
+    /// Frames to be put on the wire: no more than the core has credit for.
+    frames: mpsc::UnboundedSender<Bytes>,
+    /// Beside the frames, for the wire may not take any more.
+    closing: oneshot::Sender<CloseReason>,
     credit: Arc<Credit>,
-}
-
-/// What is to be put on the wire. The queue is bounded by the credit that the core has.
-enum Outgoing {
-    Frame(Bytes),
-    Close(CloseReason),
 }
 
 impl Line {
     /// Sends a frame, as soon as the wire takes it.
     pub(crate) fn send(&self, frame: Bytes) {
         // A link that is gone says so by `LinkDown`.
-        let _ = self.outgoing.send(Outgoing::Frame(frame));
+        let _ = self.frames.send(frame);
     }
 
-    /// Closes the link, after what was sent.
-    pub(crate) fn close(&self, reason: CloseReason) {
-        let _ = self.outgoing.send(Outgoing::Close(reason));
+    /// Closes the link, after what was sent, unless the other end does not read that.
+    pub(crate) fn close(self, reason: CloseReason) {
+        let _ = self.closing.send(reason);
     }
 
     /// Bytes that were handed to QUIC since the last call.

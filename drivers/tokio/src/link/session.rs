@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use driftless::{CloseReason, LinkId, PublicKey};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::endpoint::Shared;
 use super::frame::{self, FrameError, FrameReader};
-use super::{Credit, Incoming, Line, Outgoing, code, tls};
+use super::{Credit, Incoming, Line, code, tls};
 use crate::address;
 
 /// What both ends send first. The caller's opens the stream, the other's says that the link is accepted: TLS
@@ -69,9 +69,10 @@ impl Session {
         let Self { connection, peer, send, receive } = self;
         let cut = shared.wire.cut();
         let link = shared.next_link();
-        let (outgoing, queue) = mpsc::unbounded_channel();
+        let (frames, queue) = mpsc::unbounded_channel();
+        let (closing, closed) = oneshot::channel();
         let credit = Arc::new(Credit::default());
-        let line = Line { outgoing, credit: credit.clone() };
+        let line = Line { frames, closing, credit: credit.clone() };
         let initiated = place.is_none();
         let remote: SocketAddr = address::canonical(connection.remote_address());
         if shared.events.send(Incoming::LinkUp { link, peer, initiated, remote, line }).is_err() {
@@ -79,7 +80,7 @@ impl Session {
         }
         shared.wire.counters.link_opened(link, connection.clone());
         let ended = tokio::select! {
-            ended = converse(shared, link, &connection, (send, receive), queue, &credit) => ended,
+            ended = converse(shared, link, &connection, (send, receive), (queue, closed), &credit) => ended,
             () = cut => LinkError::Offline,
         };
         connection.close(ended.code(), ended.to_string().as_bytes());
@@ -95,7 +96,7 @@ async fn converse(
     link: LinkId,
     connection: &Connection,
     (mut send, receive): (SendStream, RecvStream),
-    queue: mpsc::UnboundedReceiver<Outgoing>,
+    (queue, closed): (mpsc::UnboundedReceiver<Bytes>, oneshot::Receiver<CloseReason>),
     credit: &Credit,
 ) -> LinkError {
     let mut reading = pin!(read(shared, link, receive));
@@ -109,7 +110,7 @@ async fn converse(
             },
             Err(error) => error,
         },
-        written = write(shared, link, &mut send, queue, credit) => match written {
+        written = write_until(closed, write(shared, link, &mut send, queue, credit)) => match written {
             Ok(reason) => {
                 // Reading goes on, for whoever does not read would seem to be gone.
                 let drained = async {
@@ -147,28 +148,43 @@ async fn read(shared: &Shared, link: LinkId, mut receive: RecvStream) -> Result<
     if reader.is_within_frame() { Err(LinkError::CutShort) } else { Ok(()) }
 }
 
-/// Writes frames until the replica closes the link.
+/// Writes until the replica has closed the link and all is written. Whoever does not read that keeps no link by it.
+async fn write_until(
+    closed: oneshot::Receiver<CloseReason>,
+    writing: impl Future<Output = Result<(), LinkError>>,
+) -> Result<CloseReason, LinkError> {
+    // A line that is dropped gives no reason.
+    let mut closed = pin!(async { closed.await.unwrap_or(CloseReason::Shutdown) });
+    let mut writing = pin!(writing);
+    tokio::select! {
+        written = &mut writing => {
+            written?;
+            Ok(closed.await)
+        }
+        reason = &mut closed => match timeout(LINGER, writing).await {
+            Ok(written) => written.map(|()| reason),
+            Err(_) => Err(LinkError::Done(Some(reason))),
+        },
+    }
+}
+
+/// Writes frames until the replica has no more.
 async fn write(
     shared: &Shared,
     link: LinkId,
     send: &mut SendStream,
-    mut queue: mpsc::UnboundedReceiver<Outgoing>,
+    mut queue: mpsc::UnboundedReceiver<Bytes>,
     credit: &Credit,
-) -> Result<CloseReason, LinkError> {
-    while let Some(outgoing) = queue.recv().await {
-        match outgoing {
-            Outgoing::Frame(frame) => {
-                write_frame(send, &frame).await?;
-                shared.wire.counters.sent(frame.len());
-                if credit.add(frame.len() as u64) {
-                    // The replica's thread may be gone: then the queue ends.
-                    let _ = shared.events.send(Incoming::Writable { link });
-                }
-            }
-            Outgoing::Close(reason) => return Ok(reason),
+) -> Result<(), LinkError> {
+    while let Some(frame) = queue.recv().await {
+        write_frame(send, &frame).await?;
+        shared.wire.counters.sent(frame.len());
+        if credit.add(frame.len() as u64) {
+            // The replica's thread may be gone: then the queue ends.
+            let _ = shared.events.send(Incoming::Writable { link });
         }
     }
-    Ok(CloseReason::Shutdown)
+    Ok(())
 }
 
 async fn write_frame(send: &mut SendStream, frame: &Bytes) -> Result<(), LinkError> {

@@ -322,6 +322,26 @@ async fn what_was_sent_before_closing_arrives_and_so_does_the_reason() {
 }
 
 #[tokio::test]
+async fn whoever_reads_nothing_keeps_no_link_that_is_closed() {
+    let mut ann = Device::new(1);
+    let (_endpoint, connection) = raw(2, &ann).await;
+    let (mut send, _unread) = connection.open_bi().await.unwrap();
+    send.write_all(b"dft1").await.unwrap();
+    let up = ann.up().await;
+    // More than fits both ends' buffers: the last of it waits for the other end to read.
+    for _ in 0..16 {
+        up.line.send(Bytes::from(vec![7; MAX_FRAME]));
+    }
+    up.line.close(CloseReason::TooManyLinks);
+    let (link, reason) = ann.down().await;
+    assert_eq!(link, up.link);
+    assert!(reason.contains("TooManyLinks"), "{reason}");
+    let end = timeout(LONG, connection.closed()).await.expect("the connection ends");
+    assert!(matches!(end, quinn::ConnectionError::ApplicationClosed(_)), "{end}");
+    ann.still_works().await;
+}
+
+#[tokio::test]
 async fn the_first_address_that_answers_wins() {
     let (mut ann, mut bob) = (Device::new(1), Device::new(2));
     // A socket that never answers, an address of another kind, and the right one.
