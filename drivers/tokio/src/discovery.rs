@@ -117,11 +117,7 @@ impl Neighbours {
     }
 
     fn found(&mut self, service: &ResolvedService) {
-        let Some(device) = announced_device(service) else { return };
-        let room = self.known.len() < MAX_DEVICES || self.known.contains_key(&device);
-        if device == self.device || !room {
-            return;
-        }
+        let Some(device) = announced_device(service).filter(|device| *device != self.device) else { return };
         let now: BTreeSet<Address> = service
             .get_addresses()
             .iter()
@@ -131,7 +127,11 @@ impl Neighbours {
             .map(|ip| address::of(SocketAddr::new(ip, service.get_port())))
             .filter(|address| address::parse(address).is_some())
             .collect();
-        let before = self.known.insert(device, now.clone()).unwrap_or_default();
+        let before = self.known.remove(&device).unwrap_or_default();
+        // Beyond that they are found all the same, and only not told when they go.
+        if self.known.len() < MAX_DEVICES {
+            self.known.insert(device, now.clone());
+        }
         for address in before.difference(&now).cloned() {
             self.tell(Incoming::PeerLost { device, address });
         }
@@ -142,7 +142,7 @@ impl Neighbours {
     }
 
     fn lost(&mut self, full_name: &str) {
-        let Some(device) = full_name.split('.').next().and_then(|name| name.parse().ok()) else { return };
+        let Some(device) = named_device(full_name) else { return };
         for address in self.known.remove(&device).unwrap_or_default() {
             self.tell(Incoming::PeerLost { device, address });
         }
@@ -159,7 +159,14 @@ impl Neighbours {
 fn announced_device(service: &ResolvedService) -> Option<DeviceId> {
     let version = service.get_property_val_str("v")?;
     let device = service.get_property_val_str("device")?.parse().ok()?;
-    (version == VERSION).then_some(device)
+    // When it goes, only its name is told: one under another name would never be forgotten.
+    (version == VERSION && named_device(service.get_fullname()) == Some(device)).then_some(device)
+}
+
+/// Which device a service is by its name.
+fn named_device(full_name: &str) -> Option<DeviceId> {
+    let label = full_name.split('.').next()?;
+    label.parse().ok().filter(|device: &DeviceId| device.to_string() == label)
 }
 
 #[cfg(test)]
@@ -192,6 +199,59 @@ mod tests {
             false
         };
         timeout(Duration::from_secs(10), heard).await.unwrap_or(false)
+    }
+
+    fn neighbours() -> (Neighbours, UnboundedReceiver<Incoming>) {
+        let (events, incoming) = mpsc::unbounded_channel();
+        (Neighbours { device: DeviceId([0; 16]), events, known: BTreeMap::new() }, incoming)
+    }
+
+    /// A record of this instance that says to be this device, at one address.
+    fn record(instance: &str, device: DeviceId, port: u16) -> ResolvedService {
+        let text = [("v", VERSION), ("device", &device.to_string())];
+        let service = ServiceInfo::new(SERVICE, instance, "host.local.", "192.0.2.1", port, &text[..]);
+        service.unwrap().as_resolved_service()
+    }
+
+    /// What was told: whom it is about, the port, and whether it was found.
+    fn told(incoming: &mut UnboundedReceiver<Incoming>) -> Vec<(DeviceId, String, bool)> {
+        let port = |address: &Address| address.as_str().rsplit(':').next().unwrap().to_owned();
+        std::iter::from_fn(|| incoming.try_recv().ok())
+            .map(|news| match news {
+                Incoming::PeerFound { device, address } => (device, port(&address), true),
+                Incoming::PeerLost { device, address } => (device, port(&address), false),
+                _ => unreachable!("discovery tells of peers alone"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_record_under_another_name_than_its_device_is_ignored() {
+        let (mut neighbours, mut incoming) = neighbours();
+        let (ann, eve) = (device(), device());
+        neighbours.found(&record(&ann.to_string(), ann, 1));
+        assert_eq!(told(&mut incoming), [(ann, "1".to_owned(), true)]);
+        for instance in [eve.to_string(), format!("{ann}x"), "eve".into()] {
+            neighbours.found(&record(&instance, ann, 2));
+        }
+        assert!(told(&mut incoming).is_empty(), "nothing is taken from the real one");
+        neighbours.lost(&format!("{ann}.{SERVICE}"));
+        assert_eq!(told(&mut incoming), [(ann, "1".to_owned(), false)]);
+        assert!(neighbours.known.is_empty());
+    }
+
+    #[test]
+    fn a_neighbourhood_full_of_names_hides_nobody() {
+        let (mut neighbours, mut incoming) = neighbours();
+        for _ in 0..MAX_DEVICES {
+            let stranger = device();
+            neighbours.found(&record(&stranger.to_string(), stranger, 1));
+        }
+        told(&mut incoming);
+        let ann = device();
+        neighbours.found(&record(&ann.to_string(), ann, 2));
+        assert_eq!(told(&mut incoming), [(ann, "2".to_owned(), true)]);
+        assert_eq!(neighbours.known.len(), MAX_DEVICES);
     }
 
     #[tokio::test]
