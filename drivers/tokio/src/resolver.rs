@@ -288,13 +288,96 @@ impl Queue {
         }
         match waiting.rows.pop_front() {
             Some(row) => Taken::Row(row),
-            None if std::mem::take(&mut waiting.missed) => Taken::Missed,
+            None if waiting.missed => Taken::Missed,
             None => Taken::Nothing,
         }
+    }
+
+    /// What was missed so far is about to be raised again.
+    pub(crate) fn miss_nothing(&self) {
+        self.lock().missed = false;
     }
 }
 
 /// Which database a conflict belongs to, and a row that stands for it.
 pub(crate) fn whose(conflict: &Conflict) -> Option<(Name, RowRef)> {
     conflict.open().next().map(|row| (row.database.clone(), row.row.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use driftless::store::SharedMemStore;
+    use driftless::{Continuity, Core, Identity, Millis, Policy, Rule, SecretKey};
+
+    use super::*;
+    use crate::replica::Request;
+    use crate::{Node, Options};
+
+    fn node(seed: u8) -> Node {
+        let mut options =
+            Options { listen: Some(([127, 0, 0, 1], 0).into()), discovery: false, ..Options::default() };
+        options.timing.resolve = Millis(20);
+        let identity = Identity { secret: SecretKey([seed; 32]), continuity: Continuity::Unknown };
+        Node::start(SharedMemStore::new(), &identity, options).unwrap()
+    }
+
+    async fn soon<T>(what: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(30), what).await.expect("it should not take so long")
+    }
+
+    /// Keeps the replica's thread busy until what is returned is dropped, and fills the queue of requests.
+    fn fill(node: &Node) -> std::sync::mpsc::Sender<()> {
+        let (start, started) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel();
+        let look = move |_: &Core| {
+            start.send(()).unwrap();
+            let _ = released.recv();
+        };
+        node.requests().try_send(Request::Look(Box::new(look))).unwrap();
+        started.recv().unwrap();
+        while node.requests().try_send(Request::Look(Box::new(|_| {}))).is_ok() {}
+        release
+    }
+
+    #[tokio::test]
+    async fn whoever_gives_up_while_it_asks_for_what_it_has_missed_gets_it_the_next_time() {
+        let (ann, bob) = (node(1), node(2));
+        let (db, other) = (ann.database("default").unwrap(), bob.database("default").unwrap());
+        let group = soon(db.create_syncgroup("family", &["notes"])).await.unwrap();
+        let notes = db.collection("notes").unwrap();
+        let rule = Rule { prefix: "".into(), policy: Policy::AppResolves };
+        soon(notes.set_schema(vec![rule])).await.unwrap();
+        let invitation = soon(group.invite(Default::default())).await.unwrap();
+        soon(other.join(&invitation, Duration::from_secs(30))).await.unwrap();
+        bob.set_online(false);
+        soon(notes.put("a", "of ann")).await.unwrap();
+        soon(other.collection("notes").unwrap().put("a", "of bob")).await.unwrap();
+        bob.set_online(true);
+        let mut resolver = soon(db.resolver()).await.unwrap();
+        let conflict = soon(resolver.next()).await.unwrap().unwrap();
+
+        // More come than fit. These are not in conflict, so none of them is shown.
+        for n in 0..=WAITING as u64 {
+            let key = n.to_be_bytes().to_vec().into();
+            resolver.queue.offer(RowRef { key, ..conflict.rows[0].row.clone() });
+        }
+        let release = fill(&ann);
+        {
+            let mut next = pin!(resolver.next());
+            poll_fn(|context| {
+                assert!(next.as_mut().poll(context).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        }
+        drop(release);
+        assert_eq!(soon(resolver.next()).await.unwrap(), Some(conflict));
+        ann.shutdown().await;
+        bob.shutdown().await;
+    }
 }

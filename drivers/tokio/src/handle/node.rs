@@ -233,11 +233,14 @@ impl Node {
         Ok(answer)
     }
 
-    /// Attaches a resolver to a database, in the place of one that was attached.
+    /// Attaches a resolver to a database, in the place of one that was attached. What is open is raised, what the
+    /// queue has missed included.
     pub(crate) async fn attach(&self, database: &Name, queue: &Arc<Queue>) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        let (database, queue) = (database.clone(), Arc::downgrade(queue));
-        self.request(Request::Attach { database, queue, reply }).await?;
+        let place = self.inner.requests.reserve().await.map_err(|_| self.closed())?;
+        // Not before: whoever gives up while it waits for a place would have lost what the queue has missed.
+        queue.miss_nothing();
+        place.send(Request::Attach { database: database.clone(), queue: Arc::downgrade(queue), reply });
         match answer.await.map_err(|_| self.closed())?? {
             Outcome::ResolverNoted => Ok(()),
             _ => Err(Error::Unexpected("attach a resolver")),
@@ -249,6 +252,11 @@ impl Node {
         let request = Request::Detach { database: database.clone(), queue: Arc::downgrade(queue) };
         // If the replica is too busy to hear of it, it finds nobody there when it raises the next conflict.
         let _ = self.inner.requests.try_send(request);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn requests(&self) -> &mpsc::Sender<Request> {
+        &self.inner.requests
     }
 
     async fn request(&self, request: Request) -> Result<(), Error> {
