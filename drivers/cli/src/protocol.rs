@@ -223,7 +223,7 @@ pub enum Request {
         /// Which.
         of: SyncgroupRef,
     },
-    /// Give a member other rights, or none: an item `member`.
+    /// Give a member, or a user, other rights, or none: an item `member` or `user`.
     SetRights {
         /// In which syncgroup.
         of: SyncgroupRef,

@@ -26,6 +26,7 @@ mod users;
 mod watch;
 mod who;
 
+use self::membership::Holder;
 pub(crate) use self::schema::word as policy_word;
 
 /// Rows in one item of a scan; fewer if they are large.
@@ -105,10 +106,10 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         }
         Request::SetRights { of, device, rights } => {
             let syncgroup = find_syncgroup(node, &of).await?;
-            if let Some(user) = users::find_user(&syncgroup, &device).await? {
-                return users::set_rights(&syncgroup, &user, rights, out).await;
-            }
-            let device = membership::find_member(&syncgroup, &device).await?;
+            let device = match membership::find_holder(&syncgroup, &device).await? {
+                Holder::Device(device) => device,
+                Holder::User(user) => return users::set_rights(&syncgroup, &user, rights, out).await,
+            };
             membership::set_rights(&syncgroup, device, rights).await?;
             let members = syncgroup.members().await?;
             let member = members.iter().find(|member| member.device == device);

@@ -1,41 +1,93 @@
 //! What an admin decides about members.
 
-use driftless::{DeviceId, Rights};
+use driftless::{DeviceId, Member, Rights, User};
 use driftless_tokio::Syncgroup;
 
 use crate::protocol::Problem;
 
-/// The shortest start of an id that names a device.
+/// The shortest start of an id that names somebody.
 const SHORTEST: usize = 4;
 
-/// The member of an id, of the start of one, or of a name.
+/// Whose rights can be changed.
+#[derive(Clone)]
+pub(super) enum Holder {
+    Device(DeviceId),
+    User(User),
+}
+
+/// Somebody who may be meant by a text.
+struct Candidate<T> {
+    who: T,
+    /// What comes before the id where it is listed.
+    kind: &'static str,
+    id: String,
+    name: String,
+    is_current: bool,
+}
+
+impl<T> Candidate<T> {
+    /// How far a text is from meaning this one; `None` if it cannot. Whoever has a name chose it, so a whole id comes
+    /// before all names; and who is no member any more is only meant if nobody else can be.
+    fn distance(&self, text: &str) -> Option<u8> {
+        let is_called = self.name == text || text.len() >= SHORTEST && self.id.starts_with(text);
+        match self.is_current {
+            _ if self.id == text => Some(0),
+            true => is_called.then_some(1),
+            false => is_called.then_some(2),
+        }
+    }
+}
+
+fn devices<T>(members: &[Member], who: impl Fn(DeviceId) -> T) -> impl Iterator<Item = Candidate<T>> {
+    members.iter().map(move |member| Candidate {
+        who: who(member.device),
+        kind: "",
+        id: member.device.to_string(),
+        name: member.name.to_string(),
+        is_current: member.rights.is_some(),
+    })
+}
+
+fn users(users: Vec<User>) -> impl Iterator<Item = Candidate<Holder>> {
+    users.into_iter().map(|user| Candidate {
+        kind: "user ",
+        id: user.user.to_string(),
+        name: user.name.to_string(),
+        is_current: user.rights.is_some(),
+        who: Holder::User(user),
+    })
+}
+
+/// The one that is meant by a text: an id, the start of one, or a name.
+fn choose<T: Clone>(candidates: &[Candidate<T>], text: &str) -> Result<T, Problem> {
+    let nearest = candidates.iter().filter_map(|it| it.distance(text)).min();
+    let is_meant = |it: &&Candidate<T>| nearest.is_some() && it.distance(text) == nearest;
+    let found: Vec<_> = candidates.iter().filter(is_meant).collect();
+    let listed = |found: &[&Candidate<T>]| -> String {
+        let one = |it: &&Candidate<T>| format!("{}{} ({})", it.kind, it.id, it.name);
+        found.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let message = match found[..] {
+        [one] => return Ok(one.who.clone()),
+        [] => {
+            let present: Vec<_> = candidates.iter().filter(|it| it.is_current).collect();
+            format!("no member is called \"{text}\"; the members are: {}", listed(&present))
+        }
+        _ => format!("\"{text}\" can be {}; give the id", listed(&found)),
+    };
+    Err(Problem { refused: false, message })
+}
+
+/// The member that is meant by a text.
 pub(super) async fn find_member(syncgroup: &Syncgroup, text: &str) -> Result<DeviceId, Problem> {
     let members = syncgroup.members().await?;
-    let matches = |member: &&driftless::Member| {
-        let id = member.device.to_string();
-        id == text || member.name.as_str() == text || text.len() >= SHORTEST && id.starts_with(text)
-    };
-    // Who is none any more is only meant if nobody else can be.
-    let mut found: Vec<_> = members.iter().filter(matches).collect();
-    if found.iter().any(|member| member.rights.is_some()) {
-        found.retain(|member| member.rights.is_some());
-    }
-    let listed = |members: &[&driftless::Member]| -> String {
-        let one = |member: &&driftless::Member| format!("{} ({})", member.device, member.name);
-        members.iter().map(one).collect::<Vec<_>>().join(", ")
-    };
-    match found[..] {
-        [member] => Ok(member.device),
-        [] => {
-            let present: Vec<_> = members.iter().filter(|member| member.rights.is_some()).collect();
-            let message = format!("no member is called \"{text}\"; the members are: {}", listed(&present));
-            Err(Problem { refused: false, message })
-        }
-        _ => {
-            let message = format!("\"{text}\" can be {}; give the id", listed(&found));
-            Err(Problem { refused: false, message })
-        }
-    }
+    choose(&devices(&members, |device| device).collect::<Vec<_>>(), text)
+}
+
+/// The member, or the user, that is meant by a text. Users choose their names, too: neither comes before the other.
+pub(super) async fn find_holder(syncgroup: &Syncgroup, text: &str) -> Result<Holder, Problem> {
+    let (members, all) = (syncgroup.members().await?, syncgroup.users().await?);
+    choose(&devices(&members, Holder::Device).chain(users(all)).collect::<Vec<_>>(), text)
 }
 
 /// Gives a member other rights, or none.
@@ -49,4 +101,38 @@ pub(super) async fn set_rights(
         None => syncgroup.eject(device).await?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_means_one_or_nobody() {
+        let one = |id: &str, name: &str, is_current| Candidate {
+            who: id.to_owned(),
+            kind: "",
+            id: id.to_owned(),
+            name: name.to_owned(),
+            is_current,
+        };
+        let all = [
+            one("0011aa", "laptop", true),
+            one("0011bb", "laptop", false),
+            one("2233cc", "0011aa", true),
+            one("4455dd", "phone", true),
+            one("6677ee", "phone", true),
+            one("8899ff", "tablet", false),
+        ];
+        let chosen = |text| choose(&all, text).map_err(|problem| problem.message);
+        // By a whole id, whatever others are called; by a name, and by the start of an id; not by a shorter one.
+        assert_eq!(chosen("0011aa").as_deref(), Ok("0011aa"));
+        assert_eq!(chosen("0011bb").as_deref(), Ok("0011bb"));
+        assert_eq!(chosen("8899").as_deref(), Ok("8899ff"));
+        assert_eq!(chosen("tablet").as_deref(), Ok("8899ff"));
+        assert!(chosen("889").is_err_and(|why| why.contains("members are") && !why.contains("8899ff")));
+        // Who was one gives way; two that are equal both do.
+        assert_eq!(chosen("laptop").as_deref(), Ok("0011aa"));
+        assert!(chosen("phone").is_err_and(|why| why.contains("4455dd") && why.contains("6677ee")));
+    }
 }

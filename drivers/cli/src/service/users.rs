@@ -140,17 +140,6 @@ fn parse_user(text: &str) -> Result<UserId, Problem> {
     text.parse().map_err(|error| problem(false, &error))
 }
 
-/// The user of an id, of the start of one, or of a name, if one is meant.
-pub(super) async fn find_user(syncgroup: &Syncgroup, text: &str) -> Result<Option<driftless::User>, Problem> {
-    let users = syncgroup.users().await?;
-    let is_called = |user: &&driftless::User| {
-        let id = user.user.to_string();
-        id == text || user.name.as_str() == text || text.len() >= 4 && id.starts_with(text)
-    };
-    let mut found = users.iter().filter(is_called);
-    Ok(found.next().filter(|_| found.next().is_none()).cloned())
-}
-
 /// Gives a user other rights, or none.
 pub(super) async fn set_rights(
     syncgroup: &Syncgroup,

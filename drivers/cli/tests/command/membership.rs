@@ -37,6 +37,27 @@ fn an_admin_grants_less_removes_and_lists_who_is_there() {
 }
 
 #[test]
+fn a_name_that_a_user_and_a_device_share_means_neither() {
+    let (here, other) = (Home::with_notes(), Home::new());
+    let listed = |home: &Home| home.run(["syncgroup", "members", "notes", "--json"]).json();
+    let own = listed(&here).remove(0);
+    let (name, device) = (own["name"].as_str().unwrap(), own["device"].as_str().unwrap());
+    // Users choose their names themselves.
+    other.run(["user", "create", name]).ok();
+    let user = other.run(["whoami", "--json"]).json()[0]["user"]["user"].as_str().unwrap().to_owned();
+    let (_server, _other) = (here.serve(), other.serve());
+    other.run(["syncgroup", "join", &invitation(&here, &["--rights", "read-only"])]).ok();
+    let before = listed(&here);
+    for change in [&["grant", "notes", name, "admin"][..], &["eject", "notes", name]] {
+        let error = here.run([&["syncgroup"], change].concat()).failed(2);
+        assert!(error.contains(&format!("user {user}")) && error.contains(device), "{error}");
+    }
+    assert_eq!(listed(&here), before, "neither is changed");
+    let granted = &here.run(["syncgroup", "grant", "notes", &user, "read-write", "--json"]).json()[0];
+    assert_eq!((&granted["user"], &granted["rights"]), (&json!(user), &json!("write")));
+}
+
+#[test]
 fn a_member_that_is_not_there_is_named_as_such_and_destroying_needs_a_word() {
     let here = Home::with_notes();
     let error = here.run(["syncgroup", "eject", "notes", "nobody"]).failed(2);
