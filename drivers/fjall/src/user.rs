@@ -171,15 +171,28 @@ pub fn create_user_key(
     name: &Name,
     passphrase: Option<&Passphrase>,
 ) -> Result<UserKey, OpenError> {
-    if let Some(UserKeyFile { path, name, .. }) = UserKeyFile::read(dir)? {
-        return Err(OpenError::UserThere { path, name });
-    }
+    refuse_second(dir)?;
     // A slip in the passphrase would lock the key for ever.
     let device = dir.join(KEY);
     KeyFile::read(&device)?.map(|key| key.open(passphrase, &device)).transpose()?;
     let secret = Zeroizing::new(draw_secret()?);
-    write(&key_path(dir), &text(name, &secret, passphrase)?)?;
+    let text = text(name, &secret, passphrase)?;
+    // Of several that make one at the same time the others wait here, and then find it.
+    let path = dir.join("user.lock");
+    let lock = files::open_private(&path).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.attempt("lock", &path)?;
+    refuse_second(dir)?;
+    write(&key_path(dir), &text)?;
+    // Whoever still waits for it finds the key; so does whoever makes another. That it stays would not matter.
+    let _ = std::fs::remove_file(path);
     Ok(key_of(name, &secret))
+}
+
+fn refuse_second(dir: &Path) -> Result<(), OpenError> {
+    match UserKeyFile::read(dir)? {
+        Some(UserKeyFile { path, name, .. }) => Err(OpenError::UserThere { path, name }),
+        None => Ok(()),
+    }
 }
 
 /// Reads the user's word for the device of a data directory; `None` if it is nobody's.
@@ -203,4 +216,24 @@ pub fn keep_certificate(dir: &Path, certificate: &Certificate) -> Result<(), Ope
     let path = certificate_path(dir);
     let text = format!("{certificate}\n");
     files::write_private(&path, text.as_bytes()).attempt("write the device's certificate", &path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_that_make_a_key_at_the_same_time_one_does() {
+        let home = tempfile::tempdir().unwrap();
+        let (anna, start) = (Name::new("Anna").unwrap(), std::sync::Barrier::new(8));
+        let make = || {
+            start.wait();
+            create_user_key(home.path(), &anna, None).ok().map(|key| key.id())
+        };
+        let made: Vec<UserId> = std::thread::scope(|scope| {
+            let running = [(); 8].map(|()| scope.spawn(make));
+            running.into_iter().filter_map(|it| it.join().unwrap()).collect()
+        });
+        assert_eq!(made, [user_key(home.path(), None).unwrap().unwrap().id()]);
+    }
 }

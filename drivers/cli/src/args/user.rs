@@ -13,7 +13,7 @@ pub enum User {
     /// Make a user's key on this device, and make this device its first.
     ///
     /// The key stays here, in the file user.key of the data directory: with it devices are added and struck off. Keep a
-    /// copy of it somewhere safe.
+    /// copy of it somewhere safe. Where this was interrupted, the same command goes on with the key that is there.
     Create {
         /// What others call the user.
         name: Name,

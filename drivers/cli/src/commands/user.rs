@@ -1,10 +1,12 @@
 //! `user`, `device` and `whoami`: people with several devices.
 
 use std::io::Read as _;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use driftless::{Certificate, DeviceId, Incarnation, Invitation, Name, PublicKey, UserKey};
+use driftless_fjall::Passphrase;
 use driftless_tokio::Options;
 use serde_json::json;
 
@@ -35,7 +37,7 @@ pub(super) async fn user(context: &mut Context, command: User) -> Result<()> {
     }
     let passphrase = context.unlock.present(&context.dir)?;
     let is_locked = passphrase.is_some();
-    let user = driftless_fjall::create_user_key(&context.dir, &name, passphrase.as_ref())?;
+    let user = new_user(&context.dir, &name, passphrase.as_ref())?;
     let certificate = user.certify(key, Options::default().device_name(), number()?);
     driftless_fjall::keep_certificate(&context.dir, &certificate)?;
     if context.out.json {
@@ -52,6 +54,21 @@ pub(super) async fn user(context: &mut Context, command: User) -> Result<()> {
         file.display()
     ));
     Ok(())
+}
+
+/// A new user's key, or the one that was made already when a run before this was interrupted.
+fn new_user(dir: &Path, name: &Name, passphrase: Option<&Passphrase>) -> Result<UserKey> {
+    match driftless_fjall::user_key(dir, passphrase)? {
+        None => Ok(driftless_fjall::create_user_key(dir, name, passphrase)?),
+        Some(key) if key.name() == name => Ok(key),
+        Some(key) => {
+            let kept = text::escape(key.name().as_str().as_bytes());
+            bail!(
+                "the key of user \"{kept}\" is kept on this device: go on with it by driftless user create \"{kept}\"; \
+                 another user's is made in another data directory, --dir"
+            )
+        }
+    }
 }
 
 pub(super) async fn device(context: &mut Context, command: Device) -> Result<()> {
@@ -126,11 +143,15 @@ async fn keys(context: &Context) -> Result<(UserKey, Certificate)> {
     let (key, certificate) = found.await??;
     match (key, certificate) {
         (Some(key), Some(certificate)) => Ok((key, certificate)),
-        (_, Some(certificate)) => bail!(
+        (Some(key), None) => bail!(
+            "this device has no certificate by its user yet: make it with driftless user create \"{}\"",
+            text::escape(key.name().as_str().as_bytes())
+        ),
+        (None, Some(certificate)) => bail!(
             "the key of user \"{}\" is not on this device: do it on the device on which driftless user create was run",
             text::escape(certificate.user_name().as_str().as_bytes())
         ),
-        _ => bail!("there is no user on this device: make one with driftless user create NAME"),
+        (None, None) => bail!("there is no user on this device: make one with driftless user create NAME"),
     }
 }
 

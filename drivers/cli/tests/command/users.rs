@@ -105,6 +105,21 @@ fn a_pass_is_for_the_device_for_which_it_was_made() {
 }
 
 #[test]
+fn making_a_user_goes_on_where_it_was_interrupted() {
+    let (laptop, phone) = (Home::new(), Home::new());
+    phone.run(["init"]).ok();
+    let create = |name| laptop.run(["user", "create", name, "--json"]);
+    let made = create("Anna").json().remove(0);
+    std::fs::remove_file(laptop.dir().join("certificate")).unwrap();
+    let add = ["device", "add", &key(&phone), "phone"];
+    assert!(laptop.run(add).failed(2).contains("driftless user create \"Anna\""));
+    let error = laptop.run(["user", "create", "Bert"]).failed(2);
+    assert!(error.contains("driftless user create \"Anna\""), "{error}");
+    assert_eq!(create("Anna").json().remove(0), made);
+    laptop.run(add).ok();
+}
+
+#[test]
 fn a_users_key_is_locked_with_the_devices_key() {
     let (laptop, phone) = (Home::with_notes(), Home::new());
     let file = laptop.path("passphrase");
