@@ -142,7 +142,16 @@ async fn keys(context: &Context) -> Result<(UserKey, Certificate)> {
     });
     let (key, certificate) = found.await??;
     match (key, certificate) {
-        (Some(key), Some(certificate)) => Ok((key, certificate)),
+        (Some(key), Some(certificate)) if certificate.user() == key.id() => Ok((key, certificate)),
+        (Some(key), Some(certificate)) => {
+            let own = text::escape(key.name().as_str().as_bytes());
+            bail!(
+                "the file certificate in {} is by user \"{}\", and not by user \"{own}\", whose key is there: move it \
+                 away, and driftless user create \"{own}\" makes the right one",
+                context.dir.display(),
+                text::escape(certificate.user_name().as_str().as_bytes())
+            )
+        }
         (Some(key), None) => bail!(
             "this device has no certificate by its user yet: make it with driftless user create \"{}\"",
             text::escape(key.name().as_str().as_bytes())
@@ -229,6 +238,7 @@ async fn join_all(
             key.device()
         );
     }
+    refuse_other_user(&context.dir, certificate)?;
     driftless_fjall::keep_certificate(&context.dir, certificate)?;
     let mut failed = None;
     for invitation in invitations {
@@ -242,6 +252,26 @@ async fn join_all(
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// Refuses the pass of another user than the one whose device this is: anybody who knows the device's key can make one.
+fn refuse_other_user(dir: &Path, certificate: &Certificate) -> Result<()> {
+    match driftless_fjall::certificate(dir)? {
+        Some(kept) if kept.user() == certificate.user() => Ok(()),
+        Some(kept) => bail!(
+            "the pass is by user \"{}\" ({}), and this device is one of user \"{}\" ({}): a device has one user; join with \
+             another data directory, --dir",
+            text::escape(certificate.user_name().as_str().as_bytes()),
+            certificate.user(),
+            text::escape(kept.user_name().as_str().as_bytes()),
+            kept.user()
+        ),
+        None if driftless_fjall::keeps_user_key(dir)? => bail!(
+            "the key of a user is kept on this device, which has no certificate by it yet: make that with driftless \
+             user create NAME, by the user's name"
+        ),
+        None => Ok(()),
+    }
 }
 
 fn parse_pass(text: &str) -> Result<(Certificate, Vec<Invitation>)> {

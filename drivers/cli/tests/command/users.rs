@@ -105,6 +105,27 @@ fn a_pass_is_for_the_device_for_which_it_was_made() {
 }
 
 #[test]
+fn a_pass_of_another_user_does_not_take_a_device_over() {
+    let (anna, bert) = (Home::with_notes(), Home::new());
+    anna.run(["user", "create", "Anna"]).ok();
+    bert.run(["user", "create", "Bert"]).ok();
+    let pass = anna.run(["device", "add", &key(&bert), "stolen"]).ok();
+    let (join, file) = (["device", "join", pass.trim()], bert.dir().join("certificate"));
+    let own = std::fs::read(&file).unwrap();
+    let error = bert.run(join).failed(2);
+    assert!(error.contains("Bert") && error.contains("--dir"), "{error}");
+    assert_eq!(std::fs::read(&file).unwrap(), own);
+    // Nor is that left to chance where the user has not certified the device yet.
+    std::fs::remove_file(&file).unwrap();
+    assert!(bert.run(join).failed(2).contains("driftless user create"));
+    assert!(!file.exists());
+    // Where it has happened, the key does not act for the user who is not its own.
+    std::fs::write(&file, pass.split('+').next().unwrap()).unwrap();
+    let error = bert.run(["device", "add", &key(&anna), "laptop"]).failed(2);
+    assert!(error.contains("Anna") && error.contains("Bert"), "{error}");
+}
+
+#[test]
 fn making_a_user_goes_on_where_it_was_interrupted() {
     let (laptop, phone) = (Home::new(), Home::new());
     phone.run(["init"]).ok();
