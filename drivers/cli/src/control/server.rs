@@ -44,12 +44,7 @@ impl Server {
         let _ = std::fs::remove_file(port_path(dir));
         #[cfg(unix)]
         if let Some(path) = super::socket_path(dir) {
-            let _ = std::fs::remove_file(&path);
-            let listener = tokio::net::UnixListener::bind(&path)
-                .and_then(|listener| {
-                    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-                    std::fs::set_permissions(&path, owner_only).map(|()| listener)
-                })
+            let listener = bind_for_owner(&path)
                 .with_context(|| format!("cannot make the control socket {}", path.display()))?;
             return Ok(Self { listener: Listener::Unix(listener), path, token: None });
         }
@@ -157,6 +152,25 @@ async fn answer(lines: &mut Lines, node: &Node, request: Request) -> Result<()> 
             () = lines.interrupted() => return Ok(()),
         }
     }
+}
+
+/// Binds a socket that only its owner may use, instead of one that is there. Until its mode is set it is where nobody
+/// else comes: anybody might connect to it.
+#[cfg(unix)]
+fn bind_for_owner(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    let apart = path.with_extension("d");
+    // A server that died may have left it.
+    let _ = std::fs::remove_dir_all(&apart);
+    std::fs::DirBuilder::new().mode(0o700).create(&apart)?;
+    let draft = apart.join("s");
+    let bound = tokio::net::UnixListener::bind(&draft).and_then(|listener| {
+        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&draft, path)?;
+        Ok(listener)
+    });
+    let _ = std::fs::remove_dir_all(&apart);
+    bound
 }
 
 /// Writes a file that only its owner may read, whole or not at all.

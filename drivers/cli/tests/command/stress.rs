@@ -55,7 +55,11 @@ fn a_server_ends_in_good_order_when_it_is_told_to() {
 fn the_control_socket_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::with_notes();
+    // What a server has left that died while it made the socket.
+    fs::create_dir(home.dir().join("control.d")).unwrap();
+    fs::write(home.dir().join("control.d/s"), "").unwrap();
     let _server = home.serve();
+    assert!(!home.dir().join("control.d").exists());
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&home.dir().join("control.sock")), 0o600);
     assert_eq!(mode(&home.dir()), 0o700);
