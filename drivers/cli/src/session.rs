@@ -1,5 +1,6 @@
 //! A command's way to the data: through the `serve` that holds the data directory, or by holding it itself.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -60,25 +61,41 @@ impl Session {
                 dir.display()
             );
         }
+        let options = || {
+            let (discovery, store) = (reach == Reach::Network, unlock.options(dir)?);
+            Ok(Options { discovery, store, ..Options::default() })
+        };
+        Self::reach_or_hold(dir, None, options).await
+    }
+
+    /// Connects to whoever has the data directory open, or opens it as soon as nobody has.
+    ///
+    /// # Errors
+    /// If it cannot be used, or somebody has it for long whom nothing can be asked.
+    pub(crate) async fn reach_or_hold(
+        dir: &Path,
+        listen: Option<SocketAddr>,
+        options: impl Fn() -> Result<Options>,
+    ) -> Result<Self> {
         let started = Instant::now();
-        let mut options = None;
+        let mut known = None;
         loop {
             if let Some(connection) = control::connect(dir).await? {
                 return Ok(Self::Remote(Box::new(connection)));
             }
             // Only now: a server has the key already.
-            let options = match &options {
+            let is_first = known.is_none();
+            let options = match &known {
                 Some(known) => known,
-                None => options.insert(Options {
-                    discovery: reach == Reach::Network,
-                    store: unlock.options(dir)?,
-                    ..Options::default()
-                }),
+                None => known.insert(options()?),
             };
-            match settings::open_listening(dir, None, options.clone()).await {
+            match settings::open_listening(dir, listen, options.clone()).await {
                 Ok(node) => return Ok(Self::Local(node)),
-                // Another command has it for a moment, or a server is just starting.
+                // Another command has it for a moment, or a server is just starting, or ending.
                 Err(error) if is_in_use(&error) && started.elapsed() < PATIENCE => {
+                    if is_first {
+                        tracing::info!("{error}; waiting up to {} s for that to end", PATIENCE.as_secs());
+                    }
                     tokio::time::sleep(RETRY).await;
                 }
                 Err(error) => return Err(explain(&error, dir)),

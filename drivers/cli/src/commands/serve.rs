@@ -9,29 +9,25 @@ use tracing_subscriber::EnvFilter;
 
 use super::Context;
 use crate::args::Serve;
-use crate::control::{self, Server};
+use crate::control::Server;
 use crate::service::refusal;
-use crate::session::explain;
-use crate::settings;
+use crate::session::Session;
 
 pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
     start_log(context.global.quiet);
-    if let Some(connection) = control::connect(&context.dir).await? {
-        bail!(
+    let options = || {
+        let store = context.unlock.options(&context.dir)?.accept_loss(args.repair.accept_loss);
+        let (discovery, peers) = (!args.no_discovery, args.peers.clone());
+        Ok(Options { discovery, peers, store, ..Options::default() })
+    };
+    let node = match Session::reach_or_hold(&context.dir, args.listen, options).await? {
+        Session::Local(node) => node,
+        Session::Remote(connection) => bail!(
             "device {} is already being served from {}; end that server first, or name another directory with --dir",
             connection.device(),
             context.dir.display()
-        );
-    }
-    let options = Options {
-        discovery: !args.no_discovery,
-        peers: args.peers,
-        store: context.unlock.options(&context.dir)?.accept_loss(args.repair.accept_loss),
-        ..Options::default()
+        ),
     };
-    let node = settings::open_listening(&context.dir, args.listen, options)
-        .await
-        .map_err(|error| explain(&error, &context.dir))?;
     let mut notices = node.notices();
     let server = match Server::bind(&context.dir).await {
         Ok(server) => server,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::{self, Home};
+use crate::support::{self, Home, eventually};
 
 #[test]
 fn commands_that_come_at_once_without_a_server_wait_for_each_other() {
@@ -37,6 +37,22 @@ fn what_a_server_that_was_killed_has_left_does_not_stop_anybody() {
     home.run(["put", "notes", "b", "2"]).ok();
     let _server = home.serve();
     assert_eq!(home.run(["scan", "notes"]).ok(), "a\t1\nb\t2\n");
+}
+
+#[test]
+fn a_server_waits_until_the_one_before_it_has_ended() {
+    let home = Home::with_notes();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let before = runtime.block_on(support::open(&home));
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| home.serve());
+        eventually("it waits", || {
+            fs::read_to_string(home.path("serve.log")).is_ok_and(|log| log.contains("waiting"))
+        });
+        runtime.block_on(before.shutdown());
+        let _server = starting.join().unwrap();
+        assert_eq!(home.run(["status", "--json"]).json()[0]["served"], true);
+    });
 }
 
 #[cfg(unix)]

@@ -132,14 +132,19 @@ pub(crate) fn invitation(home: &Home, options: &[&str]) -> String {
     home.run(["syncgroup", "invite", "notes"].iter().chain(options)).ok().trim().to_owned()
 }
 
+/// Opens a data directory, as an application would. No server may run there.
+pub(crate) async fn open(home: &Home) -> Node {
+    let store = StoreOptions::new().state_dir(home.path("state").join("driftless"));
+    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let options = Options { discovery: false, listen, store, ..Options::default() };
+    Node::open(home.dir(), options).unwrap()
+}
+
 /// Writes rows of several collections by one batch, as an application would. No server may run there.
 pub(crate) fn write_batch(home: &Home, rows: &[(&str, &str, &'static str)]) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = StoreOptions::new().state_dir(home.path("state").join("driftless"));
-        let listen = Some("127.0.0.1:0".parse().unwrap());
-        let options = Options { discovery: false, listen, store, ..Options::default() };
-        let node = Node::open(home.dir(), options).unwrap();
+        let node = open(home).await;
         let database = node.database("default").unwrap();
         let mut batch = database.batch();
         for (collection, key, value) in rows {
