@@ -1,10 +1,33 @@
-//! Users and their devices, for whoever asks (S-3).
+//! Users and their devices, and what all may do, for whoever asks (S-3).
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::{DeviceId, Knowledge, Rights, SyncgroupId, UserId, Version};
 
 use super::{Enrolled, Fact, Model, Struck, Whom, holds};
 
 impl Model {
+    /// All devices and users that may do anything by a set of generations, with what.
+    pub fn all_rights(&self, group: &SyncgroupId, held: &Knowledge) -> BTreeMap<Whom, Rights> {
+        let facts = self.facts(group).filter(|(by, _)| holds(held, by));
+        let granted = facts.flat_map(|(by, generation)| {
+            let enrolled = match &generation.says {
+                Fact::Enrols(it) => Some(Whom::Device(it.device)),
+                _ => None,
+            };
+            let granted = generation.says.grants(&by.author.device).map(|(whom, _)| whom);
+            granted.into_iter().chain(enrolled)
+        });
+        let rights = granted.collect::<BTreeSet<Whom>>().into_iter().filter_map(|whom| {
+            let rights = match &whom {
+                Whom::Device(device) => self.rights(group, device, held),
+                Whom::User(user) => self.rights_of(group, user, held),
+            };
+            Some((whom, rights?))
+        });
+        rights.collect()
+    }
+
     /// The user by whom a device may do the most, with what, by a set of generations.
     pub fn by_user(
         &self,

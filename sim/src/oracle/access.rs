@@ -191,7 +191,7 @@ impl Watch {
                 && match granted {
                     None => self.model.rights_of(group, user, &held).is_some(),
                     Some(rights) => {
-                        it.rights >= rights
+                        it.rights == rights
                             && self.model.rights(group, &it.issuer, &held) == Some(Rights::Admin)
                     }
                 }
@@ -203,13 +203,13 @@ impl Watch {
         Err(Violation::new(Oracle::Access, "S-3", seen.replica, what))
     }
 
-    /// Whoever is admitted has shown an invitation that gives so much, by one who might give it.
+    /// Whoever is admitted has shown an invitation that gives just that, by one who might give it.
     fn was_invited(&self, seen: Seen<'_>, group: &SyncgroupId, device: &DeviceId, rights: Rights) -> Checked {
         let held = seen.core.knowledge(group).unwrap_or_default();
         let gives = |it: &Shown| {
             it.device == *device
                 && it.group == *group
-                && it.rights >= rights
+                && it.rights == rights
                 && self.model.rights(group, &it.issuer, &held) == Some(Rights::Admin)
         };
         if self.shown.iter().any(gives) {

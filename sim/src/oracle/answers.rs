@@ -51,7 +51,7 @@ impl Watch {
             let shown = core.knowledge(&group).unwrap_or_default();
             let held = core.held(&group).unwrap_or_default();
             let collections = changes.iter().map(|(row, _)| &row.collection);
-            let mut reasons = reasons(infos.get(&group), &group, Rights::Write, collections);
+            let mut reasons = self.reasons(core, &group, Rights::Write, collections);
             reasons.extend(
                 changes
                     .iter()
@@ -69,6 +69,29 @@ impl Watch {
             }
         }
         expected
+    }
+
+    /// Why something that needs a right may be refused in one syncgroup.
+    pub(super) fn reasons<'n>(
+        &self,
+        core: &Core,
+        group: &SyncgroupId,
+        right: Rights,
+        collections: impl Iterator<Item = &'n driftless::Name>,
+    ) -> Vec<Refusal> {
+        let info = core.syncgroups().into_iter().find(|info| info.id == *group);
+        let Some(info) = info else { return vec![Refusal::NoSyncgroup(*group)] };
+        let held = core.held(group).unwrap_or_default();
+        let rights = self.model.rights(group, &core.author().device, &held);
+        let mut reasons = match info.state {
+            SyncgroupState::Active if rights < Some(right) => vec![Refusal::Forbidden("")],
+            SyncgroupState::Active => Vec::new(),
+            SyncgroupState::Joining | SyncgroupState::Pending => vec![Refusal::Pending],
+            _ => vec![Refusal::NotMember],
+        };
+        let missing = collections.filter(|name| !info.collections.contains(name));
+        reasons.extend(missing.map(|name| Refusal::NoCollection(name.clone())));
+        reasons
     }
 
     fn holds(&self, core: &Core, precondition: &Precondition) -> bool {
@@ -301,27 +324,6 @@ impl WriteExpected {
 
 pub(super) fn infos(core: &Core) -> BTreeMap<SyncgroupId, SyncgroupInfo> {
     core.syncgroups().into_iter().map(|info| (info.id, info)).collect()
-}
-
-/// Why something that needs a right may be refused in one syncgroup.
-pub(super) fn reasons<'n>(
-    info: Option<&SyncgroupInfo>,
-    group: &SyncgroupId,
-    right: Rights,
-    collections: impl Iterator<Item = &'n driftless::Name>,
-) -> Vec<Refusal> {
-    let Some(info) = info else { return vec![Refusal::NoSyncgroup(*group)] };
-    let mut reasons = match info.state {
-        SyncgroupState::Active if info.rights.is_none_or(|rights| rights < right) => {
-            vec![Refusal::Forbidden("")]
-        }
-        SyncgroupState::Active => Vec::new(),
-        SyncgroupState::Joining | SyncgroupState::Pending => vec![Refusal::Pending],
-        _ => vec![Refusal::NotMember],
-    };
-    let missing = collections.filter(|name| !info.collections.contains(name));
-    reasons.extend(missing.map(|name| Refusal::NoCollection(name.clone())));
-    reasons
 }
 
 /// Why a change does not suit a row (S-16).

@@ -9,7 +9,7 @@ use driftless::{
     SyncgroupId, SyncgroupState, Version, Written,
 };
 
-use super::answers::{infos, key, reasons};
+use super::answers::{infos, key};
 use super::rows::{collections, fault, name};
 use super::{Checked, Held, Oracle, Seen, Violation, Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
@@ -45,10 +45,9 @@ impl Watch {
         rules: &Ruling,
         stopping: bool,
     ) -> WriteExpected {
-        let infos = infos(core);
         let mut expected = WriteExpected::default();
         expected.reasons.extend(stopping.then_some(Refusal::ShuttingDown));
-        expected.reasons.extend(reasons(infos.get(&group), &group, Rights::Admin, [collection].into_iter()));
+        expected.reasons.extend(self.reasons(core, &group, Rights::Admin, [collection].into_iter()));
         let held = core.held(&group).unwrap_or_default();
         let present = self.model.rules(&group, &held);
         let rules = match rules {
@@ -68,13 +67,12 @@ impl Watch {
 
     /// Says what should become of an answer (S-17).
     pub(crate) fn expect_answer(&self, core: &Core, answer: &Resolution, stopping: bool) -> WriteExpected {
-        let (infos, shown, held) = (infos(core), super::shown(core), super::held(core));
+        let (shown, held) = (super::shown(core), super::held(core));
         let mut expected = WriteExpected { is_answer: true, ..WriteExpected::default() };
         expected.reasons.extend(stopping.then_some(Refusal::ShuttingDown));
         for row in answer.answers.iter().map(|answer| &answer.row) {
             let collection = [&row.collection].into_iter();
-            let reasons = reasons(infos.get(&row.syncgroup), &row.syncgroup, Rights::Write, collection);
-            expected.reasons.extend(reasons);
+            expected.reasons.extend(self.reasons(core, &row.syncgroup, Rights::Write, collection));
         }
         let Some(first) = answer.answers.first() else { return expected };
         let conflict = self.model.conflict(&place(&first.row), Views { shown: &shown, held: &held });

@@ -11,6 +11,7 @@
 //! | no silent loss | at each restart, and in the end | `process`, `settled` |
 //! | convergence | in the end | `settled` |
 //! | access | at each admission and removal, and for each generation that a replica comes to hold | `access`, `removals` |
+//! | access | when readers look: who is said to have which rights | `rights` |
 //! | clocks | at each write, and for each generation that a replica comes to hold | `knowledge`, `access` |
 //! | bounds | at each event, and when readers look | `bounds` |
 //! | conduct | always: replies, notices, refusals, deadlines, panics | `answers` |
@@ -28,6 +29,7 @@ mod parts;
 mod paused;
 mod process;
 mod removals;
+mod rights;
 mod rows;
 pub(crate) mod settled;
 mod spec;

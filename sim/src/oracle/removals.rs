@@ -2,7 +2,7 @@
 
 use driftless::{Core, DeviceId, Knowledge, Refusal, Rights, SyncgroupId, Version};
 
-use super::answers::{infos, reasons};
+use super::answers::infos;
 use super::{Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
 use crate::model::{Fact, Revoked, Whom, holds};
@@ -72,7 +72,7 @@ impl Watch {
         let waits = infos.get(group).is_some_and(|info| info.waiting > 0);
         let mut expected = WriteExpected { waits, ..WriteExpected::default() };
         expected.reasons.extend(stopping.then_some(Refusal::ShuttingDown));
-        expected.reasons.extend(reasons(infos.get(group), group, right, [].into_iter()));
+        expected.reasons.extend(self.reasons(core, group, right, [].into_iter()));
         expected
     }
 

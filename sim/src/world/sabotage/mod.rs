@@ -10,7 +10,7 @@ mod saboteur;
 use std::fmt;
 use std::str::FromStr;
 
-use driftless::{PublicKey, SecretKey, Signature, SignatureScheme};
+use driftless::{PublicKey, Rights, SecretKey, Signature, SignatureScheme};
 
 pub(crate) use self::saboteur::Saboteur;
 use crate::KeyedHash;
@@ -114,12 +114,14 @@ planted! {
     BelievesSignatures = "believes-signatures", noticed by Durability;
     /// The model does not hear that devices are admitted.
     WithholdsAdmissions = "withholds-admissions", noticed by Access;
+    /// Lists of members say of whoever may read that it may write.
+    FlattersReaders = "flatters-readers", noticed by Access;
     /// The model does not hear that devices are removed.
-    WithholdsRemovals = "withholds-removals", noticed by Conduct;
+    WithholdsRemovals = "withholds-removals", noticed by Access;
     /// The model does not hear that devices are enrolled as users'.
     WithholdsEnrolments = "withholds-enrolments", noticed by Access;
     /// The model does not hear that users strike devices off.
-    WithholdsStrikings = "withholds-strikings", noticed by Conduct;
+    WithholdsStrikings = "withholds-strikings", noticed by Access;
     /// The model believes that a batch was stamped long ago.
     StampsLongAgo = "stamps-long-ago", noticed by Clocks;
     /// No event may cost more than a few reads.
@@ -174,6 +176,11 @@ impl Sabotage {
     /// Whether the model does not hear of admissions.
     pub(crate) fn withholds_admissions(self) -> bool {
         self == Sabotage::WithholdsAdmissions
+    }
+
+    /// What a list of members says of one who has these rights.
+    pub(crate) fn listed(self, rights: Rights) -> Rights {
+        if self == Sabotage::FlattersReaders { rights.max(Rights::Write) } else { rights }
     }
 
     /// Whether the model does not hear of removals.

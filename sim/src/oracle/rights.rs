@@ -1,0 +1,56 @@
+//! The oracle of rights: who may do what is what the model finds by what the replica holds that says so (S-30, S-34).
+
+use std::collections::BTreeMap;
+
+use driftless::{Rights, SyncgroupInfo, SyncgroupState};
+
+use super::{Checked, Oracle, Seen, Violation, Watch};
+use crate::model::Whom;
+
+impl Watch {
+    /// Members and users are listed with the rights that they have, and nobody is left out who has any.
+    pub(super) fn tells_the_rights(&self, seen: Seen<'_>) -> Checked {
+        for info in seen.core.syncgroups() {
+            let held = seen.core.held(&info.id).unwrap_or_default();
+            let members = seen.core.members(&info.id).unwrap_or_default().into_iter();
+            let members = members.map(|it| (Whom::Device(it.device), self.listed(it.rights)));
+            let users = seen.core.users(&info.id).unwrap_or_default().into_iter();
+            let users = users.map(|it| (Whom::User(it.user), it.rights));
+            // Who is listed as a former member has none.
+            let listed = members.chain(users).filter_map(|(whom, rights)| Some((whom, rights?)));
+            let listed: BTreeMap<Whom, Rights> = listed.collect();
+            let real = self.model.all_rights(&info.id, &held);
+            let rights = |of: &BTreeMap<Whom, Rights>, whom: &Whom| of.get(whom).copied();
+            let mut all = listed.keys().chain(real.keys());
+            if let Some(odd) = all.find(|whom| rights(&listed, whom) != rights(&real, whom)) {
+                let (told, has) = (rights(&listed, odd), rights(&real, odd));
+                let what = format!("lists {odd:?} of {:?} with {told:?}, which has {has:?}", info.id);
+                return Err(Violation::new(Oracle::Access, "S-34", seen.replica, what));
+            }
+            let own = rights(&real, &Whom::Device(seen.core.author().device));
+            self.knows_its_own(seen.replica, &info, own)?;
+        }
+        Ok(())
+    }
+
+    fn listed(&self, rights: Option<Rights>) -> Option<Rights> {
+        let sabotage = self.sabotage;
+        rights.map(|rights| sabotage.map_or(rights, |it| it.listed(rights)))
+    }
+
+    /// A device knows what it may do itself, and whether it is a member.
+    fn knows_its_own(&self, replica: usize, info: &SyncgroupInfo, own: Option<Rights>) -> Checked {
+        let is_right = match info.state {
+            SyncgroupState::Active => own.is_some(),
+            // What lets it in may be on its way, or may not be shown yet; or what it must hold before it can leave.
+            SyncgroupState::Pending | SyncgroupState::Leaving => true,
+            _ => own.is_none(),
+        };
+        if info.rights == own && is_right {
+            return Ok(());
+        }
+        let SyncgroupInfo { id, state, rights, .. } = info;
+        let what = format!("says that it is {state:?} in {id:?}, and has {rights:?}; it has {own:?}");
+        Err(Violation::new(Oracle::Access, "S-34", replica, what))
+    }
+}
