@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::{Hlc, Knowledge, Notice, SyncgroupId, Version, Written};
+use driftless::{Hlc, Knowledge, Notice, SyncgroupId, Version, Wall, Written};
 
 use super::{Checked, Held, Oracle, Seen, Views, Violation, Watch, WriteExpected, part};
 use crate::coverage::Coverage;
@@ -17,6 +17,8 @@ struct Birth<'b> {
     says: Fact,
     /// The last stamp that its author gave.
     stamp: Hlc,
+    /// What its author's clock shows.
+    wall: Wall,
 }
 
 impl Watch {
@@ -39,6 +41,7 @@ impl Watch {
     pub(super) fn take_note(
         &mut self,
         seen: Seen<'_>,
+        wall: Wall,
         before: Views<'_>,
         held: &Held,
         (parts, notices): (&[Written], &[&Notice]),
@@ -64,7 +67,7 @@ impl Watch {
                 // more. But who leaves before it has seen its own admission sees that first, and writes then.
                 let was_in = || self.model.rights(group, &author.device, old).is_some();
                 let past = if came || !was_in() { new } else { old };
-                let birth = Birth { past, written, says, stamp: seen.core.last_stamp() };
+                let birth = Birth { past, written, says, stamp: seen.core.last_stamp(), wall };
                 self.record(seen.replica, *group, version, &birth, expected)?;
             }
         }
@@ -93,8 +96,14 @@ impl Watch {
         birth: &Birth<'_>,
         expected: Option<&WriteExpected>,
     ) -> Checked {
-        let Birth { past, written, ref says, stamp: last_stamp } = *birth;
+        let Birth { past, written, ref says, stamp: last_stamp, wall } = *birth;
         let says = says.clone();
+        let wrong = |rule, what: String| Err(Violation::new(Oracle::Clocks, rule, replica, what));
+        // Stamps follow the clock of whoever gives them: of metadata, too, which does not tell its own.
+        let given = written.map_or(last_stamp, |written| written.stamp);
+        if given.wall() < wall {
+            return wrong("S-7", format!("{version:?} is stamped {given:?}, and its clock shows {wall:?}"));
+        }
         let notes = &mut self.notes[replica];
         notes.wrote.push_back((notes.seq, group, version));
         let mut past = past.clone();
@@ -114,7 +123,6 @@ impl Watch {
             return Ok(());
         };
         let latest = self.model.latest_stamp(&group, &past).unwrap_or_default();
-        let wrong = |rule, what: String| Err(Violation::new(Oracle::Clocks, rule, replica, what));
         let stamp = self.sabotage.map_or(written.stamp, |it| it.stamp(self.batches, written.stamp));
         let own = self.model.last_stamp(&version.author).unwrap_or_default();
         // Parts of one batch have one stamp.

@@ -326,7 +326,7 @@ impl Watch {
         if expected.is_none() {
             batches.extend(self.own_answers(seen, was, &shown, coverage)?);
         }
-        self.take_note(seen, was, &shown, (&batches.concat(), &notices), expected)?;
+        self.take_note(seen, wall, was, &shown, (&batches.concat(), &notices), expected)?;
         self.causality(seen.replica, &held, coverage)?;
         self.causality(seen.replica, &shown, coverage)?;
         self.access(seen, wall, &before, &held, coverage)?;
