@@ -110,6 +110,7 @@ impl Watch {
         Ok(())
     }
 
+    /// A generation never was: another one may come to have its version, and is another matter.
     fn withdraw(&mut self, replica: usize, group: &driftless::SyncgroupId, version: &Version) -> Checked {
         let others = (0..self.notes.len()).filter(|other| *other != replica);
         let holders: Vec<usize> = others.filter(|other| self.held_by(*other, group, version)).collect();
@@ -122,6 +123,9 @@ impl Watch {
         }
         self.model.withdraw(group, version);
         self.parts.withdraw(group, version);
+        self.judged.remove(&(*group, *version));
+        self.resolutions.remove(&(*group, *version));
+        self.heard.retain(|(of, departure, _)| (of, departure) != (group, version));
         Ok(())
     }
 
