@@ -303,6 +303,28 @@ impl Model {
         })
     }
 
+    /// The generations that are void in one of two sets of generations and not in the other.
+    pub fn judged_anew(
+        &self,
+        group: &SyncgroupId,
+        before: &Knowledge,
+        held: &Knowledge,
+    ) -> Vec<(&Version, &Generation)> {
+        let Some(of) = self.groups.get(group) else { return Vec::new() };
+        if of.revocations(before) == of.revocations(held) {
+            return Vec::new();
+        }
+        let differs = |version| self.is_void(group, version, before) != self.is_void(group, version, held);
+        of.generations.iter().filter(|(version, _)| differs(version)).collect()
+    }
+
+    /// Whether more than one revocation is in the second set and not in the first, so that one may have ended what another
+    /// one did.
+    pub fn may_have_flipped(&self, group: &SyncgroupId, before: &Knowledge, held: &Knowledge) -> bool {
+        let of = |held| self.groups.get(group).map_or(0, |of| of.revocations(held).len());
+        of(held) > of(before) + 1
+    }
+
     /// Whether any revocation is in a set of generations.
     pub fn has_revocations(&self, group: &SyncgroupId, held: &Knowledge) -> bool {
         self.groups.get(group).is_some_and(|group| !group.revocations(held).is_empty())

@@ -12,8 +12,8 @@ use crate::model::{Content, Head, RowKey, Seen as SeenRow, Shown, Views, holds};
 use crate::plan::Ledger;
 
 impl Watch {
-    /// Checks the rows that a commit touched (S-11 … S-14), and that readers were told of each that changed
-    /// (S-52).
+    /// Checks the rows that a commit touched (S-11 … S-14), also by what it says of who may do what (S-35), and that
+    /// readers were told of each that changed, and of no other (S-52).
     pub(super) fn changed_rows(
         &self,
         seen: Seen<'_>,
@@ -22,8 +22,9 @@ impl Watch {
         coverage: &mut Coverage,
     ) -> Checked {
         let now = self.views(seen.replica);
-        let touched = self.touched(before.shown, now.shown);
-        if touched.is_empty() {
+        let mut touched = self.touched(before.shown, now.shown);
+        touched.extend(self.judged_anew(before, now.held));
+        if touched.is_empty() && !actions.iter().any(|action| matches!(action, Action::Changed(_))) {
             return Ok(());
         }
         let collections = collections(seen)?;
@@ -57,7 +58,7 @@ impl Watch {
             }
             let shows = shows.map(|shows| shows.value);
             let reported = told.remove(&(group, row.clone()));
-            if self.new_schema(&group, &row, before.held, now.held) {
+            if self.ruled_anew(&group, &row.collection, before.held, now.held) {
                 // What was told in between was true then, under one schema or the other.
                 continue;
             }
@@ -74,18 +75,53 @@ impl Watch {
                 _ => {}
             }
         }
-        Ok(())
+        // What was told in between was true then, too.
+        let odd = told.keys().find(|(group, row)| {
+            let (old, held) = (before.held.get(group), now.held.get(group));
+            let flips =
+                old.zip(held).is_some_and(|(old, held)| self.model.may_have_flipped(group, old, held));
+            !flips && !self.ruled_anew(group, &row.collection, before.held, now.held)
+        });
+        match odd {
+            Some((group, row)) => {
+                let what = format!("readers were told of {}, which nothing touched", name(group, row));
+                Err(Violation::new(Oracle::Model, "S-52", seen.replica, what))
+            }
+            None => Ok(()),
+        }
     }
 
-    /// Whether another schema came in.
-    pub(super) fn new_schema(&self, group: &SyncgroupId, row: &RowKey, before: &Held, held: &Held) -> bool {
+    /// Whether another schema came in, or a part of one is void that was not, or the other way round.
+    pub(super) fn ruled_anew(
+        &self,
+        group: &SyncgroupId,
+        collection: &driftless::Name,
+        before: &Held,
+        held: &Held,
+    ) -> bool {
         let nothing = driftless::Knowledge::new();
         let before = before.get(group).unwrap_or(&nothing);
+        let held = held.get(group).unwrap_or(&nothing);
         self.model.schemas(group).any(|(version, generation)| {
-            holds(&held[group], version)
-                && !holds(before, version)
-                && generation.rules.keys().any(|(collection, _)| *collection == row.collection)
+            let is_void = |held| self.model.is_void(group, version, held);
+            holds(held, version)
+                && generation.rules.keys().any(|(of, _)| of == collection)
+                && (!holds(before, version)
+                    || is_void(before) != is_void(held)
+                    || self.model.may_have_flipped(group, before, held))
         })
+    }
+
+    /// The rows of generations that were shown and are void now, or were void and count.
+    fn judged_anew(&self, before: Views<'_>, held: &Held) -> BTreeSet<(SyncgroupId, RowKey)> {
+        let mut rows = BTreeSet::new();
+        for (group, held) in held {
+            let Some(before) = before.of(group) else { continue };
+            let judged = self.model.judged_anew(group, before.held, held).into_iter();
+            let shown = judged.filter(|(version, _)| holds(before.shown, version));
+            rows.extend(shown.flat_map(|(_, it)| it.rows.keys()).map(|row| (*group, row.clone())));
+        }
+        rows
     }
 
     fn count_conflicts(&self, group: &SyncgroupId, row: &RowKey, known: &SeenRow, coverage: &mut Coverage) {
