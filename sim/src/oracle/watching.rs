@@ -1,11 +1,13 @@
 //! Oracles of watching (S-52): each change is told exactly once, batch by batch, causes first; and whoever takes in
 //! all that was told sees what readers see, after interruptions too.
 
+mod resuming;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use driftless::read::{self, Changes, Marker, Resumed, RowUpdate, Update};
+use driftless::read::{self, Changes, Marker, RowUpdate, Update};
 use driftless::{Action, CommitSeq, Knowledge, Name, SyncgroupId, SyncgroupState, Version};
 
 use super::rows::{Collections, collections, fault, name};
@@ -256,29 +258,6 @@ impl Watch {
             other => return wrong(format!("tells something unheard of: {other:?}")),
         }
         Ok(())
-    }
-
-    /// Whether there is a reason to tell the state.
-    fn may_begin(
-        &self,
-        seen: Seen<'_>,
-        watcher: &Watcher,
-        because: Resumed,
-        coverage: &mut Coverage,
-    ) -> Checked {
-        let (point, may) = match because {
-            Resumed::Started => (None, watcher.marker.is_none()),
-            Resumed::Unknown => (Some(Point::WatchUnknown), watcher.in_doubt),
-            Resumed::TooOld => (Some(Point::WatchTooOld), self.watch_log.is_some()),
-            Resumed::Schema => (Some(Point::WatchSchema), true),
-            _ => (None, false),
-        };
-        point.into_iter().for_each(|point| coverage.hit(point));
-        if may {
-            return Ok(());
-        }
-        let what = format!("the state is told because of {because:?}, and there is no reason");
-        Err(Violation::new(Oracle::Watching, "S-52", seen.replica, what))
     }
 
     /// All that a commit changed was told.
