@@ -1,6 +1,6 @@
 //! Oracles of removals: who may take what from whom, and what that comes to (S-34, S-35).
 
-use driftless::{Core, DeviceId, Knowledge, Refusal, Rights, SyncgroupId, Version};
+use driftless::{Core, DeviceId, Knowledge, Refusal, Rights, SyncgroupId, SyncgroupState, Version};
 
 use super::answers::infos;
 use super::{Watch, WriteExpected};
@@ -56,7 +56,23 @@ impl Watch {
         expected
     }
 
-    pub(super) fn expect_admin(&self, core: &Core, group: &SyncgroupId, stopping: bool) -> WriteExpected {
+    /// Says what should become of the wish to leave (S-31): whoever is the last that may let anybody in stays, unless
+    /// nobody else is there.
+    pub(crate) fn expect_leave(&self, core: &Core, group: SyncgroupId, stopping: bool) -> WriteExpected {
+        let mut expected = WriteExpected::default();
+        expected.reasons.extend(stopping.then_some(Refusal::ShuttingDown));
+        let is_active = infos(core).get(&group).is_some_and(|info| info.state == SyncgroupState::Active);
+        let all = self.model.all_rights(&group, &core.held(&group).unwrap_or_default());
+        let own = Whom::Device(core.author().device);
+        let is_other = |whom: &Whom| matches!(whom, Whom::Device(_)) && *whom != own;
+        let others: Vec<Rights> = all.iter().filter(|(it, _)| is_other(it)).map(|(_, has)| *has).collect();
+        let is_admin = |rights: &Rights| *rights == Rights::Admin;
+        let is_last = all.get(&own).is_some_and(is_admin) && !others.iter().any(is_admin);
+        expected.reasons.extend((is_active && is_last && !others.is_empty()).then_some(Refusal::LastAdmin));
+        expected
+    }
+
+    pub(crate) fn expect_admin(&self, core: &Core, group: &SyncgroupId, stopping: bool) -> WriteExpected {
         self.expect_with(core, group, Rights::Admin, stopping)
     }
 

@@ -36,6 +36,21 @@ impl Watch {
         expected
     }
 
+    /// Says what should become of the wish to invite a user's devices.
+    pub(crate) fn expect_device_invitation(
+        &self,
+        core: &Core,
+        group: SyncgroupId,
+        user: &UserId,
+        stopping: bool,
+    ) -> WriteExpected {
+        let mut expected = self.expect_with(core, &group, Rights::Read, stopping);
+        if self.model.rights_of(&group, user, &core.held(&group).unwrap_or_default()).is_none() {
+            expected.reasons.push(Refusal::NoUser(*user));
+        }
+        expected
+    }
+
     /// Says what should become of a certificate that is written down.
     pub(crate) fn expect_enrolment(
         &self,

@@ -9,6 +9,7 @@
 //! One thread, one queue ordered by virtual time: nothing here depends on the machine.
 
 mod application;
+mod asking;
 mod clock;
 mod disk;
 mod events;

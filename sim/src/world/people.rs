@@ -2,15 +2,14 @@
 
 use bytes::Bytes;
 use driftless::{
-    Command, Event, Invitation, LocalWrite, Millis, Name, Outcome, Precondition, Refusal, Rendezvous,
-    RequestId, RowRef, SpecChange, SyncgroupId,
+    Command, Invitation, LocalWrite, Millis, Name, Precondition, Rendezvous, RowRef, SpecChange, SyncgroupId,
 };
 
-use super::replica::{Asked, Question, Remembered};
+use super::replica::{Question, Remembered};
 use super::{World, address, label};
 use crate::coverage::Point;
 use crate::model::Content;
-use crate::oracle::{Checked, Violation, WriteExpected};
+use crate::oracle::{Checked, Violation};
 use crate::plan::{Act, Edit, Require, RowLabel};
 
 /// Who waits for which invitation, in which database, and as whose device, by which certificate.
@@ -20,9 +19,9 @@ type Waits = (usize, u32, u8, Option<(u8, u8)>);
 #[derive(Debug, Default)]
 pub(crate) struct People {
     /// The syncgroups that came about, by label.
-    groups: std::collections::BTreeMap<u8, SyncgroupId>,
+    pub(super) groups: std::collections::BTreeMap<u8, SyncgroupId>,
     /// The invitations that were made, by label.
-    tickets: std::collections::BTreeMap<u32, Invitation>,
+    pub(super) tickets: std::collections::BTreeMap<u32, Invitation>,
     /// Who waits for which invitation, and wants it in which database.
     waiting: Vec<Waits>,
     /// Who was asked to resolve what, and has not answered.
@@ -59,7 +58,8 @@ impl World<'_> {
             Act::AddCollection { replica, group, collection } => {
                 let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
                 let collection = label("c", *collection);
-                self.ask(*replica, Command::CreateCollection { syncgroup, collection }, Question::Other)
+                let command = Command::CreateCollection { syncgroup, collection };
+                self.ask_as_admin(*replica, syncgroup, command, Question::Other)
             }
             Act::Invite { replica, group, ticket, rights, reusable, valid_ms } => {
                 let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
@@ -70,7 +70,7 @@ impl World<'_> {
                     reusable: *reusable,
                     addresses: vec![address(*replica)],
                 };
-                self.ask(*replica, command, Question::Invite(*ticket))
+                self.ask_as_admin(*replica, syncgroup, command, Question::Invite(*ticket))
             }
             Act::Join { replica, ticket, database } => {
                 self.people.waiting.push((*replica, *ticket, *database, None));
@@ -82,7 +82,10 @@ impl World<'_> {
             }
             Act::Leave { replica, group } => {
                 let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
-                self.ask(*replica, Command::Leave { syncgroup }, Question::Other)
+                let it = &self.replicas[*replica];
+                let Some(core) = it.core.as_ref() else { return Ok(()) };
+                let expected = self.watch.expect_leave(core, syncgroup, it.stopping);
+                self.ask_expecting(*replica, Command::Leave { syncgroup }, Question::Other, &expected)
             }
             Act::Eject { replica, group, peer } => {
                 let (Some(syncgroup), device) =
@@ -170,22 +173,6 @@ impl World<'_> {
         let Some(core) = it.core.as_ref() else { return Ok(()) };
         let expected = self.watch.expect_rights(core, syncgroup, device, rights, it.stopping);
         self.ask_of_access(replica, command, &expected)
-    }
-
-    pub(super) fn ask_of_access(
-        &mut self,
-        replica: usize,
-        command: Command,
-        expected: &WriteExpected,
-    ) -> Checked {
-        let request = self.replicas[replica].request();
-        let asked = Asked { what: Question::Other, seq: driftless::CommitSeq(0) };
-        self.replicas[replica].asked.insert(request, asked);
-        self.feed(replica, Event::Command { request, command }, Some(expected))?;
-        if let Some(core) = self.replicas[replica].core.as_ref() {
-            self.watch.count_removal(core, expected, &mut self.coverage);
-        }
-        Ok(())
     }
 
     /// Somebody pauses the exchange of a database, or resumes it.
@@ -321,27 +308,6 @@ impl World<'_> {
         Ok(was_written)
     }
 
-    /// Asks for something that writes rows. Says whether it did.
-    pub(super) fn ask_for(
-        &mut self,
-        replica: usize,
-        command: Command,
-        expected: &WriteExpected,
-    ) -> Result<bool, Violation> {
-        let request = self.replicas[replica].request();
-        let asked = Asked { what: Question::Write(Vec::new()), seq: driftless::CommitSeq(0) };
-        self.replicas[replica].asked.insert(request, asked);
-        self.refusal = None;
-        self.feed(replica, Event::Command { request, command }, Some(expected))?;
-        Ok(self.was_written(replica, request))
-    }
-
-    /// Whether a batch became something, and its author still runs to tell.
-    fn was_written(&self, replica: usize, request: RequestId) -> bool {
-        let asked = self.replicas[replica].asked.get(&request);
-        asked.is_some_and(|asked| matches!(&asked.what, Question::Write(parts) if !parts.is_empty()))
-    }
-
     fn row(&self, replica: usize, row: &RowLabel) -> Option<RowRef> {
         let syncgroup = self.group_at(replica, row.group)?;
         let key = Bytes::from(format!("k{}", row.key));
@@ -368,86 +334,6 @@ impl World<'_> {
             Remembered::Heads(heads) => Precondition::Heads { row, heads },
             Remembered::Range(rows) => Precondition::Range { from: row, to: end, rows },
         })
-    }
-
-    pub(super) fn ask(&mut self, replica: usize, command: Command, what: Question) -> Checked {
-        if self.replicas[replica].core.is_none() {
-            return Ok(());
-        }
-        let request = self.replicas[replica].request();
-        self.replicas[replica].asked.insert(request, Asked { what, seq: driftless::CommitSeq(0) });
-        self.feed(replica, Event::Command { request, command }, None)
-    }
-
-    /// A replica answers.
-    pub(super) fn reply(
-        &mut self,
-        replica: usize,
-        request: RequestId,
-        result: Result<Outcome, Refusal>,
-    ) -> Checked {
-        let goes_to = match &mut self.sabotage {
-            Some(saboteur) => saboteur.reply(&self.replicas[replica], request, &result),
-            None => Some(request),
-        };
-        let Some(request) = goes_to else { return Ok(()) };
-        let Some(asked) = self.replicas[replica].asked.remove(&request) else {
-            return Err(self.conduct(
-                replica,
-                "S-4",
-                format!("answers {request:?}, which waits for no answer"),
-            ));
-        };
-        let outcome = match result {
-            Ok(outcome) => outcome,
-            Err(refusal) => {
-                self.refusal = Some(refusal);
-                return Ok(());
-            }
-        };
-        match (asked.what, outcome) {
-            (Question::Write(said), Outcome::Written(parts)) => {
-                if said != parts {
-                    let what = format!("said {said:?} when it wrote, and {parts:?} when it was safe");
-                    return Err(self.conduct(replica, "S-9", what));
-                }
-                self.watch.acknowledged(replica, &parts, asked.seq)
-            }
-            (Question::Create(label), Outcome::Created(id)) => {
-                self.people.groups.insert(label, id);
-                self.application_has_group(label, replica);
-                Ok(())
-            }
-            (Question::Invite(label), Outcome::Invited(invitation)) => {
-                self.people.tickets.insert(label, invitation);
-                // Whoever waits takes it when the next step or the next look comes: not within this event.
-                Ok(())
-            }
-            (_, Outcome::CollectionCreated(_)) => {
-                self.coverage.hit(Point::CollectionAdded);
-                Ok(())
-            }
-            (_, Outcome::Left(_)) => {
-                self.coverage.hit(Point::Left);
-                Ok(())
-            }
-            (_, Outcome::SchemaSet(_)) => {
-                self.coverage.hit(Point::SchemaChanged);
-                Ok(())
-            }
-            (Question::Pause(database), Outcome::PauseNoted) => {
-                self.coverage.hit(Point::SyncPaused);
-                self.watch.is_paused(replica, database);
-                Ok(())
-            }
-            (_, Outcome::Joining(_) | Outcome::ResolverNoted | Outcome::PauseNoted) => Ok(()),
-            (_, Outcome::UserRightsSet(..) | Outcome::Enrolled(..) | Outcome::StruckOff(..)) => Ok(()),
-            (_, Outcome::Ejected(..) | Outcome::RightsSet(..) | Outcome::Destroyed(_)) => Ok(()),
-            (_, Outcome::SpecSet(..)) => Ok(()),
-            (what, outcome) => {
-                Err(self.conduct(replica, "S-4", format!("answers {outcome:?} to the question {what:?}")))
-            }
-        }
     }
 
     /// Between two happenings: people see what has changed.

@@ -35,7 +35,10 @@ impl World<'_> {
                 let (user, valid_for) = (self.user(user).id(), Millis(24 * 3_600_000));
                 let addresses = vec![address(replica)];
                 let command = Command::InviteDevice { syncgroup, user, valid_for, addresses };
-                self.ask(replica, command, Question::Invite(ticket))
+                let it = &self.replicas[replica];
+                let Some(core) = it.core.as_ref() else { return Ok(()) };
+                let expected = self.watch.expect_device_invitation(core, syncgroup, &user, it.stopping);
+                self.ask_expecting(replica, command, Question::Invite(ticket), &expected)
             }
             Act::Enrol { replica, group, peer, user, number } => {
                 let Some(syncgroup) = self.group_at(replica, group) else { return Ok(()) };
