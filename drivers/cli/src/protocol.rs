@@ -1,12 +1,21 @@
 //! What a client command and a running `serve` say to each other: JSON Lines over the control socket.
 //!
 //! ```text
-//! client  {"driftless":5,"token":null}
-//! server  {"driftless":5,"device":"0011…"}
+//! client  {"driftless":7,"nonce":null}
+//! server  {"driftless":7,"device":"0011…","challenge":null}
 //! client  {"do":"scan","database":"default",…}
 //! server  {"is":"rows",…}  {"is":"rows",…}  {"is":"end"}
 //! client  {"do":"get",…}
 //! server  {"is":"error",…}
+//! ```
+//!
+//! Over TCP, where anybody may listen and anybody may call, both first show that they can read the data directory:
+//!
+//! ```text
+//! client  {"driftless":7,"nonce":"a93c…"}
+//! server  {"driftless":7,"device":null,"challenge":{"nonce":"07d1…","proof":"e44b…"}}
+//! client  "5b20…"
+//! server  {"driftless":7,"device":"0011…","challenge":null}
 //! ```
 //!
 //! One request at a time; each is answered by any number of items and then by `end` or `error`. A client that
@@ -15,43 +24,27 @@
 
 use std::time::Duration;
 
-use driftless::{DeviceId, Name, Rights};
+use driftless::{Name, Rights};
 use serde::{Deserialize, Serialize};
 
 mod conflicts;
+mod greeting;
 mod users;
 
 pub use self::conflicts::{
     AncestorText, AnswerText, ChoiceText, ConflictText, DidText, EntryText, HeadText, OperationText,
     RowInConflict, RuleText, ValueText, Who,
 };
+pub use self::greeting::{Challenge, Hello, Welcome, Word};
 pub use self::users::{DrawnUp, UserRequest, UserText};
 use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;
-
-/// The first line of a client.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Hello {
-    /// [`VERSION`].
-    pub driftless: u32,
-    /// What shows that the client may read the data directory, where the socket itself does not show it.
-    pub token: Option<String>,
-}
-
-/// The first line of a server.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Welcome {
-    /// [`VERSION`].
-    pub driftless: u32,
-    /// Whose server it is; `None` if the client was refused.
-    pub device: Option<DeviceId>,
-}
 
 /// Which collection.
 #[derive(Debug, Clone, Serialize, Deserialize)]

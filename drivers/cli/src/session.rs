@@ -9,7 +9,7 @@ use driftless_fjall::OpenError as StoreError;
 use driftless_tokio::{Node, OpenError, Options};
 use tokio::sync::mpsc;
 
-use crate::control::{self, Connection};
+use crate::control::{self, Connection, Found};
 use crate::passphrase::Unlock;
 use crate::protocol::{Request, Response};
 use crate::{service, settings};
@@ -80,9 +80,11 @@ impl Session {
         let started = Instant::now();
         let mut known = None;
         loop {
-            if let Some(connection) = control::connect(dir).await? {
-                return Ok(Self::Remote(Box::new(connection)));
-            }
+            let unproven = match control::connect(dir).await? {
+                Found::Server(connection) => return Ok(Self::Remote(connection)),
+                Found::Nobody => None,
+                Found::Unproven(why) => Some(why),
+            };
             // Only now: a server has the key already.
             let is_first = known.is_none();
             let options = match &known {
@@ -98,7 +100,12 @@ impl Session {
                     }
                     tokio::time::sleep(RETRY).await;
                 }
-                Err(error) => return Err(explain(&error, dir)),
+                Err(error) => {
+                    let why = unproven.filter(|_| is_in_use(&error));
+                    return Err(
+                        why.map_or_else(|| explain(&error, dir), |why| why.context(error.to_string()))
+                    );
+                }
             }
         }
     }

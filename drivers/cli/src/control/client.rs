@@ -4,13 +4,14 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use driftless::DeviceId;
 use tokio::net::TcpStream;
 
 use super::lines::Lines;
-use super::{Port, port_path};
-use crate::protocol::{Hello, Request, Response, VERSION, Welcome};
+use super::proof::{End, is_proof, proof};
+use super::{NO_RANDOMNESS, Port, port_path};
+use crate::protocol::{Hello, Request, Response, VERSION, Welcome, Word};
 
 /// How long a server may take to greet: it does so before any work.
 const GREETING: Duration = Duration::from_secs(10);
@@ -27,32 +28,49 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// Connects to the server of a data directory; `None` if there is none.
+/// What is found where the server of a data directory would be.
+#[derive(Debug)]
+pub enum Found {
+    /// It.
+    Server(Box<Connection>),
+    /// Nobody.
+    Nobody,
+    /// Somebody who does not show to be it, and how that was seen. Whether there is a server at all, the directory's
+    /// lock tells.
+    Unproven(anyhow::Error),
+}
+
+/// Connects to the server of a data directory.
 ///
 /// # Errors
 /// If there is one that does not answer, or not as it should.
-pub async fn connect(dir: &Path) -> Result<Option<Connection>> {
-    let Some((mut lines, token)) = reach(dir).await? else { return Ok(None) };
-    let greeting = async {
-        lines.write(&Hello { driftless: VERSION, token }).await?;
-        lines.read::<Welcome>().await
-    };
-    let welcome = match tokio::time::timeout(GREETING, greeting).await {
-        Ok(Ok(Some(welcome))) => welcome,
+pub async fn connect(dir: &Path) -> Result<Found> {
+    let Some((mut lines, token)) = reach(dir).await? else { return Ok(Found::Nobody) };
+    let error = match tokio::time::timeout(GREETING, greet(&mut lines, dir, token)).await {
+        Ok(Ok(Some(device))) => return Ok(Found::Server(Box::new(Connection { lines, device }))),
         // It ended while it was being greeted: what holds the directory next will be found by trying again.
-        Ok(Ok(None)) => return Ok(None),
+        Ok(Ok(None)) => return Ok(Found::Nobody),
         Ok(Err(error))
             if error.downcast_ref().is_some_and(|error: &std::io::Error| has_ended(error.kind())) =>
         {
-            return Ok(None);
+            return Ok(Found::Nobody);
         }
-        Ok(Err(error)) => return Err(error),
-        Err(_) => bail!(
+        Ok(Err(error)) => error,
+        Err(_) => anyhow!(
             "the server of {} does not answer after {} s; is it stopped? End it and try again",
             dir.display(),
             GREETING.as_secs()
         ),
     };
+    // A socket in the directory is its server's; a port is anybody's.
+    if token.is_some() { Ok(Found::Unproven(error)) } else { Err(error) }
+}
+
+/// Tells whose server it is; `None` if it ended meanwhile. Where there is a token, both ends show that they know it.
+async fn greet(lines: &mut Lines, dir: &Path, token: Option<Word>) -> Result<Option<DeviceId>> {
+    let nonce = token.map(|_| Word::draw()).transpose().context(NO_RANDOMNESS)?;
+    lines.write(&Hello { driftless: VERSION, nonce }).await?;
+    let Some(mut welcome) = lines.read::<Welcome>().await? else { return Ok(None) };
     if welcome.driftless != VERSION {
         bail!(
             "the server of {} speaks version {} of the control protocol, this command version {VERSION}: restart \
@@ -61,13 +79,21 @@ pub async fn connect(dir: &Path) -> Result<Option<Connection>> {
             welcome.driftless
         );
     }
-    let device = welcome.device.with_context(|| {
-        format!("the server of {} refused this command: its token is wrong", dir.display())
-    })?;
-    Ok(Some(Connection { lines, device }))
+    if let Some((token, nonce)) = token.zip(nonce) {
+        let challenge =
+            welcome.challenge.filter(|it| is_proof(it.proof, token, End::Server, nonce, it.nonce));
+        let challenge = challenge.with_context(|| {
+            format!("what listens at the port in {} does not know the token there", port_path(dir).display())
+        })?;
+        lines.write(&proof(token, End::Client, nonce, challenge.nonce)).await?;
+        let Some(second) = lines.read::<Welcome>().await? else { return Ok(None) };
+        welcome = second;
+    }
+    let device = welcome.device;
+    device.map(Some).with_context(|| format!("the server of {} refused this command", dir.display()))
 }
 
-async fn reach(dir: &Path) -> Result<Option<(Lines, Option<String>)>> {
+async fn reach(dir: &Path) -> Result<Option<(Lines, Option<Word>)>> {
     #[cfg(unix)]
     if let Some(path) = super::socket_path(dir) {
         match tokio::net::UnixStream::connect(&path).await {
@@ -90,12 +116,12 @@ async fn reach(dir: &Path) -> Result<Option<(Lines, Option<String>)>> {
     }
 }
 
-#[cfg(unix)]
 /// Whether a connection is broken that was never accepted, or was closed before it was read.
 fn has_ended(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe)
 }
 
+#[cfg(unix)]
 fn nobody_there(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory)
 }

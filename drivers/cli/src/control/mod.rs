@@ -2,21 +2,24 @@
 //!
 //! On Unix it is a Unix domain socket in the data directory, for its owner only. Where there are none, or where
 //! the directory's path is too long for one, it is a TCP port on the loopback, and a file in the directory, for
-//! its owner only, holds the port and a token that the client must show.
+//! its owner only, holds the port and a token. There each end shows the other that it knows the token.
 //!
 //! Nobody binds it who does not hold the directory's lock. So what is left of a server that died is replaced by
-//! the next one, and a client that finds nobody behind it goes on as if it were not there.
+//! the next one, and a client that finds nobody behind it goes on as if it were not there; so it does where
+//! somebody else has the port by now, unless the lock tells that a server is there all the same.
 
 mod client;
 mod lines;
+mod proof;
 mod server;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::client::{Connection, connect};
+pub use self::client::{Connection, Found, connect};
 pub use self::server::Server;
+use crate::protocol::Word;
 
 /// The longest path of a Unix domain socket that every Unix takes.
 #[cfg(unix)]
@@ -33,9 +36,11 @@ fn port_path(dir: &Path) -> PathBuf {
     dir.join("control.json")
 }
 
+const NO_RANDOMNESS: &str = "the operating system gives no randomness";
+
 /// What the file beside a TCP port says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Port {
     port: u16,
-    token: String,
+    token: Word,
 }

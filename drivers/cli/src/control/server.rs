@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use driftless_tokio::Node;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::lines::{Lines, TooLong};
-use super::{Port, port_path};
-use crate::protocol::{Hello, Problem, Request, Response, VERSION, Welcome};
+use super::proof::{End, is_proof, proof};
+use super::{NO_RANDOMNESS, Port, port_path};
+use crate::protocol::{Challenge, Hello, Problem, Request, Response, VERSION, Welcome, Word};
 use crate::service;
 
 /// Clients served at a time; more of them wait.
@@ -24,7 +25,7 @@ const ITEMS: usize = 4;
 pub struct Server {
     listener: Listener,
     path: PathBuf,
-    token: Option<String>,
+    token: Option<Word>,
 }
 
 #[derive(Debug)]
@@ -53,11 +54,9 @@ impl Server {
 
     async fn bind_tcp(dir: &Path) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on the loopback")?;
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).context("the operating system gives no randomness")?;
-        let token = data_encoding::HEXLOWER.encode(&secret);
+        let token = Word::draw().context(NO_RANDOMNESS)?;
         let path = port_path(dir);
-        let port = Port { port: listener.local_addr()?.port(), token: token.clone() };
+        let port = Port { port: listener.local_addr()?.port(), token };
         write_for_owner(&path, &serde_json::to_vec(&port)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self { listener: Listener::Tcp(listener), path, token: Some(token) })
@@ -76,10 +75,10 @@ impl Server {
             while clients.try_join_next().is_some() {}
             match accepted {
                 Ok(lines) => {
-                    let (node, places, token) = (node.clone(), Arc::clone(&places), self.token.clone());
+                    let (node, places, token) = (node.clone(), Arc::clone(&places), self.token);
                     clients.spawn(async move {
                         let Ok(_place) = places.acquire().await else { return };
-                        if let Err(error) = serve(lines, &node, token.as_deref()).await {
+                        if let Err(error) = serve(lines, &node, token).await {
                             tracing::debug!("a control connection ended: {error:#}");
                         }
                     });
@@ -108,14 +107,22 @@ impl Drop for Server {
     }
 }
 
-async fn serve(mut lines: Lines, node: &Node, token: Option<&str>) -> Result<()> {
+async fn serve(mut lines: Lines, node: &Node, token: Option<Word>) -> Result<()> {
     let Some(hello) = lines.read::<Hello>().await? else { return Ok(()) };
-    let welcome = token.is_none() || hello.token.as_deref() == token;
-    let device = welcome.then(|| node.device());
-    lines.write(&Welcome { driftless: VERSION, device }).await?;
-    if !welcome || hello.driftless != VERSION {
-        return Ok(());
+    if hello.driftless != VERSION {
+        return lines.write(&Welcome { driftless: VERSION, device: None, challenge: None }).await;
     }
+    if let Some(token) = token {
+        let client = hello.nonce.context("the client asks for no proof")?;
+        let nonce = Word::draw().context(NO_RANDOMNESS)?;
+        let challenge = Challenge { nonce, proof: proof(token, End::Server, client, nonce) };
+        lines.write(&Welcome { driftless: VERSION, device: None, challenge: Some(challenge) }).await?;
+        let Some(shown) = lines.read().await? else { return Ok(()) };
+        if !is_proof(shown, token, End::Client, client, nonce) {
+            bail!("the client does not know the token");
+        }
+    }
+    lines.write(&Welcome { driftless: VERSION, device: Some(node.device()), challenge: None }).await?;
     loop {
         match lines.read::<Request>().await {
             Ok(Some(request)) => answer(&mut lines, node, request).await?,

@@ -10,7 +10,7 @@ use driftless::Name;
 use tokio::process::{Child, Command};
 
 use super::kept;
-use crate::control;
+use crate::control::{self, Found};
 use crate::protocol::{Change, CollectionRef, Request, Response, StatusText, TrafficText};
 use crate::session::Session;
 
@@ -101,8 +101,8 @@ impl Replica {
     /// A second connection, for what goes on at the same time.
     pub(super) async fn another_session(&self) -> Result<Session> {
         match control::connect(&self.dir).await? {
-            Some(connection) => Ok(Session::Remote(Box::new(connection))),
-            None => bail!(
+            Found::Server(connection) => Ok(Session::Remote(connection)),
+            _ => bail!(
                 "replica {} is not there any more; its log is {}",
                 self.name,
                 log_path(&self.dir).display()
@@ -153,8 +153,8 @@ async fn launch(dir: &Path, state: &Path) -> Result<(Child, Session)> {
         .context("cannot start a process")?;
     let started = Instant::now();
     loop {
-        if let Some(connection) = control::connect(dir).await? {
-            return Ok((child, Session::Remote(Box::new(connection))));
+        if let Found::Server(connection) = control::connect(dir).await? {
+            return Ok((child, Session::Remote(connection)));
         }
         if let Some(status) = child.try_wait()? {
             bail!("it ended with {status}, and said:\n{}", tail(&log_path));

@@ -1,8 +1,14 @@
 //! What goes wrong: several commands at once, servers that die, stores that are damaged; and the demo.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use driftless_cli::protocol::VERSION;
+use serde_json::{Value, json};
 
 use crate::support::{self, Home, eventually};
 
@@ -95,10 +101,71 @@ fn a_directory_whose_path_is_too_long_for_a_socket_is_served_all_the_same() {
     // Who cannot show the token is not served.
     let path = Path::new(dir).join("control.json");
     let text = fs::read_to_string(&path).unwrap();
-    let token =
-        serde_json::from_str::<serde_json::Value>(&text).unwrap()["token"].as_str().unwrap().to_owned();
-    fs::write(&path, text.replace(&token, &"0".repeat(token.len()))).unwrap();
+    let there: Value = serde_json::from_str(&text).unwrap();
+    let (token, wrong) = (there["token"].as_str().unwrap(), "0".repeat(64));
+    let port = u16::try_from(there["port"].as_u64().unwrap()).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    writeln!(stream, "{}", json!({ "driftless": VERSION, "nonce": wrong })).unwrap();
+    let challenge: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert!(challenge["challenge"].is_object() && challenge["device"].is_null(), "{challenge}");
+    writeln!(stream, "{}", json!(wrong)).unwrap();
+    assert_eq!(lines.map_while(Result::ok).next(), None);
+    fs::write(&path, text.replace(token, &wrong)).unwrap();
     assert!(home.run(["get", "notes", "a", "--dir", dir]).failed(2).contains("token"));
+}
+
+/// A listener on the loopback that greets whoever comes, and answers the lines that it is told as a server would who
+/// knows nothing of the token; with its port, and what it was told.
+fn impostor(greeting: &'static str) -> (u16, Arc<Mutex<Vec<Value>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let told = Arc::<Mutex<Vec<Value>>>::default();
+    let heard = Arc::clone(&told);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            // Whoever came may be gone already.
+            let _ = stream.write_all(greeting.as_bytes());
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            for line in lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()) {
+                let nothing = "0".repeat(64);
+                let mut answer = json!({
+                    "driftless": line["driftless"],
+                    "device": "0".repeat(32),
+                    "challenge": { "nonce": nothing, "proof": nothing },
+                });
+                if line["driftless"].is_null() {
+                    answer = json!({ "is": "end" });
+                }
+                let _ = writeln!(stream, "{answer}");
+                heard.lock().unwrap().push(line);
+            }
+        }
+    });
+    (port, told)
+}
+
+#[test]
+fn whoever_has_the_port_of_a_server_that_died_is_told_nothing_and_is_in_nobodys_way() {
+    let home = Home::new();
+    let dir = home.path(&"long/".repeat(30)).join("data");
+    let (dir, token) = (dir.to_str().unwrap(), "5a".repeat(32));
+    home.run(["syncgroup", "create", "notes", "--dir", dir]).ok();
+    for (key, greeting) in [("a", "SSH-2.0-OpenSSH_9.6\r\n"), ("b", "")] {
+        let (port, told) = impostor(greeting);
+        let file = json!({ "port": port, "token": token }).to_string();
+        fs::write(Path::new(dir).join("control.json"), file).unwrap();
+        home.run(["put", "notes", key, "1", "--dir", dir]).ok();
+        assert_eq!(home.run(["get", "notes", key, "--dir", dir]).ok(), "1");
+        let server = home.serve_at(Path::new(dir));
+        assert_eq!(home.run(["status", "--json", "--dir", dir]).json()[0]["served"], true);
+        server.kill();
+        let told = told.lock().unwrap();
+        assert!(!told.is_empty());
+        for line in told.iter() {
+            assert!(line["do"].is_null() && !line.to_string().contains(&token), "{line}");
+        }
+    }
 }
 
 /// Every file below a directory.
