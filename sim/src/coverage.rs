@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::plan::Profile;
+
 macro_rules! points {
     ($($group:ident { $($(#[doc = $doc:literal])+ $point:ident = $name:literal $(, from $least:literal)?;)+ })+) => {
         /// Something worth seeing in some run.
@@ -412,9 +414,14 @@ impl Coverage {
         }
     }
 
-    /// What a suite of so many seeds should have seen and did not.
-    pub fn missing(&self, seeds: u64) -> Vec<Point> {
-        let due = |point: &&Point| point.required_from().is_some_and(|least| seeds >= least);
+    /// What a suite of so many seeds of a profile should have seen and did not.
+    pub fn missing(&self, seeds: u64, profile: &Profile) -> Vec<Point> {
+        let is_default = *profile == Profile::default();
+        let own = if is_default { &[] } else { profile.is_for() };
+        let due = |point: &&Point| match is_default {
+            true => point.required_from().is_some_and(|least| seeds >= least),
+            false => own.contains(point) && seeds >= Profile::SEEN_FROM,
+        };
         Point::ALL.iter().filter(due).copied().filter(|point| self.count(*point) == 0).collect()
     }
 }
@@ -429,8 +436,12 @@ mod tests {
         for point in Point::ALL.iter().filter(|point| **point != Point::ThreeHeads) {
             coverage.hit(*point);
         }
-        assert_eq!(coverage.missing(1_000), [Point::ThreeHeads]);
-        assert_eq!(coverage.missing(20), []);
+        let (default, large) = (Profile::default(), "large".parse().unwrap());
+        assert_eq!(coverage.missing(1_000, &default), [Point::ThreeHeads]);
+        assert_eq!(coverage.missing(20, &default), []);
+        assert_eq!(coverage.missing(100, &large), [Point::ThreeHeads], "that is what it is for");
+        assert_eq!(coverage.missing(99, &large), []);
+        assert_eq!(coverage.missing(1_000, &"clocks".parse().unwrap()), []);
         let mut sum = Coverage::default();
         sum.merge(&coverage);
         sum.merge(&coverage);

@@ -60,6 +60,9 @@ pub fn verdict(summary: &Summary) -> String {
             missing.join(", ")
         ));
     }
+    if summary.means_little {
+        text.push_str("\nmost runs did too little to mean anything: was anything ever written?");
+    }
     text
 }
 
@@ -98,5 +101,17 @@ mod tests {
         assert!(verdict(&summary).starts_with("1 234 runs, 0 failed"));
         assert!(verdict(&summary).contains("three heads"));
         assert!(!summary.passed());
+    }
+
+    #[test]
+    fn a_suite_of_runs_that_mean_little_does_not_pass() {
+        let mut summary = Summary { runs: 3, vacuous: 1, ..Summary::default() };
+        summary.judge_coverage(&"calm".parse().unwrap());
+        assert!(summary.passed() && !verdict(&summary).contains("too little"));
+        for (runs, vacuous) in [(3, 2), (0, 0)] {
+            let mut summary = Summary { runs, vacuous, ..Summary::default() };
+            summary.judge_coverage(&"calm".parse().unwrap());
+            assert!(!summary.passed() && verdict(&summary).contains("too little"));
+        }
     }
 }

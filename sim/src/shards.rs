@@ -25,6 +25,14 @@ pub struct Part {
 #[derive(Debug, Clone, Deserialize)]
 struct Closing {
     suite: Part,
+    summary: Counted,
+}
+
+/// How many runs there are in a shard's results, and which of them failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+struct Counted {
+    runs: u64,
+    failed: Vec<u64>,
 }
 
 /// A line for one run.
@@ -58,9 +66,9 @@ impl Merged {
 
     /// Adds the results of a shard, from a file of this name.
     pub fn add(&mut self, name: &str, text: &str) {
-        let mut closed = false;
+        let (mut closing, mut counted): (Option<Counted>, _) = (None, Counted::default());
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            if let Err(error) = self.line(name, line, &mut closed) {
+            if let Err(error) = self.line(name, line, &mut closing, &mut counted) {
                 self.problems.push(format!(
                     "{name}: line {} is no result of this version of `driftless-sim run --json`: {error}",
                     index + 1
@@ -68,17 +76,32 @@ impl Merged {
                 return;
             }
         }
-        if !closed {
-            self.problems
-                .push(format!("{name}: there is no summary at its end, so this shard was not finished"));
-        }
+        counted.failed.sort_unstable();
+        let problem = match closing {
+            None => "there is no summary at its end, so this shard was not finished".to_owned(),
+            Some(said) if said != counted => format!(
+                "{} runs are there, of which {} failed; its summary tells of {} and {}",
+                counted.runs,
+                counted.failed.len(),
+                said.runs,
+                said.failed.len()
+            ),
+            Some(_) => return,
+        };
+        self.problems.push(format!("{name}: {problem}"));
     }
 
-    fn line(&mut self, name: &str, line: &str, closed: &mut bool) -> serde_json::Result<()> {
+    fn line(
+        &mut self,
+        name: &str,
+        line: &str,
+        closing: &mut Option<Counted>,
+        counted: &mut Counted,
+    ) -> serde_json::Result<()> {
         let value: Value = serde_json::from_str(line)?;
         if value.get("summary").is_some() {
-            let Closing { suite } = serde_json::from_value(value)?;
-            *closed = true;
+            let Closing { suite, summary } = serde_json::from_value(value)?;
+            *closing = Some(summary);
             if let Some((other, _)) = self.parts.iter().find(|(_, part)| **part == suite) {
                 self.problems.push(format!("{name}: {other} has shard {} already", suite.shard));
             }
@@ -86,6 +109,8 @@ impl Merged {
             return Ok(());
         }
         let run: Run = serde_json::from_value(value)?;
+        counted.runs += 1;
+        counted.failed.extend(run.failure.is_some().then_some(run.seed));
         if !self.seeds.insert(run.seed) {
             self.problems.push(format!("{name}: seed {} was run by another shard too", run.seed));
             return Ok(());
@@ -126,8 +151,8 @@ impl Merged {
         if !missing.is_empty() {
             self.problems.push(format!("there are no results of shard {}", missing.join(", ")));
         }
-        if first.profile.parse() == Ok(Profile::default()) {
-            self.summary.missing = self.summary.coverage.missing(self.summary.runs);
+        if let Ok(profile) = first.profile.parse::<Profile>() {
+            self.summary.judge_coverage(&profile);
         }
     }
 }
@@ -189,14 +214,21 @@ mod tests {
         assert!(problems(&[("a", &one), ("b", cut)]).contains("b: there is no summary"));
         assert!(problems(&[("a", &one), ("b", &two.replace("calm", "harsh"))]).contains("another suite"));
         assert!(problems(&[("a", "{}")]).contains("line 1"));
+        let (_, rest) = one.split_once('\n').unwrap();
+        let lost = problems(&[("a", rest), ("b", &two)]);
+        assert!(
+            lost.contains("a: 2 runs are there, of which 0 failed; its summary tells of 3 and 0"),
+            "{lost}"
+        );
     }
 
     #[test]
     fn a_failure_in_one_shard_fails_the_whole() {
         let failure = r#""failure":{"violation":{"oracle":"model","rule":"S-11","what":"it is wrong"}}"#;
         let one = shard("0/2").replacen(r#""failure":null"#, failure, 1);
+        let one = one.replace(r#""failed":[]"#, r#""failed":[0]"#);
         let merged = merged(&[("a", &one), ("b", &shard("1/2"))]);
-        assert!(!merged.passed());
+        assert!(!merged.passed() && merged.problems.is_empty(), "{:?}", merged.problems);
         assert_eq!(merged.failures, [(0, "model (S-11): it is wrong".to_owned())].into());
     }
 }

@@ -99,12 +99,20 @@ pub struct Summary {
     pub coverage: Coverage,
     /// What they should have exercised and did not.
     pub missing: Vec<Point>,
+    /// Most runs meant little, so all of them together do.
+    pub means_little: bool,
 }
 
 impl Summary {
     /// Whether nothing failed, and everything was exercised that should have been.
     pub fn passed(&self) -> bool {
-        self.failed.is_empty() && self.missing.is_empty()
+        self.failed.is_empty() && self.missing.is_empty() && !self.means_little
+    }
+
+    /// All runs of a whole suite are there: a green one is worth what they had the chance to see.
+    pub(crate) fn judge_coverage(&mut self, profile: &Profile) {
+        self.missing = self.coverage.missing(self.runs, profile);
+        self.means_little = self.runs == 0 || 2 * self.vacuous > self.runs;
     }
 
     /// Adds a run.
@@ -148,8 +156,8 @@ impl Suite {
     }
 
     /// Runs it. `done` is called for each run, in the order in which they end; `more` is asked before each
-    /// whether it is still wanted. Nothing counts as missing unless plans are drawn from the default profile,
-    /// and this is the whole suite: of a part it is for [`crate::shards`] to say.
+    /// whether it is still wanted. Whether it saw enough is said of the whole suite: of a part it is for
+    /// [`crate::shards`] to say.
     pub fn run(&self, more: &(dyn Fn() -> bool + Sync), done: &mut dyn FnMut(&Outcome)) -> Summary {
         let next = AtomicU64::new(self.seeds.start + self.shard.index);
         let (sender, outcomes) = mpsc::channel();
@@ -173,8 +181,8 @@ impl Suite {
             }
         });
         summary.failed.sort_unstable();
-        if self.profile == Profile::default() && self.shard.of == 1 {
-            summary.missing = summary.coverage.missing(summary.runs);
+        if self.shard.of == 1 {
+            summary.judge_coverage(&self.profile);
         }
         summary
     }

@@ -4,6 +4,7 @@
 
 use std::str::FromStr;
 
+use crate::coverage::Point;
 use crate::dice::Dice;
 
 /// What a suite draws its plans from.
@@ -213,6 +214,63 @@ impl Profile {
         ("policies", "schemas, resolvers, watchers and transfers in every run, on few keys"),
         ("removals", "devices that are removed and let in again, and rights that change, in every run"),
     ];
+
+    /// How many seeds a suite has at least when it must have seen what its profile is for.
+    pub const SEEN_FROM: u64 = 100;
+
+    /// What the profile is for, if it is one of [`Profile::NAMES`]: each of it happens in one run of ten or more. Of the
+    /// default profile the points themselves say when they must have been seen.
+    pub fn is_for(&self) -> &'static [Point] {
+        use Point::*;
+        let mut names = Self::NAMES.iter().map(|(name, _)| *name);
+        match names.find(|name| name.parse().as_ref() == Ok(self)).unwrap_or_default() {
+            "calm" => &[Write, Delete, TwoHeads, Relayed],
+            "harsh" => {
+                &[Crash, FrameLost, DiskLost, SetBack, ClockBack, Paused, Vanished, Reconfigured, Forged]
+            }
+            "crashes" => &[Crash, CrashMidway, CrashLostCommits, RestartShown, RestartUnknown, Shutdown],
+            "network" => &[
+                PartitionDuringWrite,
+                OneWayPartition,
+                LinkBroken,
+                FrameLost,
+                FrameTwice,
+                FrameOvertook,
+                FrameCorrupted,
+                Clogged,
+                Narrow,
+                CannotBeCalled,
+            ],
+            "disks" => &[ReadFailed, DiskFull, SlowSync, SetBack, GotBackOwn, DiskLost, DamageFound],
+            "clocks" => &[SkewedWrite, ClockForward, ClockBack, Clock1970, ClockDrift, StampPushed, HeldBack],
+            "people" => &[Paused, Removed, UserAdmitted, DeviceEnrolled, Vanished, Gathered, Parted],
+            "hostile" => &[
+                HostileMember,
+                HostileStranger,
+                FrameReplayed,
+                FrameReflected,
+                Garbage,
+                Forged,
+                ForgedAccepted,
+                Lie,
+                Flood,
+                FaultBlamed,
+            ],
+            "large" => &[Write, TwoHeads, ThreeHeads, Relayed],
+            "policies" => &[SchemaChanged, RefusedPolicy, Raised, Answered, Deferred, BatchWon, BatchTold],
+            "removals" => &[
+                Removed,
+                HeardOfRemoval,
+                WroteOn,
+                RightsRaised,
+                RefusedSenior,
+                UserRevoked,
+                StruckOff,
+                Destroyed,
+            ],
+            _ => &[],
+        }
+    }
 }
 
 /// A name that no profile has.

@@ -76,11 +76,20 @@ pub(crate) fn run(args: &Args) -> Result<bool, Trouble> {
     if let Some(error) = trouble {
         return Err(error);
     }
-    conclude(args, &summary, start.elapsed());
+    conclude(args, &summary, start.elapsed())?;
     Ok(summary.passed())
 }
 
-fn conclude(args: &Args, summary: &Summary, took: Duration) {
+/// Prints a line of JSON.
+fn tell(line: &str) -> Result<(), Trouble> {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        // Whoever reads has gone: there is nobody to tell.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Trouble::file("write", "the results")),
+    }
+}
+
+fn conclude(args: &Args, summary: &Summary, took: Duration) -> Result<(), Trouble> {
     if args.json {
         let part = Part {
             profile: args.profile.clone(),
@@ -88,8 +97,8 @@ fn conclude(args: &Args, summary: &Summary, took: Duration) {
             shard: args.shard.to_string(),
         };
         let passed = summary.passed();
-        println!("{}", serde_json::json!({ "suite": part, "summary": summary, "passed": passed }));
-        return;
+        let closing = serde_json::json!({ "suite": part, "summary": summary, "passed": passed });
+        return tell(&closing.to_string());
     }
     println!("{}", report::table(summary));
     println!("{}", report::verdict(summary));
@@ -98,6 +107,7 @@ fn conclude(args: &Args, summary: &Summary, took: Duration) {
     if summary.failed.len() > PRINTED {
         println!("failed: {:?}", summary.failed);
     }
+    Ok(())
 }
 
 /// A run has ended: its line, and if it failed, its plan and its story.
@@ -109,9 +119,7 @@ fn finished(
     failures: &mut usize,
 ) -> Result<(), Trouble> {
     if args.json {
-        let line = serde_json::to_string(outcome)?;
-        // Whoever reads may have gone: then there is nobody to tell.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        tell(&serde_json::to_string(outcome)?)?;
     }
     if outcome.failure.is_none() {
         return Ok(());
