@@ -238,6 +238,11 @@ impl Model {
         self.groups.get(group)?.generations.get(version)
     }
 
+    /// All syncgroups.
+    pub fn syncgroups(&self) -> impl Iterator<Item = &SyncgroupId> {
+        self.groups.keys()
+    }
+
     /// All generations of a syncgroup.
     pub fn generations(&self, group: &SyncgroupId) -> impl Iterator<Item = (&Version, &Generation)> {
         self.groups.get(group).into_iter().flat_map(|group| &group.generations)

@@ -1,9 +1,10 @@
 //! Oracles of access (S-34, S-36): who was admitted by what right, who holds what, and what was accepted.
 
 use driftless::hostile::{Content, Made};
+use driftless::inspect::LinkNames;
 use driftless::{
     Author, Certificate, DeviceId, Edit, Invitation, Knowledge, Notice, Rights, SyncgroupId, SyncgroupState,
-    UserId, Version, Wall,
+    Tag, UserId, Version, Wall,
 };
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
@@ -227,6 +228,26 @@ impl Watch {
         let mut held =
             others.filter_map(|(_, notes)| notes.held.get(group)).filter(|held| holds(held, version));
         held.any(|held| self.model.rights(group, &self.devices[to], held).is_some())
+    }
+
+    /// The first of some generations that go to a replica over a link, and that it may not have.
+    pub(crate) fn may_not_have<'v>(
+        &self,
+        to: usize,
+        names: &LinkNames,
+        name: &Tag,
+        mut versions: impl Iterator<Item = &'v Version>,
+    ) -> Option<(SyncgroupId, Version)> {
+        let device = &self.devices[to];
+        let group = self.model.syncgroups().find(|group| names.of(group) == *name)?;
+        let may_have = |version: &Version| {
+            version.author.device == *device
+                || self.made.contains(&(*group, *version))
+                || self.model.is_entitled(group, device, version)
+                || self.may_be_given(to, group, version)
+        };
+        let version = versions.find(|version| !may_have(version))?;
+        Some((*group, *version))
     }
 
     /// Checks what a replica has come to hold: that its author might write it, that the replica may have it,
