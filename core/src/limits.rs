@@ -17,11 +17,13 @@ pub const MAX_GENERATION: usize = 4 << 20;
 pub const MAX_DEPENDENCIES: usize = 1024;
 /// Parents that a record names: heads of one row.
 pub const MAX_PARENTS: usize = 1024;
+/// Names in the path of a field of a row that merges by fields.
+pub const MAX_PATH: usize = 64;
 /// Rows of one conflict that are told together.
 pub const MAX_CONFLICT_ROWS: usize = 1024;
-/// Versions that are read to decide which of the batches in a conflict win as a whole; beyond that only the heads of
-/// rows decide.
-pub const MAX_DISPUTED_VERSIONS: usize = 4_096;
+/// Versions that are read to decide which of the batches in a conflict win as a whole, and those that they name as what
+/// they build on; beyond that only the heads of rows decide.
+pub const MAX_DISPUTED_VERSIONS: usize = 8_192;
 /// Rules of one collection's schema. Of more, which several admins may have made while apart, the last count.
 pub const MAX_RULES: usize = 256;
 /// Prefixes of one collection for which it is kept that they have a rule, or have one no more.

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::log::record::Content;
 use crate::object::RowState;
 use crate::resolve::Operation;
-use crate::resolve::merge::{self, Base, Fold, Functions, Operations};
+use crate::resolve::merge::{self, Base, Fold, Functions, Merge, Operations};
 use crate::time::Hlc;
 
 /// Above all stamps that there are: what a batch does comes last.
@@ -53,7 +53,17 @@ impl EditedRow<'_> {
         let operations = Operations::prepare(operation, |element| merge::inserted_by(&[], &bases, element));
         let mut folds = alloc::vec::Vec::new();
         merge::take(&mut folds, &operations, LAST, self.version(1));
+        if let Merge::Named(name) = &merge
+            && !self.functions.iter().any(|function| function.name() == name.as_str())
+        {
+            // Nobody here can tell what the row becomes, and the operation would be lost.
+            return Err(Refusal::Unjoinable);
+        }
         let value = merge::shown(&merge, &bases, &folds, self.functions);
+        let size = value.as_ref().map_or(0, Bytes::len);
+        if size > limits::MAX_VALUE {
+            return Err(Refusal::ValueTooLong { size });
+        }
         Ok(value.map_or(Content::Delete, Content::Put))
     }
 

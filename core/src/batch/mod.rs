@@ -194,9 +194,13 @@ pub(crate) fn check_value(policy: &Policy, value: &Bytes) -> Result<(), Refusal>
 /// Whether an operation can change a row of this policy.
 pub(crate) fn check_operation(policy: &Policy, operation: &Operation) -> Result<(), Refusal> {
     if let Operation::SetField { path, .. } | Operation::RemoveField { path } = operation
-        && path.is_empty()
+        && !merge::fields::is_path(path)
     {
-        return Err(Refusal::NoField);
+        let limit = limits::MAX_PATH;
+        return Err(match path.is_empty() {
+            true => Refusal::NoField,
+            false => Refusal::Limit { what: "names in the path of a field", limit },
+        });
     }
     let merge = operation.merge();
     match policy {

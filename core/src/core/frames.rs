@@ -87,9 +87,9 @@ impl Core {
         let name = deltas.name;
         let mut plan = Plan::new(&self.replica, view);
         let group = self.replica.groups.get(&ix);
-        let is_member = |from| group.is_none_or(|group| group.takes_all_from(&from));
-        let is_member = self.sync.device(link).is_none_or(is_member);
-        let from = if is_member { Sender::Member } else { Sender::Stranger };
+        let takes_all = |from| group.is_none_or(|group| group.takes_all_from(&from));
+        let takes_all = self.sync.device(link).is_none_or(takes_all);
+        let from = if takes_all { Sender::Anybody } else { Sender::Removed };
         let received: Received = match receive::receive(&mut plan, ix, from, deltas, now)? {
             Ok(received) => received,
             Err(wrong) => {

@@ -26,6 +26,9 @@ use crate::wire::codec::DecodeError;
 
 /// How many versions are read to find what the heads of a row have in common.
 const MOST_READ: usize = 1_000;
+/// Bytes of generations that are read for the same, for all rows that are gathered together: beyond that it is not looked
+/// for.
+const MOST_BYTES: usize = 64 << 20;
 
 /// A row in conflict.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +153,7 @@ impl Gathered<'_> {
                 batch,
             });
         }
-        let several = in_conflict && state.heads.len() > 1;
+        let several = in_conflict && state.heads.len() > 1 && self.from.recent.bytes() < MOST_BYTES;
         let ancestor = if several { self.ancestor(&collection, key, &state)? } else { None };
         let Collection { database, syncgroup, name, .. } = collection;
         let row = RowRef { syncgroup, collection: name, key: key.clone() };

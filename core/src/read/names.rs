@@ -3,7 +3,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::cmp::Ordering;
 
 use bytes::Bytes;
@@ -119,7 +119,18 @@ pub(super) struct RowVersions<'v> {
 /// The generations that were read last, with their records: who looks at the rows of a batch one after another finds
 /// them in the same few. Empty, if it is not kept from one row to the next.
 #[derive(Default)]
-pub(super) struct Recent(RefCell<VecDeque<Kept>>);
+pub(super) struct Recent {
+    kept: RefCell<VecDeque<Kept>>,
+    /// Bytes of all generations that were read.
+    bytes: Cell<usize>,
+}
+
+impl Recent {
+    /// Bytes of all generations that were read so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+}
 
 /// How many.
 const MOST_KEPT: usize = 4;
@@ -130,6 +141,8 @@ struct Kept {
     batch: Option<[u8; 16]>,
     records: Vec<Record>,
     void: bool,
+    /// Its size.
+    bytes: usize,
 }
 
 impl Kept {
@@ -140,18 +153,19 @@ impl Kept {
     ) -> Result<Option<Self>, Fault> {
         let key = key::log(group, place.0, place.1);
         let Some(bytes) = view.get(Table::Log, &key)? else { return Ok(None) };
+        let size = bytes.len();
         let encoded = Stored::from_bytes(bytes, place.1)?.encoded()?;
         let records = encoded.records(author).map_err(|error| corrupt(Table::Log, error))?;
         let batch = encoded.header.batch.as_ref().map(|part| part.id);
         let void = view.get(Table::Void, &key)?.is_some();
-        Ok(Some(Self { of: (group, place), stamp: encoded.header.stamp, batch, records, void }))
+        Ok(Some(Self { of: (group, place), stamp: encoded.header.stamp, batch, records, void, bytes: size }))
     }
 
-    /// What it says of a row. Rows are in order, after all else.
+    /// What it says of a row. Rows are in order, before all else.
     fn row(&self, collection: CollectionId, key: &Bytes) -> Option<Node> {
         let order = |record: &Record| match record {
             Record::Row(row) => (row.collection, &row.key).cmp(&(collection, key)),
-            _ => Ordering::Less,
+            _ => Ordering::Greater,
         };
         let at = self.records.binary_search_by(order).ok()?;
         let Some(Record::Row(record)) = self.records.get(at) else { return None };
@@ -162,9 +176,10 @@ impl Kept {
 impl Versions for RowVersions<'_> {
     fn node(&self, place: Place) -> Result<Option<Node>, Fault> {
         let of = (self.collection.index, place);
-        let mut recent = self.recent.0.borrow_mut();
+        let mut recent = self.recent.kept.borrow_mut();
         if !recent.iter().any(|kept| kept.of == of) {
             let Some(kept) = Kept::read(self.view, of, &self.author(place.0)?)? else { return Ok(None) };
+            self.recent.bytes.set(self.recent.bytes.get().saturating_add(kept.bytes));
             recent.truncate(MOST_KEPT - 1);
             recent.push_front(kept);
         }

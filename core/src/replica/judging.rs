@@ -24,6 +24,7 @@ use crate::object::{RowHead, RowState};
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
 use crate::syncgroup::access::{Judgement, Source};
+use crate::syncgroup::metadata::Metadata;
 use crate::syncgroup::{SpecVersion, judge};
 use crate::time::Hlc;
 
@@ -185,10 +186,11 @@ impl Plan<'_> {
     /// Finds out anew what the rules are.
     fn rule_anew(&mut self, group: GroupIx) -> Result<(), Fault> {
         let of = |plan: &Self| {
-            let metadata = plan.metadata(group);
-            let collections =
-                metadata.into_iter().flat_map(|it| it.collections().keys().map(move |id| (it, *id)));
-            collections.map(|(it, id)| (id, it.schemas().of(&id))).collect::<BTreeMap<_, _>>()
+            // There may be rules for collections that nobody has made yet.
+            let schemas = plan.metadata(group).map(Metadata::schemas);
+            let ruled =
+                schemas.into_iter().flat_map(|schemas| schemas.collections().map(move |id| (schemas, *id)));
+            ruled.map(|(schemas, id)| (id, schemas.of(&id))).collect::<BTreeMap<_, _>>()
         };
         let (before, spec) = (of(self), self.spec_version(group));
         for place in self.metadata_mut(group).forget_rules() {
@@ -205,8 +207,9 @@ impl Plan<'_> {
             }
         }
         let now = of(self);
-        let changed = now.iter().filter(|(id, rules)| before.get(*id) != Some(*rules));
-        changed.for_each(|(id, _)| self.keep_schema(group, id));
+        let ruled: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+        let changed = ruled.into_iter().filter(|id| before.get(*id) != now.get(*id));
+        changed.for_each(|id| self.keep_schema(group, id));
         self.tell_spec(group, spec);
         Ok(())
     }

@@ -199,7 +199,7 @@ impl<'a> Plan<'a> {
     /// Judges a generation of a syncgroup by what is in its past, with what was found out for the one before.
     pub(crate) fn judging<T>(&self, group: GroupIx, judge: impl FnOnce(&mut Recent) -> T) -> T {
         let recent = self.judged.take().filter(|(of, _)| *of == group);
-        let mut recent = recent.and_then(|(_, recent)| recent);
+        let mut recent = recent.map(|(_, recent)| recent).unwrap_or_default();
         let judged = judge(&mut recent);
         self.judged.replace(Some((group, recent)));
         judged

@@ -112,6 +112,11 @@ impl Schemas {
         self.0.get(collection).into_iter().flat_map(Registers::counting).map(rule).collect()
     }
 
+    /// The collections that have, or had, rules.
+    pub(crate) fn collections(&self) -> impl Iterator<Item = &CollectionId> {
+        self.0.keys()
+    }
+
     /// What has to be written for a collection to have these rules: each change of a prefix, and `None` where a rule is
     /// to be taken away, be it one that counts or one too many.
     pub(crate) fn changes(

@@ -398,11 +398,15 @@ impl Sync {
         let patience = self.patience(0);
         let confirm = step.now + self.timing.confirm;
         let Some(link) = self.links.get_mut(&id) else { return };
+        let device = link.device;
         let Some((ix, share)) = link.share_mut(name) else { return };
+        let group = step.replica.groups.get(&ix);
         for (author, last) in &received.shown {
             let held = held(step.replica, ix, author);
+            // What is not taken is not asked for.
+            let wants = group.is_none_or(|group| group.wants(&device, author));
             share.believe(*author, held, max, |belief| {
-                belief.has = belief.has.max(*last);
+                belief.has = belief.has.max(if wants { *last } else { held.min(*last) });
                 belief.sent = belief.sent.max(*last);
                 belief.goal = belief.goal.max(belief.sent);
             });
@@ -447,7 +451,7 @@ impl Sync {
     }
 }
 
-/// What a device that is no member is asked for, of what it has shown: it learns of nothing else. Of what members wrote
+/// What a device that was removed is asked for, of what it has shown: it learns of nothing else. Of what members wrote
 /// it is told how much is here, so that what that builds on need not come again.
 fn wanted(replica: &Replica, group: &Group, share: &Share, from: &DeviceId) -> Holdings {
     let of_members = share.beliefs.iter().filter(|(author, _)| group.wants(from, author));

@@ -6,7 +6,7 @@ use core::ops::RangeInclusive;
 
 use crate::action::Notice;
 use crate::hash::Hash;
-use crate::id::{Author, Generation, Version};
+use crate::id::{Author, Generation};
 use crate::log::generation::{Encoded, Header};
 use crate::log::record::Record;
 use crate::log::tree::{Known, Nodes, Tree};
@@ -25,10 +25,10 @@ const MOST_TOLD: usize = 16;
 /// Who sends a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
-    /// Whoever it is, this replica has reason to take all that it has.
-    Member,
-    /// It has no rights, as far as is known here: it may have been given some, and proves it by what members wrote.
-    Stranger,
+    /// Whoever it is, this replica has no reason not to take all that it has.
+    Anybody,
+    /// It was removed, as far as is known here: it may have been let in again, and shows it by what members wrote.
+    Removed,
 }
 
 /// What came of a chunk.
@@ -58,7 +58,7 @@ struct Verified {
 }
 
 /// Plans to apply a chunk. What cannot be applied yet is left out: it will be asked for again. So is, where it comes
-/// from somebody who is no member, what neither a member wrote nor anything builds on that a member wrote.
+/// from somebody who was removed, what neither a member wrote nor anything builds on that a member wrote.
 pub(crate) fn receive(
     plan: &mut Plan<'_>,
     group: GroupIx,
@@ -89,8 +89,8 @@ pub(crate) fn receive(
     let mut turns: BTreeSet<(Hlc, usize)> =
         runs.iter().enumerate().filter_map(|(at, run)| Some((run.next()?, at))).collect();
     let needed = match from {
-        Sender::Stranger => needed(plan, group, &runs),
-        Sender::Member => BTreeMap::new(),
+        Sender::Removed => needed(plan, group, &runs),
+        Sender::Anybody => BTreeMap::new(),
     };
     let mut room = plan.replica.limits.authors.saturating_sub(plan.log_count(group));
     let mut from_the_future = 0;
@@ -102,7 +102,7 @@ pub(crate) fn receive(
             continue;
         }
         let is_needed = || needed.get(&run.author).is_some_and(|last| run.number() <= *last);
-        if from == Sender::Stranger && !is_members(plan, group, &run.author) && !is_needed() {
+        if from == Sender::Removed && !is_members(plan, group, &run.author) && !is_needed() {
             continue;
         }
         let (records, past) = match ready(plan, group, run, encoded, now.wall)? {
@@ -241,17 +241,16 @@ fn ready(
     }
     // Records that cannot be read are judged like kinds that a newer version brought: not now.
     let Ok(records) = encoded.records(&run.author) else { return Ok(Ready::No) };
-    if !follow_on_parents(plan, group, (run.author, generation), &encoded.header, &records)? {
-        return Ok(Ready::No);
-    }
     let past = plan.past_of(group, &run.author, &encoded.header.dependencies)?;
     let allowed = judge::is_allowed(plan, group, &run.author, generation, encoded, &records, &past);
-    Ok(if allowed { Ready::Yes(records, past) } else { Ready::No })
+    let is_ready =
+        allowed && follows_parents(plan, group, (run.author, generation), &encoded.header, &records)?;
+    Ok(if is_ready { Ready::Yes(records, past) } else { Ready::No })
 }
 
 /// Whether all versions that rows build on are held, and stamped before. A parent need not lie in the causal past, but
 /// walks through the history of a row rely on stamps all the same (S-15). Whoever has the parent finds the same.
-fn follow_on_parents(
+fn follows_parents(
     plan: &Plan<'_>,
     group: GroupIx,
     (author, generation): (Author, Generation),
@@ -262,24 +261,22 @@ fn follow_on_parents(
         Record::Row(row) => Some(&row.parents),
         _ => None,
     });
-    // Nearly all of them lie below what the generation depends on, or in logs that end before it.
-    let below: BTreeMap<Author, Generation> =
-        header.dependencies.iter().map(|dependency| (dependency.author, dependency.generation)).collect();
-    let mut read: BTreeSet<Version> = BTreeSet::new();
+    // Stamps rise within a log: the last parent in each says it of all others.
+    let mut last: BTreeMap<Author, Generation> = BTreeMap::new();
     for parent in parents.flatten() {
-        if parent.author == author {
-            if parent.generation >= generation {
+        let known = last.entry(parent.author).or_default();
+        *known = parent.generation.max(*known);
+    }
+    for (of, parent) in last {
+        if of == author {
+            if parent >= generation {
                 return Ok(false);
             }
             continue;
         }
-        let Some(ix) = plan.author_ix(&parent.author) else { return Ok(false) };
-        let Some(log) = plan.log(group, ix).filter(|log| log.held() >= parent.generation) else {
-            return Ok(false);
-        };
-        let is_before = log.stamp < header.stamp
-            || below.get(&parent.author).is_some_and(|last| parent.generation <= *last);
-        if !is_before && read.insert(*parent) && plan.stamp(group, ix, parent.generation)? >= header.stamp {
+        let Some(ix) = plan.author_ix(&of) else { return Ok(false) };
+        let Some(log) = plan.log(group, ix).filter(|log| log.held() >= parent) else { return Ok(false) };
+        if log.stamp >= header.stamp && plan.stamp(group, ix, parent)? >= header.stamp {
             return Ok(false);
         }
     }

@@ -37,7 +37,7 @@
 //! pass: what is new at a turn are facts that were known before it began. What admins end is grants: a user's as a
 //! whole, for all its devices. Of a single device only the user's own word, or its own departure, ends the certificate.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::Rights;
@@ -57,8 +57,11 @@ use self::facts::{Acts, Departure, Ended, Enrolment, Grant, Nth, Revocation, Sta
 pub(crate) use self::facts::{At, Holder, Source};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
 
-/// What was judged last by the facts in a past alone.
-pub(crate) type Recent = Option<(Past, Judgement)>;
+/// What was judged lately by the facts in a past alone.
+pub(crate) type Recent = VecDeque<(Past, Judgement)>;
+
+/// Of how many pasts: logs that are taken in together may have as many.
+const MOST_RECENT: usize = 16;
 
 /// What a syncgroup's log says of who may do what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -203,12 +206,13 @@ impl Access {
             // Further grants, which are not in the past, change nothing for those that are.
             self.rights_at(&self.judgement, at)
         } else {
-            let judged = match recent.take().filter(|(past, _)| past == at.past) {
-                Some((_, judgement)) => judgement,
-                None => self.judged(pasts, Some(at.past)),
-            };
+            if let Some((_, judgement)) = recent.iter().find(|(past, _)| past == at.past) {
+                return self.rights_at(judgement, at);
+            }
+            let judged = self.judged(pasts, Some(at.past));
             let rights = self.rights_at(&judged, at);
-            *recent = Some((at.past.clone(), judged));
+            recent.truncate(MOST_RECENT - 1);
+            recent.push_front((at.past.clone(), judged));
             rights
         }
     }

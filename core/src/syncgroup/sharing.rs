@@ -145,13 +145,11 @@ impl Group {
         self.takes_all_from(from) || self.metadata.access.rights(&author.device).is_some()
     }
 
-    /// Whether everything is taken from a device that any member may have: from others only what members wrote, with what
-    /// that builds on. If such a device was let in again, one of them says so; and whoever was removed cannot fill the
-    /// disks of all others. While this device is no full member itself it knows too little to tell members from others.
+    /// Whether everything is taken from a device that any member may have: from one that was removed, as far as is known
+    /// here, only what members wrote, with what that builds on. If it was let in again, one of them says so; and it cannot
+    /// fill the disks of all others.
     pub(crate) fn takes_all_from(&self, device: &DeviceId) -> bool {
-        let access = &self.metadata.access;
-        let is_active = matches!(self.record.stage, Stage::Active) && self.metadata.name().is_some();
-        access.rights(device).is_some() || !is_active && !access.is_removed(device)
+        !self.metadata.access.is_removed(device)
     }
 
     /// Whether a device is or was a member, as far as this one knows.

@@ -181,6 +181,9 @@ fn a_part_that_there_is_not_is_waited_for_only_by_whoever_could_have_it_and_not_
             assert_eq!(world.taken(at, id, &made), (all, all));
         }
         assert_eq!((world.splits(0), world.splits(2)), (all, 0));
+        // Whoever checks the store afterwards waits for nothing.
+        let verified = world.verify(0, &world.nodes[0].store);
+        assert!(verified.iter().all(|it| it.problems.is_empty() && it.rows.is_some()), "{verified:?}");
         // A batch has one part in a syncgroup: whoever watches is told of each by itself.
         let mut told = 0;
         while let Some(update) = changes.next(&world.nodes[0].store, 100).unwrap() {

@@ -1,5 +1,7 @@
 //! Rows whose value is derived (S-16).
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn counting(count: usize) -> (World, SyncgroupId) {
@@ -215,5 +217,62 @@ fn a_field_without_a_name_is_refused() {
     {
         let batch = LocalWrite::new().operate(world.row(id, "k"), operation);
         assert_eq!(world.command(0, Command::Write(batch)), Err(Refusal::NoField));
+    }
+}
+
+#[test]
+fn what_a_batch_makes_of_a_row_by_itself_is_no_longer_than_a_value_may_be() {
+    let (mut world, id) = counting(1);
+    let half = |byte: u8| vec![byte; 600 << 10];
+    let row = world.row(id, "s/x");
+    let set = Elements(BTreeSet::from([half(1).into()])).to_bytes();
+    let insert = || Operation::Insert(half(2).into());
+    let too_long = |reply| matches!(reply, Err(Refusal::ValueTooLong { size }) if size > 1 << 20);
+    let both = LocalWrite::new().put(row.clone(), set.clone()).operate(row.clone(), insert());
+    assert!(too_long(world.command(0, Command::Write(both))));
+    let large = Operation::Insert(vec![3; 2 << 20].into());
+    let after = LocalWrite::new().delete(row.clone()).operate(row.clone(), large);
+    assert!(too_long(world.command(0, Command::Write(after))));
+    let one = LocalWrite::new().delete(row.clone()).operate(row, insert());
+    assert!(world.command(0, Command::Write(one)).is_ok());
+}
+
+#[test]
+fn an_operation_is_not_lost_after_a_put_where_nobody_can_tell_what_both_come_to() {
+    let (mut world, id) = World::together(2);
+    world.nodes[0].config.merges = vec![&Longest];
+    let store = world.nodes[0].store.clone();
+    world.reboot(0, store, Continuity::Shown);
+    let merge = name("longest");
+    world.schema(0, id, &[("d/", Policy::Merge(Merge::Named(merge.clone())))]);
+    world.link(0, 1);
+    world.run(60_000);
+    let row = world.row(id, "d/x");
+    let operation = || Operation::Named { merge: merge.clone(), operation: "longer".into() };
+    let both = || LocalWrite::new().put(row.clone(), "long").operate(row.clone(), operation());
+    assert_eq!(world.command(1, Command::Write(both())), Err(Refusal::Unjoinable), "it has no such function");
+    assert!(world.command(0, Command::Write(both())).is_ok());
+    world.run(10_000);
+    for write in
+        [LocalWrite::new().put(row.clone(), "long"), LocalWrite::new().operate(row.clone(), operation())]
+    {
+        assert!(world.command(1, Command::Write(write)).is_ok(), "in two batches");
+    }
+    world.run(10_000);
+    let collection = world.collection(0, id).with_merges(&[&Longest]);
+    let shown = read::get(&world.nodes[0].store, &collection, b"d/x").unwrap().unwrap();
+    assert_eq!(shown.value, "longer");
+}
+
+/// The longest of all that was put or appended.
+#[derive(Debug)]
+struct Longest;
+
+impl MergeFunction for Longest {
+    fn name(&self) -> &str {
+        "longest"
+    }
+    fn merge(&self, bases: &[&[u8]], operations: &[&[u8]]) -> Option<Vec<u8>> {
+        [bases, operations].concat().into_iter().max_by_key(|it| it.len()).map(<[u8]>::to_vec)
     }
 }

@@ -8,7 +8,7 @@ use driftless::verify::{Problem, Verification, Verified};
 use super::*;
 
 impl World {
-    fn verify(&self, at: usize, store: &MemStore) -> Vec<Verified> {
+    pub(super) fn verify(&self, at: usize, store: &MemStore) -> Vec<Verified> {
         let node = &self.nodes[at];
         let identity = Identity { secret: node.secret.clone(), continuity: Continuity::Shown };
         let mut scratch = MemStore::new();

@@ -105,7 +105,7 @@ impl Here {
         let mut plan = Plan::new(&self.replica, &self.store);
         let deltas = Deltas { name: Tag::default(), runs: alloc::vec![run] };
         assert_eq!(
-            receive::receive(&mut plan, group, receive::Sender::Member, deltas, self.now)
+            receive::receive(&mut plan, group, receive::Sender::Anybody, deltas, self.now)
                 .unwrap()
                 .unwrap()
                 .applied,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Base;
 use crate::id::Version;
+use crate::limits;
 use crate::time::Hlc;
 
 /// The names on the way to a field, the outermost first.
@@ -41,10 +42,12 @@ impl Fields {
     /// Reads the value of a row. `None` if it is no tree of fields.
     pub fn from_bytes(value: &[u8]) -> Option<Self> {
         let (fields, rest) = postcard::take_from_bytes::<Self>(value).ok()?;
+        if !fields.0.keys().all(|path| is_path(path)) {
+            return None;
+        }
         // In order, a path that is the beginning of another comes right before one such.
         let mut pairs = fields.0.keys().zip(fields.0.keys().skip(1));
-        let is_tree =
-            pairs.all(|(path, next)| !next.starts_with(path)) && !fields.0.contains_key(&Vec::new());
+        let is_tree = pairs.all(|(path, next)| !next.starts_with(path));
         (rest.is_empty() && is_tree).then_some(fields)
     }
 
@@ -53,6 +56,11 @@ impl Fields {
         // Serialising such a type into memory cannot fail.
         postcard::to_allocvec(self).unwrap_or_default().into()
     }
+}
+
+/// Whether a field can have this path: each change of one looks at all above it.
+pub(crate) fn is_path(path: &[String]) -> bool {
+    (1..=limits::MAX_PATH).contains(&path.len())
 }
 
 /// The last change of one field.

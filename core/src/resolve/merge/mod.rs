@@ -229,10 +229,11 @@ impl Operations {
         }
     }
 
-    /// Whether all fields have a name: one without would be the whole tree, which is no field of it.
+    /// Whether all fields have a name, and not too long a path: one without would be the whole tree, which is no field of
+    /// it.
     pub(crate) fn is_sound(&self) -> bool {
         match self {
-            Operations::Fields(changes) => changes.iter().all(|change| !change.path.is_empty()),
+            Operations::Fields(changes) => changes.iter().all(|change| fields::is_path(&change.path)),
             _ => true,
         }
     }

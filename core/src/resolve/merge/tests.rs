@@ -175,3 +175,15 @@ fn changes_of_a_batch_join_to_one_of_each_thing() {
     assert_eq!(fields, Operations::Fields(vec![change(&["c"], Some("2")), change(&["a"], None)]));
     assert!(fields.join(Operations::Counter(1)).is_err());
 }
+
+#[test]
+fn the_path_of_a_field_has_a_bounded_number_of_names() {
+    let path = |length: usize| vec![String::from("x"); length];
+    let change =
+        |length| Operations::Fields(vec![FieldChange { path: path(length), value: None }]).to_bytes();
+    let tree = |length| Fields(BTreeMap::from([(path(length), Bytes::from("value"))])).to_bytes();
+    for (length, is_right) in [(0, false), (1, true), (64, true), (65, false)] {
+        assert_eq!(Operations::from_bytes(&change(length)).is_ok(), is_right, "{length}");
+        assert_eq!(Fields::from_bytes(&tree(length)).is_some(), is_right, "{length}");
+    }
+}

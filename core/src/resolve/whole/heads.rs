@@ -1,7 +1,9 @@
 //! What is left of a conflict where only the heads of its rows are looked at.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+
+use bytes::Bytes;
 
 use crate::batch;
 use crate::id::Version;
@@ -18,26 +20,27 @@ use crate::resolve::conflict::{Choice, Conflict, ConflictHead, ConflictedRow, Re
 /// with it, and so on. Rows that only losing batches wrote go back to what they were before, as far as they are among those
 /// that a conflict can have.
 pub(super) fn decide(plan: &Plan<'_>, conflict: &Conflict) -> Result<Parts, Stop> {
-    // Of each batch those that it is in conflict with. All its parts have one stamp, which its author gives once.
+    // Of each batch what it says of which rows. All its parts have one stamp, which its author gives once.
     let name = |head: &ConflictHead| (head.stamp, head.version.author);
-    let mut against: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for row in conflict.open() {
+    let mut batches: BTreeMap<_, Vec<(usize, &Option<Bytes>)>> = BTreeMap::new();
+    for (at, row) in conflict.open().enumerate() {
         for head in &row.heads {
-            let others = row.heads.iter().filter(|other| other.value != head.value).map(name);
-            against.entry(name(head)).or_default().extend(others);
+            batches.entry(name(head)).or_default().push((at, &head.value));
         }
     }
-    let mut winners = Vec::new();
-    for (batch, others) in against.iter().rev() {
-        if !others.iter().any(|other| winners.contains(other)) {
-            winners.push(*batch);
+    // What those say that win: there may be as many heads as somebody likes, and each is looked at once.
+    let (mut winners, mut won) = (BTreeSet::new(), BTreeMap::new());
+    for (batch, rows) in batches.iter().rev() {
+        if rows.iter().all(|(at, value)| won.get(at).is_none_or(|won| won == value)) {
+            winners.insert(*batch);
+            won.extend(rows.iter().copied());
         }
     }
     let (collections, authors) = (read::collections(plan.view())?, load_authors(plan.view())?);
     let mut resolution = Resolution::new();
     for row in conflict.rows.iter().filter(|row| row.policy == Policy::BatchWins) {
         let winner = row.heads.iter().find(|head| winners.contains(&name(head)));
-        let loses = row.heads.iter().any(|head| against.contains_key(&name(head)));
+        let loses = row.heads.iter().any(|head| batches.contains_key(&name(head)));
         let choice = match winner {
             Some(head) if row.in_conflict => Choice::Pick(head.version),
             None if loses => before(plan, row, &collections, &authors)?,

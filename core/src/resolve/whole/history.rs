@@ -94,7 +94,7 @@ pub(super) struct Generation {
 pub(super) struct History<'p, 'a> {
     pub(super) plan: &'p Plan<'a>,
     known: BTreeMap<(GroupIx, Place), Option<Rc<Generation>>>,
-    /// How many more versions may be read.
+    /// How many more versions may be read, with what they build on.
     left: usize,
 }
 
@@ -109,8 +109,12 @@ impl<'p, 'a> History<'p, 'a> {
             return Ok(known.clone());
         }
         let read = self.read(group, place)?.map(Rc::new);
-        let versions = read.as_ref().map_or(1, |generation| generation.rows.len().max(1));
-        self.left = self.left.checked_sub(versions).ok_or(Unable::TooMuch)?;
+        // What a version builds on is looked at as well.
+        let cost = |generation: &Rc<Generation>| {
+            generation.rows.values().map(|(parents, _)| 1 + parents.len()).sum()
+        };
+        let cost: usize = read.as_ref().map_or(1, cost);
+        self.left = self.left.checked_sub(cost.max(1)).ok_or(Unable::TooMuch)?;
         self.known.insert((group, place), read.clone());
         Ok(read)
     }

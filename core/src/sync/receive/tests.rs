@@ -2,7 +2,7 @@ use super::*;
 use crate::config::Config;
 use crate::crypto::{Ed25519, Keys, SecretKey};
 use crate::event::Command;
-use crate::id::{CollectionId, Incarnation, Name, SyncgroupId};
+use crate::id::{CollectionId, Incarnation, Name, SyncgroupId, Version};
 use crate::limits;
 use crate::log::Checkpoint;
 use crate::log::record::{MetaRecord, RowRecord};
@@ -96,7 +96,7 @@ fn log_of(
 }
 
 fn take(here: &Here, runs: Vec<Run>) -> (Result<usize, Wrong>, bool) {
-    take_from(here, Sender::Member, runs)
+    take_from(here, Sender::Anybody, runs)
 }
 
 fn take_from(here: &Here, from: Sender, runs: Vec<Run>) -> (Result<usize, Wrong>, bool) {
@@ -200,7 +200,7 @@ fn the_application_is_told_of_a_few_authors_that_are_ahead_of_time_and_once_of_e
         let mut plan = Plan::new(&here.replica, &here.store);
         let deltas = Deltas { name: crate::hash::Tag::default(), runs };
         let now = Now { wall: WALL, ..Now::default() };
-        let received = receive(&mut plan, 0, Sender::Member, deltas, now).unwrap().unwrap();
+        let received = receive(&mut plan, 0, Sender::Anybody, deltas, now).unwrap().unwrap();
         assert_eq!(received.applied, 5);
         plan.finish().notices.len()
     };
@@ -249,7 +249,7 @@ fn a_row_that_builds_on_a_later_version_is_not_taken() {
         let mut applied = 0;
         for runs in [alloc::vec![longer.clone()], alloc::vec![run]] {
             let deltas = Deltas { name: crate::hash::Tag::default(), runs };
-            applied += receive(&mut plan, 0, Sender::Member, deltas, now).unwrap().unwrap().applied;
+            applied += receive(&mut plan, 0, Sender::Anybody, deltas, now).unwrap().unwrap().applied;
         }
         applied
     };
@@ -290,7 +290,7 @@ fn keep(here: &mut Here, runs: Vec<Run>) -> usize {
     let mut plan = Plan::new(&here.replica, &here.store);
     let deltas = Deltas { name: crate::hash::Tag::default(), runs };
     let now = Now { wall: WALL, ..Now::default() };
-    let received = receive(&mut plan, 0, Sender::Member, deltas, now).unwrap().unwrap();
+    let received = receive(&mut plan, 0, Sender::Anybody, deltas, now).unwrap().unwrap();
     let effects = plan.finish();
     if let Some(commit) = here.replica.apply(effects) {
         here.store.apply(&commit);
@@ -300,7 +300,7 @@ fn keep(here: &mut Here, runs: Vec<Run>) -> usize {
 
 /// Somebody who was removed shows what members wrote, and what that builds on: nothing else, or it could fill disks.
 #[test]
-fn of_a_stranger_only_what_members_build_on_is_taken() {
+fn of_whoever_was_removed_only_what_members_build_on_is_taken() {
     let mut here = here();
     let (gone, admits) = member(&mut here);
     let keys = here.replica.keys.clone();
@@ -327,17 +327,17 @@ fn of_a_stranger_only_what_members_build_on_is_taken() {
     };
     let wrote = run(&here, &gone, 5, first);
     assert_eq!(take(&here, alloc::vec![wrote.clone()]), (Ok(5), true), "from a member");
-    assert_eq!(take_from(&here, Sender::Stranger, alloc::vec![wrote.clone()]), (Ok(0), false));
+    assert_eq!(take_from(&here, Sender::Removed, alloc::vec![wrote.clone()]), (Ok(0), false));
     let builds = log_of(&here, (&keys, Incarnation(102)), 1, at(30, alloc::vec![on(&wrote, 3)]), |_| {
         row(&here, Vec::new())
     });
-    assert_eq!(take_from(&here, Sender::Stranger, alloc::vec![wrote.clone(), builds.clone()]), (Ok(4), true));
+    assert_eq!(take_from(&here, Sender::Removed, alloc::vec![wrote.clone(), builds.clone()]), (Ok(4), true));
     // By a longer way: another one who was removed, or was never let in, lies between.
     let through = tower(&here, &gone, || on(&wrote, 2), 1);
     let way = alloc::vec![on(&through[0], 1)];
     let builds = log_of(&here, (&keys, Incarnation(102)), 1, at(30, way), |_| row(&here, Vec::new()));
     let all = alloc::vec![builds, wrote, through[0].clone()];
-    assert_eq!(take_from(&here, Sender::Stranger, all), (Ok(4), true));
+    assert_eq!(take_from(&here, Sender::Removed, all), (Ok(4), true));
 }
 
 #[test]
@@ -542,4 +542,67 @@ impl Nodes for Only {
     fn node(&self, _: u32, _: u64) -> Result<Hash, Fault> {
         Ok(self.0)
     }
+}
+
+/// An admin may write a rule for a collection that there is not. If the rule becomes void, that collection is one
+/// without rules, should anybody make it, on every device.
+#[test]
+fn a_void_rule_is_none_also_for_a_collection_that_there_is_not() {
+    let rules = |is_first: bool| {
+        let mut here = here();
+        let (keys, admits) = member(&mut here);
+        let own = here.replica.keys.clone();
+        let at = |stamp: u64, on: Vec<crate::log::generation::Dependency>| {
+            move |_, header: &mut Header| {
+                header.stamp = Hlc((WALL.0 + stamp) << 16);
+                header.dependencies.clone_from(&on);
+            }
+        };
+        let name = Name::new("member").unwrap();
+        let admin = MetaRecord::Admit { key: keys.public, name, rights: Rights::Admin, request: None };
+        let say = |_| alloc::vec![Record::Meta(admin.clone())];
+        let promotes = log_of(&here, (&own, Incarnation(101)), 1, at(2, alloc::vec![on(&admits, 1)]), say);
+        keep(&mut here, alloc::vec![promotes.clone()]);
+        let collection = CollectionId::of(&Name::new("nowhere").unwrap());
+        let policy = Some(crate::resolve::Policy::Defer);
+        let rule = MetaRecord::Rule { collection, prefix: Default::default(), policy };
+        let say = |_| alloc::vec![Record::Meta(rule.clone())];
+        let ruled = log_of(&here, (&keys, Incarnation(9)), 1, at(3, alloc::vec![on(&promotes, 1)]), say);
+        let grants = [&admits, &promotes].map(|run| Version { author: run.author, generation: 1 });
+        let revoke = MetaRecord::Revoke {
+            device: keys.device,
+            grants: grants.to_vec(),
+            keep: None,
+            until: Vec::new(),
+        };
+        let say = |_| alloc::vec![Record::Meta(revoke.clone())];
+        let removes = log_of(&here, (&own, Incarnation(102)), 1, at(4, alloc::vec![on(&promotes, 1)]), say);
+        let order = if is_first { [ruled, removes] } else { [removes, ruled] };
+        let kept: Vec<usize> = order.into_iter().map(|run| keep(&mut here, alloc::vec![run])).collect();
+        assert_eq!(kept, [1, 1]);
+        let stored = here.store.get(Table::Schema, &crate::store::key::collection(0, &collection)).unwrap();
+        stored
+            .map(|bytes| postcard::from_bytes::<Vec<crate::resolve::Rule>>(&bytes).unwrap())
+            .unwrap_or_default()
+    };
+    assert_eq!((rules(true), rules(false)), (Vec::new(), Vec::new()));
+}
+
+/// A row comes before metadata in its generation, and is found there.
+#[test]
+fn a_row_beside_metadata_has_a_history() {
+    let mut here = here();
+    let name = Name::new("more").unwrap();
+    let records = |_| {
+        let mut records = row(&here, Vec::new());
+        records.push(Record::Meta(MetaRecord::Collection { name: name.clone() }));
+        records.push(Record::Meta(MetaRecord::Collection { name: Name::new("much more").unwrap() }));
+        records
+    };
+    let run =
+        run_of(&here, &here.replica.keys, 1, |_, header| header.dependencies.push(genesis(&here)), records);
+    assert_eq!(keep(&mut here, alloc::vec![run]), 1);
+    let collections = crate::read::collections(&here.store).unwrap();
+    let collection = collections.iter().find(|it| it.id == here.collection).unwrap();
+    assert_eq!(crate::read::history(&here.store, collection, b"row", 10).unwrap().len(), 1);
 }

@@ -7,7 +7,7 @@ use super::super::Rights;
 use super::super::past::{Numbered, Past};
 use super::facts::{Act, Standing};
 use super::{Access, Ended, Grant, Holder, Nth, Revocation};
-use crate::id::{Author, DeviceId, Generation, UserId, Version};
+use crate::id::{Author, DeviceId, Generation, Incarnation, UserId, Version};
 use crate::object::history::Place;
 
 /// The rank of a grant of `Admin`: how many grants lie between it and the creator's, and its version. The less, the
@@ -109,6 +109,16 @@ impl Access {
     }
 }
 
+/// By how many strikings-off a certificate ends, at most: the first of those that end it, by number and version, which
+/// is the same everywhere. More say nothing more; but a device that has many certificates, all struck off many times,
+/// would cost everybody the product of both.
+const MOST_STRUCK: usize = 16;
+/// No revocation comes before it.
+const LEAST: Nth = {
+    let device = DeviceId([0; 16]);
+    (Version { author: Author { device, incarnation: Incarnation(0) }, generation: 0 }, 0)
+};
+
 /// What is found out in the course of one pass.
 struct Court<'a> {
     access: &'a Access,
@@ -153,15 +163,22 @@ impl<'a> Court<'a> {
                 court.given.entry(grant.place()).or_default().push((holder, grant));
             }
         }
+        let mut strikings: BTreeMap<(UserId, DeviceId), BTreeSet<(u64, Nth)>> = BTreeMap::new();
         for (user, device, number, nth) in access.strikings() {
-            if !access.revocations.get(&nth).is_some_and(|it| is_known(it.by)) {
-                continue;
+            if access.revocations.get(&nth).is_some_and(|it| is_known(it.by)) {
+                strikings.entry((user, device)).or_default().insert((number, nth));
             }
-            let standing = access.standings.get(&device).into_iter();
-            let certified = standing.flat_map(Standing::enrolments).filter(|it| it.user == user);
-            for enrolment in certified.filter(|it| it.number <= number && is_known(it.place())) {
-                let key = (Holder::DeviceOf(user, device), enrolment.version);
-                court.struck.entry(key).or_default().push(nth);
+        }
+        for ((user, device), strikings) in &strikings {
+            let standing = access.standings.get(device).into_iter();
+            let certified = standing.flat_map(Standing::enrolments).filter(|it| it.user == *user);
+            for enrolment in certified.filter(|it| is_known(it.place())) {
+                let first = (enrolment.number, LEAST);
+                let ends = strikings.range(first..).take(MOST_STRUCK).map(|(_, nth)| *nth);
+                let ends: Vec<Nth> = ends.collect();
+                if !ends.is_empty() {
+                    court.struck.insert((Holder::DeviceOf(*user, *device), enrolment.version), ends);
+                }
             }
         }
         for (nth, revocation) in access.revocations.iter().filter(|(_, it)| is_known(it.by)) {

@@ -413,14 +413,14 @@ proptest! {
     ) {
         let history = played(moves);
         let (access, pasts) = history.taken(&(0..history.0.len()).collect::<Vec<_>>());
-        let mut recent = None;
+        let mut recent = Recent::new();
         for fact in history.0.iter().skip(1) {
             // Only those facts that are in its past are known.
             let known: Vec<usize> = (0..history.0.len()).filter(|at| fact.past.has(history.0[*at].place())).collect();
             let (alone, of_it) = history.taken(&known);
             let at = At { author: author(fact.by), place: None, generation: fact.generation, past: &fact.past };
             let by_all = access.rights_in(Numbered { held: &pasts, planned: &[] }, at, &mut recent);
-            prop_assert_eq!(by_all, alone.rights_in(Numbered { held: &of_it, planned: &[] }, at, &mut None), "{:?}", fact);
+            prop_assert_eq!(by_all, alone.rights_in(Numbered { held: &of_it, planned: &[] }, at, &mut Recent::new()), "{:?}", fact);
             prop_assert_eq!(by_all, alone.rights_at(&alone.judgement, at), "{:?}", fact);
         }
     }

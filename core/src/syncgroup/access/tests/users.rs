@@ -144,3 +144,25 @@ fn a_user_has_no_more_certificates_than_there_is_room_for() {
     // Two of the family, and those before this one.
     assert_eq!(number as usize, limits::MAX_ENROLMENTS_OF_USER);
 }
+
+/// Else one device that its own user certifies and strikes off again and again would cost everybody the product of both.
+#[test]
+fn a_certificate_ends_by_a_few_strikings_off_however_many_there_are() {
+    let mut history = family(Rights::Write);
+    // Several logs that do not know of one another.
+    for by in 10..14 {
+        history.say(1, &[2], vec![admit(by, Rights::Read)]);
+        let let_in = history.0.len() - 1;
+        for number in 1..=40 {
+            history.say(by, &[let_in], vec![enrol(1, 3, number)]);
+            history.say(by, &[let_in], vec![strike_off(1, 3, 40 + number, 0)]);
+        }
+    }
+    let access = history.all();
+    assert_eq!(rights(&access, 3), None);
+    let device = author(3).device;
+    let of_certificates = access.titles(&device).flat_map(|title| title.parts(device));
+    let ends: Vec<usize> =
+        of_certificates.map(|(holder, version)| access.judgement().ends(holder, &version).len()).collect();
+    assert!(ends.len() > 160 && ends.iter().all(|ends| *ends <= 16), "{ends:?}");
+}
