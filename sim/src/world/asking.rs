@@ -3,7 +3,7 @@
 use driftless::{Command, Event, Outcome, Refusal, RequestId, SyncgroupId};
 
 use super::World;
-use super::replica::{Asked, Question};
+use super::replica::{Asked, Invited, Question};
 use crate::coverage::Point;
 use crate::oracle::{Checked, Violation, WriteExpected};
 
@@ -117,7 +117,14 @@ impl World<'_> {
                 self.application_has_group(label, replica);
                 Ok(())
             }
-            (Question::Invite(label), Outcome::Invited(invitation)) => {
+            (Question::Invite(label, syncgroup, whom), Outcome::Invited(invitation)) => {
+                let given =
+                    invitation.user().map_or(Invited::Anybody(invitation.rights()), Invited::DevicesOf);
+                if (invitation.syncgroup(), given) != (syncgroup, whom) {
+                    let of = invitation.syncgroup();
+                    let what = format!("invites {given:?} to {of:?}, asked for {whom:?} to {syncgroup:?}");
+                    return Err(self.conduct(replica, "S-32", what));
+                }
                 self.people.tickets.insert(label, invitation);
                 // Whoever waits takes it when the next step or the next look comes: not within this event.
                 Ok(())

@@ -5,7 +5,7 @@ use driftless::{
     Command, Invitation, LocalWrite, Millis, Name, Precondition, Rendezvous, RowRef, SpecChange, SyncgroupId,
 };
 
-use super::replica::{Question, Remembered};
+use super::replica::{Invited, Question, Remembered};
 use super::{World, address, label};
 use crate::coverage::Point;
 use crate::model::Content;
@@ -70,7 +70,8 @@ impl World<'_> {
                     reusable: *reusable,
                     addresses: vec![address(*replica)],
                 };
-                self.ask_as_admin(*replica, syncgroup, command, Question::Invite(*ticket))
+                let question = Question::Invite(*ticket, syncgroup, Invited::Anybody(*rights));
+                self.ask_as_admin(*replica, syncgroup, command, question)
             }
             Act::Join { replica, ticket, database } => {
                 self.people.waiting.push((*replica, *ticket, *database, None));

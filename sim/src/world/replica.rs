@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use driftless::store::MemStore;
 use driftless::verify::{Verification, Verified};
 use driftless::{
-    CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId, SecretKey,
-    SignatureScheme, SpecVersion, SyncgroupId, Version,
+    CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId, Rights,
+    SecretKey, SignatureScheme, SpecVersion, SyncgroupId, UserId, Version,
 };
 
 use super::clock::{Clock, WallClock};
@@ -128,11 +128,20 @@ pub(crate) enum Question {
     Write(Vec<driftless::Written>),
     /// A syncgroup of this label.
     Create(u8),
-    /// An invitation of this label.
-    Invite(u32),
+    /// An invitation of this label, to this syncgroup.
+    Invite(u32, SyncgroupId, Invited),
     /// That the exchange of this database pause.
     Pause(Name),
     Other,
+}
+
+/// Whom an invitation lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Invited {
+    /// Whoever holds it, with these rights.
+    Anybody(Rights),
+    /// The devices of a user.
+    DevicesOf(UserId),
 }
 
 impl Replica {

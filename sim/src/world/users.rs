@@ -2,7 +2,7 @@
 
 use driftless::{Certificate, Command, Millis, SecretKey, UserKey};
 
-use super::replica::{Question, scheme};
+use super::replica::{Invited, Question, scheme};
 use super::{World, address, label};
 use crate::dice::{Concern, Dice};
 use crate::oracle::Checked;
@@ -37,8 +37,9 @@ impl World<'_> {
                 let command = Command::InviteDevice { syncgroup, user, valid_for, addresses };
                 let it = &self.replicas[replica];
                 let Some(core) = it.core.as_ref() else { return Ok(()) };
+                let question = Question::Invite(ticket, syncgroup, Invited::DevicesOf(user));
                 let expected = self.watch.expect_device_invitation(core, syncgroup, &user, it.stopping);
-                self.ask_expecting(replica, command, Question::Invite(ticket), &expected)
+                self.ask_expecting(replica, command, question, &expected)
             }
             Act::Enrol { replica, group, peer, user, number } => {
                 let Some(syncgroup) = self.group_at(replica, group) else { return Ok(()) };
