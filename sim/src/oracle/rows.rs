@@ -22,13 +22,17 @@ impl Watch {
         coverage: &mut Coverage,
     ) -> Checked {
         let now = self.views(seen.replica);
-        let mut touched = self.touched(before.shown, now.shown);
-        touched.extend(self.judged_anew(before, now.held));
+        let written = self.touched(before.shown, now.shown);
+        let touched = &written | &self.judged_anew(before, now.held);
         if touched.is_empty() && !actions.iter().any(|action| matches!(action, Action::Changed(_))) {
             return Ok(());
         }
         let collections = collections(seen)?;
         let mut told = told(seen, actions, &collections)?;
+        let flips = |group: &SyncgroupId| {
+            let (old, held) = (before.held.get(group), now.held.get(group));
+            old.zip(held).is_some_and(|(old, held)| self.model.may_have_flipped(group, old, held))
+        };
         let is_account = |key: &[u8]| Ledger::ALL.into_iter().any(|ledger| ledger.has(key));
         let accounts = touched.iter().filter(|(_, row)| !self.has_app && is_account(&row.key));
         for group in accounts.map(|(group, _)| *group).collect::<BTreeSet<_>>() {
@@ -72,15 +76,17 @@ impl Watch {
                     let what = format!("readers were told something else of {}", name(&group, &row));
                     return Err(Violation::new(Oracle::Model, "S-52", seen.replica, what));
                 }
+                Some(_) if !differs && !written.contains(&(group, row.clone())) && !flips(&group) => {
+                    let what =
+                        format!("readers were told of {}, which shows what it did", name(&group, &row));
+                    return Err(Violation::new(Oracle::Model, "S-52", seen.replica, what));
+                }
                 _ => {}
             }
         }
         // What was told in between was true then, too.
         let odd = told.keys().find(|(group, row)| {
-            let (old, held) = (before.held.get(group), now.held.get(group));
-            let flips =
-                old.zip(held).is_some_and(|(old, held)| self.model.may_have_flipped(group, old, held));
-            !flips && !self.ruled_anew(group, &row.collection, before.held, now.held)
+            !flips(group) && !self.ruled_anew(group, &row.collection, before.held, now.held)
         });
         match odd {
             Some((group, row)) => {
