@@ -93,10 +93,12 @@ fn a_deletion_that_wins_already_closes_the_conflict_when_it_is_chosen() {
     eventually("the old values are there", || {
         ["a", "b"].iter().all(|key| there.run(["get", "notes", key]).stdout == b"old")
     });
+    here.run(["network", "off"]).ok();
     for key in ["a", "b"] {
         there.run(["put", "notes", key, "from there"]).ok();
         here.run(["delete", "notes", key]).ok();
     }
+    here.run(["network", "on"]).ok();
     let _other = there.serve();
     eventually("all versions are there", || conflicts(&here).len() == 2);
     let deletion = &conflicts(&here)[0]["heads"][0];
