@@ -131,7 +131,7 @@ pub fn flood(stage: &Stage<'_>, flood: Flood) -> Option<Forged> {
                 generation: 1,
                 tag: Tag::default(),
             };
-            let entries = (0..=limits.authors).map(entry).collect();
+            let entries = (0..=4 * limits.authors).map(entry).collect();
             alloc::vec![Message::Announce(Announce(Holdings { name, whole: false, entries })).encode()]
         }
         Flood::Joins => (0..MANY).filter_map(|nth| join(stage, nth)).map(|join| join.encode()).collect(),

@@ -13,6 +13,9 @@ use crate::sync::link::{Belief, Gives, Link, Share, Way};
 use crate::syncgroup::group::Group;
 use crate::wire::{Announce, Entry, Holdings, Message, Pull, Summary};
 
+/// How many times as many authors as this replica takes another one may list.
+const MOST_LISTED: usize = 4;
+
 /// In the place of a hash over what readers see: it cannot be compared now.
 const UNKNOWN: Hash = Hash([0; 32]);
 
@@ -265,6 +268,10 @@ impl Sync {
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
         let from = link.device;
         let Some((ix, share)) = link.share_mut(&theirs.name) else { return Ok(None) };
+        // Others may take some more, and have new logs of their own: what there is no room for is not noted.
+        if theirs.entries.len() > MOST_LISTED.saturating_mul(max) {
+            return Err((CloseReason::Protocol, "far more authors than this replica takes"));
+        }
         if theirs.whole {
             share.known = true;
             share.differs = false;
