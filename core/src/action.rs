@@ -120,6 +120,12 @@ pub enum Outcome {
     Enrolled(SyncgroupId, UserId, DeviceId),
     /// The device is none of the user's any more, here.
     StruckOff(SyncgroupId, UserId, DeviceId),
+    /// The device is asked to take part, until it answers (S-33).
+    Published(SyncgroupId, DeviceId),
+    /// It is asked no more.
+    Unpublished(SyncgroupId, DeviceId),
+    /// The offer is declined; whoever made it is told when there is a link to it.
+    Declined(SyncgroupId),
     /// All whom this device may remove are no members any more, and neither is it.
     Destroyed(SyncgroupId),
 }
@@ -207,6 +213,12 @@ pub enum Refusal {
     /// The device is no member.
     #[error("device {0} is not a member of the syncgroup")]
     NoMember(DeviceId),
+    /// The device is a member already.
+    #[error("device {0} is a member of the syncgroup already; change its rights, or remove it")]
+    IsMember(DeviceId),
+    /// The device is not asked to take part.
+    #[error("the syncgroup is not published at device {0}")]
+    NotPublished(DeviceId),
     /// Whoever made the device an admin, or was made one before it, would have to do that.
     #[error("device {0} is an admin whom this device cannot overrule; ask the one who made it an admin")]
     Senior(DeviceId),
@@ -292,6 +304,32 @@ pub enum Notice {
     Spec {
         /// Of which syncgroup.
         syncgroup: SyncgroupId,
+    },
+    /// Where a syncgroup is published, or what has become of that, is something else now (S-33): see
+    /// [`crate::SyncgroupInfo::publications`].
+    Publications {
+        /// Of which syncgroup.
+        syncgroup: SyncgroupId,
+    },
+    /// This device, as an admin, has heard that a device declines to take part in a syncgroup that is published there
+    /// (S-33).
+    Declined {
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+        /// Which device.
+        device: DeviceId,
+        /// The generation that had asked it.
+        attempt: Version,
+        /// The generation that says so.
+        version: Version,
+    },
+    /// An admin of a syncgroup wants this device to take part (S-33): the syncgroup is published here. Accept it by
+    /// [`crate::Command::Join`], or refuse by [`crate::Command::Decline`]; until then nothing happens.
+    /// [`crate::Core::invitations`] lists what waits for that.
+    Invited {
+        /// What was offered, with its [issuer](Invitation::issuer), who was linked under that key. That this one is an
+        /// admin of anything turns out when it lets this device in.
+        invitation: Box<Invitation>,
     },
     /// This device, as an admin, has admitted another.
     Admitted {

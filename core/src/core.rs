@@ -23,9 +23,12 @@ use crate::resolve::raise::{Raiser, Raising};
 use crate::store::key::GroupIx;
 use crate::store::{Fault, View};
 use crate::sync::{Step, Sync};
+use crate::syncgroup::Invitation;
 use crate::syncgroup::admission;
 use crate::syncgroup::command::{self, Means};
+use crate::syncgroup::offered::Offered;
 use crate::time::{Mono, Now};
+use crate::wire::Message;
 
 /// A replica: all its databases, all its links.
 #[derive(Debug, Clone)]
@@ -34,6 +37,7 @@ pub struct Core {
     pub(crate) sync: Sync,
     pub(crate) peers: Peers,
     raiser: Raiser,
+    pub(crate) offered: Offered,
     gate: Gate,
     dice: Dice,
     max_links: usize,
@@ -79,6 +83,7 @@ impl Core {
             sync: Sync::new(config.timing, dice("sync")),
             peers,
             raiser: Raiser::new(config.timing.confirm, config.timing.resolve, replica.groups.keys().copied()),
+            offered: Offered::default(),
             gate: Gate::default(),
             dice: dice("nonces"),
             max_links: limits.links,
@@ -261,6 +266,11 @@ impl Core {
             Command::Resolve(answer) => answer.answers.iter().map(|answer| answer.row.clone()).collect(),
             _ => Vec::new(),
         };
+        let offer = match &command {
+            Command::Join { invitation, .. } => Some((invitation.clone(), true)),
+            Command::Decline { invitation } => Some((invitation.clone(), false)),
+            _ => None,
+        };
         // A batch of this device's is whole at once, and nothing waits for it.
         let may_release = !matches!(command, Command::Write(_) | Command::Resolve(_));
         let mut plan = Plan::new(&self.replica, view);
@@ -281,6 +291,9 @@ impl Core {
         if let Some((database, attached)) = resolver {
             self.raiser.resolver(&self.replica, &database, attached, now.mono);
         }
+        if let Some((invitation, accepts)) = offer {
+            self.answer_offer(now.mono, &invitation, accepts, out);
+        }
         self.apply(now, effects, out);
         self.raiser.answered(&self.replica, answered.iter(), now.mono);
         if let Outcome::Written(parts) = &outcome {
@@ -289,6 +302,20 @@ impl Core {
         let reply = Action::Reply { request, result: Ok(outcome) };
         self.gate.pass(self.replica.seq, reply, out);
         Ok(())
+    }
+
+    /// An offer to take part was answered: whoever declines tells whoever made it, who waits for that (S-33).
+    fn answer_offer(&mut self, now: Mono, invitation: &Invitation, accepts: bool, out: &mut Outbox) {
+        if accepts {
+            self.offered.accepted(invitation);
+            return;
+        }
+        self.offered.decline(invitation);
+        if let Some(link) = self.sync.link_to(&invitation.issuer().device()) {
+            let (syncgroup, nonce) = (invitation.syncgroup(), invitation.terms.nonce);
+            let message = Message::Declined { syncgroup, nonce };
+            self.step(now, out, |sync, step| sync.send(link, &message, step));
+        }
     }
 
     // ---- applying ----

@@ -266,6 +266,32 @@ pub enum Command {
         /// Only if these still are the last changes, as [`crate::SyncgroupInfo::spec_version`] had it.
         unless_changed: Option<SpecVersion>,
     },
+    /// Publish a syncgroup at a device (S-33): all admins that reach it ask it to take part, until it answers. It then is a
+    /// member like any other. That it shall is kept in the syncgroup, and survives restarts;
+    /// [`crate::SyncgroupInfo::publications`] tells how far it is. Where it has declined, it is asked anew.
+    Publish {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// Which device: no member.
+        device: DeviceId,
+        /// What it may do as a member.
+        rights: Rights,
+        /// Where it can be reached, at most [`crate::limits::MAX_ADDRESSES`].
+        addresses: Vec<Address>,
+    },
+    /// Withdraw a publication that has not come about. Whoever is a member already has to be removed instead.
+    Unpublish {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// Where it is published.
+        device: DeviceId,
+    },
+    /// Decline to take part in a syncgroup that is published at this device: see [`crate::Notice::Invited`]. Whoever has
+    /// offered it is told. Nothing of it survives a restart: what is offered after that is asked anew.
+    Decline {
+        /// The offer.
+        invitation: Invitation,
+    },
     /// Remove everybody whom this device may remove, and leave. If it created the syncgroup, nobody is left, and
     /// nobody can write any more; what devices have they can read.
     Destroy {

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::hash::{Hash, Tag};
-use crate::id::{Author, CollectionId, DeviceId, Generation, Name, SyncgroupId, UserId, Version};
+use crate::id::{Address, Author, CollectionId, DeviceId, Generation, Name, SyncgroupId, UserId, Version};
 use crate::log::generation::Encoded;
 use crate::log::record::{MetaRecord, Record};
 use crate::read::{self, Edited};
@@ -21,7 +21,7 @@ use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Commit, Fault, Table, View};
 use crate::sync::handshake;
 use crate::syncgroup::group::GroupRecord;
-use crate::syncgroup::{JoinRefusal, Rights, SpecChange};
+use crate::syncgroup::{Invitation, JoinRefusal, Rights, SpecChange};
 use crate::time::Hlc;
 use crate::user::{Certificate, StrikingOff};
 use crate::wire::codec::DecodeError;
@@ -93,6 +93,13 @@ pub enum Frame {
         syncgroup: SyncgroupId,
         /// What the newcomer must hold to be complete.
         answer: Result<Vec<Version>, JoinRefusal>,
+    },
+    /// All that the sender offers the receiver to take part in (S-33).
+    Publish(Vec<SyncgroupId>),
+    /// What the receiver has offered is declined.
+    Declined {
+        /// The syncgroup that it has offered.
+        syncgroup: SyncgroupId,
     },
 }
 
@@ -170,6 +177,29 @@ pub enum Entry {
     },
     /// What members are told is something else.
     Spec(SpecChange),
+    /// A device is to take part (S-33).
+    Publish {
+        /// Which.
+        device: DeviceId,
+        /// What it may do then.
+        rights: Rights,
+        /// Where it can be reached.
+        addresses: Vec<Address>,
+    },
+    /// It is asked no more.
+    Unpublish {
+        /// Which.
+        device: DeviceId,
+        /// The generation that had asked for it.
+        attempt: Version,
+    },
+    /// It has declined.
+    Decline {
+        /// Which.
+        device: DeviceId,
+        /// The generation that had asked for it.
+        attempt: Version,
+    },
     /// The author's device leaves.
     Leave,
     /// A device loses rights.
@@ -235,6 +265,10 @@ pub fn frame(bytes: &[u8]) -> Option<Frame> {
                 vector.into_iter().map(|(author, generation)| Version { author, generation }).collect()
             }),
         },
+        Message::Publish(invitations) => {
+            Frame::Publish(invitations.iter().map(Invitation::syncgroup).collect())
+        }
+        Message::Declined { syncgroup, .. } => Frame::Declined { syncgroup },
     })
 }
 
@@ -279,6 +313,11 @@ fn entry(record: Record) -> Entry {
         Record::Meta(MetaRecord::Leave { .. }) => Entry::Leave,
         Record::Meta(MetaRecord::Revoke { device, keep, .. }) => Entry::Revoke { device, keep },
         Record::Meta(MetaRecord::Spec(change)) => Entry::Spec(change),
+        Record::Meta(MetaRecord::Publish { device, rights, addresses }) => {
+            Entry::Publish { device, rights, addresses }
+        }
+        Record::Meta(MetaRecord::Unpublish { device, attempt }) => Entry::Unpublish { device, attempt },
+        Record::Meta(MetaRecord::Decline { device, attempt }) => Entry::Decline { device, attempt },
         Record::Meta(MetaRecord::Collection { name }) => Entry::Collection(name),
         Record::Meta(MetaRecord::Rule { collection, prefix, policy }) => {
             Entry::Rule { collection, prefix, policy }

@@ -98,6 +98,7 @@
 //! - **S-30** what members are told of a syncgroup is, field by field, what was said last by an admin;
 //! - **S-31** what can be done with syncgroups: they are made, joined, left and destroyed; members are removed;
 //! - **S-32** a newcomer writes once it holds what was there at its admission;
+//! - **S-33** a syncgroup is published at a named device: it is asked until it answers, and decides itself;
 //! - **S-34** a generation is allowed by the grants in its own causal past, so alike everywhere; it counts as far as no
 //!   revocation that is known takes from it what it was allowed by;
 //! - **S-35** what does not count is *void*: held and passed on, as others may have built on it, and not shown. Whether
@@ -174,8 +175,8 @@ pub use crate::status::{Knowledge, Status};
 pub use crate::store::Fault;
 pub use crate::sync::LinkStatus;
 pub use crate::syncgroup::{
-    Invitation, InvitationError, JoinRefusal, Member, Rendezvous, Rights, Spec, SpecChange, SpecVersion,
-    SyncgroupInfo, SyncgroupState, User,
+    Invitation, InvitationError, JoinRefusal, Member, Publication, PublicationStatus, Rendezvous, Rights,
+    Spec, SpecChange, SpecVersion, SyncgroupInfo, SyncgroupState, User,
 };
 pub use crate::time::{Hlc, Millis, Mono, Now, Wall};
 pub use crate::user::{Certificate, CertificateError, StrikingOff, UserKey};

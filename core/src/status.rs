@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::id::{Author, CommitSeq, DeviceId, Generation, Name, PublicKey, SyncgroupId, UserId};
 use crate::replica::IncompleteBatch;
 use crate::sync::LinkStatus;
-use crate::syncgroup::{Member, SyncgroupInfo, User};
+use crate::syncgroup::{Invitation, Member, SyncgroupInfo, User};
 use crate::time::Hlc;
 use crate::user::{StrikingOff, UserKey};
 
@@ -61,6 +61,11 @@ impl Core {
     /// The users to whom something is or was granted in a syncgroup, by user; `None` if it is not here (S-3).
     pub fn users(&self, syncgroup: &SyncgroupId) -> Option<Vec<User>> {
         self.replica.group(syncgroup).map(|group| group.metadata.access.users())
+    }
+
+    /// What this device was offered and has not answered: syncgroups that are published here, by who offers them (S-33).
+    pub fn invitations(&self) -> Vec<Invitation> {
+        self.offered.open(&self.replica).cloned().collect()
     }
 
     /// The greatest number of a user's certificates for a device in a syncgroup, whatever became of it; a new one takes a

@@ -1,11 +1,12 @@
 //! Frames: what comes of what a peer says.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::{Core, Stopping};
-use crate::action::{CloseReason, Notice, Outbox};
+use crate::action::{Action, CloseReason, Notice, Outbox};
 use crate::id::{Author, Incarnation, LinkId, SyncgroupId};
 use crate::log::Checkpoint;
 use crate::replica::Stop;
@@ -15,7 +16,7 @@ use crate::store::{Fault, View};
 use crate::sync::receive::{self, Received, Sender};
 use crate::syncgroup::admission::{self, Answer, Request};
 use crate::syncgroup::command::Means;
-use crate::syncgroup::remove;
+use crate::syncgroup::{Invitation, publish, remove};
 use crate::time::Now;
 use crate::wire::{Deltas, Message, Offer};
 
@@ -47,6 +48,13 @@ impl Core {
             }
             Message::Joined { syncgroup, nonce, answer } => {
                 return self.joined(now, link, (&syncgroup, nonce), answer, view, out);
+            }
+            Message::Publish(invitations) => {
+                self.published(now, link, invitations, out);
+                Ok(())
+            }
+            Message::Declined { syncgroup, nonce } => {
+                return self.declined(now, link, (&syncgroup, nonce), view, out);
             }
             Message::Hello(hello) => self.step(now.mono, out, |sync, step| sync.hello(link, hello, step)),
             Message::Announce(news) => {
@@ -213,6 +221,41 @@ impl Core {
         let mut plan = Plan::new(&self.replica, view);
         admission::answered(&mut plan, group, asking, answer, now.wall)?;
         admission::settle(&mut plan, now)?;
+        let effects = plan.finish();
+        self.apply(now, effects, out);
+        Ok(())
+    }
+
+    /// An admin offers what is published here (S-33).
+    fn published(&mut self, now: Now, link: LinkId, invitations: Vec<Invitation>, out: &mut Outbox) {
+        let Some(key) = self.sync.key(link) else { return };
+        let linked = self.sync.linked();
+        let taken = self.offered.take(&self.replica, (&key, &linked), invitations);
+        for invitation in taken.news {
+            out.push(Action::Notice(Notice::Invited { invitation: Box::new(invitation) }));
+        }
+        for (syncgroup, nonce) in taken.declined {
+            let message = Message::Declined { syncgroup, nonce };
+            self.step(now.mono, out, |sync, step| sync.send(link, &message, step));
+        }
+    }
+
+    fn declined(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        (syncgroup, nonce): (&SyncgroupId, [u8; 16]),
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let Some(device) = self.sync.device(link) else { return Ok(()) };
+        let mut plan = Plan::new(&self.replica, view);
+        match publish::declined(&mut plan, now.wall, (syncgroup, device), &nonce) {
+            Err(Stop::Fault(fault)) => return Err(fault),
+            // What cannot be written now is heard again when it is offered again.
+            Err(Stop::Refused(_)) => return Ok(()),
+            Ok(()) => {}
+        }
         let effects = plan.finish();
         self.apply(now, effects, out);
         Ok(())

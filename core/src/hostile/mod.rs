@@ -201,6 +201,10 @@ kinds! {
         Joined,
         /// That the other has admitted it, without its signature.
         Introduction,
+        /// That somebody else offers a syncgroup, and offers that are for somebody else.
+        Publishes,
+        /// That it declines what was offered to others.
+        Declines,
     }
 }
 
@@ -223,6 +227,8 @@ kinds! {
         LargeFrame,
         /// Logs of many incarnations.
         Incarnations,
+        /// Many offers of syncgroups that nobody has.
+        Publishes,
     }
 }
 

@@ -6,11 +6,13 @@ use bytes::Bytes;
 
 use super::forge::ForgedLog;
 use super::{Flood, Forged, Forgery, Lie, Stage};
+use crate::dice::Dice;
 use crate::hash::{Hash, Tag};
-use crate::id::{Author, Incarnation, Name};
-use crate::limits::{Limits, MAX_FRAME};
+use crate::id::{Author, Incarnation, Name, PublicKey, SyncgroupId};
+use crate::limits::{Limits, MAX_FRAME, MAX_OFFERS};
 use crate::log::Checkpoint;
 use crate::syncgroup::group::Asking;
+use crate::syncgroup::invitation::Whom;
 use crate::syncgroup::{Invitation, Rights, Terms};
 use crate::time::Millis;
 use crate::wire::{Announce, Deltas, Entry, Hello, Holdings, Introduction, Message, Offer, Offered, Pull};
@@ -91,6 +93,28 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
             let holdings = Holdings { name, whole: true, entries: alloc::vec![entry(author)] };
             Message::Introduction(Introduction { author, checkpoint, holdings })
         }
+        Lie::Publishes => {
+            let keys = &stage.core.replica.keys;
+            let to = |whom| invitation(stage, stage.syncgroup, 0, whom);
+            let others =
+                Invitation { issuer: PublicKey(stage.bytes("issuer")), ..to(Whom::Device(stage.peer))? };
+            let unsigned =
+                Invitation { signature: to(Whom::Anybody)?.signature, ..to(Whom::Device(stage.peer))? };
+            Message::Publish(alloc::vec![
+                others,
+                unsigned,
+                to(Whom::Device(keys.device))?,
+                to(Whom::Anybody)?
+            ])
+        }
+        Lie::Declines => {
+            // What is published anywhere, as the other would have offered it, under whatever nonce that has.
+            let group = stage.core.replica.group(&stage.syncgroup)?;
+            let publications = group.publications();
+            let nonce = publications.first().map(|it| group.offer_nonce(it, &stage.peer));
+            let nonce = nonce.unwrap_or_else(|| stage.bytes("nonce"));
+            Message::Declined { syncgroup: stage.syncgroup, nonce }
+        }
         Lie::Joined => Message::Joined {
             syncgroup: stage.syncgroup,
             nonce: stage.bytes("nonce"),
@@ -153,24 +177,34 @@ pub fn flood(stage: &Stage<'_>, flood: Flood) -> Option<Forged> {
             }
             alloc::vec![Message::Deltas(Deltas { name, runs }).encode()]
         }
+        Flood::Publishes => {
+            let offers = |frame: u64| {
+                let nths = (0..2 * MAX_OFFERS as u64).map(|nth| frame * 1_000 + nth);
+                let ghost = |nth: u64| {
+                    SyncgroupId(Dice::new(&stage.seed, "ghost").bytes::<32>().map(|byte| byte ^ nth as u8))
+                };
+                nths.filter_map(|nth| invitation(stage, ghost(nth), nth, Whom::Device(stage.peer))).collect()
+            };
+            (0..MANY).map(|frame| Message::Publish(offers(frame)).encode()).collect()
+        }
     };
     Some(Forged { frames, made })
 }
 
 /// A request that shows an invitation which the device has signed itself.
 fn join(stage: &Stage<'_>, nth: u64) -> Option<Message> {
-    let mut nonce: [u8; 16] = stage.bytes("nonce");
-    nonce[0] ^= nth as u8;
-    let terms = Terms {
-        syncgroup: stage.syncgroup,
-        rights: Rights::Admin,
-        expires: stage.wall + Millis(1_000_000),
-        reusable: true,
-        nonce,
-        user: None,
-    };
-    let name = Name::new("hostile").ok()?;
-    let invitation = Invitation::sign(terms, name.clone(), Vec::new(), &stage.core.replica.keys);
+    let invitation = invitation(stage, stage.syncgroup, nth, Whom::Anybody)?;
+    let (nonce, name) = (invitation.terms.nonce, invitation.name.clone());
     let asking = Asking { invitation, nonce, certificate: None };
     Some(Message::Join { asking, name, withdraw: false, wrote: Vec::new() })
+}
+
+/// An invitation that the device has signed itself.
+fn invitation(stage: &Stage<'_>, syncgroup: SyncgroupId, nth: u64, whom: Whom) -> Option<Invitation> {
+    let mut nonce: [u8; 16] = stage.bytes("nonce");
+    nonce.iter_mut().zip(nth.to_le_bytes()).for_each(|(byte, nth)| *byte ^= nth);
+    let expires = stage.wall + Millis(1_000_000);
+    let terms = Terms { syncgroup, rights: Rights::Admin, expires, reusable: true, nonce, whom };
+    let name = Name::new("hostile").ok()?;
+    Some(Invitation::sign(terms, name, Vec::new(), &stage.core.replica.keys))
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::generation::Dependency;
-use crate::id::{Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version};
+use crate::id::{
+    Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version,
+};
 use crate::limits;
 use crate::resolve::Policy;
 use crate::resolve::merge::Operations;
@@ -91,6 +93,12 @@ pub(crate) enum MetaRecord {
     RevokeUser { user: UserId, grants: Vec<Version>, keep: Option<Rights>, until: Vec<(Author, Generation)> },
     /// What members are told of the syncgroup (S-30).
     Spec(SpecChange),
+    /// A device is to take part, and is asked until it answers (S-33).
+    Publish { device: DeviceId, rights: Rights, addresses: Vec<Address> },
+    /// It is asked no more, as far as this attempt goes.
+    Unpublish { device: DeviceId, attempt: Version },
+    /// It has declined, as the author has heard from it.
+    Decline { device: DeviceId, attempt: Version },
 }
 
 /// What an admission has used up.
@@ -117,6 +125,20 @@ impl MetaRecord {
                 | MetaRecord::Revoke { .. }
                 | MetaRecord::RevokeUser { .. }
                 | MetaRecord::StrikeOff(_)
+                | MetaRecord::Unpublish { .. }
+                | MetaRecord::Decline { .. }
+        )
+    }
+
+    /// Whether it says something of the syncgroup that counts only while its generation does, beside who may do what.
+    pub(crate) fn rules_something(&self) -> bool {
+        matches!(
+            self,
+            MetaRecord::Rule { .. }
+                | MetaRecord::Spec(_)
+                | MetaRecord::Publish { .. }
+                | MetaRecord::Unpublish { .. }
+                | MetaRecord::Decline { .. }
         )
     }
 }
@@ -163,6 +185,11 @@ impl Record {
                 }
                 Ok((MetaRecord::Spec(change), [])) if change.excess().is_some() => {
                     Err(DecodeError { what: "what a syncgroup is for" })
+                }
+                Ok((MetaRecord::Publish { addresses, .. }, []))
+                    if addresses.len() > limits::MAX_ADDRESSES =>
+                {
+                    Err(DecodeError { what: "where a syncgroup is published" })
                 }
                 Ok((meta, [])) => Ok(Record::Meta(meta)),
                 _ => Ok(Record::Unknown),

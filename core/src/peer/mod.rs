@@ -85,7 +85,7 @@ impl Peers {
         Some(postcard::to_allocvec(&peer.addresses).unwrap_or_default())
     }
 
-    /// Notes where a device should be, by an invitation, by the spec of a syncgroup or by a link. What is known already is no news,
+    /// Notes where a device should be, by an invitation, by what a syncgroup says or by a link. What is known already is no news,
     /// nor is what others have pushed out: how often the device was not reached stays counted.
     fn hint(&mut self, device: DeviceId, address: &Address, now: Mono) {
         match self.known.get_mut(&device) {
@@ -144,8 +144,9 @@ impl Peers {
     /// Syncgroups or members have changed: who is worth reaching, and is there a reason to be found (S-40)?
     pub(crate) fn review(&mut self, replica: &Replica, now: Mono, out: &mut Outbox) {
         let groups = || replica.groups.values();
-        self.wanted = groups().flat_map(|group| wanted(group)).collect();
-        self.wanted.remove(&replica.keys.device);
+        let own = replica.keys.device;
+        self.wanted = groups().flat_map(|group| wanted(group, &own)).collect();
+        self.wanted.remove(&own);
         for group in groups() {
             for asking in group.record.stage.requests() {
                 for address in asking.invitation.addresses() {
@@ -156,6 +157,11 @@ impl Peers {
         for place in groups().filter(|it| !it.paused).flat_map(|it| it.metadata.spec().rendezvous()) {
             if self.wanted.contains(&place.device) {
                 self.hint(place.device, &place.address, now);
+            }
+        }
+        for publication in groups().flat_map(|group| group.to_be_offered(&own)) {
+            for address in &publication.addresses {
+                self.hint(publication.device, address, now);
             }
         }
         let on = groups().any(|group| {
@@ -225,8 +231,8 @@ impl Peers {
     }
 }
 
-/// The devices that are worth reaching for a syncgroup.
-fn wanted(group: &Group) -> Vec<DeviceId> {
+/// The devices that are worth reaching for a syncgroup: those that have it, and those that shall.
+fn wanted(group: &Group, own: &DeviceId) -> Vec<DeviceId> {
     if group.paused {
         return Vec::new();
     }
@@ -236,7 +242,8 @@ fn wanted(group: &Group) -> Vec<DeviceId> {
             asking.iter().map(|asking| asking.invitation.issuer().device()).collect()
         }
         Stage::Pending(admitted) | Stage::Leaving(admitted) => members().chain([admitted.by]).collect(),
-        Stage::Active | Stage::Departing => members().collect(),
+        Stage::Active => members().chain(group.to_be_offered(own).into_iter().map(|it| it.device)).collect(),
+        Stage::Departing => members().collect(),
         Stage::Left | Stage::Removed => Vec::new(),
     }
 }

@@ -176,7 +176,7 @@ impl Plan<'_> {
                 Record::Row(row) if is_shown => {
                     verdicts.rows.entry((row.collection, row.key)).or_default().push(place);
                 }
-                Record::Meta(MetaRecord::Rule { .. } | MetaRecord::Spec(_)) => verdicts.rules = true,
+                Record::Meta(meta) if meta.rules_something() => verdicts.rules = true,
                 _ => {}
             }
         }

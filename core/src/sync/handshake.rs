@@ -76,6 +76,7 @@ impl Sync {
         }
         self.offer(id, true, step);
         self.ask_to_join(id, step);
+        self.publish(id, false, step);
         Ok(())
     }
 

@@ -57,6 +57,11 @@ pub(crate) struct Link {
     pub(crate) handshake: Option<Mono>,
     /// When to ask again to be admitted.
     pub(crate) join: Option<Mono>,
+    /// The nonces of what was last offered to the other end of what is published there, when to offer it again, and how
+    /// often it was offered.
+    pub(crate) published: Vec<[u8; 16]>,
+    pub(crate) publish: Option<Mono>,
+    pub(crate) publish_tries: u32,
     /// Requests to join that the other end has withdrawn, the latest ones: a copy may still be under way.
     pub(crate) withdrawn: VecDeque<[u8; 16]>,
     /// An alarm was raised already.
@@ -173,6 +178,9 @@ impl Link {
             announce: None,
             handshake: None,
             join: None,
+            published: Vec::new(),
+            publish: None,
+            publish_tries: 0,
             withdrawn: VecDeque::new(),
             alarmed: false,
         }
@@ -272,7 +280,7 @@ impl Link {
     /// The earliest moment at which something is to be done.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let pulls = self.shares.values().filter_map(|share| share.pull);
-        let own = [self.confirm, self.announce, self.handshake, self.join, self.introduce];
+        let own = [self.confirm, self.announce, self.handshake, self.join, self.introduce, self.publish];
         own.into_iter().flatten().chain(pulls).min()
     }
 }

@@ -11,6 +11,7 @@ mod ended;
 pub(crate) mod handshake;
 mod introduce;
 pub(crate) mod link;
+mod publish;
 pub(crate) mod receive;
 pub(crate) mod serve;
 
@@ -243,6 +244,7 @@ impl Sync {
             }
             self.stop_asking(link, step);
             self.ask_to_join(link, step);
+            self.publish(link, false, step);
         }
     }
 
@@ -319,7 +321,7 @@ impl Sync {
             self.links.iter().filter(|(_, link)| due(link.deadline())).map(|(id, _)| *id).collect();
         for id in late {
             let Some(link) = self.links.get(&id) else { continue };
-            let (handshake, join) = (due(link.handshake), due(link.join));
+            let (handshake, join, publish) = (due(link.handshake), due(link.join), due(link.publish));
             let (announce, confirm, introduce) = (due(link.announce), due(link.confirm), due(link.introduce));
             let shares = link.shares.iter().filter(|(_, share)| due(share.pull));
             let pulls: Vec<_> = shares.map(|(ix, _)| *ix).collect();
@@ -329,6 +331,9 @@ impl Sync {
             }
             if join {
                 self.ask_to_join(id, step);
+            }
+            if publish {
+                self.publish(id, true, step);
             }
             pulls.into_iter().for_each(|ix| self.pull_failed(id, ix, step));
             if announce {

@@ -138,7 +138,8 @@ impl Access {
                 !self.revocations.is_empty()
             }
             MetaRecord::Leave { grants } => {
-                let departure = Departure { by: from.place, grants: grants.iter().copied().collect() };
+                let grants = grants.iter().copied().collect();
+                let departure = Departure { by: from.place, stamp: from.stamp, grants };
                 self.standings.entry(from.author.device).or_default().depart(departure);
                 // What knows of it was judged so before.
                 false
@@ -165,7 +166,12 @@ impl Access {
                 user.strikings.push((device, striking.number, nth));
                 true
             }
-            MetaRecord::Collection { .. } | MetaRecord::Rule { .. } | MetaRecord::Spec(_) => false,
+            MetaRecord::Collection { .. }
+            | MetaRecord::Rule { .. }
+            | MetaRecord::Spec(_)
+            | MetaRecord::Publish { .. }
+            | MetaRecord::Unpublish { .. }
+            | MetaRecord::Decline { .. } => false,
         }
     }
 

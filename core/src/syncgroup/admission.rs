@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::command::{Means, move_to, new_group};
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
-use super::{Invitation, JoinRefusal, Rights, remove, user};
+use super::{Invitation, JoinRefusal, Rights, publish, remove, user};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId, Version};
 use crate::limits;
@@ -36,6 +36,14 @@ pub(super) fn join(
     }
     if invitation.expires() <= means.wall {
         return Err(Refusal::Invitation("it has expired; ask for a new one").into());
+    }
+    if invitation.device().is_some_and(|device| device != replica.keys.device) {
+        return Err(Refusal::Invitation("it is for another device").into());
+    }
+    if certificate.is_some() && invitation.device().is_some() {
+        return Err(
+            Refusal::Invitation("it is for this device by itself; use it without a certificate").into()
+        );
     }
     match (&certificate, invitation.user()) {
         (None, Some(_)) => {
@@ -132,14 +140,14 @@ pub(crate) fn admit(
     let had = group.metadata.access.rights(&device);
     let is_admin = |device: &DeviceId| group.metadata.access.rights(device) == Some(Rights::Admin);
     // A request that was granted once is an old copy, whatever has happened since.
-    let is_old = group.metadata.is_used(nonce);
+    let is_old = group.metadata.is_granted(nonce);
     let access = &group.metadata.access;
     let may_answer = group.record.stage == Stage::Active
         && access.rights(&replica.keys.device).is_some()
         && !withdraw
         && !is_old;
     let may_admit = may_answer
-        && terms.user.is_none()
+        && publish::is_for(group, terms, &device, &replica.keys.public)
         // Its own alone: who else used another one's is known only when it arrives.
         && invitation.issuer == replica.keys.public
         && is_admin(&replica.keys.device);
@@ -154,7 +162,9 @@ pub(crate) fn admit(
     let granted = is_time(may_admit).and(if is_used { Err(JoinRefusal::Used) } else { Ok(terms.rights) });
     let request = Used { invitation: terms.nonce, request: *nonce };
     let records = match certificate {
-        Some(it) if terms.user.is_some_and(|user| user != it.user()) => Err(JoinRefusal::NotValid),
+        Some(it) if invitation.user().is_some_and(|user| user != it.user()) => Err(JoinRefusal::NotValid),
+        // What is published at a device is so for that device, and not for its user.
+        Some(_) if invitation.device().is_some() => Err(JoinRefusal::NotValid),
         Some(it) => user::admission(plan, group, (key, it), request, (granted, is_time(may_answer))),
         None if granted.is_ok_and(|rights| had >= Some(rights)) => Err(JoinRefusal::NotValid),
         None => granted
@@ -324,6 +334,7 @@ mod tests {
     use crate::store::MemStore;
     use crate::syncgroup::Terms;
     use crate::syncgroup::command::run;
+    use crate::syncgroup::invitation::Whom;
 
     const WALL: Wall = Wall(1_000_000);
 
@@ -362,9 +373,8 @@ mod tests {
         let (replica, store) = here();
         let answer = |issuer: &Keys| {
             let (syncgroup, nonce) = (replica.groups[&0].record.id, [7; 16]);
-            let expires = WALL + crate::time::Millis(1_000);
-            let terms =
-                Terms { syncgroup, rights: Rights::Write, expires, reusable: false, nonce, user: None };
+            let (expires, whom) = (WALL + crate::time::Millis(1_000), Whom::Anybody);
+            let terms = Terms { syncgroup, rights: Rights::Write, expires, reusable: false, nonce, whom };
             let invitation = Invitation::sign(terms, name(), Vec::new(), issuer);
             let asking = Asking { invitation, nonce: [8; 16], certificate: None };
             let request = Request { asking: &asking, name: name(), withdraw: false, wrote: Vec::new() };

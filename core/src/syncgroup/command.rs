@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::group::{Group, GroupRecord, Stage};
+use super::invitation::Whom;
 use super::metadata::{Metadata, genesis};
-use super::{Invitation, Rights, Terms, admission, remove, spec, user};
+use super::{Invitation, Rights, SyncgroupState, Terms, admission, publish, remove, spec, user};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::event::Command;
 use crate::hash;
@@ -54,7 +55,7 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
                 expires: means.wall + valid_for,
                 reusable,
                 nonce: means.nonce,
-                user: None,
+                whom: Whom::Anybody,
             };
             Ok(Outcome::Invited(invite(plan.replica, group, terms, addresses)?))
         }
@@ -71,6 +72,11 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         Command::SetSpec { syncgroup, change, unless_changed } => {
             spec::set(plan, means, &syncgroup, change, unless_changed)
         }
+        Command::Publish { syncgroup, device, rights, addresses } => {
+            publish::publish(plan, means, (syncgroup, device), rights, addresses)
+        }
+        Command::Unpublish { syncgroup, device } => publish::unpublish(plan, means, (syncgroup, device)),
+        Command::Decline { invitation } => decline(plan.replica, &invitation),
         Command::Destroy { syncgroup } => remove::destroy(plan, means, &syncgroup),
         Command::InviteDevice { syncgroup, user, valid_for, addresses } => {
             user::invite_device(plan, means, (syncgroup, user), valid_for, addresses)
@@ -89,6 +95,23 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         Command::Write(batch) => {
             crate::batch::write(plan, means.wall, means.nonce, batch).map(Outcome::Written)
         }
+    }
+}
+
+/// Whether an offer may be declined; that it is, is noted where offers are kept: nothing is stored.
+fn decline(replica: &Replica, invitation: &Invitation) -> Result<Outcome, Stop> {
+    if invitation.device() != Some(replica.keys.device) {
+        return Err(Refusal::Invitation("it is no offer to this device").into());
+    }
+    if !invitation.verify(&replica.keys) {
+        return Err(Refusal::Invitation("its signature is wrong").into());
+    }
+    let id = invitation.syncgroup();
+    match replica.group(&id).map(|group| (group, group.record.stage.state())) {
+        Some((group, SyncgroupState::Joining | SyncgroupState::Pending | SyncgroupState::Active)) => {
+            Err(Refusal::AlreadyHere(group.record.database.clone()).into())
+        }
+        _ => Ok(Outcome::Declined(id)),
     }
 }
 

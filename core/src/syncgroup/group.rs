@@ -218,6 +218,7 @@ impl Group {
             rights,
             spec: self.metadata.spec().spec(),
             spec_version: self.metadata.spec().version(),
+            publications: self.publications(),
             collections,
             members: self.metadata.access.joined().count(),
             generations: self.logs.values().map(|log| log.held()).sum(),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Rights;
 use crate::crypto::{Keys, Signature};
 use crate::hash;
-use crate::id::{Address, Name, PublicKey, SyncgroupId, UserId};
+use crate::id::{Address, DeviceId, Name, PublicKey, SyncgroupId, UserId};
 use crate::limits;
 use crate::pasted::{Pasted, Unread};
 use crate::time::Wall;
@@ -19,7 +19,8 @@ const PREFIX: &str = "driftless:";
 const TEXT: Pasted = Pasted { prefix: PREFIX, checksum: hash::INVITATION_TEXT };
 
 /// A right to join a syncgroup, for whoever holds it until it expires, signed by the admin who made it. One for the
-/// devices of a user gives no right: it says where a member is that lets them in, by their certificates (S-3).
+/// devices of a user gives no right: it says where a member is that lets them in, by their certificates (S-3). One for a
+/// device at which the syncgroup is published is good for that device alone, as long as it is published there (S-33).
 ///
 /// Its text form is one word of letters and digits with a checksum, so that a copy that was cut short is
 /// noticed.
@@ -43,8 +44,18 @@ pub(crate) struct Terms {
     pub(crate) expires: Wall,
     pub(crate) reusable: bool,
     pub(crate) nonce: [u8; 16],
-    /// Only devices of this user are let in, by their certificates, and any member may have made it.
-    pub(crate) user: Option<UserId>,
+    pub(crate) whom: Whom,
+}
+
+/// Who may use an invitation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Whom {
+    /// Whoever holds it.
+    Anybody,
+    /// Devices of this user, by their certificates; any member may have made it.
+    DevicesOf(UserId),
+    /// This device, which an admin has asked to take part (S-33).
+    Device(DeviceId),
 }
 
 impl Invitation {
@@ -71,7 +82,18 @@ impl Invitation {
     /// The user whose devices it lets in, if it is for one user's: what they may do is what the user may. Otherwise it
     /// lets in whoever holds it.
     pub fn user(&self) -> Option<UserId> {
-        self.terms.user
+        match self.terms.whom {
+            Whom::DevicesOf(user) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// The device that it lets in and no other, as the syncgroup is published there (S-33).
+    pub fn device(&self) -> Option<DeviceId> {
+        match self.terms.whom {
+            Whom::Device(device) => Some(device),
+            _ => None,
+        }
     }
 
     /// What the newcomer will be allowed to do.
@@ -84,7 +106,7 @@ impl Invitation {
         self.issuer
     }
 
-    /// When it stops being good, by the issuer's clock.
+    /// When it stops being good, by the issuer's clock; at the end of time for one that is good for [a device](Self::device).
     pub fn expires(&self) -> Wall {
         self.terms.expires
     }
@@ -154,7 +176,7 @@ mod tests {
             expires: Wall(1_000),
             reusable: false,
             nonce: [2; 16],
-            user: None,
+            whom: Whom::Anybody,
         };
         let addresses = alloc::vec![Address::new("quic:127.0.0.1:4433").unwrap()];
         (Invitation::sign(terms, Name::new("notes").unwrap(), addresses, &keys), keys)

@@ -28,7 +28,10 @@ fn needed(record: &Record) -> Option<Rights> {
             | MetaRecord::RevokeUser { .. }
             | MetaRecord::Collection { .. }
             | MetaRecord::Rule { .. }
-            | MetaRecord::Spec(_),
+            | MetaRecord::Spec(_)
+            | MetaRecord::Publish { .. }
+            | MetaRecord::Unpublish { .. }
+            | MetaRecord::Decline { .. },
         ) => Some(Rights::Admin),
         // Certificates and strikings-off stand by their own signatures: whoever may be here may pass them on.
         Record::Meta(MetaRecord::Leave { .. } | MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_)) => {

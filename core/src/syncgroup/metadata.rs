@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::Rights;
 use super::access::{Access, Source};
+use super::publish::{Publication, Publications};
 use super::spec;
 use crate::id::{CollectionId, Name, PublicKey};
 use crate::limits;
@@ -24,10 +25,13 @@ pub(crate) struct Metadata {
     pub(crate) access: Access,
     schemas: Schemas,
     spec: spec::Registers,
-    /// The generations that say something of schemas, or of the spec.
+    publications: Publications,
+    /// The generations that say something of schemas, of the spec, or of publications.
     ruled: BTreeSet<Place>,
-    /// Nonces of invitations and requests that were used.
+    /// Nonces of invitations that were used.
     used: BTreeSet<[u8; 16]>,
+    /// Nonces of requests that were granted. They are kept apart: any member may name one.
+    granted: BTreeSet<[u8; 16]>,
     /// How much each author has written of all this.
     spent: BTreeMap<AuthorIx, usize>,
 }
@@ -41,15 +45,20 @@ impl Metadata {
         match record {
             MetaRecord::Genesis { name, .. } => self.name = Some(name.clone()),
             MetaRecord::Admit { request, .. } | MetaRecord::AdmitUser { request, .. } => {
-                self.used.extend(request.iter().flat_map(|used| [used.invitation, used.request]));
+                self.used.extend(request.map(|used| used.invitation));
+                self.granted.extend(request.map(|used| used.request));
             }
             MetaRecord::Collection { name } => {
                 self.collections.insert(CollectionId::of(name), name.clone());
             }
-            MetaRecord::Rule { .. } | MetaRecord::Spec(_) => {
+            MetaRecord::Rule { .. }
+            | MetaRecord::Spec(_)
+            | MetaRecord::Publish { .. }
+            | MetaRecord::Unpublish { .. }
+            | MetaRecord::Decline { .. } => {
                 self.ruled.insert(from.place);
             }
-            MetaRecord::Enrol { request, .. } => self.used.extend(request),
+            MetaRecord::Enrol { request, .. } => self.granted.extend(request),
             MetaRecord::Leave { .. }
             | MetaRecord::Revoke { .. }
             | MetaRecord::RevokeUser { .. }
@@ -76,7 +85,7 @@ impl Metadata {
         metadata().map(MetaRecord::cost).sum::<usize>() <= limit.saturating_sub(spent)
     }
 
-    /// Takes in what a generation that is valid says of schemas, and of the spec.
+    /// Takes in what a generation that is valid says of schemas, of the spec, and of publications.
     pub(crate) fn rule(&mut self, from: Source, record: &MetaRecord) {
         let at = (from.stamp, from.version());
         match record {
@@ -84,7 +93,7 @@ impl Metadata {
                 self.schemas.set(*collection, prefix, policy.as_ref(), at);
             }
             MetaRecord::Spec(change) => self.spec.set(change, at),
-            _ => {}
+            other => self.publications.take(other, at),
         }
     }
 
@@ -92,6 +101,7 @@ impl Metadata {
     pub(crate) fn forget_rules(&mut self) -> Vec<Place> {
         self.schemas = Schemas::default();
         self.spec = spec::Registers::default();
+        self.publications = Publications::default();
         self.ruled.iter().copied().collect()
     }
 
@@ -105,6 +115,16 @@ impl Metadata {
         &self.spec
     }
 
+    /// Where it is published.
+    pub(crate) fn publications(&self) -> Vec<Publication> {
+        self.publications.list(&self.access)
+    }
+
+    /// Whether it was ever to be published anywhere.
+    pub(crate) fn publishes(&self) -> bool {
+        !self.publications.is_empty()
+    }
+
     /// What members call the syncgroup; `None` before its genesis is here.
     pub(crate) fn name(&self) -> Option<&Name> {
         self.name.as_ref()
@@ -114,9 +134,14 @@ impl Metadata {
         &self.collections
     }
 
-    /// Whether an invitation or a request has led to an admission.
+    /// Whether an invitation has led to an admission.
     pub(crate) fn is_used(&self, nonce: &[u8; 16]) -> bool {
         self.used.contains(nonce)
+    }
+
+    /// Whether a request has.
+    pub(crate) fn is_granted(&self, nonce: &[u8; 16]) -> bool {
+        self.granted.contains(nonce)
     }
 }
 

@@ -4,11 +4,13 @@ pub(crate) mod access;
 pub(crate) mod admission;
 pub(crate) mod command;
 pub(crate) mod group;
-mod invitation;
+pub(crate) mod invitation;
 pub(crate) mod judge;
 pub(crate) mod knowledge;
 pub(crate) mod metadata;
+pub(crate) mod offered;
 pub(crate) mod past;
+pub(crate) mod publish;
 pub(crate) mod remove;
 mod sharing;
 mod spec;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::invitation::Terms;
 pub use self::invitation::{Invitation, InvitationError};
 pub(crate) use self::past::PastIx;
+pub use self::publish::{Publication, PublicationStatus};
 pub use self::spec::{Rendezvous, Spec, SpecChange, SpecVersion};
 use crate::id::{DeviceId, Name, PublicKey, SyncgroupId, UserId, Version};
 
@@ -93,6 +96,8 @@ pub struct SyncgroupInfo {
     pub spec: Spec,
     /// By which changes of that.
     pub spec_version: SpecVersion,
+    /// Where it is published, by device, and what has become of that (S-33).
+    pub publications: alloc::vec::Vec<Publication>,
     /// Its collections, by name.
     pub collections: alloc::vec::Vec<Name>,
     /// How many devices are members.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::access::Holder;
 use super::command::{Means, active, require};
 use super::group::Group;
+use super::invitation::Whom;
 use super::past::Past;
 use super::remove::Reach;
 use super::{Invitation, JoinRefusal, Rights, Terms};
@@ -43,8 +44,8 @@ pub(super) fn invite_device(
     let group = active(plan.replica, &syncgroup)?;
     require(plan.replica, group, Rights::Read, "invite devices")?;
     let rights = group.metadata.access.rights_of(&user).ok_or(Refusal::NoUser(user))?;
-    let expires = means.wall + valid_for;
-    let terms = Terms { syncgroup, rights, expires, reusable: true, nonce: means.nonce, user: Some(user) };
+    let (expires, whom) = (means.wall + valid_for, Whom::DevicesOf(user));
+    let terms = Terms { syncgroup, rights, expires, reusable: true, nonce: means.nonce, whom };
     let name = group.metadata.name().cloned().ok_or(Refusal::Pending)?;
     let addresses = addresses.into_iter().take(limits::MAX_ADDRESSES).collect();
     Ok(Outcome::Invited(Invitation::sign(terms, name, addresses, &plan.replica.keys)))

@@ -12,8 +12,8 @@ use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
 use crate::limits;
 use crate::log::{Checkpoint, Proof};
-use crate::syncgroup::JoinRefusal;
 use crate::syncgroup::group::Asking;
+use crate::syncgroup::{Invitation, JoinRefusal};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Message {
@@ -41,6 +41,14 @@ pub(crate) enum Message {
         answer: Result<Vec<(Author, Generation)>, JoinRefusal>,
     },
     Introduction(Introduction),
+    /// All that the sender offers the receiver: syncgroups that are published there (S-33). What it offered before, and
+    /// does not name, it does not offer any more.
+    Publish(Vec<Invitation>),
+    /// The receiver's invitation of this nonce is declined.
+    Declined {
+        syncgroup: SyncgroupId,
+        nonce: [u8; 16],
+    },
 }
 
 /// The first message of each end.

@@ -15,6 +15,7 @@ mod forged;
 mod merging;
 mod parts;
 mod pausing;
+mod publishing;
 mod raising;
 mod reading;
 mod removal;

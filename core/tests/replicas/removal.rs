@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    fn device(&self, at: usize) -> DeviceId {
+    pub(super) fn device(&self, at: usize) -> DeviceId {
         self.nodes[at].core.public_key().device()
     }
 

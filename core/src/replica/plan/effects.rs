@@ -15,6 +15,7 @@ use crate::replica::release::Moves;
 use crate::replica::stored::StateRecord;
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Commit, Table, Write};
+use crate::syncgroup::metadata::Metadata;
 use crate::time::Hlc;
 
 /// Old changes of rows that one commit drops, at most.
@@ -63,6 +64,7 @@ impl Effects {
 impl Plan<'_> {
     /// Ends planning.
     pub(crate) fn finish(mut self) -> Effects {
+        self.tell_publications();
         self.moves.store(&self.replica.waiting, &mut self.staged);
         let news = self.log_of_changes();
         let Self {
@@ -97,6 +99,24 @@ impl Plan<'_> {
             paused,
             notices,
         }
+    }
+
+    /// Tells where it has changed where a syncgroup is published, or what has become of that (S-33). That follows from
+    /// what members say of it, and from who is one; so it is looked at once, when all is planned.
+    fn tell_publications(&mut self) {
+        let told = self.drafts.iter().filter_map(|(ix, draft)| {
+            let now = draft.metadata.as_ref().filter(|metadata| metadata.publishes());
+            let before = self.replica.groups.get(ix).map(|group| &group.metadata);
+            let before = before.filter(|metadata| metadata.publishes());
+            if draft.metadata.is_none() || now.is_none() && before.is_none() {
+                return None;
+            }
+            let list = |it: Option<&Metadata>| it.map(Metadata::publications).unwrap_or_default();
+            let syncgroup = self.record(*ix)?.id;
+            (list(now) != list(before)).then_some(Notice::Publications { syncgroup })
+        });
+        let told: Vec<_> = told.collect();
+        self.notices.extend(told);
     }
 
     /// Keeps what changed for those who watch, and drops what is too old.

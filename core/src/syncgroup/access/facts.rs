@@ -61,6 +61,7 @@ impl Enrolment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Departure {
     pub(super) by: Place,
+    pub(super) stamp: Hlc,
     pub(super) grants: BTreeSet<Version>,
 }
 

@@ -9,6 +9,7 @@ use super::facts::{Enrolment, Holder, Revocation, Standing};
 use super::{Access, Nth};
 use crate::id::{Author, DeviceId, Generation, UserId, Version};
 use crate::object::history::Place;
+use crate::time::Hlc;
 
 impl Access {
     /// Whether a device is or was a member.
@@ -94,6 +95,16 @@ impl Access {
     fn ends(&self, holder: Holder, version: Version) -> impl Iterator<Item = (&Revocation, Nth)> {
         let ends = self.judgement.ends(holder, &version).iter();
         ends.filter_map(|nth| Some((self.revocations.get(nth)?, *nth)))
+    }
+
+    /// When the last thing was said that let a device in, or made an end of that, of what counts.
+    pub(crate) fn last_word_on(&self, device: &DeviceId) -> Option<Hlc> {
+        let standing = self.standings.get(device)?;
+        let titles = || self.titles(device).filter(|it| !self.judgement.is_void(&it.grant.place()));
+        let given = titles().map(|it| it.enrolment.map_or(it.grant.stamp, |by| by.stamp.max(it.grant.stamp)));
+        let ended = titles().flat_map(|it| it.parts(*device)).flat_map(|(holder, it)| self.ends(holder, it));
+        let left = standing.departures().iter().map(|departure| departure.stamp);
+        given.chain(ended.map(|(end, _)| end.stamp)).chain(left).max()
     }
 
     /// The devices that may do anything, with what they may do.
