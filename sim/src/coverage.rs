@@ -186,6 +186,16 @@ points! {
         Described = "described", from 100;
         /// The same, after somebody else had, whom one did not know of.
         DescribedTooLate = "described too late", from 1_000;
+        /// A syncgroup was published at a device.
+        Published = "published", from 100;
+        /// Somebody answered where a syncgroup was published.
+        OfferAnswered = "offer answered", from 300;
+        /// Members were told that a device takes part at which a syncgroup is published.
+        PublicationRunning = "publication running", from 300;
+        /// Members were told that such a device has declined.
+        PublicationRejected = "publication rejected", from 1_000;
+        /// A publication was withdrawn.
+        Unpublished = "publication withdrawn", from 1_000;
         /// The exchange of a database was paused.
         SyncPaused = "exchange paused", from 100;
         /// A device wrote in a paused database.

@@ -91,6 +91,8 @@ pub(crate) fn kind(frame: &[u8]) -> &'static str {
         Some(Frame::Deltas { .. }) => "deltas",
         Some(Frame::Join { .. }) => "join",
         Some(Frame::Joined { .. }) => "answer to a join",
+        Some(Frame::Publish(_)) => "offers to take part",
+        Some(Frame::Declined { .. }) => "answer to an offer",
         _ => "garbage",
     }
 }

@@ -298,3 +298,72 @@ fn of_a_database_that_is_paused_nothing_is_offered_and_nothing_told() {
     world.run(10_000);
     assert_eq!(world.offers(2).len(), 1);
 }
+
+#[cfg(feature = "hostile")]
+mod made_up {
+    use driftless::hostile::{self, Flood, Lie, Stage};
+
+    use super::*;
+
+    impl World {
+        /// Device 1, which means harm, says something to device 2, or to the admin.
+        fn says(&mut self, to: usize, id: SyncgroupId, seed: u8, say: impl FnOnce(&Stage<'_>) -> Vec<Bytes>) {
+            let ends = self.links.iter().find(|(_, (near, _, peer))| (*near, *peer) == (1, to));
+            let (link, far) = ends.map(|(link, (_, far, _))| (*link, *far)).unwrap();
+            let node = &self.nodes[1];
+            let stage = Stage {
+                core: &node.core,
+                view: &node.store,
+                link,
+                peer: self.nodes[to].core.public_key().device(),
+                syncgroup: id,
+                collection: self.collection(0, id).id,
+                wall: self.now.wall,
+                seed: [seed; 32],
+            };
+            let frames = say(&stage);
+            self.frames.extend(frames.into_iter().map(|frame| (to, far, frame)));
+            self.deliver();
+        }
+    }
+
+    #[test]
+    fn what_its_issuer_did_not_sign_or_is_for_somebody_else_is_not_offered() {
+        let (mut world, id) = with_a_stranger(2);
+        world.link(1, 2);
+        world.run(10_000);
+        world.says(2, id, 1, |stage| hostile::lie(stage, Lie::Publishes).unwrap());
+        assert_eq!((world.told(2), world.offers(2).len()), (0, 0));
+        assert!(world.nodes[2].core.syncgroups().is_empty());
+    }
+
+    #[test]
+    fn whoever_makes_up_ever_new_offers_is_soon_silent_and_stores_nothing() {
+        let (mut world, id) = with_a_stranger(2);
+        world.link(1, 2);
+        world.run(10_000);
+        let before = world.nodes[2].store.clone();
+        for seed in 0..3 {
+            world.says(2, id, seed, |stage| hostile::flood(stage, Flood::Publishes).unwrap().frames);
+            assert_eq!(world.offers(2).len(), limits::MAX_OFFERS);
+        }
+        assert_eq!(world.told(2), 64);
+        assert_eq!(world.nodes[2].store, before);
+        // What is offered honestly beside is told.
+        world.link(0, 2);
+        world.publish(0, id, 2).unwrap();
+        world.run(10_000);
+        assert!(world.offers(2).iter().any(|offer| offer.syncgroup() == id));
+        assert_eq!(world.told(2), 65);
+    }
+
+    #[test]
+    fn nobody_declines_for_another() {
+        let (mut world, id) = with_a_stranger(2);
+        world.publish(0, id, 2).unwrap();
+        world.run(60_000);
+        world.says(0, id, 1, |stage| hostile::lie(stage, Lie::Declines).unwrap());
+        world.run(10_000);
+        assert_eq!(world.status_of(0, id, 2), Some(PublicationStatus::Pending));
+    }
+}

@@ -35,6 +35,12 @@ pub(super) struct Grant<'g> {
     pub(super) rights: Rights,
 }
 
+impl Grant<'_> {
+    pub(super) fn to(&self) -> Whom {
+        self.to
+    }
+}
+
 /// A way for a device to do something: by a grant to it, or by one to its user and what makes it the user's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way<'g> {
@@ -137,7 +143,7 @@ impl Group {
 
     /// By how senior a grant an admin's generation counts, if it counts: the most senior one that is in its past and
     /// left to it. Only those above `below` are looked at.
-    fn authority(
+    pub(super) fn authority(
         &self,
         act: &Version,
         revocations: &Knowledge,

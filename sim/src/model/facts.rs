@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::{DeviceId, Incarnation, Knowledge, Rights, SpecChange, UserId, Version};
+use driftless::{Address, DeviceId, Incarnation, Knowledge, Rights, SpecChange, UserId, Version};
 
 use super::Generation;
 
@@ -28,6 +28,12 @@ pub enum Fact {
     AddsCollection,
     /// Members are told something else.
     Describes(SpecChange),
+    /// A device is asked to take part, and where it can be reached.
+    Publishes(DeviceId, Rights, Vec<Address>),
+    /// It is asked no more by that generation.
+    Unpublishes(DeviceId, Version),
+    /// It has declined what that generation asked for.
+    Declines(DeviceId, Version),
     /// Somebody loses rights.
     Revokes(Vec<Revoked>),
     /// All lose what the author may take, and its device leaves.
@@ -125,6 +131,7 @@ impl Generation {
         match &self.says {
             Fact::Begins | Fact::Admits(..) | Fact::AdmitsUser(..) | Fact::AddsCollection => Rights::Admin,
             Fact::Revokes(_) | Fact::Destroys(_) | Fact::Describes(_) => Rights::Admin,
+            Fact::Publishes(..) | Fact::Unpublishes(..) | Fact::Declines(..) => Rights::Admin,
             Fact::Enrols(it) if it.granted.is_some() => Rights::Admin,
             _ if !self.rules.is_empty() => Rights::Admin,
             _ if self.rows.is_empty() => Rights::Read,

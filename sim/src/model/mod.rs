@@ -27,6 +27,7 @@ mod access;
 mod conflict;
 mod facts;
 mod merge;
+mod publications;
 mod rows;
 mod schema;
 mod spec;
@@ -43,6 +44,7 @@ use driftless::{Hlc, Knowledge, Merge, Name, Operation, SyncgroupId, Version};
 pub use self::conflict::{Conflict, ConflictedRow, Place};
 pub use self::facts::{Enrolled, Fact, Revoked, Struck, Whom};
 pub use self::merge::is_base;
+pub use self::publications::Published;
 pub use self::rows::{Head, Live, Seen, Shown};
 pub use self::schema::{Rules, changes_to_write, rules_to_write};
 use crate::merges::Merges;
@@ -84,6 +86,9 @@ pub struct Generation {
     pub past: Knowledge,
     /// Its stamp; of generations of metadata only those tell theirs that say something of schemas or of the spec.
     pub stamp: Option<Hlc>,
+    /// When it was said, if it says something of the syncgroup itself. Where one event has several written, in different
+    /// syncgroups, that is about so.
+    pub said: Option<Hlc>,
     /// The rows that it changed; none if it holds metadata.
     pub rows: Rows,
     /// What it says of the syncgroup itself.

@@ -66,7 +66,8 @@ impl Watch {
                     *entry = last.max(*entry);
                 }
             }
-            let mut generation = Generation { past, stamp: Some(it.stamp), ..Generation::default() };
+            let stamp = Some(it.stamp);
+            let mut generation = Generation { past, stamp, said: stamp, ..Generation::default() };
             match &it.content {
                 Content::Never => continue,
                 Content::Row { key, parents, edit, .. } => {
@@ -159,6 +160,15 @@ impl Watch {
             self.was_invited(seen, group, &device, rights)?;
             let withheld = self.sabotage.is_some_and(crate::world::Sabotage::withholds_admissions);
             return Ok(if withheld { Fact::Nothing } else { Fact::Admits(device, rights) });
+        }
+        let declined = notices.iter().find_map(|notice| match notice {
+            Notice::Declined { device, attempt, version: by, .. } if by == version => {
+                Some((*device, *attempt))
+            }
+            _ => None,
+        });
+        if let Some(declined) = declined {
+            return self.heard_decline(seen, group, declined);
         }
         let info = seen.core.syncgroups().into_iter().find(|info| info.id == *group);
         let Some(info) = info else { return Ok(Fact::Nothing) };

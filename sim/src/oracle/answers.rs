@@ -158,6 +158,9 @@ impl Watch {
                 }
                 Action::Notice(notice) => {
                     self.honest(replica, wall, notice, coverage)?;
+                    if let Notice::Publications { syncgroup } = notice {
+                        self.count_publications(seen.core, syncgroup, coverage);
+                    }
                     if let Notice::FromTheFuture { author, syncgroup } = notice {
                         let held = seen.core.knowledge(syncgroup).unwrap_or_default();
                         let held = held.get(author).copied().unwrap_or(0);

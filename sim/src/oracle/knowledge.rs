@@ -118,7 +118,8 @@ impl Watch {
             let tells_its_stamp = schema.is_some() || matches!(says, Fact::Describes(_));
             let stamp = tells_its_stamp.then_some(last_stamp);
             let rules = schema.map(|(.., rules)| rules).unwrap_or_default();
-            let generation = Generation { past, says, stamp, rules, ..Generation::default() };
+            let said = Some(last_stamp);
+            let generation = Generation { past, says, stamp, said, rules, ..Generation::default() };
             self.model.record(group, version, generation);
             return Ok(());
         };

@@ -28,6 +28,7 @@ mod knowledge;
 mod parts;
 mod paused;
 mod process;
+mod publications;
 mod removals;
 mod rights;
 mod rows;
@@ -195,6 +196,8 @@ pub(crate) struct Watch {
     fates: Vec<Fate>,
     /// Invitations that were shown.
     shown: Vec<access::Shown>,
+    /// Who has declined what, offered by whom.
+    declined: BTreeSet<(SyncgroupId, DeviceId, DeviceId)>,
     /// Generations that were made by other means than a core.
     made: BTreeSet<(SyncgroupId, Version)>,
     /// Departures of others, and who has held them at some time.
@@ -245,6 +248,7 @@ impl Watch {
             fates: (0..replicas).map(fate).collect(),
             devices,
             shown: Vec::new(),
+            declined: BTreeSet::new(),
             made: BTreeSet::new(),
             heard: BTreeSet::new(),
             judged: BTreeSet::new(),

@@ -192,6 +192,7 @@ impl Watch {
             return Err(Violation::new(Oracle::Durability, "S-10", seen.replica, what));
         }
         self.tells_the_spec(seen)?;
+        self.tells_the_publications(seen)?;
         self.tells_the_rights(seen)?;
         let collections = collections(seen)?;
         for group in held.keys() {

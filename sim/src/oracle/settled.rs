@@ -43,7 +43,7 @@ impl Watch {
             self.members(&group, &active, all)?;
             self.arrived(&group, &active, all)?;
         }
-        Ok(())
+        self.offered(all)
     }
 
     /// Whether anybody still lacks what it has held back because its time had not come (S-27): a member, somebody whom a
@@ -349,7 +349,7 @@ fn same_view(group: &SyncgroupId, active: &[Seen<'_>]) -> Checked {
         }
         let info = |seen: &Seen<'_>| {
             let info = seen.core.syncgroups().into_iter().find(|info| info.id == *group);
-            info.map(|info| (info.name, info.collections, info.members, info.generations))
+            info.map(|info| (info.name, info.collections, info.members, info.generations, info.publications))
         };
         if info(first) != info(other) {
             let what = format!("of {group:?} one says {:?}, the other {:?}", info(first), info(other));

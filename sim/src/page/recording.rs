@@ -210,6 +210,13 @@ impl Recording {
             Notice::Admitted { syncgroup, device, .. } => {
                 format!("admits {} to {}", self.naming.of_device(device), self.naming.of_group(syncgroup))
             }
+            Notice::Invited { invitation } => {
+                let by = self.naming.of_device(&invitation.issuer().device());
+                format!("is offered {} by {by}", self.naming.of_group(&invitation.syncgroup()))
+            }
+            Notice::Publications { syncgroup } => {
+                format!("{} is published otherwise", self.naming.of_group(syncgroup))
+            }
             Notice::Enrolled { syncgroup, device, .. } => {
                 let (device, group) = (self.naming.of_device(device), self.naming.of_group(syncgroup));
                 format!("lets in {device} to {group} as its user's")

@@ -10,7 +10,7 @@ use super::naming::Naming;
 use crate::plan::Act;
 
 /// Kinds of frames, by number: what the page lists, and in which order.
-pub(super) const FRAME_KINDS: [&str; 11] = [
+pub(super) const FRAME_KINDS: [&str; 13] = [
     "hello",
     "offer",
     "summary",
@@ -21,6 +21,8 @@ pub(super) const FRAME_KINDS: [&str; 11] = [
     "deltas",
     "join",
     "joined",
+    "publish",
+    "declined",
     "unreadable",
 ];
 
@@ -94,6 +96,13 @@ pub(super) fn frame(
             let asks = if *withdraw { "gives up, and asks whether it was let in" } else { "asks to join" };
             ("join", Some(naming.group(syncgroup)), format!("{name} {asks}"))
         }
+        Some(Frame::Publish(all)) => {
+            let all: Vec<String> = all.iter().map(|group| naming.of_group(group)).collect();
+            ("publish", None, all.join(", "))
+        }
+        Some(Frame::Declined { syncgroup }) => {
+            ("declined", Some(naming.group(syncgroup)), "declines".to_owned())
+        }
         Some(Frame::Joined { syncgroup, answer }) => {
             let text = match answer {
                 Ok(held) => format!("admitted; complete once it holds {}", naming.of_versions(held)),
@@ -143,6 +152,13 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
             format!("leaves user {user:?} no more than {rights:?}")
         }
         Entry::Spec(change) => format!("says {}", spec(naming, change)),
+        Entry::Publish { device, rights, .. } => {
+            format!("publishes at {} ({rights:?})", naming.of_device(device))
+        }
+        Entry::Unpublish { device, .. } => {
+            format!("does not publish at {} any more", naming.of_device(device))
+        }
+        Entry::Decline { device, .. } => format!("hears that {} declines", naming.of_device(device)),
         Entry::Leave => "leaves".to_owned(),
         Entry::Revoke { device, keep: None } => format!("removes {}", naming.of_device(device)),
         Entry::Revoke { device, keep: Some(rights) } => {
@@ -221,6 +237,17 @@ pub(super) fn command(naming: &mut Naming, command: &Command) -> String {
         Command::SetSpec { syncgroup, change, unless_changed } => {
             let unless = if unless_changed.is_some() { ", unless that has changed" } else { "" };
             format!("says of {} {}{unless}", naming.of_group(syncgroup), spec(naming, change))
+        }
+        Command::Publish { syncgroup, device, rights, .. } => {
+            let (group, device) = (naming.of_group(syncgroup), naming.of_device(device));
+            format!("publishes {group} at {device} ({rights:?})")
+        }
+        Command::Unpublish { syncgroup, device } => {
+            let (group, device) = (naming.of_group(syncgroup), naming.of_device(device));
+            format!("does not want {group} published at {device} any more")
+        }
+        Command::Decline { invitation } => {
+            format!("declines {}", naming.of_group(&invitation.syncgroup()))
         }
         Command::Leave { syncgroup } => format!("leaves {}", naming.of_group(syncgroup)),
         other => naming.plain(&format!("{other:?}")),

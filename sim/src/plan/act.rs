@@ -107,6 +107,44 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "is_false")]
         unless_changed: bool,
     },
+    /// Somebody publishes a syncgroup at a device.
+    Publish {
+        /// On which replica.
+        replica: usize,
+        /// Which syncgroup.
+        group: u8,
+        /// At which replica.
+        peer: usize,
+        /// What that one may do then.
+        #[serde(default = "write", skip_serializing_if = "is_write")]
+        rights: driftless::Rights,
+    },
+    /// Somebody withdraws that.
+    Unpublish {
+        /// On which replica.
+        replica: usize,
+        /// Which syncgroup.
+        group: u8,
+        /// At which replica.
+        peer: usize,
+    },
+    /// From now on whoever is at a replica accepts whenever a syncgroup is published there.
+    Accept {
+        /// On which replica.
+        replica: usize,
+        /// Which syncgroup.
+        group: u8,
+        /// Into which database of the device.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        database: u8,
+    },
+    /// From now on they decline it.
+    Decline {
+        /// On which replica.
+        replica: usize,
+        /// Which syncgroup.
+        group: u8,
+    },
     /// Somebody says what a user may do, by whatever device.
     AdmitUser {
         /// On which replica.

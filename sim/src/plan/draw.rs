@@ -194,6 +194,9 @@ impl Drawing<'_> {
         if Dice::new(self.seed, Concern::People, &[6]).one_in(4) {
             self.describing(&groups);
         }
+        if Dice::new(self.seed, Concern::People, &[8]).one_in(3) {
+            self.publishing(&groups);
+        }
         let drawn = Dice::new(self.seed, Concern::People, &[3]).below(100);
         if drawn < u64::from(self.profile.workload.paused) {
             self.paused_databases();

@@ -37,6 +37,7 @@ mod edit;
 mod faults;
 mod paused;
 mod policies;
+mod publishing;
 mod removals;
 mod setup;
 mod swarm;

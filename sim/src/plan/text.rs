@@ -190,6 +190,8 @@ impl super::Act {
             | EjectUser { replica, .. }
             | InviteDevice { replica, .. }
             | JoinAs { replica, .. }
+            | Accept { replica, .. }
+            | Decline { replica, .. }
             | PauseSync { replica, .. }
             | ResumeSync { replica, .. }
             | Write { replica, .. }
@@ -226,6 +228,8 @@ impl super::Act {
             | Attack { replica, peer, .. }
             | Eject { replica, peer, .. }
             | SetRights { replica, peer, .. }
+            | Publish { replica, peer, .. }
+            | Unpublish { replica, peer, .. }
             | Enrol { replica, peer, .. }
             | StrikeOff { replica, peer, .. } => vec![replica, peer],
             Frame { from, to, .. } => vec![from, to],

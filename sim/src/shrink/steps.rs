@@ -141,6 +141,10 @@ impl Act {
             | Act::Leave { group, .. }
             | Act::Eject { group, .. }
             | Act::SetRights { group, .. }
+            | Act::Publish { group, .. }
+            | Act::Unpublish { group, .. }
+            | Act::Accept { group, .. }
+            | Act::Decline { group, .. }
             | Act::Describe { group, .. }
             | Act::Destroy { group, .. }
             | Act::AdmitUser { group, .. }

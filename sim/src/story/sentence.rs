@@ -68,6 +68,22 @@ fn people(act: &Act, names: &Names) -> Option<String> {
             let unless = if *unless_changed { ", unless that has changed since it looked" } else { "" };
             format!("{} says of {} {said}{unless}.", names.device(*replica), names.group(*group))
         }
+        Act::Publish { replica, group, peer, rights } => {
+            let (who, whom) = (names.device(*replica), names.device(*peer));
+            format!("{who} publishes {} at {whom}, which may {} then.", names.group(*group), may(*rights))
+        }
+        Act::Unpublish { replica, group, peer } => {
+            let (who, whom) = (names.device(*replica), names.device(*peer));
+            format!("{who} does not want {} published at {whom} any more.", names.group(*group))
+        }
+        Act::Accept { replica, group, database } => {
+            let (who, database) = (names.device(*replica), in_database(*database));
+            format!("From now on {who} accepts {} when it is published there{database}.", names.group(*group))
+        }
+        Act::Decline { replica, group } => {
+            let who = names.device(*replica);
+            format!("From now on {who} declines {} when it is published there.", names.group(*group))
+        }
         Act::AdmitUser { replica, group, user, rights } => {
             let who = names.device(*replica);
             let rights = may(*rights);

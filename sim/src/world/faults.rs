@@ -184,6 +184,8 @@ impl World<'_> {
                 | Act::Leave { replica, .. }
                 | Act::Eject { replica, .. }
                 | Act::SetRights { replica, .. }
+                | Act::Publish { replica, .. }
+                | Act::Unpublish { replica, .. }
                 | Act::Describe { replica, .. }
                 | Act::Destroy { replica, .. }
                 | Act::AdmitUser { replica, .. }

@@ -22,6 +22,7 @@ mod observe;
 mod people;
 mod policies;
 mod process;
+mod publishing;
 mod queue;
 mod replica;
 mod sabotage;

@@ -24,6 +24,8 @@ pub(crate) struct People {
     pub(super) tickets: std::collections::BTreeMap<u32, Invitation>,
     /// Who waits for which invitation, and wants it in which database.
     waiting: Vec<Waits>,
+    /// Who answers what to offers.
+    pub(super) attitudes: super::publishing::Attitudes,
     /// Who was asked to resolve what, and has not answered.
     pub(super) asked: std::collections::BTreeMap<super::policies::Asked, std::collections::BTreeSet<usize>>,
 }
@@ -129,6 +131,9 @@ impl World<'_> {
             Act::ResumeSync { replica, database } => self.pause_sync(*replica, label("db", *database), false),
             Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
             Act::App { replica, act } => self.use_application(*replica, act),
+            Act::Publish { .. } | Act::Unpublish { .. } | Act::Accept { .. } | Act::Decline { .. } => {
+                self.publishing_step(act)
+            }
             Act::AdmitUser { .. }
             | Act::EjectUser { .. }
             | Act::InviteDevice { .. }
@@ -342,7 +347,10 @@ impl World<'_> {
         let ready = |(replica, ticket, ..): &Waits| {
             self.people.tickets.contains_key(ticket) && self.replicas[*replica].is_usable()
         };
-        if self.people.waiting.iter().any(ready) { self.hand_over() } else { Ok(()) }
+        if self.people.waiting.iter().any(ready) {
+            self.hand_over()?;
+        }
+        if self.people.attitudes.is_empty() { Ok(()) } else { self.answer_offers() }
     }
 
     /// Nobody waits for an invitation any more.

@@ -134,6 +134,10 @@ planted! {
     DescribesAnyway = "describes-anyway", noticed by Conduct;
     /// A driver loses where to meet.
     LosesMeetingPlaces = "loses-meeting-places", noticed by Model;
+    /// The network loses what is offered to devices at which a syncgroup is published.
+    LosesOffers = "loses-offers", noticed by Convergence;
+    /// A driver publishes syncgroups for reading only.
+    PublishesForReading = "publishes-for-reading", noticed by Model;
     /// Stores lose which rows a commit changed.
     LosesChanges = "loses-changes", noticed by Watching;
     /// Conflicts are raised without one of their heads.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use driftless::read;
 use driftless::store::{Commit, Table, Write};
-use driftless::{Action, Command, Conflict, LocalWrite, Notice, Outcome, Refusal, RequestId, Rule};
+use driftless::{
+    Action, Command, Conflict, LocalWrite, Notice, Outcome, Refusal, RequestId, Rights, Rule, inspect,
+};
 
 use super::Sabotage;
 use crate::model::{Content, RowKey};
@@ -138,6 +140,9 @@ impl Saboteur {
             Sabotage::AltersFrames if nth.is_multiple_of(10) => return flip(frame),
             Sabotage::AltersLateFrames if late => return flip(frame),
             Sabotage::CutsLargeFrames if frame.len() > LARGEST_FRAME => return frame.slice(..LARGEST_FRAME),
+            Sabotage::LosesOffers if matches!(inspect::frame(frame), Some(inspect::Frame::Publish(_))) => {
+                passage.arrivals.clear();
+            }
             Sabotage::DiesOfALoss => {
                 if passage.fate == Fate::Lose {
                     self.dead.insert(pair);
@@ -261,6 +266,11 @@ impl Saboteur {
             {
                 change.rendezvous = change.rendezvous.map(|_| Vec::new());
                 Command::SetSpec { syncgroup, change, unless_changed }
+            }
+            Command::Publish { syncgroup, device, addresses, .. }
+                if self.kind == Sabotage::PublishesForReading =>
+            {
+                Command::Publish { syncgroup, device, rights: Rights::Read, addresses }
             }
             Command::ChangeSchema { syncgroup, collection, changes }
                 if self.kind == Sabotage::ReplacesSchemas =>

@@ -1,0 +1,180 @@
+//! Oracles of publication (S-33): members are told what the model says, nobody is said to have declined that has not, and
+//! in the end whoever is asked to take part knows it.
+
+use driftless::{
+    Address, Core, DeviceId, Invitation, PublicationStatus, Refusal, Rights, SyncgroupId, SyncgroupState,
+    Version,
+};
+
+use super::{Checked, Oracle, Seen, Violation, Watch, WriteExpected};
+use crate::coverage::{Coverage, Point};
+use crate::model::{Fact, Published};
+
+impl Watch {
+    /// Says what should become of the wish that a syncgroup be published.
+    pub(crate) fn expect_publish(
+        &self,
+        core: &Core,
+        (group, device): (SyncgroupId, DeviceId),
+        rights: Rights,
+        addresses: &[Address],
+        stopping: bool,
+    ) -> WriteExpected {
+        let mut expected = self.expect_admin(core, &group, stopping);
+        let held = core.held(&group).unwrap_or_default();
+        let is_member = self.model.rights(&group, &device, &held).is_some();
+        expected.reasons.extend(is_member.then_some(Refusal::IsMember(device)));
+        let is_asked = self.model.published(&group, &device, &held).is_some_and(|it| {
+            it.status == PublicationStatus::Pending && it.rights == rights && it.addresses == addresses
+        });
+        let fact = Fact::Publishes(device, rights, addresses.to_vec());
+        expected.says(core, group, (!is_asked).then_some(fact));
+        expected
+    }
+
+    /// Says what should become of the wish that it be published no more.
+    pub(crate) fn expect_unpublish(
+        &self,
+        core: &Core,
+        (group, device): (SyncgroupId, DeviceId),
+        stopping: bool,
+    ) -> WriteExpected {
+        let mut expected = self.expect_admin(core, &group, stopping);
+        let held = core.held(&group).unwrap_or_default();
+        let is_member = self.model.rights(&group, &device, &held).is_some();
+        expected.reasons.extend(is_member.then_some(Refusal::IsMember(device)));
+        let published = self.model.published(&group, &device, &held);
+        if published.is_none() {
+            expected.reasons.push(Refusal::NotPublished(device));
+        }
+        let fact = published.map(|it| Fact::Unpublishes(device, it.attempt));
+        expected.says(core, group, fact);
+        expected
+    }
+
+    /// A device declines an offer.
+    pub(crate) fn declines(&mut self, device: DeviceId, invitation: &Invitation) {
+        self.declined.insert((invitation.syncgroup(), device, invitation.issuer().device()));
+    }
+
+    /// What a replica writes that has heard that its offer was declined.
+    pub(super) fn heard_decline(
+        &self,
+        seen: Seen<'_>,
+        group: &SyncgroupId,
+        (device, attempt): (DeviceId, Version),
+    ) -> Result<Fact, Violation> {
+        let issuer = self.devices[seen.replica];
+        let is_hostile =
+            self.devices.iter().position(|it| *it == device).is_none_or(|at| self.fates[at].hostile);
+        if !is_hostile && !self.declined.contains(&(*group, device, issuer)) {
+            let what = format!("says that {device:?} has declined {group:?}, which it has not");
+            return Err(Violation::new(Oracle::Access, "S-33", seen.replica, what));
+        }
+        Ok(Fact::Declines(device, attempt))
+    }
+
+    /// Members are told where a syncgroup is published, and what has become of that.
+    pub(super) fn tells_the_publications(&self, seen: Seen<'_>) -> Checked {
+        for info in seen.core.syncgroups() {
+            let held = seen.core.held(&info.id).unwrap_or_default();
+            let mut asked: Vec<DeviceId> = self
+                .model
+                .facts(&info.id)
+                .filter_map(|(_, it)| match &it.says {
+                    Fact::Publishes(device, ..) => Some(*device),
+                    _ => None,
+                })
+                .collect();
+            asked.sort();
+            asked.dedup();
+            let expected = asked
+                .into_iter()
+                .filter_map(|device| Some((device, self.model.published(&info.id, &device, &held)?)));
+            let told = info.publications.into_iter().map(|it| {
+                let published = Published {
+                    attempt: it.attempt,
+                    rights: it.rights,
+                    addresses: it.addresses,
+                    status: it.status,
+                };
+                (it.device, published)
+            });
+            let (expected, told): (Vec<_>, Vec<_>) = (expected.collect(), told.collect());
+            if told != expected {
+                let what =
+                    format!("tells of {:?} that it is published {told:?}; it is {expected:?}", info.id);
+                return Err(Violation::new(Oracle::Model, "S-33", seen.replica, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever shall take part, as an admin says that can be asked, has been told of it; or takes part for all it knows,
+    /// or has asked to.
+    pub(super) fn offered(&self, all: &[Seen<'_>]) -> Checked {
+        for admin in all {
+            let own = self.devices[admin.replica];
+            for info in admin.core.syncgroups() {
+                let is_admin = info.state == SyncgroupState::Active && info.rights == Some(Rights::Admin);
+                let is_sound =
+                    !self.fates[admin.replica].is_changed() && self.model.is_member(&info.id, &own);
+                let pending = info.publications.iter().filter(|it| {
+                    is_admin && is_sound && !info.paused && it.status == PublicationStatus::Pending
+                });
+                for publication in pending {
+                    let is_it = |seen: &&Seen<'_>| self.devices[seen.replica] == publication.device;
+                    let Some(target) = all.iter().find(is_it) else { continue };
+                    if self.fates[target.replica].hostile || self.knows_of(target, &info.id, &own) {
+                        continue;
+                    }
+                    let what = format!(
+                        "was never told that {:?} is published there, as replica {} says",
+                        info.id, admin.replica
+                    );
+                    return Err(Violation {
+                        oracle: Oracle::Convergence,
+                        rule: "S-33",
+                        replicas: vec![target.replica, admin.replica],
+                        what,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn knows_of(&self, seen: &Seen<'_>, group: &SyncgroupId, by: &DeviceId) -> bool {
+        use SyncgroupState::{Active, Joining, Leaving, Pending};
+        let is_offer = |it: &Invitation| it.syncgroup() == *group && it.issuer().device() == *by;
+        let infos = seen.core.syncgroups();
+        let info = infos.iter().find(|info| info.id == *group);
+        info.is_some_and(|it| it.paused || matches!(it.state, Active | Joining | Leaving | Pending))
+            || seen.core.invitations().iter().any(is_offer)
+            || self.declined.contains(&(*group, self.devices[seen.replica], *by))
+    }
+
+    /// Counts what has become of publications, as a member is told.
+    pub(super) fn count_publications(&self, core: &Core, group: &SyncgroupId, coverage: &mut Coverage) {
+        let infos = core.syncgroups();
+        let info = infos.iter().find(|info| info.id == *group);
+        for publication in info.into_iter().flat_map(|info| &info.publications) {
+            match publication.status {
+                PublicationStatus::Running => coverage.hit(Point::PublicationRunning),
+                PublicationStatus::Rejected => coverage.hit(Point::PublicationRejected),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl WriteExpected {
+    /// What it exercises, if it is a wish about publication.
+    pub(crate) fn publishes(&self) -> Option<Point> {
+        match self.fact {
+            Some((_, _, Fact::Publishes(..))) => Some(Point::Published),
+            Some((_, _, Fact::Unpublishes(..))) => Some(Point::Unpublished),
+            _ => None,
+        }
+    }
+}
