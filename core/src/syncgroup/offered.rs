@@ -146,7 +146,8 @@ fn is_open(replica: &Replica, invitation: &Invitation) -> bool {
             let stage = &group.record.stage;
             let is_here = matches!(stage, Stage::Active | Stage::Pending(_) | Stage::Leaving(_));
             let is_asked = stage.requests().iter().any(|it| it.invitation.terms.nonce == terms.nonce);
-            !group.paused && !is_here && !(is_asked && matches!(stage, Stage::Joining(_)))
+            let is_joining = is_asked && matches!(stage, Stage::Joining(_));
+            !(group.paused || is_here || is_joining)
         }
     };
     is_well_formed && is_news()
