@@ -248,6 +248,20 @@ pub enum Command {
     /// Share collections with other devices.
     #[command(subcommand, visible_alias = "sg")]
     Syncgroup(Syncgroup),
+    /// List what others want this device to take part in, and it has not answered
+    ///
+    /// They have published a syncgroup here. Whoever runs this device decides:
+    ///
+    ///   driftless syncgroup join ID     takes part, as by any invitation
+    ///   driftless decline ID            tells them that it does not
+    #[command(verbatim_doc_comment)]
+    Invitations,
+    /// Decline to take part in a syncgroup that is published at this device
+    Decline {
+        /// The syncgroup: its name, its id, or the start of its id, as `driftless invitations` lists it; or the
+        /// invitation.
+        offer: String,
+    },
     /// Make a user: somebody with several devices, to whom something can be granted for all of them.
     #[command(subcommand)]
     User(User),

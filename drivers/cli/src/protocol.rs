@@ -22,9 +22,10 @@
 //! closes the connection ends what it asked for. Without a running `serve` the same requests are answered by
 //! the same code within the command itself, so that there is one behaviour, not two.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use driftless::{Name, Rights};
+use driftless::{DeviceId, Name, Rights};
 use serde::{Deserialize, Serialize};
 
 mod conflicts;
@@ -248,6 +249,24 @@ pub enum Request {
         /// Only if this still is the version.
         unless_changed: Option<String>,
     },
+    /// Publish a syncgroup at a device, or withdraw that: an item `syncgroup`.
+    Publish {
+        /// Which.
+        of: SyncgroupRef,
+        /// At which device.
+        device: DeviceId,
+        /// What it may do then; `None` withdraws it.
+        rights: Option<Rights>,
+        /// Where it can be reached.
+        at: Vec<SocketAddr>,
+    },
+    /// What is published at this device, and waits for an answer: items `offer`.
+    Offers,
+    /// Decline that.
+    Decline {
+        /// The invitation's text.
+        invitation: String,
+    },
     /// The syncgroups of a database: items `syncgroup`.
     Syncgroups {
         /// Which database.
@@ -410,6 +429,8 @@ pub enum Response {
         /// Addresses in it.
         addresses: Vec<String>,
     },
+    /// What is published at this device.
+    Offer(OfferText),
     /// A member.
     Member(MemberText),
     /// A user.
@@ -496,6 +517,37 @@ pub struct SyncgroupText {
     pub meet: Vec<MeetText>,
     /// Which changes of these two were the last.
     pub version: String,
+    /// Where it is published.
+    #[serde(default)]
+    pub publications: Vec<PublicationText>,
+}
+
+/// Where a syncgroup is published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicationText {
+    /// At which device.
+    pub device: String,
+    /// What that may do once it takes part, in a word.
+    pub rights: String,
+    /// Where it can be reached.
+    pub addresses: Vec<String>,
+    /// What has become of it: `pending`, `rejected` or `running`.
+    pub status: String,
+}
+
+/// A syncgroup that is published at this device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferText {
+    /// Its id.
+    pub syncgroup: String,
+    /// What its members call it.
+    pub name: String,
+    /// What this device may do in it.
+    pub rights: String,
+    /// Which device offers it.
+    pub by: String,
+    /// The invitation.
+    pub invitation: String,
 }
 
 /// Where a member can be met.

@@ -20,6 +20,7 @@ mod create;
 mod history;
 mod membership;
 mod operations;
+mod publish;
 mod resolve;
 mod schema;
 mod users;
@@ -125,6 +126,11 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
             about::describe(&syncgroup, description, meet, unless_changed).await?;
             tell_syncgroup(&syncgroup, out).await
         }
+        Request::Publish { of, device, rights, at } => {
+            publish::publish(node, &of, (device, rights), &at, out).await
+        }
+        Request::Offers => publish::offers(node, out).await,
+        Request::Decline { invitation } => publish::decline(node, &invitation).await,
         Request::Destroy { of } => {
             let syncgroup = find_syncgroup(node, &of).await?;
             syncgroup.destroy().await?;
@@ -317,6 +323,7 @@ fn syncgroup_text(info: SyncgroupInfo) -> SyncgroupText {
         description: info.spec.description,
         meet: info.spec.rendezvous.iter().map(about::meet_text).collect(),
         version: info.spec_version.to_string(),
+        publications: info.publications.iter().map(publish::publication_text).collect(),
     }
 }
 

@@ -60,6 +60,10 @@ pub struct Serve {
     /// Neither look for devices in the neighbourhood nor be found there.
     #[arg(long)]
     pub no_discovery: bool,
+    /// Take part in whatever this device publishes here, in the database of --db: its id or its key; once for each
+    /// device. What others publish waits for an answer: driftless invitations.
+    #[arg(long = "host", value_name = "DEVICE", value_parser = super::membership::parse_device)]
+    pub hosts: Vec<DeviceId>,
     /// Stop when standard input ends, so that a server never outlives the program that started it.
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,

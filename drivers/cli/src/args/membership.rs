@@ -1,7 +1,17 @@
 //! Arguments of what an admin decides about members.
 
+use std::net::SocketAddr;
+
 use clap::{Subcommand, ValueEnum};
-use driftless::Rights;
+use driftless::{DeviceId, PublicKey, Rights};
+
+/// Reads a device, by its id or its key.
+pub(super) fn parse_device(text: &str) -> Result<DeviceId, String> {
+    let by_key = || text.parse::<PublicKey>().map(|key| key.device());
+    text.parse()
+        .or_else(|_| by_key())
+        .map_err(|_| "write the device's id or key: driftless whoami prints both".into())
+}
 
 /// What an admin decides about members.
 #[derive(Debug, Subcommand)]
@@ -24,6 +34,36 @@ pub enum Membership {
         device: String,
         /// What it may do.
         rights: Preset,
+    },
+    /// Publish a syncgroup at a device: it is asked to take part until it answers
+    ///
+    /// All admins ask it, whenever they reach it, across restarts. Once it accepts, it is a member like any other;
+    /// `driftless syncgroup about` tells how far that is.
+    ///
+    /// Examples:
+    ///   driftless syncgroup publish notes KEY --at 192.0.2.7:4433
+    ///   on that device: driftless invitations, or driftless serve --host DEVICE
+    #[command(verbatim_doc_comment)]
+    Publish {
+        /// The syncgroup: its name, its id, or the start of its id.
+        syncgroup: String,
+        /// The device: its id or its key, as `driftless whoami` prints it there.
+        #[arg(value_parser = parse_device)]
+        device: DeviceId,
+        /// What it may do.
+        #[arg(long, value_name = "PRESET", default_value = "read-write")]
+        rights: Preset,
+        /// Where it can be reached, IP:PORT; once for each address. Devices in the neighbourhood are found without.
+        #[arg(long, value_name = "ADDRESS")]
+        at: Vec<SocketAddr>,
+    },
+    /// Withdraw that, as long as the device has not accepted.
+    Unpublish {
+        /// The syncgroup: its name, its id, or the start of its id.
+        syncgroup: String,
+        /// The device: its id or its key.
+        #[arg(value_parser = parse_device)]
+        device: DeviceId,
     },
     /// Remove everybody, and leave; what devices have they can read.
     ///

@@ -37,6 +37,8 @@ pub enum Syncgroup {
     Invite(Invite),
     /// Join a syncgroup, and wait until all of it is here.
     ///
+    /// One that is published at this device can be named as `driftless invitations` lists it.
+    ///
     /// A device of a user's joins as such: what the invitation gives is granted to the user, for all its devices.
     Join {
         /// The invitation; - reads it from standard input.

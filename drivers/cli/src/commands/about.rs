@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::Context;
 use super::syncgroup::{asked, reference, remark_how_others_learn};
 use crate::args::About;
-use crate::protocol::{MeetText, Request, SyncgroupText};
+use crate::protocol::{MeetText, PublicationText, Request, SyncgroupText};
 use crate::session::Reach;
 use crate::text;
 
@@ -55,6 +55,10 @@ fn lines(syncgroup: &SyncgroupText) -> Vec<String> {
         let (member, address) =
             (text::escape(place.member.as_bytes()), text::escape(place.address.as_bytes()));
         lines.push(format!("meet {member} at {address}"));
+    }
+    for publication in &syncgroup.publications {
+        let PublicationText { device, rights, status, .. } = publication;
+        lines.push(format!("published at {device}, which may {rights}: {status}"));
     }
     lines.push(format!("version {}", syncgroup.version));
     lines

@@ -16,6 +16,20 @@ pub(super) async fn membership(context: &mut Context, command: Membership) -> Re
         Membership::Grant { syncgroup, device, rights } => {
             set_rights(context, syncgroup, device, Some(rights.into())).await
         }
+        Membership::Publish { syncgroup, device, rights, at } => {
+            let (of, rights) = (reference(context, syncgroup), Some(rights.into()));
+            publish(
+                context,
+                Request::Publish { of, device, rights, at },
+                "is asked to take part until it answers",
+            )
+            .await
+        }
+        Membership::Unpublish { syncgroup, device } => {
+            let of = reference(context, syncgroup);
+            let request = Request::Publish { of, device, rights: None, at: Vec::new() };
+            publish(context, request, "is asked no more").await
+        }
         Membership::Destroy { syncgroup, yes } => destroy(context, syncgroup, yes).await,
     }
 }
@@ -40,6 +54,21 @@ async fn set_rights(
         context.out.object(&object)?;
     } else {
         context.out.line(&line)?;
+    }
+    remark_how_others_learn(context, served);
+    Ok(())
+}
+
+async fn publish(context: &mut Context, request: Request, what: &str) -> Result<()> {
+    let device = match &request {
+        Request::Publish { device, .. } => device.to_string(),
+        _ => String::new(),
+    };
+    let session = context.session(Reach::Alone).await?;
+    let served = session.is_remote();
+    asked(context, session, request).await?;
+    if !context.out.json {
+        context.out.line(&format!("{device} {what}"))?;
     }
     remark_how_others_learn(context, served);
     Ok(())

@@ -8,6 +8,7 @@ mod log;
 mod membership;
 mod merging;
 mod network;
+mod offers;
 mod passphrase;
 mod resolve;
 mod rows;
@@ -131,6 +132,8 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Import(args) => import::import(context, args).await,
         Command::Export(args) => export::export(context, args).await,
         Command::Syncgroup(command) => syncgroup::syncgroup(context, command).await,
+        Command::Invitations => offers::list(context).await,
+        Command::Decline { offer } => offers::decline(context, &offer).await,
         Command::User(command) => user::user(context, command).await,
         Command::Device(command) => user::device(context, command).await,
         Command::Whoami => user::whoami(context).await,

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write as _};
 
 use anyhow::{Result, bail};
-use driftless::{Notice, SyncgroupState};
+use driftless::{DeviceId, Name, Notice, SyncgroupState};
 use driftless_tokio::{News, Node, Notices, Options};
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +43,7 @@ pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
                 () = interrupted() => Ok("interrupted"),
                 () = stdin_ended(), if args.until_stdin_ends => Ok("standard input ended"),
                 () = log(&mut notices) => Err(()),
+                () = host(&node, &context.global.db, &args.hosts) => Err(()),
             }
         };
         let (done, stopped) = tokio::sync::oneshot::channel();
@@ -122,6 +123,36 @@ async fn log(notices: &mut Notices) {
     }
 }
 
+/// Takes part in whatever some devices publish here, until nothing can happen any more.
+async fn host(node: &Node, database: &Name, hosts: &[DeviceId]) {
+    let mut notices = node.notices();
+    loop {
+        // All that is open, as news of some may have been missed.
+        for invitation in node.invitations().await.unwrap_or_default() {
+            let by = invitation.issuer().device();
+            if !hosts.contains(&by) {
+                continue;
+            }
+            let Ok(database) = node.database(database.as_str()) else { continue };
+            tracing::info!(
+                "taking part in syncgroup {}, which {by} has published here",
+                invitation.syncgroup()
+            );
+            // What becomes of the request is logged as news.
+            if let Err(error) = database.join_later(&invitation).await {
+                tracing::warn!("cannot take part: {error}");
+            }
+        }
+        loop {
+            match notices.next().await {
+                Some(News::Notice(Notice::Invited { .. }) | News::Missed(_)) => break,
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+}
+
 fn log_notice(notice: &Notice) {
     match notice {
         Notice::Syncgroup { syncgroup, state } => match state {
@@ -144,6 +175,20 @@ fn log_notice(notice: &Notice) {
         },
         Notice::Admitted { syncgroup, device, .. } | Notice::Enrolled { syncgroup, device, .. } => {
             tracing::info!("admitted device {device} to syncgroup {syncgroup}");
+        }
+        Notice::Invited { invitation } => tracing::info!(
+            "device {} has published \"{}\" here, syncgroup {}: see driftless invitations",
+            invitation.issuer().device(),
+            crate::text::escape(invitation.name().as_str().as_bytes()),
+            invitation.syncgroup()
+        ),
+        Notice::Publications { syncgroup } => {
+            tracing::info!(
+                "where syncgroup {syncgroup} is published has changed: see driftless syncgroup about"
+            );
+        }
+        Notice::Declined { syncgroup, device, .. } => {
+            tracing::info!("device {device} declines to take part in syncgroup {syncgroup}");
         }
         Notice::Judged { syncgroup, device, voided, restored } => tracing::warn!(
             "{voided} batches of device {device} in syncgroup {syncgroup} do not count any more, and {restored} do \

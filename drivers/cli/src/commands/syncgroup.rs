@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use driftless::{Invitation, Name, Rights};
+use driftless::{Invitation, InvitationError, Name, Rights};
 use serde_json::json;
 
 use super::Context;
@@ -120,8 +120,22 @@ async fn join(context: &mut Context, invitation: String, timeout: Duration, alon
         invitation
     };
     // Said before anything is opened or asked, so that the reason is the plain one.
-    let parsed: Invitation = text.parse()?;
+    let parsed: Option<Invitation> = match text.parse() {
+        Err(InvitationError::NotAnInvitation) => None,
+        parsed => Some(parsed?),
+    };
     let mut session = context.first_session(Reach::Network).await?;
+    let parsed = match parsed {
+        Some(parsed) => parsed,
+        // One that this device was offered has a name here.
+        None => match super::offers::find(&mut session, text.trim()).await {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                session.close().await;
+                return Err(error.context(InvitationError::NotAnInvitation));
+            }
+        },
+    };
     let served = session.is_remote();
     context.out.remark(&format!(
         "joining {}, for at most {}",
@@ -129,7 +143,8 @@ async fn join(context: &mut Context, invitation: String, timeout: Duration, alon
         humantime::format_duration(timeout)
     ));
     let (database, invitation) = (context.global.db.clone(), parsed.to_string());
-    let certificate = driftless_fjall::certificate(&context.dir)?.filter(|_| !alone);
+    let certificate =
+        driftless_fjall::certificate(&context.dir)?.filter(|_| !alone && parsed.device().is_none());
     let request = match certificate {
         Some(certificate) => {
             Request::User(Box::new(UserRequest::Join { database, invitation, certificate, timeout }))

@@ -11,6 +11,7 @@ mod groups;
 mod membership;
 mod merging;
 mod parts;
+mod publishing;
 mod rows;
 mod sharing;
 mod stress;

@@ -114,6 +114,11 @@ impl Home {
         self.serve_with(&self.dir(), &[&peer])
     }
 
+    /// Starts one that takes part in whatever the device of this key publishes there.
+    pub(crate) fn serve_hosting(&self, key: &str) -> Server {
+        self.serve_with(&self.dir(), &["--host", key])
+    }
+
     fn serve_with(&self, dir: &Path, more: &[&str]) -> Server {
         let args = ["serve", "--listen", "127.0.0.1:0", "--no-discovery", "--until-stdin-ends"];
         let mut command = self.command(args);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driftless::store::Store;
-use driftless::{Command, Core, DeviceId, Identity, Name, Outcome, PublicKey, Status, Written};
+use driftless::{Command, Core, DeviceId, Identity, Invitation, Name, Outcome, PublicKey, Status, Written};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -168,6 +168,27 @@ impl Node {
             None => broadcast::channel(1).1,
         };
         Notices::new(receiver)
+    }
+
+    /// Syncgroups that admins want this device to take part in, and that it has not answered (S-33):
+    /// [`News::Notice`] with [`driftless::Notice::Invited`] tells of each as it comes. Take one by
+    /// [`crate::Database::join`], or [`Node::decline`] it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the node is closed.
+    pub async fn invitations(&self) -> Result<Vec<Invitation>, Error> {
+        self.look(Core::invitations).await
+    }
+
+    /// Declines to take part. Whoever has asked is told when it can be, and asks no more.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the invitation is none that was offered to this device, or was accepted.
+    pub async fn decline(&self, invitation: &Invitation) -> Result<(), Error> {
+        match self.command(Command::Decline { invitation: invitation.clone() }).await? {
+            Outcome::Declined(_) => Ok(()),
+            _ => Err(Error::Unexpected("decline an offer")),
+        }
     }
 
     /// A look at one moment of all databases.

@@ -125,6 +125,34 @@ impl Syncgroup {
         }
     }
 
+    /// Publishes it at a device (S-33): this device, and every other admin that reaches it, asks it to take part, until it
+    /// answers; whether this device is restarted or not. It then is a member like any other, with these rights.
+    /// `addrs` are where it may be reached, at most [`limits::MAX_ADDRESSES`]; devices in the neighbourhood are found
+    /// without. [`SyncgroupInfo::publications`] tells how far that is. On the other device
+    /// [`crate::Node::invitations`] lists what it is asked.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin, or if the other is a member already.
+    pub async fn publish(&self, device: DeviceId, rights: Rights, addrs: &[SocketAddr]) -> Result<(), Error> {
+        let addresses = addrs.iter().copied().map(address::of).collect();
+        let command = Command::Publish { syncgroup: self.id, device, rights, addresses };
+        match self.database.node().command(command).await? {
+            Outcome::Published(..) => Ok(()),
+            _ => Err(Error::Unexpected("publish a syncgroup")),
+        }
+    }
+
+    /// Withdraws that, as long as it has not come about.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin, if it is not published there, or if the other is a member by now.
+    pub async fn unpublish(&self, device: DeviceId) -> Result<(), Error> {
+        match self.database.node().command(Command::Unpublish { syncgroup: self.id, device }).await? {
+            Outcome::Unpublished(..) => Ok(()),
+            _ => Err(Error::Unexpected("withdraw a publication")),
+        }
+    }
+
     /// Says what members are told: what the syncgroup is for, and where to meet (S-30). What is `None` stays as it is.
     /// With `unless_changed` only if these still are the last changes, as [`Syncgroup::info`] had them. Returns which they
     /// are now.
