@@ -349,7 +349,7 @@ impl Sync {
         }
         if !share.ahead.is_empty() {
             self.pull(id, ix, step);
-        } else if share.known && !share.differs {
+        } else if share.known && !share.differs && !self.waits_for_its_end(id, ix, step) {
             self.pull_done(id, ix, step);
         }
     }

@@ -86,6 +86,16 @@ impl Sync {
         }
     }
 
+    /// Whether the other end has yet to show why this device is no member any more. It has that, though what it says that it
+    /// holds may be from before, and overtaken: it is asked again, and given up on in time.
+    pub(super) fn waits_for_its_end(&self, id: LinkId, ix: GroupIx, step: &Step<'_>) -> bool {
+        let group = step.replica.groups.get(&ix);
+        self.links.get(&id).is_some_and(|link| {
+            let share = link.shares.get(&ix).filter(|share| is_apart(share));
+            share.is_some_and(|share| link.their_ended.contains(&share.name))
+        }) && group.is_some_and(|group| group.asks_what_ended())
+    }
+
     /// Stops asking where this device knows by now, and where nobody has anything to tell.
     pub(super) fn stop_asking(&mut self, id: LinkId, step: &mut Step<'_>) {
         let Some(link) = self.links.get(&id) else { return };
