@@ -27,7 +27,7 @@ mod users;
 mod watch;
 mod who;
 
-use self::membership::Holder;
+use self::membership::{Former, Holder};
 pub(crate) use self::schema::word as policy_word;
 
 /// Rows in one item of a scan; fewer if they are large.
@@ -107,7 +107,8 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         }
         Request::SetRights { of, device, rights } => {
             let syncgroup = find_syncgroup(node, &of).await?;
-            let device = match membership::find_holder(&syncgroup, &device).await? {
+            let former = if rights.is_some() { Former::RanksAlike } else { Former::GivesWay };
+            let device = match membership::find_holder(&syncgroup, &device, former).await? {
                 Holder::Device(device) => device,
                 Holder::User(user) => return users::set_rights(&syncgroup, &user, rights, out).await,
             };

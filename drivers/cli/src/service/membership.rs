@@ -25,12 +25,21 @@ struct Candidate<T> {
     is_current: bool,
 }
 
+/// Who is meant where somebody who is no member any more is called as somebody who is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Former {
+    /// Whoever is one: that is whom something can be taken from.
+    GivesWay,
+    /// Neither: something can be given to both, and whoever is one may have taken the other's name to get it.
+    RanksAlike,
+}
+
 impl<T> Candidate<T> {
     /// How far a text is from meaning this one; `None` if it cannot. Whoever has a name chose it, so a whole id comes
-    /// before all names; and who is no member any more is only meant if nobody else can be.
-    fn distance(&self, text: &str) -> Option<u8> {
+    /// before all names.
+    fn distance(&self, text: &str, former: Former) -> Option<u8> {
         let is_called = self.name == text || text.len() >= SHORTEST && self.id.starts_with(text);
-        match self.is_current {
+        match self.is_current || former == Former::RanksAlike {
             _ if self.id == text => Some(0),
             true => is_called.then_some(1),
             false => is_called.then_some(2),
@@ -59,9 +68,9 @@ fn users(users: Vec<User>) -> impl Iterator<Item = Candidate<Holder>> {
 }
 
 /// The one that is meant by a text: an id, the start of one, or a name.
-fn choose<T: Clone>(candidates: &[Candidate<T>], text: &str) -> Result<T, Problem> {
-    let nearest = candidates.iter().filter_map(|it| it.distance(text)).min();
-    let is_meant = |it: &&Candidate<T>| nearest.is_some() && it.distance(text) == nearest;
+fn choose<T: Clone>(candidates: &[Candidate<T>], text: &str, former: Former) -> Result<T, Problem> {
+    let nearest = candidates.iter().filter_map(|it| it.distance(text, former)).min();
+    let is_meant = |it: &&Candidate<T>| nearest.is_some() && it.distance(text, former) == nearest;
     let found: Vec<_> = candidates.iter().filter(is_meant).collect();
     let listed = |found: &[&Candidate<T>]| -> String {
         let one = |it: &&Candidate<T>| format!("{}{} ({})", it.kind, it.id, it.name);
@@ -81,13 +90,17 @@ fn choose<T: Clone>(candidates: &[Candidate<T>], text: &str) -> Result<T, Proble
 /// The member that is meant by a text.
 pub(super) async fn find_member(syncgroup: &Syncgroup, text: &str) -> Result<DeviceId, Problem> {
     let members = syncgroup.members().await?;
-    choose(&devices(&members, |device| device).collect::<Vec<_>>(), text)
+    choose(&devices(&members, |device| device).collect::<Vec<_>>(), text, Former::GivesWay)
 }
 
 /// The member, or the user, that is meant by a text. Users choose their names, too: neither comes before the other.
-pub(super) async fn find_holder(syncgroup: &Syncgroup, text: &str) -> Result<Holder, Problem> {
+pub(super) async fn find_holder(
+    syncgroup: &Syncgroup,
+    text: &str,
+    former: Former,
+) -> Result<Holder, Problem> {
     let (members, all) = (syncgroup.members().await?, syncgroup.users().await?);
-    choose(&devices(&members, Holder::Device).chain(users(all)).collect::<Vec<_>>(), text)
+    choose(&devices(&members, Holder::Device).chain(users(all)).collect::<Vec<_>>(), text, former)
 }
 
 /// Gives a member other rights, or none.
@@ -124,7 +137,7 @@ mod tests {
             one("6677ee", "phone", true),
             one("8899ff", "tablet", false),
         ];
-        let chosen = |text| choose(&all, text).map_err(|problem| problem.message);
+        let chosen = |text| choose(&all, text, Former::GivesWay).map_err(|problem| problem.message);
         // By a whole id, whatever others are called; by a name, and by the start of an id; not by a shorter one.
         assert_eq!(chosen("0011aa").as_deref(), Ok("0011aa"));
         assert_eq!(chosen("0011bb").as_deref(), Ok("0011bb"));
@@ -134,5 +147,10 @@ mod tests {
         // Who was one gives way; two that are equal both do.
         assert_eq!(chosen("laptop").as_deref(), Ok("0011aa"));
         assert!(chosen("phone").is_err_and(|why| why.contains("4455dd") && why.contains("6677ee")));
+        // Who was one does not give way where it can be let in again.
+        let chosen = |text| choose(&all, text, Former::RanksAlike).map_err(|problem| problem.message);
+        assert!(chosen("laptop").is_err_and(|why| why.contains("0011aa") && why.contains("0011bb")));
+        assert_eq!(chosen("0011bb").as_deref(), Ok("0011bb"));
+        assert_eq!(chosen("tablet").as_deref(), Ok("8899ff"));
     }
 }

@@ -55,6 +55,10 @@ fn a_name_that_a_user_and_a_device_share_means_neither() {
     assert_eq!(listed(&here), before, "neither is changed");
     let granted = &here.run(["syncgroup", "grant", "notes", &user, "read-write", "--json"]).json()[0];
     assert_eq!((&granted["user"], &granted["rights"]), (&json!(user), &json!("write")));
+    // Nor does the name of a user that was removed mean the device, where the user may be meant to be let in again.
+    here.run(["syncgroup", "eject", "notes", &user]).ok();
+    let error = here.run(["syncgroup", "grant", "notes", name, "read-only"]).failed(2);
+    assert!(error.contains(&format!("user {user}")) && error.contains(device), "{error}");
 }
 
 #[test]
