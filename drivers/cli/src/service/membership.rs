@@ -16,7 +16,7 @@ pub(super) enum Holder {
 }
 
 /// Somebody who may be meant by a text.
-struct Candidate<T> {
+pub(super) struct Candidate<T> {
     who: T,
     /// What comes before the id where it is listed.
     kind: &'static str,
@@ -47,8 +47,11 @@ impl<T> Candidate<T> {
     }
 }
 
-fn devices<T>(members: &[Member], who: impl Fn(DeviceId) -> T) -> impl Iterator<Item = Candidate<T>> {
-    members.iter().map(move |member| Candidate {
+pub(super) fn devices<'m, T>(
+    members: impl IntoIterator<Item = &'m Member>,
+    who: impl Fn(DeviceId) -> T,
+) -> impl Iterator<Item = Candidate<T>> {
+    members.into_iter().map(move |member| Candidate {
         who: who(member.device),
         kind: "",
         id: member.device.to_string(),
@@ -67,30 +70,46 @@ fn users(users: Vec<User>) -> impl Iterator<Item = Candidate<Holder>> {
     })
 }
 
-/// The one that is meant by a text: an id, the start of one, or a name.
-fn choose<T: Clone>(candidates: &[Candidate<T>], text: &str, former: Former) -> Result<T, Problem> {
+/// The one that is meant by a text: an id, the start of one, or a name; `None` if that is nobody.
+pub(super) fn choose<T: Clone>(
+    candidates: &[Candidate<T>],
+    text: &str,
+    former: Former,
+) -> Result<Option<T>, Problem> {
     let nearest = candidates.iter().filter_map(|it| it.distance(text, former)).min();
     let is_meant = |it: &&Candidate<T>| nearest.is_some() && it.distance(text, former) == nearest;
-    let found: Vec<_> = candidates.iter().filter(is_meant).collect();
-    let listed = |found: &[&Candidate<T>]| -> String {
-        let one = |it: &&Candidate<T>| format!("{}{} ({})", it.kind, it.id, it.name);
-        found.iter().map(one).collect::<Vec<_>>().join(", ")
-    };
-    let message = match found[..] {
-        [one] => return Ok(one.who.clone()),
-        [] => {
-            let present: Vec<_> = candidates.iter().filter(|it| it.is_current).collect();
-            format!("no member is called \"{text}\"; the members are: {}", listed(&present))
+    let mut found: Vec<_> = candidates.iter().filter(is_meant).collect();
+    // Several syncgroups may have the same one, by several names.
+    found.sort_by_key(|it| (it.kind, &it.id));
+    found.dedup_by_key(|it| (it.kind, &it.id));
+    match found[..] {
+        [] => Ok(None),
+        [one] => Ok(Some(one.who.clone())),
+        _ => {
+            let message = format!("\"{text}\" can be {}; give the id", listed(&found));
+            Err(Problem { refused: false, message })
         }
-        _ => format!("\"{text}\" can be {}; give the id", listed(&found)),
-    };
-    Err(Problem { refused: false, message })
+    }
+}
+
+/// As [`choose`], of the members of a syncgroup.
+fn choose_member<T: Clone>(candidates: &[Candidate<T>], text: &str, former: Former) -> Result<T, Problem> {
+    choose(candidates, text, former)?.ok_or_else(|| {
+        let present: Vec<_> = candidates.iter().filter(|it| it.is_current).collect();
+        let message = format!("no member is called \"{text}\"; the members are: {}", listed(&present));
+        Problem { refused: false, message }
+    })
+}
+
+fn listed<T>(candidates: &[&Candidate<T>]) -> String {
+    let one = |it: &&Candidate<T>| format!("{}{} ({})", it.kind, it.id, it.name);
+    candidates.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The member that is meant by a text.
 pub(super) async fn find_member(syncgroup: &Syncgroup, text: &str) -> Result<DeviceId, Problem> {
     let members = syncgroup.members().await?;
-    choose(&devices(&members, |device| device).collect::<Vec<_>>(), text, Former::GivesWay)
+    choose_member(&devices(&members, |device| device).collect::<Vec<_>>(), text, Former::GivesWay)
 }
 
 /// The member, or the user, that is meant by a text. Users choose their names, too: neither comes before the other.
@@ -100,7 +119,7 @@ pub(super) async fn find_holder(
     former: Former,
 ) -> Result<Holder, Problem> {
     let (members, all) = (syncgroup.members().await?, syncgroup.users().await?);
-    choose(&devices(&members, Holder::Device).chain(users(all)).collect::<Vec<_>>(), text, former)
+    choose_member(&devices(&members, Holder::Device).chain(users(all)).collect::<Vec<_>>(), text, former)
 }
 
 /// Gives a member other rights, or none.
@@ -137,7 +156,7 @@ mod tests {
             one("6677ee", "phone", true),
             one("8899ff", "tablet", false),
         ];
-        let chosen = |text| choose(&all, text, Former::GivesWay).map_err(|problem| problem.message);
+        let chosen = |text| choose_member(&all, text, Former::GivesWay).map_err(|problem| problem.message);
         // By a whole id, whatever others are called; by a name, and by the start of an id; not by a shorter one.
         assert_eq!(chosen("0011aa").as_deref(), Ok("0011aa"));
         assert_eq!(chosen("0011bb").as_deref(), Ok("0011bb"));
@@ -148,7 +167,7 @@ mod tests {
         assert_eq!(chosen("laptop").as_deref(), Ok("0011aa"));
         assert!(chosen("phone").is_err_and(|why| why.contains("4455dd") && why.contains("6677ee")));
         // Who was one does not give way where it can be let in again.
-        let chosen = |text| choose(&all, text, Former::RanksAlike).map_err(|problem| problem.message);
+        let chosen = |text| choose_member(&all, text, Former::RanksAlike).map_err(|problem| problem.message);
         assert!(chosen("laptop").is_err_and(|why| why.contains("0011aa") && why.contains("0011bb")));
         assert_eq!(chosen("0011bb").as_deref(), Ok("0011bb"));
         assert_eq!(chosen("tablet").as_deref(), Ok("8899ff"));

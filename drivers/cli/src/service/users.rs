@@ -6,6 +6,7 @@ use driftless::{
 use driftless_tokio::{Database, Node, Syncgroup};
 use tokio::sync::mpsc::Sender;
 
+use super::membership::{Former, choose, devices};
 use super::{member_text, problem, rights_word, tell, tell_syncgroup};
 use crate::protocol::{DrawnUp, Problem, Response, UserRequest, UserText};
 
@@ -47,19 +48,29 @@ pub(super) async fn answer(node: &Node, request: UserRequest, out: &Sender<Respo
             Ok(())
         }
         UserRequest::DrawUp { database, user, device } => {
-            let (user, mut found) = (parse_user(&user)?, Vec::new());
+            let (user, mut enrolled) = (parse_user(&user)?, Vec::new());
             for (syncgroup, info) in active(&node.database(database.as_str())?).await? {
-                let members = syncgroup.members().await?.into_iter();
-                for member in members.filter(|it| it.rights.is_some() && is_called(it, &device)) {
+                for member in syncgroup.members().await? {
                     // A device that is let in by itself as well still is the user's.
                     if let Some(known) = syncgroup.known_of(member.device, user).await? {
-                        found.push(drawn_up(&info, &member, known));
+                        let drawn_up = drawn_up(&info, &member, known);
+                        enrolled.push((member, drawn_up));
                     }
                 }
             }
-            one_device(&device, &found)?;
-            for it in found {
-                tell(out, Response::DrawnUp(it)).await?;
+            // Those without rights, too: the id of one means no other one.
+            let candidates: Vec<_> = devices(enrolled.iter().map(|(member, _)| member), |it| it).collect();
+            let meant = choose(&candidates, &device, Former::GivesWay)?;
+            enrolled.retain(|(member, _)| Some(member.device) == meant && member.rights.is_some());
+            if enrolled.is_empty() {
+                let message = format!(
+                    "the user has no device \"{device}\" that is a member of a syncgroup of this database: driftless \
+                     device list tells which are"
+                );
+                return Err(Problem { refused: false, message });
+            }
+            for (_, drawn_up) in enrolled {
+                tell(out, Response::DrawnUp(drawn_up)).await?;
             }
             Ok(())
         }
@@ -96,34 +107,8 @@ async fn brings_user(
     Ok(is_there)
 }
 
-fn is_called(member: &Member, text: &str) -> bool {
-    const SHORTEST: usize = 4;
-    let id = member.device.to_string();
-    id == text || member.name.as_str() == text || text.len() >= SHORTEST && id.starts_with(text)
-}
-
 /// What a device's striking-off has to say: see [`Syncgroup::known_of`].
 type KnownOf = (u64, Vec<(Incarnation, u64)>);
-
-fn one_device(text: &str, found: &[DrawnUp]) -> Result<(), Problem> {
-    let mut devices: Vec<&str> = found.iter().map(|it| it.device.as_str()).collect();
-    devices.sort_unstable();
-    devices.dedup();
-    match devices[..] {
-        [_] => Ok(()),
-        [] => {
-            let message = format!(
-                "the user has no device \"{text}\" in a syncgroup of this database: driftless device list tells \
-                 which there are"
-            );
-            Err(Problem { refused: false, message })
-        }
-        _ => {
-            let message = format!("\"{text}\" can be {}; give the id", devices.join(" or "));
-            Err(Problem { refused: false, message })
-        }
-    }
-}
 
 fn drawn_up(info: &SyncgroupInfo, member: &Member, (number, until): KnownOf) -> DrawnUp {
     DrawnUp {

@@ -49,6 +49,27 @@ fn a_second_device_of_a_user_is_added_with_a_pass_and_struck_off() {
 }
 
 #[test]
+fn a_device_that_is_called_by_the_id_of_another_one_is_not_struck_off_for_it() {
+    let (laptop, phone, tablet) = (Home::with_notes(), Home::new(), Home::new());
+    phone.run(["init"]).ok();
+    tablet.run(["init"]).ok();
+    let id = |home: &Home| home.run(["whoami", "--json"]).json()[0]["device"].as_str().unwrap().to_owned();
+    let (phone_id, tablet_id) = (id(&phone), id(&tablet));
+    laptop.run(["user", "create", "Anna"]).ok();
+    laptop.run(["device", "add", &key(&phone), "phone"]).ok();
+    laptop.run(["device", "add", &key(&tablet), &phone_id]).ok();
+    assert!(laptop.run(["device", "revoke", &phone_id]).ok().contains(&format!("phone ({phone_id})")));
+    assert_eq!(rights(&laptop, &phone_id), None);
+    // Nor where there is nothing left to strike off.
+    for text in [phone_id.as_str(), "phone"] {
+        assert!(laptop.run(["device", "revoke", text]).failed(2).contains("device list"));
+    }
+    assert_eq!(rights(&laptop, &tablet_id).as_deref(), Some("admin"));
+    laptop.run(["device", "revoke", &tablet_id[..8]]).ok();
+    assert_eq!(rights(&laptop, &tablet_id), None);
+}
+
+#[test]
 fn an_invitation_that_a_device_of_a_user_takes_is_for_the_user() {
     let (host, anna, phone) = (Home::with_notes(), Home::new(), Home::new());
     phone.run(["init"]).ok();
