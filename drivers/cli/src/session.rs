@@ -77,36 +77,50 @@ impl Session {
         listen: Option<SocketAddr>,
         options: impl Fn() -> Result<Options>,
     ) -> Result<Self> {
-        let started = Instant::now();
-        let mut known = None;
+        let (mut known, mut in_use_since) = (None, None);
         loop {
             let unproven = match control::connect(dir).await? {
                 Found::Server(connection) => return Ok(Self::Remote(connection)),
                 Found::Nobody => None,
                 Found::Unproven(why) => Some(why),
             };
-            // Only now: a server has the key already.
-            let is_first = known.is_none();
-            let options = match &known {
-                Some(known) => known,
-                None => known.insert(options()?),
+            // A server has the key already: nobody is asked for a passphrase who may only have missed it.
+            let seen = if unproven.is_some() { driftless_fjall::see_unused(dir) } else { Ok(()) };
+            let opened = match seen {
+                Ok(()) => {
+                    let options = match &known {
+                        Some(known) => known,
+                        None => known.insert(options()?),
+                    };
+                    settings::open_listening(dir, listen, options.clone()).await
+                }
+                Err(error) => Err(error.into()),
             };
-            match settings::open_listening(dir, listen, options.clone()).await {
-                Ok(node) => return Ok(Self::Local(node)),
-                // Another command has it for a moment, or a server is just starting, or ending.
-                Err(error) if is_in_use(&error) && started.elapsed() < PATIENCE => {
-                    if is_first {
-                        tracing::info!("{error}; waiting up to {} s for that to end", PATIENCE.as_secs());
+            let error = match opened {
+                Ok(node) => {
+                    if unproven.is_some() {
+                        // Others need not wait for whoever has the port now.
+                        control::forget_port(dir);
                     }
-                    tokio::time::sleep(RETRY).await;
+                    return Ok(Self::Local(node));
                 }
-                Err(error) => {
-                    let why = unproven.filter(|_| is_in_use(&error));
-                    return Err(
-                        why.map_or_else(|| explain(&error, dir), |why| why.context(error.to_string()))
-                    );
-                }
+                Err(error) => error,
+            };
+            if !is_in_use(&error) {
+                return Err(explain(&error, dir));
             }
+            // Another command has it for a moment, or a server is just starting, or ending.
+            let since = *in_use_since.get_or_insert_with(|| {
+                tracing::info!("{error}; waiting up to {} s for that to end", PATIENCE.as_secs());
+                Instant::now()
+            });
+            if since.elapsed() >= PATIENCE {
+                return Err(match unproven {
+                    Some(why) => why.context(error.to_string()),
+                    None => explain(&error, dir),
+                });
+            }
+            tokio::time::sleep(RETRY).await;
         }
     }
 

@@ -9,7 +9,7 @@
 //!   damaged/     what was cut off where the store was damaged
 //! ```
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -174,7 +174,7 @@ pub fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     let mut inside = match MarkFile::open(&path.join("mark")) {
         Ok(mark) => mark,
         Err(NoMark::Io(error)) => return Err(error).attempt("open", &path.join("mark")),
-        Err(NoMark::Locked) => return Err(dir.in_use()),
+        Err(NoMark::Locked) => return Err(in_use(dir.path)),
     };
     let mark = inside.read().attempt("read", &path.join("mark"))?;
     let durable = mark.map_or(CommitSeq(0), |mark| mark.durable);
@@ -236,6 +236,33 @@ pub fn set_passphrase(
     device.write(&key, new)
 }
 
+/// Sees whether anybody has a data directory open now, without opening it. Nothing is made where nothing is.
+///
+/// # Errors
+/// [`OpenError::InUse`] if somebody has; [`OpenError::Io`] if that cannot be told.
+pub fn see_unused(path: &Path) -> Result<(), OpenError> {
+    let lock = path.join("lock");
+    let file = match File::open(&lock) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.attempt("open", &lock)?,
+    };
+    // Shared, so that of several who look nobody sees another.
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().attempt("unlock", &lock),
+        Err(TryLockError::WouldBlock) => Err(in_use(path)),
+        Err(TryLockError::Error(error)) => Err(error).attempt("lock", &lock),
+    }
+}
+
+fn in_use(path: &Path) -> OpenError {
+    let read = || {
+        let mut text = String::new();
+        File::open(path.join("lock")).ok()?.take(20).read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    };
+    OpenError::InUse { path: path.to_path_buf(), holder: read() }
+}
+
 /// A data directory that is being opened.
 struct Dir<'a> {
     path: &'a Path,
@@ -262,22 +289,13 @@ impl Dir<'_> {
     fn lock(&self) -> Result<Locked, OpenError> {
         let path = self.path.join("lock");
         let file = files::open_private(&path).attempt("open", &path)?;
-        let Some(mut lock) = Locked::new(file).attempt("lock", &path)? else { return Err(self.in_use()) };
+        let Some(mut lock) = Locked::new(file).attempt("lock", &path)? else { return Err(in_use(self.path)) };
         let note = |file: &mut File| {
             file.set_len(0)?;
             writeln!(file, "{}", std::process::id())
         };
         note(&mut lock.0).attempt("write", &path)?;
         Ok(lock)
-    }
-
-    fn in_use(&self) -> OpenError {
-        let read = || {
-            let mut text = String::new();
-            File::open(self.path.join("lock")).ok()?.take(20).read_to_string(&mut text).ok()?;
-            text.trim().parse().ok()
-        };
-        OpenError::InUse { path: self.path.to_path_buf(), holder: read() }
     }
 
     fn check_format(&self) -> Result<(), OpenError> {
@@ -461,7 +479,7 @@ impl Dir<'_> {
     /// An error of the engine while it opens. A file that is not there, or ends too early, is damage.
     fn unusable(&self, error: &fjall::Error) -> OpenError {
         match error {
-            fjall::Error::Locked => self.in_use(),
+            fjall::Error::Locked => in_use(self.path),
             error => match store::refused_by_system(error) {
                 Some(source) => {
                     OpenError::Io { what: "open the store in", path: self.path.to_path_buf(), source }

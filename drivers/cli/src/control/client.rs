@@ -45,9 +45,13 @@ pub enum Found {
 /// # Errors
 /// If there is one that does not answer, or not as it should.
 pub async fn connect(dir: &Path) -> Result<Found> {
-    let Some((mut lines, token)) = reach(dir).await? else { return Ok(Found::Nobody) };
-    let error = match tokio::time::timeout(GREETING, greet(&mut lines, dir, token)).await {
-        Ok(Ok(Some(device))) => return Ok(Found::Server(Box::new(Connection { lines, device }))),
+    let mut token = None;
+    let greeted = async {
+        let Some(mut lines) = reach(dir, &mut token).await? else { return anyhow::Ok(None) };
+        Ok(greet(&mut lines, dir, token).await?.map(|device| Connection { lines, device }))
+    };
+    let error = match tokio::time::timeout(GREETING, greeted).await {
+        Ok(Ok(Some(connection))) => return Ok(Found::Server(Box::new(connection))),
         // It ended while it was being greeted: what holds the directory next will be found by trying again.
         Ok(Ok(None)) => return Ok(Found::Nobody),
         Ok(Err(error))
@@ -93,11 +97,12 @@ async fn greet(lines: &mut Lines, dir: &Path, token: Option<Word>) -> Result<Opt
     device.map(Some).with_context(|| format!("the server of {} refused this command", dir.display()))
 }
 
-async fn reach(dir: &Path) -> Result<Option<(Lines, Option<Word>)>> {
+/// Opens a connection; `None` if nobody is there. Where it is to a port, `token` is what its server knows.
+async fn reach(dir: &Path, token: &mut Option<Word>) -> Result<Option<Lines>> {
     #[cfg(unix)]
     if let Some(path) = super::socket_path(dir) {
         match tokio::net::UnixStream::connect(&path).await {
-            Ok(stream) => return Ok(Some((Lines::unix(stream), None))),
+            Ok(stream) => return Ok(Some(Lines::unix(stream))),
             Err(error) if nobody_there(error.kind()) => {}
             Err(error) => return Err(error).with_context(|| format!("cannot use {}", path.display())),
         }
@@ -110,8 +115,9 @@ async fn reach(dir: &Path) -> Result<Option<(Lines, Option<Word>)>> {
     };
     // It may be half written; then its server is just starting.
     let Ok(port) = serde_json::from_str::<Port>(&text) else { return Ok(None) };
+    *token = Some(port.token);
     match TcpStream::connect(("127.0.0.1", port.port)).await {
-        Ok(stream) => Ok(Some((Lines::tcp(stream)?, Some(port.token)))),
+        Ok(stream) => Ok(Some(Lines::tcp(stream)?)),
         Err(_) => Ok(None),
     }
 }

@@ -36,6 +36,13 @@ fn port_path(dir: &Path) -> PathBuf {
     dir.join("control.json")
 }
 
+/// Removes what a server has left of its port that died. The caller holds the directory's lock, so nobody else's is
+/// meant.
+pub(crate) fn forget_port(dir: &Path) {
+    // What stays costs time, and nothing else.
+    let _ = std::fs::remove_file(port_path(dir));
+}
+
 const NO_RANDOMNESS: &str = "the operating system gives no randomness";
 
 /// What the file beside a TCP port says.

@@ -41,8 +41,7 @@ impl Server {
     /// # Errors
     /// If the operating system does not let us.
     pub async fn bind(dir: &Path) -> Result<Self> {
-        // What a server that died has left. The lock shows that it is not there any more.
-        let _ = std::fs::remove_file(port_path(dir));
+        super::forget_port(dir);
         #[cfg(unix)]
         if let Some(path) = super::socket_path(dir) {
             let listener = bind_for_owner(&path)

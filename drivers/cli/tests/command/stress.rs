@@ -153,8 +153,7 @@ fn whoever_has_the_port_of_a_server_that_died_is_told_nothing_and_is_in_nobodys_
     home.run(["syncgroup", "create", "notes", "--dir", dir]).ok();
     for (key, greeting) in [("a", "SSH-2.0-OpenSSH_9.6\r\n"), ("b", "")] {
         let (port, told) = impostor(greeting);
-        let file = json!({ "port": port, "token": token }).to_string();
-        fs::write(Path::new(dir).join("control.json"), file).unwrap();
+        claim(dir, port);
         home.run(["put", "notes", key, "1", "--dir", dir]).ok();
         assert_eq!(home.run(["get", "notes", key, "--dir", dir]).ok(), "1");
         let server = home.serve_at(Path::new(dir));
@@ -166,6 +165,47 @@ fn whoever_has_the_port_of_a_server_that_died_is_told_nothing_and_is_in_nobodys_
             assert!(line["do"].is_null() && !line.to_string().contains(&token), "{line}");
         }
     }
+}
+
+/// Has a listener named as the port of a directory's server.
+fn claim(dir: &str, port: u16) {
+    let file = json!({ "port": port, "token": "5a".repeat(32) }).to_string();
+    fs::write(Path::new(dir).join("control.json"), file).unwrap();
+}
+
+#[test]
+fn a_server_that_cannot_be_spoken_with_is_told_of_instead_of_asking_for_a_passphrase() {
+    let home = Home::new();
+    let dir = home.path(&"long/".repeat(30)).join("data");
+    let (dir, file) = (dir.to_str().unwrap(), home.path("passphrase"));
+    fs::write(&file, "one").unwrap();
+    let file = file.to_str().unwrap();
+    home.run(["init", "--dir", dir, "--passphrase-file", file]).ok();
+    let _server = home.serve_with(Path::new(dir), &["--passphrase-file", file]);
+    let (port, _) = impostor("{\"driftless\":6,\"device\":null}\n");
+    claim(dir, port);
+    let error = home.run(["syncgroup", "list", "--dir", dir]).failed(2);
+    assert!(error.contains("in use") && error.contains("speaks version 6"), "{error}");
+    assert!(!error.contains("passphrase"), "{error}");
+}
+
+#[test]
+fn commands_that_come_at_once_get_past_whoever_has_the_port_and_says_nothing() {
+    let home = Home::new();
+    let dir = home.path(&"long/".repeat(30)).join("data");
+    let dir = dir.to_str().unwrap();
+    home.run(["syncgroup", "create", "notes", "--dir", dir]).ok();
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    claim(dir, silent.local_addr().unwrap().port());
+    let put = |key| {
+        let mut command = home.command(["put", "notes", key, "1", "--dir", dir]);
+        command.stdout(Stdio::null()).spawn().unwrap()
+    };
+    for mut child in ["a", "b"].map(put) {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(home.run(["scan", "notes", "--keys", "--dir", dir]).ok(), "a\nb\n");
+    assert!(!Path::new(dir).join("control.json").exists(), "the next one waits for it again");
 }
 
 /// Every file below a directory.

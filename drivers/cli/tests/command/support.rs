@@ -119,7 +119,7 @@ impl Home {
         self.serve_with(&self.dir(), &["--host", key])
     }
 
-    fn serve_with(&self, dir: &Path, more: &[&str]) -> Server {
+    pub(crate) fn serve_with(&self, dir: &Path, more: &[&str]) -> Server {
         let args = ["serve", "--listen", "127.0.0.1:0", "--no-discovery", "--until-stdin-ends"];
         let mut command = self.command(args);
         let log = std::fs::File::options().create(true).append(true).open(self.path("serve.log")).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use driftless::store::Store;
 use driftless::{CommitSeq, Continuity};
-use driftless_fjall::{Doubt, OpenError, Options, Passphrase, is_locked, open, set_passphrase};
+use driftless_fjall::{Doubt, OpenError, Options, Passphrase, is_locked, open, see_unused, set_passphrase};
 
 use crate::history::{Home, commit, copy, extend, verify};
 use crate::process;
@@ -197,11 +197,14 @@ fn a_second_process_is_told_who_has_the_directory() {
     let mut child = process::start("directory::holder", &home.path(""));
     let mut lines = process::hear(child.stdout.take().unwrap());
     assert_eq!(lines.next().as_deref(), Some("open"));
+    for error in [see_unused(&home.data()).unwrap_err(), home.open().unwrap_err()] {
+        assert!(matches!(error, OpenError::InUse { holder: Some(id), .. } if id == child.id()), "{error}");
+    }
     let error = home.open().unwrap_err();
-    assert!(matches!(error, OpenError::InUse { holder: Some(id), .. } if id == child.id()), "{error}");
     assert!(error.to_string().contains(&format!("in use by process {}: stop it", child.id())), "{error}");
     child.kill().unwrap();
     child.wait().unwrap();
+    see_unused(&home.data()).unwrap();
     home.open().unwrap();
 }
 
