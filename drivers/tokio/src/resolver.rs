@@ -293,6 +293,11 @@ impl Queue {
         }
     }
 
+    /// Whether another resolver has taken the place of this one.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.lock().replaced
+    }
+
     /// What was missed so far is about to be raised again.
     pub(crate) fn miss_nothing(&self) {
         self.lock().missed = false;
@@ -307,7 +312,7 @@ pub(crate) fn whose(conflict: &Conflict) -> Option<(Name, RowRef)> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::pin::pin;
+    use std::pin::{Pin, pin};
     use std::task::Poll;
     use std::time::Duration;
 
@@ -330,8 +335,8 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(30), what).await.expect("it should not take so long")
     }
 
-    /// Keeps the replica's thread busy until what is returned is dropped, and fills the queue of requests.
-    fn fill(node: &Node) -> std::sync::mpsc::Sender<()> {
+    /// Keeps the replica's thread busy until what is returned is dropped.
+    fn hold(node: &Node) -> std::sync::mpsc::Sender<()> {
         let (start, started) = std::sync::mpsc::channel();
         let (release, released) = std::sync::mpsc::channel();
         let look = move |_: &Core| {
@@ -340,12 +345,28 @@ mod tests {
         };
         node.requests().try_send(Request::Look(Box::new(look))).unwrap();
         started.recv().unwrap();
+        release
+    }
+
+    /// As [`hold`], and fills the queue of requests.
+    fn fill(node: &Node) -> std::sync::mpsc::Sender<()> {
+        let release = hold(node);
         while node.requests().try_send(Request::Look(Box::new(|_| {}))).is_ok() {}
         release
     }
 
-    #[tokio::test]
-    async fn whoever_gives_up_while_it_asks_for_what_it_has_missed_gets_it_the_next_time() {
+    /// Has something begin, which cannot end yet.
+    async fn begin(what: Pin<&mut impl Future>) {
+        let mut what = what;
+        poll_fn(|context| {
+            assert!(what.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Two nodes that share a row in conflict, its database on the first, and the resolver there that it has come to.
+    async fn in_conflict() -> ([Node; 2], Database, Resolver, Conflict) {
         let (ann, bob) = (node(1), node(2));
         let (db, other) = (ann.database("default").unwrap(), bob.database("default").unwrap());
         let group = soon(db.create_syncgroup("family", &["notes"])).await.unwrap();
@@ -360,24 +381,56 @@ mod tests {
         bob.set_online(true);
         let mut resolver = soon(db.resolver()).await.unwrap();
         let conflict = soon(resolver.next()).await.unwrap().unwrap();
+        ([ann, bob], db, resolver, conflict)
+    }
 
-        // More come than fit. These are not in conflict, so none of them is shown.
+    /// More come than fit. These are not in conflict, so none of them is shown.
+    fn overflow(resolver: &Resolver, conflict: &Conflict) {
         for n in 0..=WAITING as u64 {
             let key = n.to_be_bytes().to_vec().into();
             resolver.queue.offer(RowRef { key, ..conflict.rows[0].row.clone() });
         }
-        let release = fill(&ann);
-        {
-            let mut next = pin!(resolver.next());
-            poll_fn(|context| {
-                assert!(next.as_mut().poll(context).is_pending());
-                Poll::Ready(())
-            })
-            .await;
+    }
+
+    #[tokio::test]
+    async fn whoever_gives_up_while_it_asks_for_what_it_has_missed_gets_it_the_next_time() {
+        let (nodes, _, mut resolver, conflict) = in_conflict().await;
+        // Before there is a place for what is asked, and after.
+        for busy in [fill, hold] {
+            overflow(&resolver, &conflict);
+            let release = busy(&nodes[0]);
+            begin(pin!(resolver.next())).await;
+            assert!(matches!(resolver.queue.take(), Taken::Missed), "it is not asked for again");
+            drop(release);
+            assert_eq!(soon(resolver.next()).await.unwrap().as_ref(), Some(&conflict));
         }
-        drop(release);
-        assert_eq!(soon(resolver.next()).await.unwrap(), Some(conflict));
-        ann.shutdown().await;
-        bob.shutdown().await;
+        for node in nodes {
+            node.shutdown().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_replaced_while_it_asks_for_what_it_has_missed_does_not_take_the_place_back() {
+        let (nodes, db, mut resolver, conflict) = in_conflict().await;
+        overflow(&resolver, &conflict);
+        let release = hold(&nodes[0]);
+        {
+            let (mut other, mut next) = (pin!(db.resolver()), pin!(resolver.next()));
+            begin(other.as_mut()).await;
+            begin(next.as_mut()).await;
+            drop(release);
+            assert_eq!(soon(next).await.unwrap(), None);
+            let mut other = soon(other).await.unwrap();
+            assert_eq!(soon(other.next()).await.unwrap(), Some(conflict));
+            // Nor does one that is given up before it is attached.
+            let release = hold(&nodes[0]);
+            begin(pin!(db.resolver())).await;
+            drop(release);
+            nodes[0].status().await.unwrap();
+            assert!(!other.queue.is_replaced());
+        }
+        for node in nodes {
+            node.shutdown().await;
+        }
     }
 }

@@ -258,10 +258,8 @@ impl Node {
     /// queue has missed included.
     pub(crate) async fn attach(&self, database: &Name, queue: &Arc<Queue>) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        let place = self.inner.requests.reserve().await.map_err(|_| self.closed())?;
-        // Not before: whoever gives up while it waits for a place would have lost what the queue has missed.
-        queue.miss_nothing();
-        place.send(Request::Attach { database: database.clone(), queue: Arc::downgrade(queue), reply });
+        let (database, queue) = (database.clone(), Arc::downgrade(queue));
+        self.request(Request::Attach { database, queue, reply }).await?;
         match answer.await.map_err(|_| self.closed())?? {
             Outcome::ResolverNoted => Ok(()),
             _ => Err(Error::Unexpected("attach a resolver")),

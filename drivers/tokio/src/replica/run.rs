@@ -222,11 +222,18 @@ impl<S: Store> Replica<S> {
                 self.command(*command, Some(Waiting { written, reply }))
             }
             Some(Request::Attach { database, queue, reply }) => {
+                let Some(attaching) = queue.upgrade().filter(|it| !it.is_replaced()) else {
+                    // Nobody waits for conflicts there any more, or another one has taken its place since.
+                    let _ = reply.send(Ok(Outcome::ResolverNoted));
+                    return Ok(());
+                };
                 let before = self.resolvers.insert(database.clone(), queue.clone());
                 if let Some(before) = before.filter(|before| !before.ptr_eq(&queue)).and_then(|b| b.upgrade())
                 {
                     before.replace();
                 }
+                // Not before: whoever gives up while it asks for what it has missed must ask again.
+                attaching.miss_nothing();
                 let command = Command::Resolver { database, attached: true };
                 self.command(command, Some(Waiting { written: None, reply }))
             }
