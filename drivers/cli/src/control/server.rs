@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use driftless_tokio::Node;
@@ -17,6 +18,11 @@ use crate::service;
 
 /// Clients served at a time; more of them wait.
 const CLIENTS: usize = 64;
+/// Clients at a time that have not shown yet that they may be served; more of them are not accepted.
+const NEWCOMERS: usize = 128;
+/// How long they may take: they have nothing else to do. A client waits longer, so that it outlasts those before it
+/// that are not in earnest.
+const GREETING: Duration = Duration::from_secs(5);
 /// Items that wait for a client to take them.
 const ITEMS: usize = 4;
 
@@ -64,20 +70,33 @@ impl Server {
     /// Serves clients until `stop` completes; then what they asked for is broken off.
     pub async fn run(&self, node: &Node, stop: impl Future<Output = ()>) {
         let mut clients = JoinSet::new();
-        let places = Arc::new(Semaphore::new(CLIENTS));
+        let (places, newcomers) = (Semaphore::new(CLIENTS), Semaphore::new(NEWCOMERS));
+        let (places, newcomers) = (Arc::new(places), Arc::new(newcomers));
         tokio::pin!(stop);
         loop {
+            let accepting = async {
+                let newcomer = Arc::clone(&newcomers).acquire_owned().await?;
+                Ok::<_, anyhow::Error>((self.accept().await?, newcomer))
+            };
             let accepted = tokio::select! {
-                accepted = self.accept() => accepted,
+                accepted = accepting => accepted,
                 () = &mut stop => break,
             };
             while clients.try_join_next().is_some() {}
             match accepted {
-                Ok(lines) => {
+                Ok((mut lines, newcomer)) => {
                     let (node, places, token) = (node.clone(), Arc::clone(&places), self.token);
                     clients.spawn(async move {
-                        let Ok(_place) = places.acquire().await else { return };
-                        if let Err(error) = serve(lines, &node, token).await {
+                        let served = async {
+                            let greeted = tokio::time::timeout(GREETING, greet(&mut lines, token)).await;
+                            drop(newcomer);
+                            if greeted.context("the client does not greet")?? {
+                                let _place = places.acquire().await?;
+                                serve(lines, &node).await?;
+                            }
+                            anyhow::Ok(())
+                        };
+                        if let Err(error) = served.await {
                             tracing::debug!("a control connection ended: {error:#}");
                         }
                     });
@@ -85,7 +104,7 @@ impl Server {
                 Err(error) => {
                     tracing::warn!("cannot take a control connection: {error:#}");
                     // Mostly there are too many open files; at once it would only fail again.
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
@@ -106,21 +125,28 @@ impl Drop for Server {
     }
 }
 
-async fn serve(mut lines: Lines, node: &Node, token: Option<Word>) -> Result<()> {
-    let Some(hello) = lines.read::<Hello>().await? else { return Ok(()) };
+/// Has a client show that it speaks this protocol and, where there is a token, that it knows it; `false` if it goes
+/// away, or is told that it is of another version.
+async fn greet(lines: &mut Lines, token: Option<Word>) -> Result<bool> {
+    let Some(hello) = lines.read::<Hello>().await? else { return Ok(false) };
     if hello.driftless != VERSION {
-        return lines.write(&Welcome { driftless: VERSION, device: None, challenge: None }).await;
+        lines.write(&Welcome { driftless: VERSION, device: None, challenge: None }).await?;
+        return Ok(false);
     }
     if let Some(token) = token {
         let client = hello.nonce.context("the client asks for no proof")?;
         let nonce = Word::draw().context(NO_RANDOMNESS)?;
         let challenge = Challenge { nonce, proof: proof(token, End::Server, client, nonce) };
         lines.write(&Welcome { driftless: VERSION, device: None, challenge: Some(challenge) }).await?;
-        let Some(shown) = lines.read().await? else { return Ok(()) };
+        let Some(shown) = lines.read().await? else { return Ok(false) };
         if !is_proof(shown, token, End::Client, client, nonce) {
             bail!("the client does not know the token");
         }
     }
+    Ok(true)
+}
+
+async fn serve(mut lines: Lines, node: &Node) -> Result<()> {
     lines.write(&Welcome { driftless: VERSION, device: Some(node.device()), challenge: None }).await?;
     loop {
         match lines.read::<Request>().await {

@@ -115,6 +115,24 @@ fn a_directory_whose_path_is_too_long_for_a_socket_is_served_all_the_same() {
     assert!(home.run(["get", "notes", "a", "--dir", dir]).failed(2).contains("token"));
 }
 
+#[test]
+fn clients_that_say_nothing_keep_no_other_from_being_served() {
+    let home = Home::new();
+    let dir = home.path(&"long/".repeat(30)).join("data");
+    let dir = dir.to_str().unwrap();
+    home.run(["syncgroup", "create", "notes", "--dir", dir]).ok();
+    let _server = home.serve_at(Path::new(dir));
+    home.run(["put", "notes", "a", "1", "--dir", dir]).ok();
+    let text = fs::read_to_string(Path::new(dir).join("control.json")).unwrap();
+    let port = serde_json::from_str::<Value>(&text).unwrap()["port"].as_u64().unwrap();
+    let come = || TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap())).unwrap();
+    // As many as are served at a time; then more than may greet at a time, who are waited for, but not for long.
+    let mut idle: Vec<_> = (0..64).map(|_| come()).collect();
+    assert_eq!(home.run(["get", "notes", "a", "--dir", dir]).ok(), "1");
+    idle.extend((0..136).map(|_| come()));
+    assert_eq!(home.run(["get", "notes", "a", "--dir", dir]).ok(), "1");
+}
+
 /// A listener on the loopback that greets whoever comes, and answers the lines that it is told as a server would who
 /// knows nothing of the token; with its port, and what it was told.
 fn impostor(greeting: &'static str) -> (u16, Arc<Mutex<Vec<Value>>>) {
