@@ -258,14 +258,26 @@ async fn join_all(
 fn refuse_other_user(dir: &Path, certificate: &Certificate) -> Result<()> {
     match driftless_fjall::certificate(dir)? {
         Some(kept) if kept.user() == certificate.user() => Ok(()),
-        Some(kept) => bail!(
-            "the pass is by user \"{}\" ({}), and this device is one of user \"{}\" ({}): a device has one user; join with \
-             another data directory, --dir",
-            text::escape(certificate.user_name().as_str().as_bytes()),
-            certificate.user(),
-            text::escape(kept.user_name().as_str().as_bytes()),
-            kept.user()
-        ),
+        Some(kept) => {
+            // Where the user's key is kept, the user is not gone.
+            let instead = if driftless_fjall::keeps_user_key(dir)? {
+                String::new()
+            } else {
+                format!(
+                    "; or, if user \"{}\" is gone for good, move the file certificate in {} away, and join again",
+                    text::escape(kept.user_name().as_str().as_bytes()),
+                    dir.display()
+                )
+            };
+            bail!(
+                "the pass is by user \"{}\" ({}), and this device is one of user \"{}\" ({}): a device has one user; join \
+                 with another data directory, --dir{instead}",
+                text::escape(certificate.user_name().as_str().as_bytes()),
+                certificate.user(),
+                text::escape(kept.user_name().as_str().as_bytes()),
+                kept.user()
+            )
+        }
         None if driftless_fjall::keeps_user_key(dir)? => bail!(
             "the key of a user is kept on this device, which has no certificate by it yet: make that with driftless \
              user create NAME, by the user's name"

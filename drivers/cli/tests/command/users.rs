@@ -134,7 +134,7 @@ fn a_pass_of_another_user_does_not_take_a_device_over() {
     let (join, file) = (["device", "join", pass.trim()], bert.dir().join("certificate"));
     let own = std::fs::read(&file).unwrap();
     let error = bert.run(join).failed(2);
-    assert!(error.contains("Bert") && error.contains("--dir"), "{error}");
+    assert!(error.contains("Bert") && error.contains("--dir") && !error.contains("move"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), own);
     // Nor is that left to chance where the user has not certified the device yet.
     std::fs::remove_file(&file).unwrap();
@@ -144,6 +144,36 @@ fn a_pass_of_another_user_does_not_take_a_device_over() {
     std::fs::write(&file, pass.split('+').next().unwrap()).unwrap();
     let error = bert.run(["device", "add", &key(&anna), "laptop"]).failed(2);
     assert!(error.contains("Anna") && error.contains("Bert"), "{error}");
+}
+
+#[test]
+fn a_device_of_a_user_who_is_gone_becomes_another_users() {
+    let (host, lost, phone, laptop) = (Home::with_notes(), Home::new(), Home::new(), Home::new());
+    phone.run(["init"]).ok();
+    lost.run(["user", "create", "Anna"]).ok();
+    laptop.run(["user", "create", "Anna"]).ok();
+    let (_host, _laptop, server) = (host.serve(), laptop.serve(), lost.serve());
+    let served = phone.serve_beside(&host);
+    lost.run(["syncgroup", "join", &invitation(&host, &[])]).ok();
+    let pass = lost.run(["device", "add", &key(&phone), "phone"]).ok();
+    phone.run(["device", "join", pass.trim()]).ok();
+    server.kill();
+    host.run(["syncgroup", "eject", "notes", "Anna"]).ok();
+    eventually("the phone has heard", || {
+        phone.run(["syncgroup", "list", "--json"]).json()[0]["state"] == "removed"
+    });
+    drop(served);
+    laptop.run(["syncgroup", "join", &invitation(&host, &[])]).ok();
+    let pass = laptop.run(["device", "add", &key(&phone), "phone"]).ok();
+    let join = ["device", "join", pass.trim()];
+    let error = phone.run(join).failed(2);
+    let dir = phone.dir();
+    assert!(error.contains(&format!("move the file certificate in {} away", dir.display())), "{error}");
+    std::fs::rename(dir.join("certificate"), dir.join("certificate.old")).unwrap();
+    phone.run(join).ok();
+    phone.run(["put", "notes", "from", "the phone"]).ok();
+    let _phone = phone.serve_beside(&host);
+    eventually("the laptop has it", || laptop.run(["get", "notes", "from"]).stdout == b"the phone");
 }
 
 #[test]
