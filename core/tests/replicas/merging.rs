@@ -228,7 +228,7 @@ fn what_a_batch_makes_of_a_row_by_itself_is_no_longer_than_a_value_may_be() {
     let set = Elements(BTreeSet::from([half(1).into()])).to_bytes();
     let insert = || Operation::Insert(half(2).into());
     let too_long = |reply| matches!(reply, Err(Refusal::ValueTooLong { size }) if size > 1 << 20);
-    let both = LocalWrite::new().put(row.clone(), set.clone()).operate(row.clone(), insert());
+    let both = LocalWrite::new().put(row.clone(), set).operate(row.clone(), insert());
     assert!(too_long(world.command(0, Command::Write(both))));
     let large = Operation::Insert(vec![3; 2 << 20].into());
     let after = LocalWrite::new().delete(row.clone()).operate(row.clone(), large);

@@ -90,7 +90,7 @@ fn a_row_that_builds_on_a_later_version_is_not_taken() {
     assert_eq!(take(&here, alloc::vec![first.clone(), version(20, 101, &[100])]), (Ok(1), true));
     assert_eq!(take(&here, alloc::vec![first.clone(), version(30, 101, &[100])]), (Ok(1), true));
     assert_eq!(take(&here, alloc::vec![first.clone(), version(31, 101, &[100])]), (Ok(2), true));
-    let later = alloc::vec![first.clone(), version(20, 101, &[100]), version(10, 102, &[101, 100])];
+    let later = alloc::vec![first, version(20, 101, &[100]), version(10, 102, &[101, 100])];
     assert_eq!(take(&here, later), (Ok(1), true));
     // The log of the parent goes on, and the parent itself was before.
     let longer = myself(&here, 40, |_, _| {});
@@ -159,7 +159,7 @@ fn of_whoever_was_removed_only_what_members_build_on_is_taken() {
     let builds = log_of(&here, (&keys, Incarnation(102)), 1, at(30, alloc::vec![on(&wrote, 3)]), |_| {
         row(&here, Vec::new())
     });
-    assert_eq!(take_from(&here, Sender::Removed, alloc::vec![wrote.clone(), builds.clone()]), (Ok(4), true));
+    assert_eq!(take_from(&here, Sender::Removed, alloc::vec![wrote.clone(), builds]), (Ok(4), true));
     // By a longer way: another one who was removed, or was never let in, lies between.
     let through = tower(&here, &gone, || on(&wrote, 2), 1);
     let way = alloc::vec![on(&through[0], 1)];
