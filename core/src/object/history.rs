@@ -2,7 +2,8 @@
 //!
 //! Every walk goes from the latest stamp to the earliest. A stamp lies above all stamps in its causal past,
 //! and above those of all versions that it builds on, which is checked before a generation is applied. So a version comes
-//! up only after all its descendants: what is known of it by then is final, and a walk can stop as soon as nothing that is left can change its answer.
+//! up only after all its descendants: what is known of it by then is final, and a walk can stop as soon as nothing
+//! that is left can change its answer.
 //! So it costs what lies between the heads and the answer, and not the length of the history.
 
 use alloc::collections::BTreeMap;

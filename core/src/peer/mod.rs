@@ -85,8 +85,8 @@ impl Peers {
         Some(postcard::to_allocvec(&peer.addresses).unwrap_or_default())
     }
 
-    /// Notes where a device should be, by an invitation, by what a syncgroup says or by a link. What is known already is no news,
-    /// nor is what others have pushed out: how often the device was not reached stays counted.
+    /// Notes where a device should be, by an invitation, by what a syncgroup says or by a link. What is known already is no
+    /// news, nor is what others have pushed out: how often the device was not reached stays counted.
     fn hint(&mut self, device: DeviceId, address: &Address, now: Mono) {
         match self.known.get_mut(&device) {
             Some(peer) if peer.addresses.contains(address) => {}

@@ -210,6 +210,7 @@ enum Ready {
     TooEarly,
 }
 
+/// Looks at the generation of a run whose turn it is.
 fn ready(
     plan: &mut Plan<'_>,
     group: GroupIx,

@@ -2,8 +2,8 @@
 //! in the end whoever is asked to take part knows it.
 
 use driftless::{
-    Address, Core, DeviceId, Invitation, PublicationStatus, Refusal, Rights, SyncgroupId, SyncgroupState,
-    Version,
+    Address, Core, DeviceId, Invitation, Knowledge, PublicationStatus, Refusal, Rights, SyncgroupId,
+    SyncgroupState, Version,
 };
 
 use super::{Checked, Oracle, Seen, Violation, Watch, WriteExpected};
@@ -20,16 +20,28 @@ impl Watch {
         addresses: &[Address],
         stopping: bool,
     ) -> WriteExpected {
-        let mut expected = self.expect_admin(core, &group, stopping);
-        let held = core.held(&group).unwrap_or_default();
-        let is_member = self.model.rights(&group, &device, &held).is_some();
-        expected.reasons.extend(is_member.then_some(Refusal::IsMember(device)));
+        let (mut expected, held) = self.expect_of_guest(core, &group, device, stopping);
         let is_asked = self.model.published(&group, &device, &held).is_some_and(|it| {
             it.status == PublicationStatus::Pending && it.rights == rights && it.addresses == addresses
         });
         let fact = Fact::Publishes(device, rights, addresses.to_vec());
         expected.says(core, group, (!is_asked).then_some(fact));
         expected
+    }
+
+    /// What is refused of a wish that concerns a device that is no member yet, and what is held of the syncgroup.
+    fn expect_of_guest(
+        &self,
+        core: &Core,
+        group: &SyncgroupId,
+        device: DeviceId,
+        stopping: bool,
+    ) -> (WriteExpected, Knowledge) {
+        let mut expected = self.expect_admin(core, group, stopping);
+        let held = core.held(group).unwrap_or_default();
+        let is_member = self.model.rights(group, &device, &held).is_some();
+        expected.reasons.extend(is_member.then_some(Refusal::IsMember(device)));
+        (expected, held)
     }
 
     /// Says what should become of the wish that it be published no more.
@@ -39,10 +51,7 @@ impl Watch {
         (group, device): (SyncgroupId, DeviceId),
         stopping: bool,
     ) -> WriteExpected {
-        let mut expected = self.expect_admin(core, &group, stopping);
-        let held = core.held(&group).unwrap_or_default();
-        let is_member = self.model.rights(&group, &device, &held).is_some();
-        expected.reasons.extend(is_member.then_some(Refusal::IsMember(device)));
+        let (mut expected, held) = self.expect_of_guest(core, &group, device, stopping);
         let published = self.model.published(&group, &device, &held);
         if published.is_none() {
             expected.reasons.push(Refusal::NotPublished(device));
