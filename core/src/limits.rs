@@ -21,8 +21,8 @@ pub const MAX_PARENTS: usize = 1024;
 pub const MAX_PATH: usize = 64;
 /// Rows of one conflict that are told together.
 pub const MAX_CONFLICT_ROWS: usize = 1024;
-/// Versions that are read to decide which of the batches in a conflict win as a whole, and those that they name as what
-/// they build on; beyond that only the heads of rows decide.
+/// Versions that are read to decide which of the batches in a conflict win as a whole, each with those that it builds on,
+/// or one; beyond that only the heads of rows decide.
 pub const MAX_DISPUTED_VERSIONS: usize = 8_192;
 /// Rules of one collection's schema. Of more, which several admins may have made while apart, the last count.
 pub const MAX_RULES: usize = 256;

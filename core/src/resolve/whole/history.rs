@@ -109,9 +109,9 @@ impl<'p, 'a> History<'p, 'a> {
             return Ok(known.clone());
         }
         let read = self.read(group, place)?.map(Rc::new);
-        // What a version builds on is looked at as well.
+        // What a version builds on is looked at as well: one other, nearly always.
         let cost = |generation: &Rc<Generation>| {
-            generation.rows.values().map(|(parents, _)| 1 + parents.len()).sum()
+            generation.rows.values().map(|(parents, _)| 1 + parents.len().max(1)).sum()
         };
         let cost: usize = read.as_ref().map_or(1, cost);
         self.left = self.left.checked_sub(cost.max(1)).ok_or(Unable::TooMuch)?;
