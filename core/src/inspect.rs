@@ -68,6 +68,8 @@ pub enum Frame {
     Introduction {
         /// Whoever admitted the sender.
         author: Author,
+        /// As whose device the sender introduces itself.
+        users: Vec<UserId>,
         /// What it holds.
         holdings: Holdings,
     },
@@ -244,7 +246,9 @@ pub fn frame(bytes: &[u8]) -> Option<Frame> {
         Message::Pull(pull) => Frame::Pull(holdings(&pull.0)),
         Message::Announce(news) => Frame::Announce(holdings(&news.0)),
         Message::Introduction(introduction) => {
-            Frame::Introduction { author: introduction.author, holdings: holdings(&introduction.holdings) }
+            let wire::Introduction { author, certificates, holdings: held, .. } = introduction;
+            let users = certificates.iter().map(Certificate::user).collect();
+            Frame::Introduction { author, users, holdings: holdings(&held) }
         }
         Message::Deltas(deltas) => {
             let generations = deltas.runs.iter().flat_map(|run| {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Core, Stopping};
 use crate::action::{Action, CloseReason, Notice, Outbox};
-use crate::id::{Author, Incarnation, LinkId, SyncgroupId};
+use crate::id::{Author, DeviceId, Incarnation, LinkId, SyncgroupId};
 use crate::log::Checkpoint;
 use crate::replica::Stop;
 use crate::replica::plan::Plan;
@@ -16,6 +16,7 @@ use crate::store::{Fault, View};
 use crate::sync::receive::{self, Received, Sender};
 use crate::syncgroup::admission::{self, Answer, Request};
 use crate::syncgroup::command::Means;
+use crate::syncgroup::group::Group;
 use crate::syncgroup::{Invitation, publish, remove};
 use crate::time::Now;
 use crate::wire::{Deltas, Message, Offer};
@@ -67,7 +68,7 @@ impl Core {
             Message::Summary(theirs) => {
                 self.replica.settle_knowledge();
                 self.step(now.mono, out, |sync, step| sync.summary(link, &theirs, step));
-                Ok(())
+                return self.agreed(now, link, view, out);
             }
             Message::Digests(digests) => {
                 self.step(now.mono, out, |sync, step| sync.digests(link, &digests, step));
@@ -95,8 +96,7 @@ impl Core {
         let name = deltas.name;
         let mut plan = Plan::new(&self.replica, view);
         let group = self.replica.groups.get(&ix);
-        let takes_all = |from| group.is_none_or(|group| group.takes_all_from(&from));
-        let takes_all = self.sync.device(link).is_none_or(takes_all);
+        let takes_all = group.is_none_or(|group| self.sync.takes_all(link, group));
         let from = if takes_all { Sender::Anybody } else { Sender::Removed };
         let received: Received = match receive::receive(&mut plan, ix, from, deltas, now)? {
             Ok(received) => received,
@@ -112,6 +112,7 @@ impl Core {
             core.step(now.mono, out, |sync, step| sync.received(link, &name, &received, step));
             core.gained(now.mono, gained, out);
         });
+        self.find_lost_admissions(now, link, view, out);
         Ok(())
     }
 
@@ -156,7 +157,9 @@ impl Core {
         if let Some(device) = self.sync.device(link) {
             self.peers.heard(&device);
         }
-        self.step(now.mono, out, |sync, step| sync.offered(link, offer, step))
+        self.step(now.mono, out, |sync, step| sync.offered(link, offer, step))?;
+        self.find_lost_admissions(now, link, view, out);
+        Ok(())
     }
 
     fn set_back(&mut self, now: Now, ix: GroupIx, view: &dyn View, out: &mut Outbox) {
@@ -218,12 +221,46 @@ impl Core {
         if !is_answer || is_too_long {
             return Ok(());
         }
+        let ix = group.ix;
         let mut plan = Plan::new(&self.replica, view);
         admission::answered(&mut plan, group, asking, answer, now.wall)?;
         admission::settle(&mut plan, now)?;
         let effects = plan.finish();
+        self.sync.admitted(ix);
         self.apply(now, effects, out);
         Ok(())
+    }
+
+    /// Both ends of a link may hold the same by now, and one of them wait for what the other has lost.
+    fn agreed(&mut self, now: Now, link: LinkId, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
+        let agreed = self.sync.agreed_on(link);
+        let Some(device) = self.sync.device(link).filter(|_| !agreed.is_empty()) else { return Ok(()) };
+        let mut plan = Plan::new(&self.replica, view);
+        for group in self.admitted_by(&device, agreed) {
+            admission::all_is_here(&mut plan, group, now.wall)?;
+        }
+        let effects = plan.finish();
+        self.apply(now, effects, out);
+        Ok(())
+    }
+
+    /// The other end of a link may say that this device is no member any more, and have let it in itself.
+    fn find_lost_admissions(&mut self, now: Now, link: LinkId, view: &dyn View, out: &mut Outbox) {
+        let ended = self.sync.says_ended(link, &self.replica);
+        let Some(device) = self.sync.device(link).filter(|_| !ended.is_empty()) else { return };
+        let mut plan = Plan::new(&self.replica, view);
+        let groups = self.admitted_by(&device, ended);
+        groups.for_each(|group| remove::find_lost_admission(&mut plan, group));
+        let effects = plan.finish();
+        self.apply(now, effects, out);
+    }
+
+    /// Those of some syncgroups where this device was let in by another, and waits for what there was then.
+    fn admitted_by(&self, device: &DeviceId, groups: Vec<GroupIx>) -> impl Iterator<Item = &Group> {
+        let groups = groups.into_iter().filter_map(|ix| self.replica.groups.get(&ix).map(Box::as_ref));
+        groups.filter(|group: &&Group| {
+            group.record.stage.admitted().is_some_and(|admitted| admitted.by == *device)
+        })
     }
 
     /// An admin offers what is published here (S-33).

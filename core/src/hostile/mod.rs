@@ -201,6 +201,8 @@ kinds! {
         Joined,
         /// That the other has admitted it, without its signature.
         Introduction,
+        /// To be a user's device, by what no user has signed, or of another device.
+        Certificates,
         /// That somebody else offers a syncgroup, and offers that are for somebody else.
         Publishes,
         /// That it declines what was offered to others.

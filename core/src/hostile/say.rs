@@ -22,6 +22,15 @@ const MANY: u64 = 100;
 /// Incarnations of one device: enough to be felt, and within what everybody takes.
 const INCARNATIONS: u64 = 20;
 
+impl Stage<'_> {
+    /// What somebody has signed whom others know.
+    fn reference(&self) -> Option<(Author, Checkpoint)> {
+        let replica = &self.core.replica;
+        let mut logs = replica.group(&self.syncgroup)?.logs.iter();
+        logs.find_map(|(ix, log)| Some((replica.authors.get(*ix)?, log.proof.as_ref()?.checkpoint)))
+    }
+}
+
 /// Says something untrue; `None` while the link cannot carry it.
 pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
     let name = stage.name()?;
@@ -91,7 +100,13 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
             let keys = &stage.core.replica.keys;
             let checkpoint = Checkpoint::sign(&stage.syncgroup, &author, &tree, keys);
             let holdings = Holdings { name, whole: true, entries: alloc::vec![entry(author)] };
-            Message::Introduction(Introduction { author, checkpoint, holdings })
+            let certificates = Vec::new();
+            Message::Introduction(Introduction { author, checkpoint, certificates, holdings })
+        }
+        Lie::Certificates => {
+            let (author, checkpoint) = stage.reference()?;
+            let certificates = stage.false_certificates();
+            Message::Introduction(Introduction { author, checkpoint, certificates, holdings: held(name)? })
         }
         Lie::Publishes => {
             let keys = &stage.core.replica.keys;

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::forge::ForgedLog;
-use super::{Content, Forgery};
+use super::{Content, Forgery, Stage};
 use crate::crypto::SecretKey;
 use crate::id::{Name, PublicKey, Version};
 use crate::log::record::{MetaRecord, Record};
@@ -29,14 +29,14 @@ impl ForgedLog<'_> {
         Some(match self.forgery {
             Forgery::StrangeCertificate => {
                 let forged = own.certify(keys.public, name, GREATEST);
-                (enrol(forged.made_out_to(self.user().unwrap_or(ghost))), Content::Never)
+                (enrol(forged.made_out_to(stage.user().unwrap_or(ghost))), Content::Never)
             }
             Forgery::MisplacedCertificate => {
-                let it = self.certificate().unwrap_or_else(|| own.certify(keys.public, name, GREATEST));
+                let it = stage.certificate().unwrap_or_else(|| own.certify(keys.public, name, GREATEST));
                 (enrol(it.made_out_for(ghost)), Content::Never)
             }
             Forgery::RepeatsCertificate => {
-                let it = self.certificate()?;
+                let it = stage.certificate()?;
                 let content = Content::Enrols(it.user(), it.device(), it.number());
                 (enrol(it), content)
             }
@@ -52,7 +52,7 @@ impl ForgedLog<'_> {
                 (meta(admit), Content::AdmitsUser(key.user(), rights))
             }
             Forgery::RemovesUser => {
-                let user = self.user()?.user();
+                let user = stage.user()?.user();
                 let group = stage.core.replica.group(&stage.syncgroup)?;
                 let grants = group.metadata.access.grants_above(Holder::User(user), None);
                 let (keep, until) = (None, Vec::new());
@@ -61,16 +61,29 @@ impl ForgedLog<'_> {
             }
             _ => {
                 let forged = own.strike_off(&stage.syncgroup, stage.peer, GREATEST, Vec::new());
-                let forged = forged.made_out_to(self.user().unwrap_or(ghost));
+                let forged = forged.made_out_to(stage.user().unwrap_or(ghost));
                 (meta(MetaRecord::StrikeOff(forged)), Content::Never)
             }
         })
     }
+}
+
+impl Stage<'_> {
+    /// Certificates that make the device nobody's: a user's without its signature, and another device's.
+    pub(super) fn false_certificates(&self) -> Vec<Certificate> {
+        let keys = &self.core.replica.keys;
+        let of_user = self.user().zip(Name::new("hostile").ok()).map(|(user, name)| {
+            let own = UserKey::new(name.clone(), keys.secret.clone(), keys.scheme);
+            own.certify(keys.public, name, GREATEST).made_out_to(user)
+        });
+        let of_another = self.certificate().filter(|it| it.device() != keys.device);
+        of_user.into_iter().chain(of_another).collect()
+    }
 
     /// The key of a user to whom something was granted, other than the one that the device makes itself.
     fn user(&self) -> Option<PublicKey> {
-        let own = self.stage.core.replica.keys.public;
-        let group = self.stage.core.replica.group(&self.stage.syncgroup)?;
+        let own = self.core.replica.keys.public;
+        let group = self.core.replica.group(&self.syncgroup)?;
         let granted: Vec<Version> =
             group.metadata.access.users().into_iter().map(|user| user.granted).collect();
         self.records(&granted).into_iter().find_map(|record| match record {
@@ -81,7 +94,7 @@ impl ForgedLog<'_> {
 
     /// A certificate that there is.
     fn certificate(&self) -> Option<Certificate> {
-        let group = self.stage.core.replica.group(&self.stage.syncgroup)?;
+        let group = self.core.replica.group(&self.syncgroup)?;
         let admitted: Vec<Version> =
             group.metadata.access.members().into_iter().map(|member| member.admitted).collect();
         self.records(&admitted).into_iter().find_map(|record| match record {
@@ -92,12 +105,12 @@ impl ForgedLog<'_> {
 
     /// The records of some generations, beginning with one that is drawn.
     fn records(&self, versions: &[Version]) -> Vec<Record> {
-        let (replica, mut versions) = (&self.stage.core.replica, versions.to_vec());
-        let drawn = self.stage.draw("user") as usize;
+        let (replica, mut versions) = (&self.core.replica, versions.to_vec());
+        let drawn = self.draw("user") as usize;
         let first = drawn.checked_rem(versions.len()).unwrap_or(0);
         versions.rotate_left(first);
-        let Some(group) = replica.group(&self.stage.syncgroup) else { return Vec::new() };
-        let plan = Plan::new(replica, self.stage.view);
+        let Some(group) = replica.group(&self.syncgroup) else { return Vec::new() };
+        let plan = Plan::new(replica, self.view);
         let read = |version: Version| {
             let ix = plan.author_ix(&version.author)?;
             let stored = plan.stored(group.ix, ix, version.generation).ok()?;

@@ -193,6 +193,7 @@ impl Replica {
         for record in encoded.records(&author).map_err(|error| corrupt(Table::Log, error))? {
             if let Record::Meta(meta) = record {
                 group.metadata.take(from, &meta);
+                group.metadata.keep_own(&self.keys.device, &meta);
                 if !is_void {
                     group.metadata.rule(from, &meta);
                 }

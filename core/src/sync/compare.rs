@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::{Step, Sync, holdings};
 use crate::action::{Action, CloseReason, Notice};
 use crate::hash::{self, Hash, Tag};
-use crate::id::{Author, DeviceId, Generation, LinkId};
+use crate::id::{Author, Generation, LinkId};
 use crate::replica::Replica;
 use crate::store::key::GroupIx;
 use crate::sync::link::{Belief, Gives, Link, Share, Way};
@@ -266,7 +266,9 @@ impl Sync {
         let max = step.replica.limits.authors;
         // What is not shared is not answered: like what does not exist (S-34).
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
-        let from = link.device;
+        let Some(ix) = link.named(&theirs.name) else { return Ok(None) };
+        let group = step.replica.groups.get(&ix);
+        let takes_all = group.is_none_or(|group| link.takes_all(group));
         let Some((ix, share)) = link.share_mut(&theirs.name) else { return Ok(None) };
         // Others may take some more, and have new logs of their own: what there is no room for is not noted.
         if theirs.entries.len() > MOST_LISTED.saturating_mul(max) {
@@ -276,7 +278,6 @@ impl Sync {
             share.known = true;
             share.differs = false;
             let listed: BTreeSet<_> = theirs.entries.iter().map(|entry| entry.author).collect();
-            let group = step.replica.groups.get(&ix);
             let ours = group.into_iter().flat_map(|group| group.logs.keys());
             let ours = ours.filter_map(|author| step.replica.authors.get(*author));
             let unlisted: Vec<_> = ours.filter(|author| !listed.contains(author)).collect();
@@ -285,11 +286,10 @@ impl Sync {
                 note_entry(step.replica, ix, share, &entry, true, is_pull, max);
             }
         }
-        let group = step.replica.groups.get(&ix);
         let mut is_news = false;
         for entry in &theirs.entries {
             let mut entry = *entry;
-            if group.is_some_and(|group| !group.wants(&from, &entry.author)) {
+            if group.is_some_and(|group| !group.wants(&entry.author, takes_all)) {
                 entry.generation = entry.generation.min(held(step.replica, ix, &entry.author));
             }
             let known = share.beliefs.get(&entry.author).map_or(0, |belief| belief.has);
@@ -324,16 +324,16 @@ impl Sync {
         };
         let patience = self.patience(tries);
         let Some(link) = self.links.get_mut(&id) else { return true };
-        let device = link.device;
+        let group = step.replica.groups.get(&ix);
+        let takes_all = group.is_none_or(|group| link.takes_all(group));
         let Some(share) = link.shares.get_mut(&ix) else { return true };
         if share.pull.is_some() {
             return true; // One at a time.
         }
         share.pull = Some(step.now + patience);
         let only = (share.known && !share.differs).then_some(&share.ahead);
-        let group = step.replica.groups.get(&ix);
-        let holdings = match group.filter(|group| !group.takes_all_from(&device)) {
-            Some(group) => wanted(step.replica, group, share, &device),
+        let holdings = match group.filter(|_| !takes_all) {
+            Some(group) => wanted(step.replica, group, share),
             None => holdings(step.replica, ix, share.name, only),
         };
         self.pulls.insert(ix, id);
@@ -405,13 +405,13 @@ impl Sync {
         let patience = self.patience(0);
         let confirm = step.now + self.timing.confirm;
         let Some(link) = self.links.get_mut(&id) else { return };
-        let device = link.device;
+        let group = link.named(name).and_then(|ix| step.replica.groups.get(&ix));
+        let takes_all = group.is_none_or(|group| link.takes_all(group));
         let Some((ix, share)) = link.share_mut(name) else { return };
-        let group = step.replica.groups.get(&ix);
         for (author, last) in &received.shown {
             let held = held(step.replica, ix, author);
             // What is not taken is not asked for.
-            let wants = group.is_none_or(|group| group.wants(&device, author));
+            let wants = group.is_none_or(|group| group.wants(author, takes_all));
             share.believe(*author, held, max, |belief| {
                 belief.has = belief.has.max(if wants { *last } else { held.min(*last) });
                 belief.sent = belief.sent.max(*last);
@@ -460,8 +460,8 @@ impl Sync {
 
 /// What a device that was removed is asked for, of what it has shown: it learns of nothing else. Of what members wrote
 /// it is told how much is here, so that what that builds on need not come again.
-fn wanted(replica: &Replica, group: &Group, share: &Share, from: &DeviceId) -> Holdings {
-    let of_members = share.beliefs.iter().filter(|(author, _)| group.wants(from, author));
+fn wanted(replica: &Replica, group: &Group, share: &Share) -> Holdings {
+    let of_members = share.beliefs.iter().filter(|(author, _)| group.wants(author, false));
     let entry = |(author, belief): (&Author, &Belief)| {
         let generation = held(replica, group.ix, author).min(belief.has);
         Entry { author: *author, generation, tag: Tag::default() }

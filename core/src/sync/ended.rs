@@ -21,6 +21,7 @@ use super::{Step, Sync};
 use crate::hash::Tag;
 use crate::id::{Author, Incarnation, LinkId};
 use crate::log::Checkpoint;
+use crate::replica::Replica;
 use crate::store::key::GroupIx;
 use crate::wire::Offered;
 
@@ -58,6 +59,22 @@ impl Sync {
         let believed = link.said_ended.iter().filter(is_believed).map(|offered| offered.name).collect();
         let before = core::mem::replace(&mut link.their_ended, believed);
         !link.their_ended.is_subset(&before)
+    }
+
+    /// This device was admitted to a syncgroup.
+    pub(crate) fn admitted(&mut self, ix: GroupIx) {
+        self.links.values_mut().for_each(|link| link.admitted.extend([ix]));
+    }
+
+    /// The syncgroups of which the other end of a link says that this device is no member any more, and knew whatever it
+    /// has said before the link came up.
+    pub(crate) fn says_ended(&self, id: LinkId, replica: &Replica) -> Vec<GroupIx> {
+        let Some(link) = self.links.get(&id).filter(|link| !link.said_ended.is_empty()) else {
+            return Vec::new();
+        };
+        let names = self.names(id, replica);
+        let ended = link.said_ended.iter().filter_map(|said| names.get(&said.name).copied());
+        ended.filter(|ix| !link.admitted.contains(ix)).collect()
     }
 
     /// Databases are paused, or not any more: what others said meanwhile may be asked about now, and what is taken from
@@ -145,14 +162,15 @@ impl Sync {
     /// Gives to the other end what ended its membership. What that builds on comes along.
     pub(super) fn tell_what_ended(&mut self, id: LinkId, ix: GroupIx, step: &Step<'_>) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        let (device, max) = (link.device, step.replica.limits.authors);
+        let max = step.replica.limits.authors;
         let Some(group) = step.replica.groups.get(&ix) else { return };
+        let ended = group.what_ended(&link.device, link.shown(ix));
         let Some(share) = link.shares.get_mut(&ix) else { return };
         let believed: Vec<Author> = share.beliefs.keys().copied().collect();
         for author in believed {
             share.believe(author, 0, max, |belief| belief.goal = belief.sent);
         }
-        for (author, generation) in group.what_ended(&device) {
+        for (author, generation) in ended {
             let Some(author) = step.replica.authors.get(author) else { continue };
             share.believe(author, 0, max, |belief| belief.goal = generation.max(belief.sent));
         }

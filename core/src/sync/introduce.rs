@@ -13,6 +13,10 @@
 //! introduces itself like a newcomer. From a device that was removed nothing is asked but what members wrote, as
 //! far as is known, and it is told of nothing in return: if it was let in again, one of them says so.
 //!
+//! It may have said so itself: while apart, it wrote down that it is a user's device. So a device that is told that it is
+//! no member any more shows its certificates. If the user may still do something, the device is a member by that, and
+//! all is taken from it; and if not, it is told of that as well.
+//!
 //! Whoever has had no answer for long falls silent. Where the other was paused, say, and is no more, it says its offer
 //! again, and the newcomer introduces itself again.
 //!
@@ -28,6 +32,7 @@
 use alloc::vec::Vec;
 
 use super::compare::held;
+use super::link::Gives;
 use super::{Step, Sync, holdings};
 use crate::action::CloseReason;
 use crate::hash::Tag;
@@ -36,12 +41,15 @@ use crate::log::Checkpoint;
 use crate::replica::Replica;
 use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
+use crate::user::Certificate;
 use crate::wire::{Announce, Entry, Introduction, Message};
 
 /// How often a device introduces itself on a link before it takes the other for one who is no member.
 const TRIES: u32 = 6;
 /// How many introductions in vain are remembered on a link.
 const TURNED_AWAY: usize = 8;
+/// How many certificates a device shows.
+const MOST_SHOWN: usize = 4;
 
 impl Sync {
     /// Sees to it that this device introduces itself, if the other end of a link, which is a member, does not
@@ -61,9 +69,17 @@ impl Sync {
             return;
         }
         let tries = link.introductions;
+        let is_ended = |name: &Tag| link.said_ended.iter().any(|said| said.name == *name);
         let introductions: Vec<_> = link
             .unanswered()
-            .filter_map(|(name, ix)| introduction(step.replica, &link.device, name, ix, tries))
+            .filter_map(|(name, ix)| {
+                let mut introduction = introduction(step.replica, &link.device, name, ix, tries)?;
+                if is_ended(&name) {
+                    let own = step.replica.groups.get(&ix)?.metadata.own_certificates();
+                    introduction.certificates = own.take(MOST_SHOWN).cloned().collect();
+                }
+                Some(Message::Introduction(introduction))
+            })
             .collect();
         if introductions.is_empty() {
             return; // Until there is somebody whose word can be shown.
@@ -90,7 +106,10 @@ impl Sync {
         introduction: Introduction,
         step: &mut Step<'_>,
     ) -> Result<(), (CloseReason, &'static str)> {
-        let Introduction { author, checkpoint, holdings } = introduction;
+        let Introduction { author, checkpoint, certificates, holdings } = introduction;
+        if certificates.len() > MOST_SHOWN {
+            return Err((CloseReason::Protocol, "more certificates than one may show"));
+        }
         let Some(ix) = self.names(id, step.replica).get(&holdings.name).copied() else { return Ok(()) };
         let Some(from) = self.device(id) else { return Ok(()) };
         let Some(group) = step.replica.groups.get(&ix) else { return Ok(()) };
@@ -102,29 +121,51 @@ impl Sync {
             }
             return Ok(());
         }
-        let mut entries = holdings.entries.iter();
-        let is_news = |entry: &Entry| {
-            group.wants(&from, &entry.author) && entry.generation > held(step.replica, ix, &entry.author)
-        };
-        if group.metadata.access.is_removed(&from) && !entries.any(is_news) || !is_genuine() {
+        if !is_genuine() {
             return Ok(()); // Like a syncgroup that is not here.
         }
-        if let Some(link) = self.links.get_mut(&id) {
-            link.take(holdings.name, ix);
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        let is_shown = |it: &&Certificate| {
+            let is_user = group.metadata.access.is_user(&it.user());
+            is_user && it.device() == from && it.verify(&step.replica.keys)
+        };
+        let shown: Vec<_> = certificates.iter().filter(is_shown).map(|it| (it.user(), it.number())).collect();
+        if shown != link.shown(ix) {
+            link.shown.insert(ix, shown);
+            // It may have asked before it had shown that.
+            if link.shares.get(&ix).is_some_and(|share| share.way.gives() == Gives::Ended) {
+                self.tell_what_ended(id, ix, step);
+            }
         }
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        let takes_all = link.takes_all(group);
+        let mut entries = holdings.entries.iter();
+        let is_news = |entry: &Entry| {
+            group.wants(&entry.author, takes_all) && entry.generation > held(step.replica, ix, &entry.author)
+        };
+        if group.metadata.access.is_removed(&from) && !entries.any(is_news) {
+            return Ok(());
+        }
+        link.take(holdings.name, ix);
         self.announced(id, Announce(holdings), step)
     }
 }
 
 /// What this device shows to another: the word of one whom that one knows if it knows anybody, and what is held here.
 /// Each try shows another one's, as nobody can tell who that is.
-fn introduction(replica: &Replica, to: &DeviceId, name: Tag, ix: GroupIx, tries: u32) -> Option<Message> {
+fn introduction(
+    replica: &Replica,
+    to: &DeviceId,
+    name: Tag,
+    ix: GroupIx,
+    tries: u32,
+) -> Option<Introduction> {
     let group = replica.groups.get(&ix)?;
     let mut references = references(replica, group, to);
     references.extend(self::references(replica, group, &replica.keys.device));
     let (author, checkpoint) = *references.get(tries as usize % references.len().max(1))?;
     let holdings = holdings(replica, ix, name, None);
-    Some(Message::Introduction(Introduction { author, checkpoint, holdings }))
+    Some(Introduction { author, checkpoint, certificates: Vec::new(), holdings })
 }
 
 /// Those who let in a device that is still a member, with their signatures: who admitted it, or enrolled it, and who
@@ -134,7 +175,7 @@ fn references(replica: &Replica, group: &Group, device: &DeviceId) -> Vec<(Autho
     for author in group.metadata.access.who_let_in(device) {
         let log = replica.authors.find(&author).and_then(|ix| group.logs.get(&ix));
         let signed = log.and_then(|log| match &log.proof {
-            _ if author == replica.author() => {
+            _ if author.device == replica.keys.device => {
                 Some((author, Checkpoint::sign(&group.record.id, &author, &log.tree, &replica.keys)))
             }
             proof => Some((author, proof.as_ref()?.checkpoint)),

@@ -31,6 +31,7 @@ use crate::id::{DeviceId, LinkId, PublicKey};
 use crate::replica::Replica;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, View};
+use crate::syncgroup::group::Group;
 use crate::time::{Millis, Mono};
 use crate::wire::{Entry, Holdings, Message};
 
@@ -158,6 +159,17 @@ impl Sync {
     pub(crate) fn shared(&self, link: LinkId, name: &crate::hash::Tag) -> Option<GroupIx> {
         let link = self.links.get(&link)?;
         link.named(name).filter(|ix| link.shares.get(ix).is_some_and(|share| share.way.takes()))
+    }
+
+    /// Whether everything is taken over a link that any member may have: see [`Link::takes_all`].
+    pub(crate) fn takes_all(&self, link: LinkId, group: &Group) -> bool {
+        self.links.get(&link).is_none_or(|link| link.takes_all(group))
+    }
+
+    /// The syncgroups of which both ends of a link are known to hold the same, if that is so of all that they share.
+    pub(crate) fn agreed_on(&self, link: LinkId) -> Vec<GroupIx> {
+        let link = self.links.get(&link).filter(|link| link.agreed);
+        link.into_iter().flat_map(|link| link.shared()).map(|(_, ix)| ix).collect()
     }
 
     /// Whether a request to join is still wanted. One that withdraws overtakes its own copies.

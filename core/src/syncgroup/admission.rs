@@ -301,6 +301,24 @@ fn complete(plan: &mut Plan<'_>, ix: GroupIx, wall: Wall) -> Result<(), Fault> {
     Ok(())
 }
 
+/// This device holds what the one holds that let it in, which had all that there was then. If something of that is missing,
+/// it was lost with a disk that was set back; and what nobody may have is not waited for (S-32).
+pub(crate) fn all_is_here(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
+    let Some(admitted) = group.record.stage.admitted() else { return Ok(()) };
+    let held = |author| plan.author_ix(author).map_or(0, |author| group.held(author));
+    let is_lost = admitted.vector.iter().any(|(author, last)| held(author) < *last);
+    if !is_lost || !is_member(plan, group.ix) {
+        return Ok(());
+    }
+    match group.record.stage {
+        Stage::Leaving(_) => remove::finish_leave(plan, group, wall),
+        _ => {
+            move_to(plan, group, Stage::Active);
+            Ok(())
+        }
+    }
+}
+
 fn is_member(plan: &Plan<'_>, ix: GroupIx) -> bool {
     let own = &plan.replica.keys.device;
     plan.metadata(ix).is_some_and(|metadata| metadata.access.rights(own).is_some())

@@ -69,6 +69,14 @@ impl Stage {
         }
     }
 
+    /// By what this device was let in, if it waits for what there was then.
+    pub(crate) fn admitted(&self) -> Option<&Admitted> {
+        match self {
+            Stage::Pending(admitted) | Stage::Leaving(admitted) => Some(admitted),
+            _ => None,
+        }
+    }
+
     /// Whether requests are only there to be withdrawn.
     pub(crate) fn withdraws(&self) -> bool {
         matches!(self, Stage::Withdrawing(_))

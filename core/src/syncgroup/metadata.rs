@@ -3,6 +3,7 @@
 //! All of it are facts that only add up, each named by its version, so they merge without an ancestor and in any
 //! order (S-20). Who may do what is in [`super::access`], what becomes of conflicts in [`crate::resolve::schema`].
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -10,12 +11,13 @@ use super::Rights;
 use super::access::{Access, Source};
 use super::publish::{Publication, Publications};
 use super::spec;
-use crate::id::{CollectionId, Name, PublicKey};
+use crate::id::{CollectionId, DeviceId, Name, PublicKey, UserId};
 use crate::limits;
 use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
 use crate::resolve::schema::Schemas;
 use crate::store::key::AuthorIx;
+use crate::user::Certificate;
 
 /// A syncgroup's metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub(crate) struct Metadata {
     granted: BTreeSet<[u8; 16]>,
     /// How much each author has written of all this.
     spent: BTreeMap<AuthorIx, usize>,
+    /// Of which users this device is one, each with the certificate of the greatest number: to be shown to who has not
+    /// heard of it.
+    own: BTreeMap<UserId, Box<Certificate>>,
 }
 
 impl Metadata {
@@ -65,6 +70,27 @@ impl Metadata {
             | MetaRecord::StrikeOff(_) => {}
         }
         self.access.take(from, record)
+    }
+
+    /// Keeps a certificate of this device.
+    pub(crate) fn keep_own(&mut self, own: &DeviceId, record: &MetaRecord) {
+        if let MetaRecord::Enrol { certificate, .. } = record
+            && certificate.device() == *own
+        {
+            let kept = self.own.entry(certificate.user()).or_insert_with(|| Box::new(certificate.clone()));
+            if kept.number() < certificate.number() {
+                **kept = certificate.clone();
+            }
+        }
+    }
+
+    /// By which certificates this device is a member, as far as is known here.
+    pub(crate) fn own_certificates(&self) -> impl Iterator<Item = &Certificate> {
+        let stands = |it: &&Certificate| {
+            self.access.rights_of(&it.user()).is_some()
+                && self.access.is_enrolled(&it.user(), &it.device(), it.number())
+        };
+        self.own.values().map(Box::as_ref).filter(stands)
     }
 
     /// Whether an author, after all that is held of its log, may write these records (S-53). That follows from its log

@@ -198,10 +198,26 @@ pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
         _ => false,
     };
     if is_over {
-        let stage =
-            if access.is_removed(own) || !access.is_known(own) { Stage::Removed } else { Stage::Left };
-        move_to(plan, group, stage);
+        end(plan, group);
     }
+}
+
+/// Whoever let in this device says that it is no member any more, which it has been before, as this device knows. If
+/// that is all, then it was set back to before it let it in again.
+pub(crate) fn find_lost_admission(plan: &mut Plan<'_>, group: &Group) {
+    let own = &plan.replica.keys.device;
+    let waits = plan.record(group.ix).is_some_and(|record| record.stage.admitted().is_some());
+    if waits && plan.metadata(group.ix).is_some_and(|metadata| metadata.access.is_former(own)) {
+        end(plan, group);
+    }
+}
+
+/// This device is no member any more, and knows it.
+fn end(plan: &mut Plan<'_>, group: &Group) {
+    let own = &plan.replica.keys.device;
+    let Some(access) = plan.metadata(group.ix).map(|metadata| &metadata.access) else { return };
+    let stage = if access.is_removed(own) || !access.is_known(own) { Stage::Removed } else { Stage::Left };
+    move_to(plan, group, stage);
 }
 
 pub(super) fn leave(

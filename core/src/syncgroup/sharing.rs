@@ -14,8 +14,10 @@
 //! that have not heard of it, which share with it until they have. It takes what members offer, as they may know better:
 //! whoever removed it may have been removed before.
 
+use alloc::collections::BTreeSet;
+
 use super::group::{Group, Stage};
-use crate::id::{Author, DeviceId};
+use crate::id::{Author, DeviceId, UserId};
 use crate::object::history::Place;
 use crate::replica::Replica;
 use crate::replica::authors::Authors;
@@ -61,20 +63,23 @@ impl Group {
 
     /// Whether this device was removed, and a member that counts it as one shall hear of that: nobody else may be left
     /// who would tell. That is so if it asks to be let in again, too: it is not before all that it wrote has arrived,
-    /// and it may have written down its end itself.
+    /// and it may have written down its end itself. And so it is if it was let in again, as whoever did so may have lost both
+    /// with its disk.
     pub(crate) fn has_news_of_its_end_for(&self, member: &DeviceId, own: &DeviceId) -> bool {
         let access = &self.metadata.access;
-        let asks_again = || !self.paused && self.asks_to_join() && access.is_removed(own);
-        (self.knows_that_it_was_removed() || asks_again()) && access.rights(member).is_some()
+        let may_return = self.asks_to_join() || self.record.stage.admitted().is_some();
+        let comes_again = || !self.paused && may_return && access.is_removed(own);
+        (self.knows_that_it_was_removed() || comes_again()) && access.rights(member).is_some()
     }
 
     fn knows_that_it_was_removed(&self) -> bool {
         self.record.stage == Stage::Removed && !self.paused
     }
 
-    /// What a device that is no member any more may have when it asks.
-    pub(crate) fn what_ended(&self, device: &DeviceId) -> impl Iterator<Item = Place> {
-        self.metadata.access.what_ended(device).into_iter()
+    /// What a device that is no member any more may have when it asks. It may have shown as whose device it takes itself
+    /// for one.
+    pub(crate) fn what_ended(&self, device: &DeviceId, shown: &[(UserId, u64)]) -> BTreeSet<Place> {
+        self.metadata.access.what_ended(device, shown)
     }
 
     /// Whether this device has left, as far as it knows.
@@ -140,16 +145,9 @@ impl Group {
         }
     }
 
-    /// Whether a log is asked for where a device has more of it: see [`Group::takes_all_from`].
-    pub(crate) fn wants(&self, from: &DeviceId, author: &Author) -> bool {
-        self.takes_all_from(from) || self.metadata.access.rights(&author.device).is_some()
-    }
-
-    /// Whether everything is taken from a device that any member may have: from one that was removed, as far as is known
-    /// here, only what members wrote, with what that builds on. If it was let in again, one of them says so; and it cannot
-    /// fill the disks of all others.
-    pub(crate) fn takes_all_from(&self, device: &DeviceId) -> bool {
-        !self.metadata.access.is_removed(device)
+    /// Whether a log is asked for where somebody has more of it: all, or what members wrote.
+    pub(crate) fn wants(&self, author: &Author, takes_all: bool) -> bool {
+        takes_all || self.metadata.access.rights(&author.device).is_some()
     }
 
     /// Whether a device is or was a member, as far as this one knows.

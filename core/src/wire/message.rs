@@ -14,6 +14,7 @@ use crate::limits;
 use crate::log::{Checkpoint, Proof};
 use crate::syncgroup::group::Asking;
 use crate::syncgroup::{Invitation, JoinRefusal};
+use crate::user::Certificate;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Message {
@@ -138,6 +139,8 @@ pub(crate) struct Introduction {
     /// Whoever admitted the sender.
     pub(crate) author: Author,
     pub(crate) checkpoint: Checkpoint,
+    /// Whose device the sender is, if the receiver says that it is no member any more, and may not have heard of that.
+    pub(crate) certificates: Vec<Certificate>,
     /// All that the sender holds of the syncgroup.
     pub(crate) holdings: Holdings,
 }

@@ -9,6 +9,7 @@ use driftless::store::MemStore;
 use driftless::*;
 
 mod agreement;
+mod disagreeing;
 mod exchange;
 #[cfg(feature = "hostile")]
 mod forged;

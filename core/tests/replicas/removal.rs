@@ -19,7 +19,7 @@ impl World {
         assert_eq!(outcome, Ok(Outcome::RightsSet(id, device, rights)));
     }
 
-    fn rights(&self, at: usize, id: SyncgroupId, of: usize) -> Option<Rights> {
+    pub(super) fn rights(&self, at: usize, id: SyncgroupId, of: usize) -> Option<Rights> {
         let members = self.nodes[at].core.members(&id).unwrap();
         members.into_iter().find(|member| member.device == self.device(of)).and_then(|member| member.rights)
     }

@@ -4,12 +4,12 @@ use super::*;
 
 const LONG: Millis = Millis(3_600_000);
 
-fn key(n: u8) -> UserKey {
+pub(super) fn key(n: u8) -> UserKey {
     UserKey::new(name(&format!("user {n}")), SecretKey([100 + n; 32]), &Ed25519)
 }
 
 impl World {
-    fn certificate(&self, user: &UserKey, at: usize, number: u64) -> Certificate {
+    pub(super) fn certificate(&self, user: &UserKey, at: usize, number: u64) -> Certificate {
         user.certify(self.nodes[at].core.public_key(), name(&format!("device {at}")), number)
     }
 
@@ -26,7 +26,7 @@ impl World {
         }
     }
 
-    fn strike_off(&mut self, at: usize, id: SyncgroupId, whom: usize, user: &UserKey) {
+    pub(super) fn strike_off(&mut self, at: usize, id: SyncgroupId, whom: usize, user: &UserKey) {
         let device = self.nodes[whom].core.public_key().device();
         let striking = self.nodes[at].core.striking_off(&id, &device, user).unwrap();
         let outcome = self.command(at, Command::StrikeOff { syncgroup: id, striking });
@@ -39,7 +39,7 @@ impl World {
         members.into_iter().find(|member| member.device == device).expect("a member")
     }
 
-    fn relink(&mut self) {
+    pub(super) fn relink(&mut self) {
         for at in 0..self.nodes.len() {
             (0..at).for_each(|other| {
                 self.link(other, at);
@@ -50,7 +50,7 @@ impl World {
 }
 
 /// 0 has created a syncgroup; 1 has joined it as a device of user 1, who may write, and 2 as another at 1.
-fn family(count: usize) -> (World, SyncgroupId) {
+pub(super) fn family(count: usize) -> (World, SyncgroupId) {
     let mut world = World::new(count);
     let id = world.create(0, "notes");
     let invitation = world.invite(0, id, Rights::Write);

@@ -76,9 +76,12 @@ pub(super) fn frame(
             let held = naming.of_versions(&holdings.held);
             ("announce", naming.on_link(link, &holdings.name), format!("holds {held}"))
         }
-        Some(Frame::Introduction { author, holdings }) => {
+        Some(Frame::Introduction { author, users, holdings }) => {
             let (admitter, held) = (naming.of_author(author), naming.of_versions(&holdings.held));
-            let text = format!("shows the word of {admitter}, who admitted it; holds {held}");
+            let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+            let shown = users.iter().map(|user| format!(" and that it is a device of {user},"));
+            let shown: String = shown.collect();
+            let text = format!("shows the word of {admitter}, who admitted it,{shown} and holds {held}");
             ("introduction", naming.on_link(link, &holdings.name), text)
         }
         Some(Frame::Deltas { name, generations }) => {

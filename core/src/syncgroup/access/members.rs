@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::super::past::Past;
 use super::super::{Member, Rights, User};
 use super::facts::{Enrolment, Holder, Revocation, Standing};
-use super::{Access, Nth};
+use super::{Access, Nth, Title};
 use crate::id::{Author, DeviceId, Generation, UserId, Version};
 use crate::object::history::Place;
 use crate::time::Hlc;
@@ -43,7 +43,7 @@ impl Access {
         let standing = self.standings.get(device);
         let mut departures = standing.into_iter().flat_map(Standing::departures);
         let is_news = departures.any(|departure| !knew(departure.by))
-            || self.what_removed(device).into_iter().any(|place| !knew(place));
+            || self.what_removed(device, &[]).into_iter().any(|place| !knew(place));
         is_news && self.is_former(device)
     }
 
@@ -60,32 +60,48 @@ impl Access {
     /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made
     /// void the generation that gave it, and of each enrolment what struck it off. The first of several, as others may
     /// know more than the device may learn. And the enrolments themselves: whoever ended what the user was granted need
-    /// not have known of them, and without them that says nothing of the device.
-    pub(crate) fn what_ended(&self, device: &DeviceId) -> BTreeSet<Place> {
-        let mut found = self.what_removed(device);
+    /// not have known of them, and without them that says nothing of the device. It may have shown certificates of which
+    /// nothing else is known here: then the same of what their users were granted, and of what struck it off.
+    pub(crate) fn what_ended(&self, device: &DeviceId, shown: &[(UserId, u64)]) -> BTreeSet<Place> {
+        let mut found = self.what_removed(device, shown);
         if let Some(standing) = self.standings.get(device) {
             found.extend(standing.departures().iter().map(|departure| departure.by));
             found.extend(standing.enrolments().iter().map(Enrolment::place));
         }
+        for (user, number) in shown {
+            let strikings = self.users.get(user).into_iter().flat_map(|user| &user.strikings);
+            let struck = strikings.filter(|(struck, last, _)| struck == device && last >= number);
+            let struck = struck.filter_map(|(.., nth)| self.revocations.get(nth));
+            found.extend(struck.min_by_key(|it| (it.stamp, it.by)).map(|it| it.by));
+        }
         found
     }
 
-    fn what_removed(&self, device: &DeviceId) -> BTreeSet<Place> {
+    fn what_removed(&self, device: &DeviceId, shown: &[(UserId, u64)]) -> BTreeSet<Place> {
         let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::from([*device]));
-        // Of who gave a grant it matters what ended the right to give any.
-        let mut work = alloc::vec![(*device, None)];
-        while let Some((device, least)) = work.pop() {
-            for title in self.titles(&device) {
-                // One end is enough: of later ones a device that heard of it may not hear.
-                let parts = title.parts(device);
-                let ends = parts.flat_map(|(holder, version)| self.ends(holder, version));
-                let ends = ends.filter(|(end, _)| end.keep <= least);
-                if let Some((end, _)) = ends.min_by_key(|(end, nth)| (end.stamp, *nth)) {
-                    found.insert(end.by);
-                } else if self.judgement.is_void(&title.grant.place()) {
-                    let giver = title.grant.version.author.device;
-                    work.extend(seen.insert(giver).then_some((giver, Some(Rights::Write))));
-                }
+        let standing = self.standings.get(device);
+        // Its own departure is told anyway, and of what ended the same later it may not hear.
+        let has_left = |title: &Title<'_>| standing.is_some_and(|it| it.has_left(&title.version(), |_| true));
+        let titles = self.titles(device).filter(|title| !has_left(title));
+        let titles = titles.map(|title| (title.grant, title.parts(*device).collect::<Vec<_>>()));
+        let of_users = shown.iter().flat_map(|(user, _)| {
+            let grants = self.users.get(user).into_iter().flat_map(|user| &user.grants);
+            grants.map(|grant| (grant, alloc::vec![(Holder::User(*user), grant.version)]))
+        });
+        let mut work: Vec<_> = titles.chain(of_users).map(|(grant, parts)| (grant, parts, None)).collect();
+        while let Some((grant, parts, least)) = work.pop() {
+            // One end is enough: of later ones a device that heard of it may not hear.
+            let ends = parts.into_iter().flat_map(|(holder, version)| self.ends(holder, version));
+            let ends = ends.filter(|(end, _)| end.keep <= least);
+            if let Some((end, _)) = ends.min_by_key(|(end, nth)| (end.stamp, *nth)) {
+                found.insert(end.by);
+                continue;
+            }
+            let giver = grant.version.author.device;
+            if self.judgement.is_void(&grant.place()) && seen.insert(giver) {
+                // Of who gave a grant it matters what ended the right to give any.
+                let titles = self.titles(&giver);
+                work.extend(titles.map(|it| (it.grant, it.parts(giver).collect(), Some(Rights::Write))));
             }
         }
         found
@@ -165,6 +181,18 @@ impl Access {
             }
         }
         versions
+    }
+
+    /// Whether anything was ever granted to a user.
+    pub(crate) fn is_user(&self, user: &UserId) -> bool {
+        self.users.get(user).is_some_and(|user| !user.grants.is_empty())
+    }
+
+    /// Whether a certificate would let a device in if somebody wrote it down.
+    pub(crate) fn would_let_in(&self, device: &DeviceId, user: &UserId, number: u64) -> bool {
+        let enrolments = self.standings.get(device).into_iter().flat_map(Standing::enrolments);
+        let is_known = enrolments.into_iter().any(|it| it.user == *user && it.number >= number);
+        self.rights_of(user).is_some() && !is_known && !self.is_struck_off(user, device, number)
     }
 
     /// Whether certificates of a device of this number are struck off.
