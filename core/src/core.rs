@@ -271,6 +271,7 @@ impl Core {
             Command::Decline { invitation } => Some((invitation.clone(), false)),
             _ => None,
         };
+        let pauses = matches!(command, Command::Pause { .. });
         // A batch of this device's is whole at once, and nothing waits for it.
         let may_release = !matches!(command, Command::Write(_) | Command::Resolve(_));
         let mut plan = Plan::new(&self.replica, view);
@@ -295,6 +296,10 @@ impl Core {
             self.answer_offer(now.mono, &invitation, accepts, out);
         }
         self.apply(now, effects, out);
+        if pauses {
+            let links = self.sync.all();
+            links.into_iter().for_each(|link| self.find_lost_admissions(now, link, view, out));
+        }
         self.raiser.answered(&self.replica, answered.iter(), now.mono);
         if let Outcome::Written(parts) = &outcome {
             out.push(Action::Written { request, parts: parts.clone() });

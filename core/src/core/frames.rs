@@ -1,13 +1,14 @@
 //! Frames: what comes of what a peer says.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::{Core, Stopping};
 use crate::action::{Action, CloseReason, Notice, Outbox};
-use crate::id::{Author, DeviceId, Incarnation, LinkId, SyncgroupId};
+use crate::id::{Author, Incarnation, LinkId, SyncgroupId};
 use crate::log::Checkpoint;
 use crate::replica::Stop;
 use crate::replica::plan::Plan;
@@ -68,11 +69,12 @@ impl Core {
             Message::Summary(theirs) => {
                 self.replica.settle_knowledge();
                 self.step(now.mono, out, |sync, step| sync.summary(link, &theirs, step));
-                return self.agreed(now, link, view, out);
+                let equal = self.sync.agreed_on(link);
+                return self.agreed(now, link, equal, view, out);
             }
             Message::Digests(digests) => {
-                self.step(now.mono, out, |sync, step| sync.digests(link, &digests, step));
-                Ok(())
+                let equal = self.step(now.mono, out, |sync, step| sync.digests(link, &digests, step));
+                return self.agreed(now, link, equal, view, out);
             }
         };
         if let Err((reason, detail)) = result {
@@ -96,7 +98,7 @@ impl Core {
         let name = deltas.name;
         let mut plan = Plan::new(&self.replica, view);
         let group = self.replica.groups.get(&ix);
-        let takes_all = group.is_none_or(|group| self.sync.takes_all(link, group));
+        let takes_all = group.is_none_or(|group| self.sync.takes_all(link, &self.replica, group));
         let from = if takes_all { Sender::Anybody } else { Sender::Removed };
         let received: Received = match receive::receive(&mut plan, ix, from, deltas, now)? {
             Ok(received) => received,
@@ -231,35 +233,50 @@ impl Core {
         Ok(())
     }
 
-    /// Both ends of a link may hold the same by now, and one of them wait for what the other has lost.
-    fn agreed(&mut self, now: Now, link: LinkId, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
-        let agreed = self.sync.agreed_on(link);
-        let Some(device) = self.sync.device(link).filter(|_| !agreed.is_empty()) else { return Ok(()) };
+    /// Both ends of a link hold the same of some syncgroups, and one of them may wait for what the other has lost.
+    fn agreed(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        equal: BTreeSet<GroupIx>,
+        view: &dyn View,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
         let mut plan = Plan::new(&self.replica, view);
-        for group in self.admitted_by(&device, agreed) {
-            admission::all_is_here(&mut plan, group, now.wall)?;
+        let mut is_all = true;
+        for group in self.admitted_before(link, equal) {
+            is_all &= admission::all_is_here(&mut plan, group, now.wall)?;
         }
         let effects = plan.finish();
         self.apply(now, effects, out);
+        if !is_all {
+            self.step(now.mono, out, |sync, step| sync.disagreed(link, step));
+        }
         Ok(())
     }
 
     /// The other end of a link may say that this device is no member any more, and have let it in itself.
-    fn find_lost_admissions(&mut self, now: Now, link: LinkId, view: &dyn View, out: &mut Outbox) {
+    pub(super) fn find_lost_admissions(&mut self, now: Now, link: LinkId, view: &dyn View, out: &mut Outbox) {
         let ended = self.sync.says_ended(link, &self.replica);
-        let Some(device) = self.sync.device(link).filter(|_| !ended.is_empty()) else { return };
         let mut plan = Plan::new(&self.replica, view);
-        let groups = self.admitted_by(&device, ended);
+        let groups = self.admitted_before(link, ended);
         groups.for_each(|group| remove::find_lost_admission(&mut plan, group));
         let effects = plan.finish();
         self.apply(now, effects, out);
     }
 
-    /// Those of some syncgroups where this device was let in by another, and waits for what there was then.
-    fn admitted_by(&self, device: &DeviceId, groups: Vec<GroupIx>) -> impl Iterator<Item = &Group> {
+    /// Those of some syncgroups where the other end of a link let in this device, which waits for what there was then. The
+    /// link came up later, so nothing that came over it is older.
+    fn admitted_before(
+        &self,
+        link: LinkId,
+        groups: impl IntoIterator<Item = GroupIx>,
+    ) -> impl Iterator<Item = &Group> {
+        let device = self.sync.device(link);
         let groups = groups.into_iter().filter_map(|ix| self.replica.groups.get(&ix).map(Box::as_ref));
-        groups.filter(|group: &&Group| {
-            group.record.stage.admitted().is_some_and(|admitted| admitted.by == *device)
+        groups.filter(move |group: &&Group| {
+            let admitted = group.record.stage.admitted();
+            admitted.map(|admitted| admitted.by) == device && !self.sync.was_admitted(link, group.ix)
         })
     }
 

@@ -141,8 +141,8 @@ impl Sync {
         }
     }
 
-    /// The ends differ: compare again before long.
-    fn disagreed(&mut self, id: LinkId, step: &Step<'_>) {
+    /// The ends differ, or may: compare again before long.
+    pub(crate) fn disagreed(&mut self, id: LinkId, step: &Step<'_>) {
         let tries = self.links.get(&id).map_or(0, |link| link.tries);
         let patience = self.patience(tries);
         let Some(link) = self.links.get_mut(&id) else { return };
@@ -150,18 +150,24 @@ impl Sync {
         link.confirm = Some(link.confirm.map_or(step.now + patience, |at| at.min(step.now + patience)));
     }
 
-    /// Takes in one hash for each shared syncgroup.
-    pub(crate) fn digests(&mut self, id: LinkId, digests: &[(Tag, Tag)], step: &mut Step<'_>) {
+    /// Takes in one hash for each shared syncgroup. Returns those of which both ends hold the same.
+    pub(crate) fn digests(
+        &mut self,
+        id: LinkId,
+        digests: &[(Tag, Tag)],
+        step: &mut Step<'_>,
+    ) -> BTreeSet<GroupIx> {
         let max = step.replica.limits.authors;
         // Each once, however often it is named.
-        let mut differ = BTreeSet::new();
+        let (mut differ, mut equal) = (BTreeSet::new(), BTreeSet::new());
         for (name, theirs) in digests {
-            let Some(link) = self.links.get_mut(&id) else { return };
+            let Some(link) = self.links.get_mut(&id) else { return equal };
             let Some((ix, share)) = link.share_mut(name).filter(|(_, share)| share.way == Way::Both) else {
                 continue;
             };
             if digest(step.replica, ix) == *theirs {
                 same(step.replica, ix, share, max);
+                equal.insert(ix);
             } else if share.pull.is_none() {
                 share.differs = true;
                 differ.insert(ix);
@@ -178,6 +184,7 @@ impl Sync {
                 self.send(id, &Message::Announce(Announce(all)), step);
             }
         }
+        equal
     }
 
     // ---- announcements ----
@@ -268,7 +275,7 @@ impl Sync {
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
         let Some(ix) = link.named(&theirs.name) else { return Ok(None) };
         let group = step.replica.groups.get(&ix);
-        let takes_all = group.is_none_or(|group| link.takes_all(group));
+        let takes_all = group.is_none_or(|group| link.takes_all(step.replica, group));
         let Some((ix, share)) = link.share_mut(&theirs.name) else { return Ok(None) };
         // Others may take some more, and have new logs of their own: what there is no room for is not noted.
         if theirs.entries.len() > MOST_LISTED.saturating_mul(max) {
@@ -325,7 +332,7 @@ impl Sync {
         let patience = self.patience(tries);
         let Some(link) = self.links.get_mut(&id) else { return true };
         let group = step.replica.groups.get(&ix);
-        let takes_all = group.is_none_or(|group| link.takes_all(group));
+        let takes_all = group.is_none_or(|group| link.takes_all(step.replica, group));
         let Some(share) = link.shares.get_mut(&ix) else { return true };
         if share.pull.is_some() {
             return true; // One at a time.
@@ -406,7 +413,7 @@ impl Sync {
         let confirm = step.now + self.timing.confirm;
         let Some(link) = self.links.get_mut(&id) else { return };
         let group = link.named(name).and_then(|ix| step.replica.groups.get(&ix));
-        let takes_all = group.is_none_or(|group| link.takes_all(group));
+        let takes_all = group.is_none_or(|group| link.takes_all(step.replica, group));
         let Some((ix, share)) = link.share_mut(name) else { return };
         for (author, last) in &received.shown {
             let held = held(step.replica, ix, author);

@@ -66,15 +66,19 @@ impl Sync {
         self.links.values_mut().for_each(|link| link.admitted.extend([ix]));
     }
 
-    /// The syncgroups of which the other end of a link says that this device is no member any more, and knew whatever it
-    /// has said before the link came up.
+    /// Whether this device was admitted to a syncgroup while a link was up: what has come over it may be older.
+    pub(crate) fn was_admitted(&self, id: LinkId, ix: GroupIx) -> bool {
+        self.links.get(&id).is_none_or(|link| link.admitted.contains(&ix))
+    }
+
+    /// The syncgroups of which the other end of a link says that this device is no member any more.
     pub(crate) fn says_ended(&self, id: LinkId, replica: &Replica) -> Vec<GroupIx> {
         let Some(link) = self.links.get(&id).filter(|link| !link.said_ended.is_empty()) else {
             return Vec::new();
         };
         let names = self.names(id, replica);
         let ended = link.said_ended.iter().filter_map(|said| names.get(&said.name).copied());
-        ended.filter(|ix| !link.admitted.contains(ix)).collect()
+        ended.filter(|ix| !replica.is_paused(*ix)).collect()
     }
 
     /// Databases are paused, or not any more: what others said meanwhile may be asked about now, and what is taken from
@@ -164,7 +168,7 @@ impl Sync {
         let Some(link) = self.links.get_mut(&id) else { return };
         let max = step.replica.limits.authors;
         let Some(group) = step.replica.groups.get(&ix) else { return };
-        let ended = group.what_ended(&link.device, link.shown(ix));
+        let ended = group.metadata.access.what_ended(&link.device, &link.unheard_of(step.replica, group));
         let Some(share) = link.shares.get_mut(&ix) else { return };
         let believed: Vec<Author> = share.beliefs.keys().copied().collect();
         for author in believed {

@@ -32,6 +32,7 @@
 use alloc::vec::Vec;
 
 use super::compare::held;
+use super::handshake::name;
 use super::link::Gives;
 use super::{Step, Sync, holdings};
 use crate::action::CloseReason;
@@ -125,29 +126,51 @@ impl Sync {
             return Ok(()); // Like a syncgroup that is not here.
         }
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
-        let is_shown = |it: &&Certificate| {
-            let is_user = group.metadata.access.is_user(&it.user());
-            is_user && it.device() == from && it.verify(&step.replica.keys)
-        };
-        let shown: Vec<_> = certificates.iter().filter(is_shown).map(|it| (it.user(), it.number())).collect();
-        if shown != link.shown(ix) {
+        let is_signed = |it: &&Certificate| it.device() == from && it.verify(&step.replica.keys);
+        let shown: Vec<_> =
+            certificates.iter().filter(is_signed).map(|it| (it.user(), it.number())).collect();
+        // One that shows nothing may be an older one, and have come late.
+        if !shown.is_empty() {
             link.shown.insert(ix, shown);
-            // It may have asked before it had shown that.
-            if link.shares.get(&ix).is_some_and(|share| share.way.gives() == Gives::Ended) {
-                self.tell_what_ended(id, ix, step);
-            }
         }
-        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
-        let takes_all = link.takes_all(group);
+        let takes_all = link.takes_all(step.replica, group);
         let mut entries = holdings.entries.iter();
         let is_news = |entry: &Entry| {
             group.wants(&entry.author, takes_all) && entry.generation > held(step.replica, ix, &entry.author)
         };
         if group.metadata.access.is_removed(&from) && !entries.any(is_news) {
+            self.judge_shown(id, step);
             return Ok(());
         }
         link.take(holdings.name, ix);
-        self.announced(id, Announce(holdings), step)
+        self.announced(id, Announce(holdings), step)?;
+        self.judge_shown(id, step);
+        Ok(())
+    }
+
+    /// The other end may have shown as whose device it takes itself for a member. If it is one by that, as far as is known
+    /// here by now, what it holds is taken; and if not, it is told why, if it has asked.
+    pub(super) fn judge_shown(&mut self, id: LinkId, step: &mut Step<'_>) {
+        let shown = self.links.get(&id).into_iter().flat_map(|link| link.shown.keys().copied());
+        for ix in shown.collect::<Vec<_>>() {
+            let (Some(link), Some(group)) = (self.links.get_mut(&id), step.replica.groups.get(&ix)) else {
+                continue;
+            };
+            if !group.metadata.access.is_removed(&link.device) {
+                continue;
+            }
+            let name = link.hello.as_ref().map(|(_, salt)| name(salt, &group.record.id));
+            let is_taken = link.shares.get(&ix).is_some_and(|share| share.way.takes());
+            let is_offered = |name: &Tag| link.their_names.contains(name);
+            if link.takes_all(step.replica, group) {
+                if let Some(name) = name.filter(is_offered).filter(|_| !is_taken) {
+                    link.take(name, ix).differs = true;
+                    self.pull(id, ix, step);
+                }
+            } else if link.shares.get(&ix).is_some_and(|share| share.way.gives() == Gives::Ended) {
+                self.tell_what_ended(id, ix, step);
+            }
+        }
     }
 }
 

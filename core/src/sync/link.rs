@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, DeviceId, Generation, PublicKey, UserId};
+use crate::object::history::Place;
+use crate::replica::Replica;
 use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
 use crate::time::Mono;
@@ -40,14 +42,14 @@ pub(crate) struct Link {
     /// Those of them of which that is worth asking about.
     pub(crate) their_ended: BTreeSet<Tag>,
     pub(crate) shares: BTreeMap<GroupIx, Box<Share>>,
-    /// Syncgroups to which this device was admitted since the link is up: what the other end says of its end may be older.
+    /// Syncgroups to which this device was admitted since the link is up: what comes over it may be older.
     pub(crate) admitted: BTreeSet<GroupIx>,
     /// Syncgroups that are not offered, and taken all the same.
     pub(crate) taken: BTreeMap<Tag, GroupIx>,
     /// When to introduce this device, and how often it did since the offers last changed.
     pub(crate) introduce: Option<Mono>,
     pub(crate) introductions: u32,
-    /// As whose device the other end has introduced itself, of which syncgroup, with the number of the certificate.
+    /// As whose device the other end has introduced itself, of which syncgroup, with the numbers of the certificates.
     pub(crate) shown: BTreeMap<GroupIx, Vec<(UserId, u64)>>,
     /// Whose word the other end has shown in vain, of which syncgroup: nobody knew them, or it was paused. The first few.
     pub(crate) turned_away: BTreeSet<(GroupIx, DeviceId)>,
@@ -203,18 +205,25 @@ impl Link {
         self.shares.values().any(|share| !share.behind.is_empty() || share.pull.is_some())
     }
 
-    /// As whose device the other end of the link has introduced itself, each with the number of the certificate.
-    pub(crate) fn shown(&self, ix: GroupIx) -> &[(UserId, u64)] {
-        self.shown.get(&ix).map_or(&[], Vec::as_slice)
+    /// As whose device the other end has introduced itself, of which nobody here has heard.
+    pub(crate) fn unheard_of(&self, replica: &Replica, group: &Group) -> Vec<(UserId, u64)> {
+        let Some(shown) = self.shown.get(&group.ix) else { return Vec::new() };
+        let share = self.shares.get(&group.ix);
+        let knows = |(author, generation): Place| {
+            let author = replica.authors.get(author);
+            let belief = author.and_then(|author| share?.beliefs.get(&author));
+            belief.is_some_and(|belief| belief.has >= generation)
+        };
+        group.metadata.access.unheard_of(&self.device, shown, knows)
     }
 
     /// Whether everything is taken from the other end that any member may have: from one that was removed, as far as is
     /// known here, only what members wrote, with what that builds on, unless it has shown that it is a user's device. If it
     /// was let in again, one of them says so; and it cannot fill the disks of all others.
-    pub(crate) fn takes_all(&self, group: &Group) -> bool {
+    pub(crate) fn takes_all(&self, replica: &Replica, group: &Group) -> bool {
         let access = &group.metadata.access;
         let lets_in = |(user, number): &(UserId, u64)| access.would_let_in(&self.device, user, *number);
-        !access.is_removed(&self.device) || self.shown(group.ix).iter().any(lets_in)
+        !access.is_removed(&self.device) || self.unheard_of(replica, group).iter().any(lets_in)
     }
 
     /// The syncgroup that a name stands for which came over the link.

@@ -162,12 +162,12 @@ impl Sync {
     }
 
     /// Whether everything is taken over a link that any member may have: see [`Link::takes_all`].
-    pub(crate) fn takes_all(&self, link: LinkId, group: &Group) -> bool {
-        self.links.get(&link).is_none_or(|link| link.takes_all(group))
+    pub(crate) fn takes_all(&self, link: LinkId, replica: &Replica, group: &Group) -> bool {
+        self.links.get(&link).is_none_or(|link| link.takes_all(replica, group))
     }
 
     /// The syncgroups of which both ends of a link are known to hold the same, if that is so of all that they share.
-    pub(crate) fn agreed_on(&self, link: LinkId) -> Vec<GroupIx> {
+    pub(crate) fn agreed_on(&self, link: LinkId) -> BTreeSet<GroupIx> {
         let link = self.links.get(&link).filter(|link| link.agreed);
         link.into_iter().flat_map(|link| link.shared()).map(|(_, ix)| ix).collect()
     }
@@ -188,6 +188,11 @@ impl Sync {
     pub(crate) fn is_arriving(&self, ix: GroupIx) -> bool {
         let share = self.pulls.get(&ix).and_then(|id| self.links.get(id)?.shares.get(&ix));
         share.is_some_and(|share| share.tries == 0)
+    }
+
+    /// All links.
+    pub(crate) fn all(&self) -> Vec<LinkId> {
+        self.links.keys().copied().collect()
     }
 
     /// The devices that links lead to.
@@ -255,6 +260,7 @@ impl Sync {
                 self.ask_what_ended(link, step);
             }
             self.stop_asking(link, step);
+            self.judge_shown(link, step);
             self.ask_to_join(link, step);
             self.publish(link, false, step);
         }

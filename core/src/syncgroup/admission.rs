@@ -302,21 +302,23 @@ fn complete(plan: &mut Plan<'_>, ix: GroupIx, wall: Wall) -> Result<(), Fault> {
 }
 
 /// This device holds what the one holds that let it in, which had all that there was then. If something of that is missing,
-/// it was lost with a disk that was set back; and what nobody may have is not waited for (S-32).
-pub(crate) fn all_is_here(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Fault> {
-    let Some(admitted) = group.record.stage.admitted() else { return Ok(()) };
-    let held = |author| plan.author_ix(author).map_or(0, |author| group.held(author));
-    let is_lost = admitted.vector.iter().any(|(author, last)| held(author) < *last);
-    if !is_lost || !is_member(plan, group.ix) {
-        return Ok(());
+/// it was lost with a disk that was set back; and what nobody may have is not waited for (S-32). Says whether nothing else
+/// is waited for: what is held has to be shown first.
+pub(crate) fn all_is_here(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<bool, Fault> {
+    let Some(admitted) = group.record.stage.admitted() else { return Ok(true) };
+    let place = |author| plan.author_ix(author).map(|ix| (group.held(ix), plan.last_shown(group.ix, ix)));
+    let places = || admitted.vector.iter().map(|(it, last)| (place(it).unwrap_or((0, 0)), *last));
+    if !places().any(|((held, _), last)| held < last) || !is_member(plan, group.ix) {
+        return Ok(true);
+    }
+    if places().any(|((held, shown), last)| held >= last && shown < last) {
+        return Ok(false);
     }
     match group.record.stage {
-        Stage::Leaving(_) => remove::finish_leave(plan, group, wall),
-        _ => {
-            move_to(plan, group, Stage::Active);
-            Ok(())
-        }
+        Stage::Leaving(_) => remove::finish_leave(plan, group, wall)?,
+        _ => move_to(plan, group, Stage::Active),
     }
+    Ok(true)
 }
 
 fn is_member(plan: &Plan<'_>, ix: GroupIx) -> bool {

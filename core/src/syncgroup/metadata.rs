@@ -36,9 +36,8 @@ pub(crate) struct Metadata {
     granted: BTreeSet<[u8; 16]>,
     /// How much each author has written of all this.
     spent: BTreeMap<AuthorIx, usize>,
-    /// Of which users this device is one, each with the certificate of the greatest number: to be shown to who has not
-    /// heard of it.
-    own: BTreeMap<UserId, Box<Certificate>>,
+    /// This device's certificates, by user and number: to be shown to whoever has not heard of them.
+    own: BTreeMap<(UserId, u64), Box<Certificate>>,
 }
 
 impl Metadata {
@@ -77,20 +76,18 @@ impl Metadata {
         if let MetaRecord::Enrol { certificate, .. } = record
             && certificate.device() == *own
         {
-            let kept = self.own.entry(certificate.user()).or_insert_with(|| Box::new(certificate.clone()));
-            if kept.number() < certificate.number() {
-                **kept = certificate.clone();
-            }
+            let of = (certificate.user(), certificate.number());
+            self.own.entry(of).or_insert_with(|| Box::new(certificate.clone()));
         }
     }
 
-    /// By which certificates this device is a member, as far as is known here.
+    /// By which certificates this device is a member, as far as is known here. Of each user's the latest first.
     pub(crate) fn own_certificates(&self) -> impl Iterator<Item = &Certificate> {
         let stands = |it: &&Certificate| {
             self.access.rights_of(&it.user()).is_some()
-                && self.access.is_enrolled(&it.user(), &it.device(), it.number())
+                && self.access.is_enrolled_by(&it.user(), &it.device(), it.number())
         };
-        self.own.values().map(Box::as_ref).filter(stands)
+        self.own.values().rev().map(Box::as_ref).filter(stands)
     }
 
     /// Whether an author, after all that is held of its log, may write these records (S-53). That follows from its log

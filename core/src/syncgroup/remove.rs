@@ -216,8 +216,9 @@ pub(crate) fn find_lost_admission(plan: &mut Plan<'_>, group: &Group) {
 fn end(plan: &mut Plan<'_>, group: &Group) {
     let own = &plan.replica.keys.device;
     let Some(access) = plan.metadata(group.ix).map(|metadata| &metadata.access) else { return };
-    let stage = if access.is_removed(own) || !access.is_known(own) { Stage::Removed } else { Stage::Left };
-    move_to(plan, group, stage);
+    let leaves = plan.record(group.ix).is_some_and(|record| matches!(record.stage, Stage::Leaving(_)));
+    let was_removed = access.is_removed(own) || !access.is_known(own);
+    move_to(plan, group, if was_removed && !leaves { Stage::Removed } else { Stage::Left });
 }
 
 pub(super) fn leave(

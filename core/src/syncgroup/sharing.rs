@@ -14,10 +14,8 @@
 //! that have not heard of it, which share with it until they have. It takes what members offer, as they may know better:
 //! whoever removed it may have been removed before.
 
-use alloc::collections::BTreeSet;
-
 use super::group::{Group, Stage};
-use crate::id::{Author, DeviceId, UserId};
+use crate::id::{Author, DeviceId};
 use crate::object::history::Place;
 use crate::replica::Replica;
 use crate::replica::authors::Authors;
@@ -58,7 +56,8 @@ impl Group {
     }
 
     fn was_removed(&self, device: &DeviceId) -> bool {
-        (self.is_shared() || self.knows_that_it_was_removed()) && self.metadata.access.is_removed(device)
+        (self.is_shared() || self.record.stage == Stage::Removed && !self.paused)
+            && self.metadata.access.is_removed(device)
     }
 
     /// Whether this device was removed, and a member that counts it as one shall hear of that: nobody else may be left
@@ -67,19 +66,11 @@ impl Group {
     /// with its disk.
     pub(crate) fn has_news_of_its_end_for(&self, member: &DeviceId, own: &DeviceId) -> bool {
         let access = &self.metadata.access;
-        let may_return = self.asks_to_join() || self.record.stage.admitted().is_some();
-        let comes_again = || !self.paused && may_return && access.is_removed(own);
-        (self.knows_that_it_was_removed() || comes_again()) && access.rights(member).is_some()
-    }
-
-    fn knows_that_it_was_removed(&self) -> bool {
-        self.record.stage == Stage::Removed && !self.paused
-    }
-
-    /// What a device that is no member any more may have when it asks. It may have shown as whose device it takes itself
-    /// for one.
-    pub(crate) fn what_ended(&self, device: &DeviceId, shown: &[(UserId, u64)]) -> BTreeSet<Place> {
-        self.metadata.access.what_ended(device, shown)
+        let stage = &self.record.stage;
+        // One that meant to leave, and was let in again meanwhile, takes that, and leaves.
+        let may_come = self.asks_to_join() || stage.admitted().is_some() || *stage == Stage::Left;
+        let knows = *stage == Stage::Removed || may_come && access.is_removed(own);
+        !self.paused && knows && access.rights(member).is_some()
     }
 
     /// Whether this device has left, as far as it knows.

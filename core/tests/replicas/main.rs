@@ -204,10 +204,17 @@ impl World {
 
     /// Delivers frames and ticks that are due, until nothing is under way.
     fn deliver(&mut self) {
+        self.deliver_if(|_| true);
+    }
+
+    /// Delivers ticks that are due, and of the frames those that are not lost.
+    fn deliver_if(&mut self, arrives: impl Fn(&[u8]) -> bool) {
         let mut ticks = 0;
         loop {
             if let Some((at, link, frame)) = self.frames.pop_front() {
-                self.event(at, Event::Received { link, frame });
+                if arrives(&frame) {
+                    self.event(at, Event::Received { link, frame });
+                }
                 continue;
             }
             let due = |node: &Node| node.core.next_deadline().is_some_and(|at| at <= self.now.mono);

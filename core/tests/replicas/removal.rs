@@ -13,7 +13,7 @@ impl World {
         assert_eq!(outcome, Ok(Outcome::Ejected(id, device)));
     }
 
-    fn set_rights(&mut self, at: usize, id: SyncgroupId, whom: usize, rights: Rights) {
+    pub(super) fn set_rights(&mut self, at: usize, id: SyncgroupId, whom: usize, rights: Rights) {
         let device = self.device(whom);
         let outcome = self.command(at, Command::SetRights { syncgroup: id, device, rights });
         assert_eq!(outcome, Ok(Outcome::RightsSet(id, device, rights)));

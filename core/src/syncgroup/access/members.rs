@@ -60,40 +60,38 @@ impl Access {
     /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made
     /// void the generation that gave it, and of each enrolment what struck it off. The first of several, as others may
     /// know more than the device may learn. And the enrolments themselves: whoever ended what the user was granted need
-    /// not have known of them, and without them that says nothing of the device. It may have shown certificates of which
-    /// nothing else is known here: then the same of what their users were granted, and of what struck it off.
-    pub(crate) fn what_ended(&self, device: &DeviceId, shown: &[(UserId, u64)]) -> BTreeSet<Place> {
-        let mut found = self.what_removed(device, shown);
+    /// not have known of them, and without them that says nothing of the device. For certificates that it has shown, and
+    /// that are [unheard of](Access::unheard_of), the same of what their users were granted.
+    pub(crate) fn what_ended(&self, device: &DeviceId, unheard_of: &[(UserId, u64)]) -> BTreeSet<Place> {
+        let mut found = self.what_removed(device, unheard_of);
         if let Some(standing) = self.standings.get(device) {
             found.extend(standing.departures().iter().map(|departure| departure.by));
             found.extend(standing.enrolments().iter().map(Enrolment::place));
         }
-        for (user, number) in shown {
-            let strikings = self.users.get(user).into_iter().flat_map(|user| &user.strikings);
-            let struck = strikings.filter(|(struck, last, _)| struck == device && last >= number);
-            let struck = struck.filter_map(|(.., nth)| self.revocations.get(nth));
-            found.extend(struck.min_by_key(|it| (it.stamp, it.by)).map(|it| it.by));
-        }
         found
     }
 
-    fn what_removed(&self, device: &DeviceId, shown: &[(UserId, u64)]) -> BTreeSet<Place> {
+    fn what_removed(&self, device: &DeviceId, unheard_of: &[(UserId, u64)]) -> BTreeSet<Place> {
         let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::from([*device]));
         let standing = self.standings.get(device);
         // Its own departure is told anyway, and of what ended the same later it may not hear.
         let has_left = |title: &Title<'_>| standing.is_some_and(|it| it.has_left(&title.version(), |_| true));
         let titles = self.titles(device).filter(|title| !has_left(title));
-        let titles = titles.map(|title| (title.grant, title.parts(*device).collect::<Vec<_>>()));
-        let of_users = shown.iter().flat_map(|(user, _)| {
-            let grants = self.users.get(user).into_iter().flat_map(|user| &user.grants);
-            grants.map(|grant| (grant, alloc::vec![(Holder::User(*user), grant.version)]))
+        let titles = titles.map(|title| (title.grant, title.parts(*device).collect::<Vec<_>>(), None));
+        let of_users = unheard_of.iter().flat_map(|(user, number)| {
+            let standing = self.users.get(user).into_iter();
+            let struck = self.strikings_of(user, device, *number).min();
+            let grants = standing.flat_map(|user| &user.grants);
+            grants.map(move |grant| (grant, alloc::vec![(Holder::User(*user), grant.version)], struck))
         });
-        let mut work: Vec<_> = titles.chain(of_users).map(|(grant, parts)| (grant, parts, None)).collect();
-        while let Some((grant, parts, least)) = work.pop() {
+        let first = titles.chain(of_users).map(|(grant, parts, struck)| (grant, parts, struck, None));
+        let mut work: Vec<_> = first.collect();
+        while let Some((grant, parts, struck, least)) = work.pop() {
             // One end is enough: of later ones a device that heard of it may not hear.
             let ends = parts.into_iter().flat_map(|(holder, version)| self.ends(holder, version));
-            let ends = ends.filter(|(end, _)| end.keep <= least);
-            if let Some((end, _)) = ends.min_by_key(|(end, nth)| (end.stamp, *nth)) {
+            let ends = ends.filter(|(end, _)| end.keep <= least).map(|(end, nth)| (end.stamp, nth));
+            let first = ends.chain(struck).min().and_then(|(_, nth)| self.revocations.get(&nth));
+            if let Some(end) = first {
                 found.insert(end.by);
                 continue;
             }
@@ -101,10 +99,48 @@ impl Access {
             if self.judgement.is_void(&grant.place()) && seen.insert(giver) {
                 // Of who gave a grant it matters what ended the right to give any.
                 let titles = self.titles(&giver);
-                work.extend(titles.map(|it| (it.grant, it.parts(giver).collect(), Some(Rights::Write))));
+                let parts = titles.map(|it| (it.grant, it.parts(giver).collect(), None));
+                work.extend(parts.map(|(grant, parts, struck)| (grant, parts, struck, Some(Rights::Write))));
             }
         }
         found
+    }
+
+    /// The strikings-off that end a device's certificates of this number, with their stamps.
+    fn strikings_of(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        number: u64,
+    ) -> impl Iterator<Item = (Hlc, Nth)> {
+        let strikings = self.users.get(user).into_iter().flat_map(|user| &user.strikings);
+        let of_device = strikings.filter(move |(struck, last, _)| struck == device && *last >= number);
+        of_device.filter_map(|(.., nth)| Some((self.revocations.get(nth)?.stamp, *nth)))
+    }
+
+    /// Of the certificates that a device has shown those of which nobody here has heard that they were written down; or that
+    /// the device has ended by leaving, as it `knows` itself, so it must have become the user's again.
+    pub(crate) fn unheard_of(
+        &self,
+        device: &DeviceId,
+        shown: &[(UserId, u64)],
+        knows: impl Fn(Place) -> bool,
+    ) -> Vec<(UserId, u64)> {
+        let standing = self.standings.get(device);
+        let mut departures = standing.into_iter().flat_map(Standing::departures);
+        let knows_all = departures.all(|departure| knows(departure.by));
+        let is_unheard_of = |(user, number): &&(UserId, u64)| {
+            let Some(standing) = standing else { return true };
+            let enrolments = standing.enrolments().iter();
+            let mut enrolments = enrolments.filter(|it| it.user == *user && it.number >= *number);
+            enrolments.all(|it| knows_all && standing.has_left(&it.version, |_| true))
+        };
+        shown.iter().filter(is_unheard_of).copied().collect()
+    }
+
+    /// Whether a certificate would let a device in if somebody wrote it down.
+    pub(crate) fn would_let_in(&self, device: &DeviceId, user: &UserId, number: u64) -> bool {
+        self.rights_of(user).is_some() && !self.is_struck_off(user, device, number)
     }
 
     /// The revocations that count for a grant or a certificate.
@@ -159,11 +195,20 @@ impl Access {
 
     /// Whether a certificate of a device is known, and has not ended.
     pub(crate) fn is_enrolled(&self, user: &UserId, device: &DeviceId, number: u64) -> bool {
+        self.stands(user, device, |it| it >= number)
+    }
+
+    /// Whether a device is a user's by the certificate of this number, which has not ended.
+    pub(crate) fn is_enrolled_by(&self, user: &UserId, device: &DeviceId, number: u64) -> bool {
+        self.stands(user, device, |it| it == number)
+    }
+
+    fn stands(&self, user: &UserId, device: &DeviceId, is_it: impl Fn(u64) -> bool) -> bool {
         let Some(standing) = self.standings.get(device) else { return false };
         let holder = Holder::DeviceOf(*user, *device);
         standing.enrolments().iter().any(|it| {
             it.user == *user
-                && it.number >= number
+                && is_it(it.number)
                 && !standing.has_left(&it.version, |_| true)
                 && self.judgement.ends(holder, &it.version).is_empty()
         })
@@ -183,22 +228,9 @@ impl Access {
         versions
     }
 
-    /// Whether anything was ever granted to a user.
-    pub(crate) fn is_user(&self, user: &UserId) -> bool {
-        self.users.get(user).is_some_and(|user| !user.grants.is_empty())
-    }
-
-    /// Whether a certificate would let a device in if somebody wrote it down.
-    pub(crate) fn would_let_in(&self, device: &DeviceId, user: &UserId, number: u64) -> bool {
-        let enrolments = self.standings.get(device).into_iter().flat_map(Standing::enrolments);
-        let is_known = enrolments.into_iter().any(|it| it.user == *user && it.number >= number);
-        self.rights_of(user).is_some() && !is_known && !self.is_struck_off(user, device, number)
-    }
-
     /// Whether certificates of a device of this number are struck off.
     pub(crate) fn is_struck_off(&self, user: &UserId, device: &DeviceId, number: u64) -> bool {
-        let strikings = self.users.get(user).into_iter().flat_map(|user| &user.strikings);
-        strikings.into_iter().any(|(struck, last, _)| struck == device && *last >= number)
+        self.strikings_of(user, device, number).next().is_some()
     }
 
     /// The greatest number of a user's certificates for a device.
