@@ -308,9 +308,11 @@ impl Raiser {
                 let wins = *policy == Policy::BatchWins;
                 let alike = if wins { &mut own } else { &mut others };
                 if !is_known && *alike >= MOST_WAITING {
-                    let (database, from) = (database.clone(), row_key);
+                    let (database, from) = (database.clone(), row_key.clone());
                     let none = More { database, deferred, from, own: false, others: false };
                     let more = self.more.entry(group.ix).or_insert(none);
+                    // It may come before those that an earlier look has found no room for.
+                    more.from = core::mem::take(&mut more.from).min(row_key);
                     more.deferred |= deferred;
                     (more.own, more.others) = (more.own || wins, more.others || !wins);
                     continue;

@@ -159,3 +159,33 @@ fn rows_for_which_there_is_no_room_come_after_those_that_nobody_can_decide() {
         assert!(open(&world, at, id) == all, "a resolver is wanting, but not for z");
     }
 }
+
+#[test]
+fn a_row_for_which_there_is_no_room_gets_its_turn_though_later_ones_wait_for_room_already() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::AppResolves)]);
+    attach(&mut world, 0, true);
+    world.run(60_000);
+    let split = |world: &mut World, keys: &[String]| {
+        world.apart();
+        for (at, text) in [(0, "a"), (1, "b")] {
+            keys.iter().for_each(|key| world.put(at, id, key, text));
+        }
+        world.all_linked();
+    };
+    let many: Vec<String> = (0..1_100).map(|at| format!("m/{at:04}")).collect();
+    split(&mut world, &many);
+    split(&mut world, &keys(&["a"]));
+    let mut answers = 0;
+    while !world.nodes[0].raised.is_empty() {
+        for conflict in std::mem::take(&mut world.nodes[0].raised) {
+            let answer =
+                conflict.open().fold(Resolution::new(), |answer, row| answer.answer(row, Choice::Delete));
+            world.command(0, Command::Resolve(answer)).unwrap();
+            answers += 1;
+        }
+        world.run(60_000);
+    }
+    assert_eq!(open(&world, 0, id), [] as [&str; 0]);
+    assert_eq!(answers, 1_101);
+}
