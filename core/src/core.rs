@@ -19,6 +19,7 @@ use crate::peer::Peers;
 use crate::replica::load::BootError;
 use crate::replica::plan::{Effects, Plan};
 use crate::replica::{Replica, Stop};
+use crate::resolve::conflict::Choice;
 use crate::resolve::raise::{Raiser, Raising};
 use crate::store::key::GroupIx;
 use crate::store::{Fault, View};
@@ -262,10 +263,12 @@ impl Core {
             Command::Resolver { database, attached } => Some((database.clone(), *attached)),
             _ => None,
         };
-        let answered: Vec<RowRef> = match &command {
-            Command::Resolve(answer) => answer.answers.iter().map(|answer| answer.row.clone()).collect(),
-            _ => Vec::new(),
+        let rows = |is_meant: fn(&Choice) -> bool| -> Vec<RowRef> {
+            let Command::Resolve(answer) = &command else { return Vec::new() };
+            let meant = answer.answers.iter().filter(|answer| is_meant(&answer.choice));
+            meant.map(|answer| answer.row.clone()).collect()
         };
+        let (answered, written) = (rows(|_| true), rows(|choice| *choice != Choice::Leave));
         let offer = match &command {
             Command::Join { invitation, .. } => Some((invitation.clone(), true)),
             Command::Decline { invitation } => Some((invitation.clone(), false)),
@@ -295,6 +298,7 @@ impl Core {
         if let Some((invitation, accepts)) = offer {
             self.answer_offer(now.mono, &invitation, accepts, out);
         }
+        self.raiser.resolves(&self.replica, written.iter());
         self.apply(now, effects, out);
         if pauses {
             let links = self.sync.all();

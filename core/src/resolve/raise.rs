@@ -10,9 +10,11 @@
 //! Conflicts are looked for at the end of a round, so that what others have resolved already is not asked again.
 //! Then devices take turns: the members that may write, in an order that each conflict turns round by its
 //! heads, so that no clock decides and no device does all the work. Where resolutions meet all the same, they
-//! are a new conflict, and the turns get twice as long: as soon as a turn is longer than a resolution takes to
-//! arrive, whoever comes first is the only one. So a conflict among resolvers that always answer ends after
-//! at most about log2(delay / [`Timing::resolve`](crate::Timing::resolve)) rounds.
+//! are a new conflict, and the turns get twice as long for those whose resolutions they were: as soon as a turn is
+//! longer than a resolution takes to arrive, whoever comes first is the only one. So a conflict among resolvers that
+//! always answer ends after each has met others at most about
+//! log2(delay / [`Timing::resolve`](crate::Timing::resolve)) times. Only one's own resolutions count: whoever merely
+//! writes, and be it again and again, makes nobody wait. And nobody waits longer than [`REMEMBERED`], whatever comes.
 //!
 //! Which conflicts are open stands in the store; what is kept here is only whose turn it is, and bounded.
 
@@ -49,7 +51,8 @@ const MOST_RAISED: usize = 64;
 /// Conflicts raised in one step, at most.
 const MOST_AT_ONCE: usize = 16;
 /// How long it is remembered of a row that has come together how often its resolutions have met: longer than one is
-/// on its way between devices that reach each other. After longer silence the turns begin anew, and double again.
+/// on its way between devices that reach each other. After longer silence the turns begin anew, and double again. So
+/// all turns together are not longer either, unless [`Timing::resolve`](crate::Timing::resolve) has them so.
 const REMEMBERED: Millis = Millis(10 * 60 * 1_000);
 /// The turns double no more often than this.
 const MOST_DOUBLINGS: u32 = 12;
@@ -142,15 +145,23 @@ impl Raiser {
     pub(crate) fn closed(&mut self, row: &Bytes, now: Mono) {
         self.look_at_tied(now);
         let Some(known) = self.waiting.remove(row) else { return };
-        self.ask_again(known.question, self.turn_after(now, known.rounds));
+        self.ask_again(known.question, now + self.turn(known.rounds));
+        let rounds = known.rounds + u32::from(known.is_resolved_here());
+        if rounds > 0 {
+            self.remember(row, rounds, now);
+        }
+        self.make_room(now);
+    }
+
+    /// How often resolutions of a row have met, should it come apart again soon.
+    fn remember(&mut self, row: &Bytes, rounds: u32, now: Mono) {
         if self.met.len() >= MOST_WAITING {
             self.met.retain(|_, met| met.until > now);
         }
         // Of still more rows it is forgotten: their turns begin anew.
         if self.met.len() < MOST_WAITING {
-            self.met.insert(row.clone(), Met { rounds: known.rounds, until: now + REMEMBERED });
+            self.met.insert(row.clone(), Met { rounds, until: now + REMEMBERED });
         }
-        self.make_room(now);
     }
 
     /// Looks on where there was no room, once half of it is free.
@@ -185,9 +196,15 @@ impl Raiser {
         }
     }
 
-    /// When a turn is over that begins now.
-    fn turn_after(&self, now: Mono, rounds: u32) -> Mono {
-        now + Millis(self.turn.0 << rounds.min(MOST_DOUBLINGS))
+    /// How long a turn is.
+    fn turn(&self, rounds: u32) -> Millis {
+        self.wait(rounds, 1, 1)
+    }
+
+    /// How long so many turns are, of as many as there are at most: these are over in time.
+    fn wait(&self, rounds: u32, turns: u64, most: u64) -> Millis {
+        let longest = (REMEMBERED.0 / most.max(1)).max(self.turn.0);
+        Millis((self.turn.0 << rounds.min(MOST_DOUBLINGS)).min(longest).saturating_mul(turns))
     }
 
     /// An answer was refused: what it was about is raised again, later and later, since nothing may be as wrong as
@@ -200,9 +217,12 @@ impl Raiser {
     ) {
         for row in rows {
             let Some(name) = name_of(replica, row) else { continue };
-            if let Some(waiting) = self.waiting.get_mut(&name).filter(|waiting| waiting.question.is_some()) {
+            let is_asked = |waiting: &&Waiting| waiting.question.is_some();
+            let Some(known) = self.waiting.get(&name).filter(is_asked) else { continue };
+            let due = now + self.turn(known.rounds + 1);
+            if let Some(waiting) = self.waiting.get_mut(&name) {
                 waiting.rounds += 1;
-                waiting.due = now + Millis(self.turn.0 << waiting.rounds.min(MOST_DOUBLINGS));
+                waiting.due = due;
                 (waiting.question, waiting.is_own) = (None, waiting.wins);
             }
         }
@@ -223,6 +243,13 @@ impl Raiser {
         }
         let full = asked.into_iter().filter(|(_, asked)| *asked >= MOST_RAISED);
         full.map(|(database, _)| database.clone()).collect()
+    }
+
+    /// This device is about to write these rows, as an answer.
+    pub(crate) fn resolves<'r>(&mut self, replica: &Replica, rows: impl Iterator<Item = &'r RowRef>) {
+        for name in rows.filter_map(|row| name_of(replica, row)) {
+            self.waiting.get_mut(&name).into_iter().for_each(|row| row.is_answered = true);
+        }
     }
 
     /// An answer was taken: rows that it leaves open wait for nobody. Of more than there is room for it is forgotten, and
@@ -324,10 +351,10 @@ impl Raiser {
                     continue;
                 }
                 let question = known.and_then(|row| row.question);
-                let met = self.met.get(&row_key).filter(|met| met.until > now).map(|met| met.rounds + 1);
-                let rounds = known.map(|row| row.rounds + 1).or(met).unwrap_or(0);
-                let wait = self.turn.0 << rounds.min(MOST_DOUBLINGS);
-                let due = now + Millis(wait.saturating_mul(turn.before(&heads)));
+                let met = self.met.get(&row_key).filter(|met| met.until > now).map(|met| met.rounds);
+                // Other heads alone are no resolutions that have met: anybody may write them.
+                let rounds = known.map(|row| row.rounds).or(met).unwrap_or(0);
+                let due = now + self.wait(rounds, turn.before(&heads), turn.most());
                 *alike += usize::from(!is_known);
                 again.push((question, due));
                 self.waiting.insert(
@@ -340,13 +367,14 @@ impl Raiser {
                         wins,
                         is_own: wins,
                         is_left: false,
+                        is_answered: false,
                         database: database.clone(),
                     },
                 );
             }
         }
         for row in gone.iter().filter_map(|row| self.waiting.get(row)) {
-            again.push((row.question, self.turn_after(now, row.rounds)));
+            again.push((row.question, now + self.turn(row.rounds)));
         }
         self.waiting.retain(|row, _| !gone.contains(row));
         again.into_iter().for_each(|(question, due)| self.ask_again(question, due));
@@ -415,9 +443,9 @@ impl Raiser {
             }
             if !is_own && conflict.open().any(|row| full.contains(&row.database)) {
                 // A batch that wins ties it to what its application has yet to answer.
-                if let Some(row) = self.waiting.get_mut(&row_key) {
-                    row.due = now + Millis(self.turn.0 << MOST_DOUBLINGS.min(row.rounds + 4));
-                }
+                let rounds = self.waiting.get(&row_key).map_or(0, |row| row.rounds);
+                let due = now + self.turn(rounds + 4);
+                self.waiting.get_mut(&row_key).into_iter().for_each(|row| row.due = due);
                 continue;
             }
             self.questions += 1;

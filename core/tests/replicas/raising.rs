@@ -189,3 +189,59 @@ fn a_row_for_which_there_is_no_room_gets_its_turn_though_later_ones_wait_for_roo
     assert_eq!(open(&world, 0, id), [] as [&str; 0]);
     assert_eq!(answers, 1_101);
 }
+
+/// How long until a conflict is raised on a device.
+fn raised_after(world: &mut World, at: usize) -> u64 {
+    let began = world.now.mono;
+    while world.nodes[at].raised.is_empty() {
+        world.run(100);
+        assert!(world.now.mono.0 - began.0 < 86_400_000, "it is not raised");
+    }
+    world.now.mono.0 - began.0
+}
+
+#[test]
+fn whoever_only_writes_does_not_make_others_wait() {
+    let (mut world, id) = World::together(3);
+    world.schema(0, id, &[("", Policy::AppResolves)]);
+    attach(&mut world, 0, true);
+    world.run(60_000);
+    let mut turns = BTreeMap::new();
+    for _ in 0..8 {
+        for _ in 0..15 {
+            // Neither has heard of the other's.
+            world.put(1, id, "k", "one");
+            world.put(2, id, "k", "two");
+            world.run(700);
+        }
+        world.put(1, id, "k", "one");
+        world.put(2, id, "k", "two");
+        world.nodes[0].raised.clear();
+        // It is looked for after half a second, and a turn takes two.
+        *turns.entry(raised_after(&mut world, 0) / 2_000).or_insert(0) += 1;
+    }
+    assert!(turns.keys().eq(&[0, 1, 2]), "whosever turn it is, it is over in time: {turns:?}");
+}
+
+#[test]
+fn resolutions_that_meet_again_and_again_are_not_waited_for_without_end() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("", Policy::AppResolves)]);
+    attach(&mut world, 0, true);
+    world.run(60_000);
+    world.put(0, id, "k", "zero");
+    world.put(1, id, "k", "one");
+    let mut waits = Vec::new();
+    for _ in 0..30 {
+        waits.push(raised_after(&mut world, 0));
+        let conflict = world.nodes[0].raised.remove(0);
+        let row = conflict.open().next().unwrap();
+        // At the same moment the other one answers too, by a write.
+        world.put(1, id, "k", "one");
+        let answer = Resolution::new().answer(row, Choice::Put("zero".into()));
+        world.command(0, Command::Resolve(answer)).unwrap();
+    }
+    let longest = *waits.iter().max().unwrap();
+    assert!(longest > 64_000, "they wait longer and longer: {waits:?}");
+    assert!(longest < 10 * 60_000 + 1_000, "and not for ever: {waits:?}");
+}

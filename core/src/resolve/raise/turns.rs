@@ -42,6 +42,11 @@ impl Turns {
         Some(Self { own: own?, members })
     }
 
+    /// How many others come first for a conflict at most, and one where there are none.
+    pub(super) fn most(&self) -> u64 {
+        self.members.saturating_sub(1).clamp(1, MOST_TURNS)
+    }
+
     /// How many others come first for a conflict.
     pub(super) fn before(&self, heads: &Hash) -> u64 {
         let first = u64::from_le_bytes(*heads.prefix::<8>()) % self.members;

@@ -14,7 +14,7 @@ pub(super) struct Waiting {
     pub(super) heads: Hash,
     /// When it is this device's turn.
     pub(super) due: Mono,
-    /// How often resolutions have met.
+    /// How often resolutions of this device have met others, or were refused.
     pub(super) rounds: u32,
     /// The question in which it was raised with others, while an answer to that is waited for.
     pub(super) question: Option<u64>,
@@ -24,10 +24,17 @@ pub(super) struct Waiting {
     pub(super) is_own: bool,
     /// An answer has left it open: nothing is waited for any more.
     pub(super) is_left: bool,
+    /// Its application has said what shall become of it, and that is being written.
+    pub(super) is_answered: bool,
     pub(super) database: Name,
 }
 
 impl Waiting {
+    /// Whether it is this device that has it come together. What the core answers it writes as soon as it is raised.
+    pub(super) fn is_resolved_here(&self) -> bool {
+        self.is_answered || self.is_own && self.question.is_some() && !self.is_left
+    }
+
     /// Whether there is room for it among what is raised.
     pub(super) fn has_room(&self, full: &BTreeSet<Name>) -> bool {
         self.is_own || !full.contains(&self.database)
@@ -37,6 +44,7 @@ impl Waiting {
 /// A row that has come together: what comes apart again soon is the same conflict going on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Met {
+    /// How often resolutions will have met, should it come apart.
     pub(super) rounds: u32,
     pub(super) until: Mono,
 }
