@@ -88,7 +88,7 @@ pub fn conflict(view: &dyn View, collection: &Collection, key: &[u8]) -> Result<
 }
 
 /// A row by local numbers.
-type RowPlace = (GroupIx, CollectionId, Bytes);
+pub(crate) type RowPlace = (GroupIx, CollectionId, Bytes);
 
 /// Gathers the rows of conflicts, in one view.
 pub(crate) struct Gathering<'v> {
@@ -105,19 +105,34 @@ impl<'v> Gathering<'v> {
 
     /// Gathers the conflict of a row.
     pub(crate) fn gather(&self, collection: &Collection, key: &[u8]) -> Result<Conflict, Fault> {
+        self.gather_among(collection, key, |_| true)
+    }
+
+    /// The same among some rows alone, and this one: as if the others were in no conflict, and nobody's.
+    pub(crate) fn gather_among(
+        &self,
+        collection: &Collection,
+        key: &[u8],
+        is_among: impl Fn(&RowPlace) -> bool,
+    ) -> Result<Conflict, Fault> {
         let mut gathered =
             Gathered { from: self, batches: BTreeSet::new(), todo: VecDeque::new(), rows: BTreeMap::new() };
         gathered.todo.push_back((collection.index, collection.id, Bytes::copy_from_slice(key)));
+        let mut is_whole = true;
         while let Some(place) = gathered.todo.pop_front() {
+            if gathered.rows.contains_key(&place) {
+                continue;
+            }
+            if !gathered.rows.is_empty() && !is_among(&place) {
+                is_whole = false;
+                continue;
+            }
             if gathered.rows.len() >= limits::MAX_CONFLICT_ROWS {
-                gathered.todo.push_front(place);
+                is_whole = false;
                 break;
             }
-            if !gathered.rows.contains_key(&place) {
-                gathered.add(&place)?;
-            }
+            gathered.add(&place)?;
         }
-        let is_whole = gathered.todo.iter().all(|place| gathered.rows.contains_key(place));
         let mut rows: Vec<_> = gathered.rows.into_values().collect();
         rows.sort_by(|a, b| a.row.cmp(&b.row));
         Ok(Conflict { rows, is_whole })

@@ -12,7 +12,7 @@ use crate::event::RowRef;
 use crate::id::{CollectionId, SyncgroupId, Version};
 use crate::log::record::Content;
 use crate::object::HeadContent;
-use crate::read;
+use crate::read::{self, Gathering, RowPlace};
 use crate::replica::plan::Plan;
 use crate::replica::rows::ReadRow;
 use crate::replica::{Replica, Stop};
@@ -45,8 +45,7 @@ pub(crate) fn resolve(
 
 /// What an answer makes of its rows, if it is one to its conflict.
 fn decided(plan: &Plan<'_>, resolution: Resolution) -> Result<Parts, Stop> {
-    let Some(first) = resolution.answers.first() else { return Err(NoAnswer::Empty.into()) };
-    let conflict = conflict_of(plan, first)?;
+    let conflict = conflict_of(plan, &resolution)?;
     check(&conflict, &resolution)?;
     parts(plan, resolution)
 }
@@ -79,15 +78,30 @@ fn where_to<'r>(replica: &'r Replica, id: &SyncgroupId, choice: &Choice) -> Resu
     }
 }
 
-fn conflict_of(plan: &Plan<'_>, Answer { row, choice, .. }: &Answer) -> Result<Conflict, Stop> {
+/// The conflict to which it is an answer. Of one that has more rows than are told together only those that are answered:
+/// which of them were told depends on which row was asked about.
+fn conflict_of(plan: &Plan<'_>, resolution: &Resolution) -> Result<Conflict, Stop> {
+    let Some(Answer { row, choice, .. }) = resolution.answers.first() else {
+        return Err(NoAnswer::Empty.into());
+    };
     let group = where_to(plan.replica, &row.syncgroup, choice)?;
     let id = batch::collection(group, row)?;
     let collections = read::collections(plan.view())?;
     let collection = collections.iter().find(|known| known.index == group.ix && known.id == id);
-    match collection {
-        Some(collection) => Ok(read::conflict(plan.view(), collection, &row.key)?),
-        None => Err(Refusal::NoCollection(row.collection.clone()).into()),
+    let Some(collection) = collection else {
+        return Err(Refusal::NoCollection(row.collection.clone()).into());
+    };
+    let gathering = Gathering::new(plan.view(), &collections)?;
+    let conflict = gathering.gather(collection, &row.key)?;
+    if conflict.is_whole {
+        return Ok(conflict);
     }
+    let place = |Answer { row, .. }: &Answer| -> Option<RowPlace> {
+        let group = plan.replica.group(&row.syncgroup)?;
+        Some((group.ix, CollectionId::of(&row.collection), row.key.clone()))
+    };
+    let answered: BTreeSet<RowPlace> = resolution.answers.iter().filter_map(place).collect();
+    Ok(gathering.gather_among(collection, &row.key, |place| answered.contains(place))?)
 }
 
 /// Whether the answer is one to the conflict as it is.

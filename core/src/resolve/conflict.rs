@@ -21,12 +21,14 @@ pub struct Conflict {
     /// The rows, ordered by syncgroup, collection and key.
     pub rows: Vec<ConflictedRow>,
     /// Whether these are all rows that belong together; `false` if there are more than
-    /// [`crate::limits::MAX_CONFLICT_ROWS`]. The others are told once these are answered.
+    /// [`crate::limits::MAX_CONFLICT_ROWS`]. Then these are some of them, found from the row that was asked about, or whose
+    /// turn it was, and an answer may be to any of all those rows, as many as that at a time, as long as those that it
+    /// names belong together. What it says nothing of stays open, and is raised again.
     pub is_whole: bool,
 }
 
 impl Conflict {
-    /// The rows that an answer must decide.
+    /// The rows that an answer must decide; if the conflict is not whole, those that one may decide.
     pub fn open(&self) -> impl Iterator<Item = &ConflictedRow> {
         self.rows.iter().filter(|row| row.needs_answer())
     }
@@ -127,7 +129,8 @@ pub struct Ancestor {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolution {
-    /// One for each row that needs it, and for any row that comes along.
+    /// One for each row that needs it, and for any row that comes along. Of a conflict that is not
+    /// [whole](Conflict::is_whole), one for each row that shall be decided now.
     pub answers: Vec<Answer>,
 }
 
@@ -189,10 +192,11 @@ pub enum NoAnswer {
     /// It decides nothing.
     #[error("the answer names no row")]
     Empty,
-    /// A row that is not a part of the conflict.
+    /// A row that is not a part of the conflict; or one too many, where that has more rows than are told together.
     #[error("row {0} is no part of the conflict; answer it by itself")]
     UnknownRow(RowRef),
-    /// A row that is a part of the conflict, and not of the answer.
+    /// A row that is a part of the conflict, and not of the answer; only where the conflict is
+    /// [whole](Conflict::is_whole).
     #[error(
         "row {0} is in the same conflict, and the answer says nothing of it; say \"leave\" to leave it open"
     )]

@@ -263,16 +263,21 @@ impl Raiser {
         self.questions += 1;
         let question = Some(self.questions);
         let mut left = self.waiting.values().filter(|row| row.is_left).count();
+        let mut asked = BTreeSet::new();
         for name in rows.filter_map(|row| name_of(replica, row)) {
-            match self.waiting.get_mut(&name) {
-                Some(row) if row.is_left || left < MOST_WAITING => {
-                    left += usize::from(!row.is_left);
-                    (row.is_left, row.question) = (true, question);
-                }
-                Some(_) => drop(self.waiting.remove(&name)),
-                None => {}
+            let Some(row) = self.waiting.get_mut(&name) else { continue };
+            if !row.is_left {
+                asked.extend(row.question);
+            }
+            if row.is_left || left < MOST_WAITING {
+                left += usize::from(!row.is_left);
+                (row.is_left, row.question) = (true, question);
+            } else {
+                self.waiting.remove(&name);
             }
         }
+        // Of a conflict that is not whole the answer may be to some rows alone.
+        asked.into_iter().for_each(|question| self.ask_again(Some(question), now + self.turn(0)));
         self.make_room(now);
     }
 
@@ -448,6 +453,14 @@ impl Raiser {
                 self.waiting.get_mut(&row_key).into_iter().for_each(|row| row.due = due);
                 continue;
             }
+            // Of more rows than are told together those come first which nobody has left open so far.
+            let conflict = match known.filter(|_| !is_own && !conflict.is_whole) {
+                None => conflict,
+                Some(known) => gathering.gather_among(known, &key, |(ix, collection, key)| {
+                    let row = self.waiting.get(&key::row(*ix, collection, key));
+                    row.is_none_or(|row| !row.is_left)
+                })?,
+            };
             self.questions += 1;
             for row in conflict.open() {
                 let Some(name) = name_of(replica, &row.row) else { continue };

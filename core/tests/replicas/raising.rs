@@ -245,3 +245,86 @@ fn resolutions_that_meet_again_and_again_are_not_waited_for_without_end() {
     assert!(longest > 64_000, "they wait longer and longer: {waits:?}");
     assert!(longest < 10 * 60_000 + 1_000, "and not for ever: {waits:?}");
 }
+
+/// More rows in one conflict than are told together.
+fn very_many() -> Vec<String> {
+    (0..1_100).map(|at| format!("a/{at:04}")).collect()
+}
+
+fn conflict(world: &World, id: SyncgroupId, key: &str) -> Conflict {
+    read::conflict(&world.nodes[0].store, &world.collection(0, id), key.as_bytes()).unwrap()
+}
+
+fn answer_open(conflict: &Conflict, choice: &Choice) -> Command {
+    let answer = conflict.open().fold(Resolution::new(), |answer, row| answer.answer(row, choice.clone()));
+    Command::Resolve(answer)
+}
+
+#[test]
+fn of_more_rows_than_are_told_together_those_that_are_told_can_be_answered() {
+    let all = very_many();
+    for asked in ["a/0000", "a/0500", "a/1050"] {
+        let (mut world, id) = met(&[("", Policy::AppResolves)], &all, |_, _| ());
+        let shown = conflict(&world, id, asked);
+        assert!(
+            !shown.is_whole && shown.rows.len() == 1_024 && shown.rows.iter().any(|row| row.row.key == asked)
+        );
+        world.command(0, answer_open(&shown, &Choice::Put("c".into()))).unwrap();
+        let rest = open(&world, 0, id);
+        assert_eq!(rest.len(), 76);
+        let shown = conflict(&world, id, &rest[40]);
+        assert!(shown.is_whole);
+        world.command(0, answer_open(&shown, &Choice::Put("c".into()))).unwrap();
+        assert_eq!(open(&world, 0, id), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn of_more_rows_than_are_told_together_the_rest_is_raised_though_the_first_ones_were_left() {
+    let all = very_many();
+    let (mut world, id) = met(&[("", Policy::AppResolves)], &all, |world, _| attach(world, 0, true));
+    world.run(60_000);
+    let first = world.nodes[0].raised.remove(0);
+    assert!(!first.is_whole && first.open().count() == 1_024);
+    world.command(0, answer_open(&first, &Choice::Leave)).unwrap();
+    world.run(60_000);
+    let rest = world.nodes[0].raised.remove(0);
+    let rest_keys: Vec<_> = rest.open().map(|row| row.row.key.clone()).collect();
+    assert_eq!(rest_keys.len(), 76);
+    assert!(rest_keys.iter().all(|key| first.rows.iter().all(|row| row.row.key != *key)));
+    world.command(0, answer_open(&rest, &Choice::Put("c".into()))).unwrap();
+    world.run(60_000);
+    let left: Vec<_> = first.open().map(|row| String::from_utf8(row.row.key.to_vec()).unwrap()).collect();
+    assert_eq!(open(&world, 0, id), left);
+}
+
+#[test]
+fn of_more_rows_than_are_told_together_any_can_be_answered_and_the_others_are_raised_again() {
+    let all = very_many();
+    let (mut world, id) = met(&[("", Policy::AppResolves)], &all, |world, id| {
+        attach(world, 0, true);
+        world.put(0, id, "z", "a");
+        world.put(1, id, "z", "b");
+    });
+    world.run(60_000);
+    let shown = world.nodes[0].raised.iter().position(|conflict| !conflict.is_whole).unwrap();
+    let shown = world.nodes[0].raised.remove(shown);
+    let mut few = shown.clone();
+    few.rows.truncate(10);
+    // What has nothing to do with it is no part of it.
+    let other = conflict(&world, id, "z");
+    let mut strange = few.clone();
+    strange.rows.extend(other.rows);
+    let refused = world.command(0, answer_open(&strange, &Choice::Delete)).unwrap_err();
+    let Refusal::NoAnswer(reason) = refused else { panic!("{refused:?}") };
+    assert!(matches!(&*reason, NoAnswer::UnknownRow(row) if row.key == "z"), "{reason:?}");
+    world.command(0, answer_open(&few, &Choice::Leave)).unwrap();
+    world.run(60_000);
+    while !world.nodes[0].raised.is_empty() {
+        for conflict in std::mem::take(&mut world.nodes[0].raised) {
+            world.command(0, answer_open(&conflict, &Choice::Delete)).unwrap();
+        }
+        world.run(60_000);
+    }
+    assert_eq!(open(&world, 0, id), all[..10]);
+}
