@@ -97,3 +97,24 @@ fn a_conflict_costs_a_mark_and_the_next_write_takes_it_away() {
     let batch = put(&scene, "settled");
     assert_eq!(asked(scene.write_there(batch)), (1, 0, 6));
 }
+
+#[test]
+fn a_put_beside_operations_that_builds_on_no_operation_reads_none_of_them() {
+    let costs = |operations: usize| {
+        let mut scene = Scene::new(rules(), WATCHED);
+        for _ in 0..operations {
+            let add = LocalWrite::new().operate(scene.row("n"), Operation::Add(1));
+            scene.write_there(add);
+        }
+        let put = |scene: &mut Scene, value: &str| {
+            let batch = LocalWrite::new().put(scene.row("n"), value.to_owned());
+            scene.write(batch);
+            asked(scene.take_over())
+        };
+        // The first knows nothing of the row; each of the others the one before it, and no operation.
+        ["1", "2", "3"].map(|value| put(&mut scene, value))
+    };
+    let few = costs(100);
+    assert_eq!(costs(10_000), few);
+    assert!(few.iter().all(|(reads, scans, _)| (*reads, *scans) == (1, 0)), "the row alone: {few:?}");
+}

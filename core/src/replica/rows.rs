@@ -241,9 +241,17 @@ impl Plan<'_> {
             sort(&mut merging.beneath, |ix| self.author(ix));
             merging.take(operations, stamp, Version { author: self.author(author), generation });
         } else if state.merging.is_some() {
-            // It takes the place of what it knew. Usually that is all there was.
-            state.merging =
-                if state.heads.len() == 1 { None } else { self.recount(group, row, place, state)? };
+            let is_base = |parent: &Version| {
+                let mut known = built_on.iter().filter(|old| old.content != HeadContent::Operate);
+                known.any(|old| old.version(|ix| self.author(ix)) == *parent)
+            };
+            if state.heads.len() == 1 {
+                // It takes the place of what it knew. Usually that is all there was.
+                state.merging = None;
+            } else if !parents.iter().all(is_base) {
+                state.merging = self.recount(group, row, place, state)?;
+            }
+            // What it knew was replaced by the puts and deletes on which it builds: no operation counts less for it.
         }
         Ok(())
     }
