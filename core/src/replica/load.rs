@@ -168,9 +168,11 @@ impl Replica {
             let mut causes: Vec<_> = named.filter(|(ix, n)| since.contains_key(&(group, *ix, *n))).collect();
             causes.sort_unstable();
             causes.dedup();
-            let read = || self.groups.values().filter(|group| group.record.stage.is_read());
-            let batch = encoded.header.batch.as_ref().filter(|_| read().any(|it| it.ix == group));
-            let part = batch.map(|batch| Part::find(batch, group, read().map(|it| (it.ix, &it.record.id))));
+            // As when it came: see `Plan::hold`.
+            let read = self.groups.values().filter(|group| group.record.stage.is_read());
+            let may_be_read = self.groups.get(&group).is_some_and(|it| it.record.stage.may_be_read());
+            let batch = encoded.header.batch.as_ref().filter(|_| may_be_read);
+            let part = batch.map(|batch| Part::find(batch, group, read.map(|it| (it.ix, &it.record.id))));
             let (stamp, bytes) = (encoded.header.stamp, encoded.bytes.len());
             waiting.load(*slot, Waits { stamp, bytes, part, causes, since: *wall, due: Mono(0) });
         }

@@ -138,7 +138,8 @@ impl Plan<'_> {
         before.chain(new).any(|slot| !self.moves.shown.contains(slot))
     }
 
-    fn is_read(&self, group: GroupIx) -> bool {
+    /// Whether this device follows what happens in a syncgroup (S-28).
+    pub(crate) fn is_read(&self, group: GroupIx) -> bool {
         self.record(group).is_some_and(|record| record.stage.is_read())
     }
 

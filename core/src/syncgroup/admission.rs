@@ -257,13 +257,22 @@ pub(crate) fn settle(plan: &mut Plan<'_>, now: Now) -> Result<(), Fault> {
         find_admission(plan, ix);
         remove::find_return(plan, ix);
     }
-    plan.release(now.mono)?;
-    let touched: Vec<_> = plan.touched().collect();
-    for ix in touched {
-        complete(plan, ix, now.wall)?;
-        remove::find_removal(plan, ix);
+    loop {
+        plan.release(now.mono)?;
+        let mut has_ended = false;
+        let touched: Vec<_> = plan.touched().collect();
+        for ix in touched {
+            let was_read = plan.is_read(ix);
+            complete(plan, ix, now.wall)?;
+            remove::find_removal(plan, ix);
+            has_ended |= was_read && !plan.is_read(ix);
+        }
+        // What waited for parts in a syncgroup that this device reads no more need not wait. It ends, as nothing here has
+        // one read again.
+        if !has_ended {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// The admission of this device may come from others before the answer to its request, or without one: whoever gave it

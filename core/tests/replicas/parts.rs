@@ -6,6 +6,8 @@ use proptest::sample::Index;
 
 use super::*;
 
+mod ended;
+
 const WRITER: usize = 0;
 /// Who has one syncgroup only, and passes it on.
 const RELAYS: [usize; 2] = [1, 2];

@@ -15,6 +15,7 @@ use crate::store::MemStore;
 use crate::sync::receive;
 use crate::syncgroup::admission;
 use crate::syncgroup::command::{self, Means};
+use crate::syncgroup::group::{GroupRecord, Stage};
 use crate::time::{Millis, Wall};
 use crate::wire::{Deltas, Run};
 
@@ -217,4 +218,27 @@ fn a_chain_of_parts_that_never_come_delays_nothing_beyond_its_own_bound() {
     assert_eq!(here.shown(), [4, 0]);
     here.wait(Millis(40_000));
     assert_eq!(here.shown(), [6, 0]);
+}
+
+#[test]
+fn what_waits_where_this_device_was_removed_is_found_again_as_the_part_that_it_is() {
+    let mut here = Here::new();
+    here.arrive(0, 1, here.naming(&[1]));
+    assert_eq!(here.shown(), [0, 0]);
+    let mut plan = Plan::new(&here.replica, &here.store);
+    let record = here.replica.groups[&0].record.clone();
+    plan.set_record(0, GroupRecord { stage: Stage::Removed, ..record });
+    let effects = plan.finish();
+    here.settle(effects);
+    let name = Name::new("notes").unwrap();
+    let keys = Keys::new(SecretKey([1; 32]), &Ed25519);
+    let (replica, boot, _) =
+        Replica::load(keys, &Config::new(name), true, Incarnation(1), &here.store).unwrap();
+    here.store.apply(&boot);
+    here.replica = replica;
+    assert_eq!(here.shown(), [0, 0]);
+    here.wait(Millis(1));
+    assert_eq!(here.shown(), [1, 0]);
+    let told = |notice: &Notice| matches!(notice, Notice::BatchSplit { why: Split::Left, .. });
+    assert_eq!(here.notices.iter().filter(|notice| told(notice)).count(), 1, "{:?}", here.notices);
 }
