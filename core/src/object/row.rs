@@ -76,6 +76,9 @@ pub(crate) struct Merging {
 
 const WHAT: &str = "a row";
 
+/// What a base takes in the digest of visible state: its version, whether it has a value, and a hash of that.
+const BASE_BYTES: usize = 16 + 8 + 8 + 1 + 32;
+
 impl RowState {
     /// Reads what [`RowState::to_bytes`] wrote.
     pub(crate) fn from_bytes(bytes: Bytes) -> Decoded<Self> {
@@ -187,7 +190,7 @@ impl RowState {
     }
 
     /// What the row adds to the digest of visible state (S-12): all that it shows under any policy follows
-    /// from the last base and the live operations, wherever it does not follow from one head alone.
+    /// from its bases and the live operations, wherever it does not follow from the value of one head alone.
     pub(crate) fn visible(
         &self,
         collection: &CollectionId,
@@ -195,13 +198,22 @@ impl RowState {
         authors: impl Fn(AuthorIx) -> Author,
     ) -> Option<Hash> {
         let len = (key.len() as u64).to_le_bytes();
-        let Some(merging) = &self.merging else {
+        if self.is_plain() {
             let value = self.heads.first()?.value()?;
             return Some(hash::derive(hash::VISIBLE_ROW, &[&collection.0, &len, key, value]));
-        };
-        let live = merging.live.to_bytes();
-        let value = self.bases(authors).first().and_then(|base| base.value.clone()).unwrap_or_default();
-        Some(hash::derive(hash::MERGING_ROW, &[&collection.0, &live, &len, key, &value]))
+        }
+        let live = self.merging.as_ref().map(|merging| merging.live).unwrap_or_default();
+        let bases = self.bases(authors);
+        let mut all = Vec::with_capacity(bases.len() * BASE_BYTES);
+        for Base { version: Version { author, generation }, value, .. } in &bases {
+            all.extend_from_slice(&author.device.0);
+            all.extend_from_slice(&author.incarnation.0.to_le_bytes());
+            all.extend_from_slice(&generation.to_le_bytes());
+            all.push(u8::from(value.is_some()));
+            let value = value.as_deref().unwrap_or_default();
+            all.extend_from_slice(&hash::derive(hash::BASE_VALUE, &[value]).0);
+        }
+        Some(hash::derive(hash::MERGING_ROW, &[&collection.0, &live.to_bytes(), &len, key, &all]))
     }
 }
 
@@ -329,5 +341,39 @@ mod tests {
         row.supersede(head(1, 1, 6, Some(b"same")), |_| false, author);
         assert_eq!(row.heads.len(), 2);
         assert!(!row.is_split());
+    }
+
+    #[test]
+    fn all_that_a_row_shows_under_some_policy_counts_for_the_digest() {
+        let counts = |row: &RowState| row.visible(&CollectionId([1; 8]), b"key", author);
+        let of = |heads: &[RowHead]| RowState { heads: heads.to_vec(), merging: None };
+        let beneath = |heads: &[RowHead]| {
+            let mut merging = Merging { beneath: heads.to_vec(), ..Merging::default() };
+            merging.take(&Operations::Counter(3), Hlc(9), Version { author: author(7), generation: 1 });
+            let head = RowHead { content: HeadContent::Operate, ..head(7, 1, 9, None) };
+            RowState { heads: vec![head], merging: Some(Box::new(merging)) }
+        };
+        let last = head(0, 1, 5, Some(b"a"));
+        for of in [&of as &dyn Fn(&[RowHead]) -> RowState, &beneath] {
+            let all = [
+                vec![last.clone()],
+                vec![last.clone(), head(1, 1, 4, Some(b"b"))],
+                // Another value, another version, nothing, and no row.
+                vec![last.clone(), head(1, 1, 4, Some(b"c"))],
+                vec![last.clone(), head(1, 2, 4, Some(b"b"))],
+                vec![last.clone(), head(1, 1, 4, Some(b""))],
+                vec![last.clone(), head(1, 1, 4, None)],
+                // And one more.
+                vec![last.clone(), head(1, 1, 4, Some(b"b")), head(2, 1, 3, None)],
+            ];
+            let hashes: Vec<_> = all.iter().map(|heads| counts(&of(heads))).collect();
+            for (at, hash) in hashes.iter().enumerate() {
+                assert!(hash.is_some() && !hashes[..at].contains(hash), "{at}");
+            }
+        }
+        // Of one head alone, only what it shows: two that say the same are told apart by what is known, not by this.
+        assert_eq!(counts(&of(&[head(0, 1, 5, None)])), None);
+        assert_eq!(counts(&of(&[head(0, 1, 5, Some(b"a"))])), counts(&of(&[head(1, 3, 6, Some(b"a"))])));
+        assert_ne!(counts(&beneath(&[head(0, 1, 5, None)])), counts(&beneath(&[head(0, 1, 5, Some(b""))])));
     }
 }
