@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Creates a directory for its owner alone, and those above it; one that is there is left as it is.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
@@ -64,10 +65,19 @@ pub(crate) struct Locked(pub(crate) File);
 impl Locked {
     /// Locks a file; `None` if it is locked already.
     pub(crate) fn new(file: File) -> io::Result<Option<Self>> {
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+        Self::patiently(file, Duration::ZERO)
+    }
+
+    /// The same, but waits for a while for whoever has it locked.
+    pub(crate) fn patiently(file: File, patience: Duration) -> io::Result<Option<Self>> {
+        let since = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self(file))),
+                Err(TryLockError::WouldBlock) if since.elapsed() >= patience => return Ok(None),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use driftless::{CommitSeq, Continuity, Identity};
 
@@ -29,6 +30,8 @@ use crate::{STORE, files};
 
 const FORMAT_TITLE: &str = "driftless data directory ";
 const FORMAT: u32 = 1;
+/// For how long the lock may be held by those who only look whether it is: see [`see_unused`].
+const LOOKING: Duration = Duration::from_millis(100);
 
 /// How to open a data directory.
 #[derive(Debug, Clone)]
@@ -289,7 +292,8 @@ impl Dir<'_> {
     fn lock(&self) -> Result<Locked, OpenError> {
         let path = self.path.join("lock");
         let file = files::open_private(&path).attempt("open", &path)?;
-        let Some(mut lock) = Locked::new(file).attempt("lock", &path)? else { return Err(in_use(self.path)) };
+        let lock = Locked::patiently(file, LOOKING).attempt("lock", &path)?;
+        let Some(mut lock) = lock else { return Err(in_use(self.path)) };
         let note = |file: &mut File| {
             file.set_len(0)?;
             writeln!(file, "{}", std::process::id())

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use driftless::store::Store;
 use driftless::{CommitSeq, Continuity};
@@ -215,6 +216,25 @@ fn holder() {
     let _opened = open(&home.join("data"), Options::new().state_dir(home.join("state"))).unwrap();
     process::say("open");
     let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+#[test]
+fn whoever_looks_whether_a_directory_is_in_use_is_in_nobodys_way() {
+    let home = Home::with_commits(1);
+    let enough = AtomicBool::new(false);
+    let opened: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !enough.load(Ordering::Relaxed) {
+                // Now and then somebody has it.
+                let _ = see_unused(&home.data());
+            }
+        });
+        let opened = (0..40).map(|_| home.open().map(drop)).collect();
+        enough.store(true, Ordering::Relaxed);
+        opened
+    });
+    let refused: Vec<_> = opened.into_iter().filter_map(Result::err).collect();
+    assert!(refused.is_empty(), "{refused:?}");
 }
 
 #[test]
