@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use driftless::{CommitSeq, DeviceId};
 
-use crate::error::OpenError;
+use crate::error::{Attempt, OpenError};
 use crate::files::{self, Locked};
 
 const TITLE: &[u8; 8] = b"drift mk";
@@ -99,6 +99,13 @@ impl MarkFile {
         self.write(mark)?;
         self.file.0.sync_all()?;
         self.path.parent().map_or(Ok(()), files::sync_dir)
+    }
+
+    /// Writes it with a token that is nowhere else: the store does not continue what this device last wrote (S-2),
+    /// until something is durable that was written in this doubt.
+    pub(crate) fn disown(&mut self, mark: Mark) -> Result<(), OpenError> {
+        let mark = Mark::draw(mark.durable)?;
+        self.write_through(mark).attempt("write", &self.path)
     }
 
     /// Removes it: no mark is better than one that lags behind.

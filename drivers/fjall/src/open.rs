@@ -85,8 +85,9 @@ impl Options {
         Self { accept_loss: accept, ..self }
     }
 
-    /// Whether the store is opened to be read alone. Nothing can be committed, and the marks are left alone: looking
-    /// into a backup does not make it the store that continues. What a crash left is mended all the same.
+    /// Whether the store is opened to be read alone. Nothing can be committed, and the marks are left alone unless a
+    /// loss is accepted: looking into a backup does not make it the store that continues. What a crash left is mended
+    /// all the same.
     #[must_use]
     pub fn read_only(self, read_only: bool) -> Self {
         Self { read_only, ..self }
@@ -152,11 +153,11 @@ pub enum Doubt {
         durable: CommitSeq,
     },
     /// A loss was accepted.
-    #[error("a loss was accepted: commits after {} are gone, {} was durable", shown.0, durable.0)]
+    #[error("a loss was accepted: commits after {} are gone, at least {} was durable", shown.0, durable.0)]
     LossAccepted {
         /// The last commit that is left.
         shown: CommitSeq,
-        /// The last one that was durable.
+        /// The last one that was durable, as far as it is known.
         durable: CommitSeq,
     },
 }
@@ -181,11 +182,11 @@ pub fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     };
     let mark = inside.read().attempt("read", &path.join("mark"))?;
     let durable = mark.map_or(CommitSeq(0), |mark| mark.durable);
-    let (engine, shown) = dir.engine(durable)?;
+    let Started { engine, shown, is_cut } = dir.engine(&mut inside, mark)?;
 
     let (outside, doubt) =
         if options.read_only { (None, Some(Doubt::ReadOnly)) } else { dir.outside(&key, mark, shown) };
-    let doubt = if shown < durable {
+    let doubt = if is_cut || shown < durable {
         Some(Doubt::LossAccepted { shown, durable })
     } else if shown == CommitSeq(0) {
         Some(Doubt::New)
@@ -266,6 +267,26 @@ fn in_use(path: &Path) -> OpenError {
     OpenError::InUse { path: path.to_path_buf(), holder: read() }
 }
 
+/// A store that was opened.
+struct Started {
+    engine: Engine,
+    /// Its last commit.
+    shown: CommitSeq,
+    /// Whether something was cut off its journals that was durable, whatever the marks know of it.
+    is_cut: bool,
+}
+
+/// What a place is where a journal cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Something was being written there when the process or the machine ended.
+    Torn,
+    /// The same, or something that was durable: only the sorted files can tell.
+    Open,
+    /// Something is lost that was durable.
+    Lost,
+}
+
 /// A data directory that is being opened.
 struct Dir<'a> {
     path: &'a Path,
@@ -331,9 +352,10 @@ impl Dir<'_> {
         }
     }
 
-    /// Opens the store, which is made if it is not there; says what its last commit is.
-    fn engine(&self, durable: CommitSeq) -> Result<(Engine, CommitSeq), OpenError> {
+    /// Opens the store, which is made if it is not there.
+    fn engine(&self, inside: &mut MarkFile, mark: Option<Mark>) -> Result<Started, OpenError> {
         let path = self.path.join(STORE);
+        let durable = mark.map_or(CommitSeq(0), |mark| mark.durable);
         if !path.exists() {
             if durable > CommitSeq(0) && !self.options.accept_loss {
                 return Err(self.set_back(CommitSeq(0), durable));
@@ -342,10 +364,19 @@ impl Dir<'_> {
         }
         self.check_files(&path)?;
         let journals = Journals::read(&path).attempt("read the journals of", &path)?;
-        let kept = match &journals.trouble {
-            Some(trouble) => self.settle(trouble, journals.last, durable)?,
-            None => None,
-        };
+        let (mut kept, mut is_cut) = (None, false);
+        if let Some(trouble) = &journals.trouble {
+            let verdict = self.judge(trouble, journals.last, durable)?;
+            is_cut = verdict == Verdict::Lost;
+            // Before it is cut: afterwards nothing else tells the next one who opens it.
+            if let Some(mark) = mark.filter(|_| is_cut) {
+                inside.disown(mark)?;
+            }
+            let aside = self.path.join("damaged");
+            let aside = (verdict != Verdict::Torn).then_some(aside.as_path());
+            let copy = trouble.cut(aside).attempt("cut off the damaged end of", &trouble.path)?;
+            kept = copy.filter(|_| verdict == Verdict::Open);
+        }
         let engine = self.start(&path)?;
         let shown = engine.last_commit().map_err(|error| self.unusable(&error))?;
         let shown = shown.ok_or_else(|| self.unreadable("the number of the last commit is none"))?;
@@ -358,7 +389,7 @@ impl Dir<'_> {
         if journals.last.is_some_and(|last| last != shown) {
             engine.resume_at(shown).map_err(|error| self.unusable(&error))?;
         }
-        Ok((engine, CommitSeq(shown)))
+        Ok(Started { engine, shown: CommitSeq(shown), is_cut })
     }
 
     /// Makes an empty store elsewhere and moves it into place: a crash leaves a whole store, or none.
@@ -396,32 +427,33 @@ impl Dir<'_> {
         })
     }
 
-    /// Decides about a journal that cannot be read to its end, and cuts it there. Gives the copy of what was
-    /// cut off, if one was kept.
-    fn settle(
+    /// Decides about a journal that cannot be read to its end.
+    fn judge(
         &self,
         trouble: &journal::Trouble,
         last: Option<u64>,
         durable: CommitSeq,
-    ) -> Result<Option<PathBuf>, OpenError> {
+    ) -> Result<Verdict, OpenError> {
         // Every journal but the last was durable before the next was begun. In the last, what lies behind
         // the last durable commit was being written when the process or the machine ended. With no commit
         // before the place, the sorted files will tell which of the two it is; till then a copy is kept.
         let in_last = trouble.later.is_empty();
-        let torn = in_last && last.is_some_and(|last| last >= durable.0);
-        let open_question = in_last && last.is_none();
-        if !torn && !open_question && !self.options.accept_loss {
-            let name = trouble.path.file_name().unwrap_or_default().to_string_lossy();
-            return Err(OpenError::Damaged {
-                path: self.path.to_path_buf(),
-                what: format!("{} at byte {} of the journal {name}", trouble.what, trouble.at),
-                shown: CommitSeq(last.unwrap_or(0)),
-                durable,
-            });
+        if in_last && last.is_some_and(|last| last >= durable.0) {
+            return Ok(Verdict::Torn);
         }
-        let aside = self.path.join("damaged");
-        let aside = (!torn).then_some(aside.as_path());
-        trouble.cut(aside).attempt("cut off the damaged end of", &trouble.path)
+        if in_last && last.is_none() {
+            return Ok(Verdict::Open);
+        }
+        if self.options.accept_loss {
+            return Ok(Verdict::Lost);
+        }
+        let name = trouble.path.file_name().unwrap_or_default().to_string_lossy();
+        Err(OpenError::Damaged {
+            path: self.path.to_path_buf(),
+            what: format!("{} at byte {} of the journal {name}", trouble.what, trouble.at),
+            shown: CommitSeq(last.unwrap_or(0)),
+            durable,
+        })
     }
 
     /// Starts the engine. It asserts what it believes of its files; a wrong belief is damage, not a panic.

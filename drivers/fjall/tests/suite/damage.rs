@@ -106,6 +106,68 @@ fn what_cannot_be_read_is_kept_where_nothing_before_it_tells_whether_it_was_dura
     assert!(kept[0].as_ref().unwrap().metadata().unwrap().len() >= used);
 }
 
+/// The files in a place that may be missing, in order.
+fn kept(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if dir.exists() {
+        list(dir, &mut files);
+    }
+    files
+}
+
+#[test]
+fn after_an_accepted_loss_a_store_does_not_continue_though_its_marks_lag_behind() {
+    let home = Home::new();
+    let options = || Options::new().state_dir(home.state());
+    let mut store = open(&home.data(), options()).unwrap().store;
+    let device = mark_outside(&home);
+    let marks = [home.data().join("mark"), home.state().join(device)];
+    extend(&mut store, 5);
+    store.syncer()().unwrap();
+    let early = marks.each_ref().map(|mark| fs::read(mark).unwrap());
+    extend(&mut store, 45);
+    store.syncer()().unwrap();
+    let (_, middle) = journal(&home.data());
+    extend(&mut store, 50);
+    store.syncer()().unwrap();
+    drop(store);
+    // The first journal holds half of the commits, and so was durable before the second was begun.
+    let (first, used) = journal(&home.data());
+    let number: u64 = first.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let second = first.with_file_name(format!("{}.jnl", number + 1));
+    let bytes = fs::read(&first).unwrap();
+    fs::write(&second, &bytes[middle as usize..used as usize]).unwrap();
+    fs::write(&first, &bytes[..middle as usize]).unwrap();
+    // A power failure has left the marks as the system had last written them by itself.
+    for (mark, early) in marks.iter().zip(early) {
+        fs::write(mark, early).unwrap();
+    }
+    overwrite(&first, middle / 2, &[0xee; 16]);
+    assert!(matches!(open(&home.data(), options()), Err(OpenError::Damaged { .. })));
+
+    for round in 0..3 {
+        let opened = open(&home.data(), options().accept_loss(round == 0)).unwrap();
+        let shown = opened.store.seq();
+        assert!(CommitSeq(5) <= shown && shown < CommitSeq(50), "{shown:?}");
+        assert_eq!(opened.identity.continuity, Continuity::Unknown, "round {round}: {:?}", opened.doubt);
+        verify(&opened.store).unwrap();
+        let kept = kept(&home.data().join("damaged"));
+        let sizes: Vec<_> = kept.iter().map(|file| fs::metadata(file).unwrap().len()).collect();
+        assert!(sizes.len() == 2 && sizes.contains(&(used - middle)), "{kept:?}: {sizes:?}");
+    }
+    // Once it has said under which name it goes on, it continues.
+    let mut store = open(&home.data(), options()).unwrap().store;
+    extend(&mut store, 1);
+    store.syncer()().unwrap();
+    drop(store);
+    assert_eq!(open(&home.data(), options()).unwrap().identity.continuity, Continuity::Shown);
+}
+
+/// The name of the mark outside of the only device here.
+fn mark_outside(home: &Home) -> std::ffi::OsString {
+    fs::read_dir(home.state()).unwrap().next().unwrap().unwrap().file_name()
+}
+
 #[test]
 fn a_damaged_byte_in_durable_commits_is_named_and_nothing_is_touched() {
     let home = Home::new();
