@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::files;
 use crate::store::{LAST_COMMIT, RESUMED};
 
 const START: u8 = 1;
@@ -85,28 +86,59 @@ impl Journals {
 
 impl Trouble {
     /// Cuts the journals here. What is cut off is moved into `aside`, if there is such a place; then this
-    /// gives the copy of the rest of this journal.
-    pub(crate) fn cut(&self, aside: Option<&Path>) -> io::Result<Option<PathBuf>> {
+    /// gives the copy of the rest of this journal. Nothing that is there is replaced.
+    pub(crate) fn cut(&self, aside: Option<&Path>) -> io::Result<Option<Kept>> {
         let mut kept = None;
         if let Some(aside) = aside {
-            crate::files::create_private_dir(aside)?;
+            files::create_private_dir(aside)?;
             let mut rest = File::open(&self.path)?;
             io::Seek::seek(&mut rest, io::SeekFrom::Start(self.at))?;
-            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-            let copy = aside.join(format!("{name}.from-{}", self.at));
-            let mut file = crate::files::open_private(&copy)?;
+            let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let (copy, mut file) =
+                files::create_beside(aside, &format!("{}.from-{}", name(&self.path), self.at))?;
             io::copy(&mut rest, &mut file)?;
             file.sync_all()?;
-            kept = Some(copy);
+            kept = Some(Kept { copy, journal: self.path.clone() });
             for path in &self.later {
-                fs::rename(path, aside.join(path.file_name().unwrap_or_default()))?;
+                let (place, _) = files::create_beside(aside, &name(path))?;
+                fs::rename(path, place)?;
             }
+            files::sync_dir(aside)?;
         }
         let journal = File::options().write(true).open(&self.path)?;
         journal.set_len(self.at)?;
         journal.sync_all()?;
-        self.path.parent().map_or(Ok(()), crate::files::sync_dir)?;
+        self.path.parent().map_or(Ok(()), files::sync_dir)?;
         Ok(kept)
+    }
+}
+
+/// A copy of what was cut off a journal.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    copy: PathBuf,
+    journal: PathBuf,
+}
+
+impl Kept {
+    /// Puts it back, where the journal was cut at its start.
+    pub(crate) fn put_back(self) -> io::Result<()> {
+        fs::rename(&self.copy, &self.journal)?;
+        self.journal.parent().map_or(Ok(()), files::sync_dir)?;
+        self.leave_no_trace();
+        Ok(())
+    }
+
+    /// Removes it: nobody misses what it holds.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        fs::remove_file(&self.copy)?;
+        self.leave_no_trace();
+        Ok(())
+    }
+
+    /// Where something else is kept beside it the directory stays.
+    fn leave_no_trace(&self) {
+        let _ = self.copy.parent().map(fs::remove_dir);
     }
 }
 

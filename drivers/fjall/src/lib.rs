@@ -33,8 +33,9 @@
 //! - After a crash the store shows a prefix of the commits. A batch that was being written is cut off
 //!   without a word, for nobody was told of it.
 //! - Where something that was durable is missing or damaged, [`open`] says so with an [`OpenError`] that
-//!   names what is there, what should be, and what can be done; it changes nothing unless
-//!   [`Options::accept_loss`] is given.
+//!   names what is there, what should be, and what can be done; it changes nothing of the store unless
+//!   [`Options::accept_loss`] is given. Then what was cut off is kept, and the store does not continue
+//!   ([`driftless::Continuity::Unknown`]), however little of that loss the marks know.
 //! - Of the sorted files, [`open`] verifies the list of them, the end of each, and every length by which the
 //!   engine would ask for memory without limit. Damage elsewhere in them is found when it is read, by
 //!   checksums, and is a [`driftless::Fault::Corrupt`].

@@ -281,7 +281,7 @@ struct Started {
 enum Verdict {
     /// Something was being written there when the process or the machine ended.
     Torn,
-    /// The same, or something that was durable: only the sorted files can tell.
+    /// The same, or something that was durable: only the sorted files can tell. The journal holds nothing before it.
     Open,
     /// Something is lost that was durable.
     Lost,
@@ -377,19 +377,32 @@ impl Dir<'_> {
             let copy = trouble.cut(aside).attempt("cut off the damaged end of", &trouble.path)?;
             kept = copy.filter(|_| verdict == Verdict::Open);
         }
-        let engine = self.start(&path)?;
-        let shown = engine.last_commit().map_err(|error| self.unusable(&error))?;
-        let shown = shown.ok_or_else(|| self.unreadable("the number of the last commit is none"))?;
-        if shown < durable.0 && !self.options.accept_loss {
-            return Err(self.set_back(CommitSeq(shown), durable));
-        }
+        let (engine, shown) = match self.look(&path, durable) {
+            Ok(looked) => looked,
+            Err(error) => {
+                // Nothing was accepted, so nothing is to have changed.
+                kept.map_or(Ok(()), |kept| kept.put_back()).attempt("put back the journal in", &path)?;
+                return Err(error);
+            }
+        };
         if let Some(kept) = kept.filter(|_| shown >= durable.0) {
-            fs::remove_file(&kept).attempt("remove", &kept)?;
+            kept.remove().attempt("remove what was cut off of", &path)?;
         }
         if journals.last.is_some_and(|last| last != shown) {
             engine.resume_at(shown).map_err(|error| self.unusable(&error))?;
         }
         Ok(Started { engine, shown: CommitSeq(shown), is_cut })
+    }
+
+    /// Starts the engine, and asks it for the last commit.
+    fn look(&self, store: &Path, durable: CommitSeq) -> Result<(Engine, u64), OpenError> {
+        let engine = self.start(store)?;
+        let shown = engine.last_commit().map_err(|error| self.unusable(&error))?;
+        let shown = shown.ok_or_else(|| self.unreadable("the number of the last commit is none"))?;
+        if shown < durable.0 && !self.options.accept_loss {
+            return Err(self.set_back(CommitSeq(shown), durable));
+        }
+        Ok((engine, shown))
     }
 
     /// Makes an empty store elsewhere and moves it into place: a crash leaves a whole store, or none.
@@ -441,7 +454,7 @@ impl Dir<'_> {
         if in_last && last.is_some_and(|last| last >= durable.0) {
             return Ok(Verdict::Torn);
         }
-        if in_last && last.is_none() {
+        if in_last && last.is_none() && trouble.at == 0 {
             return Ok(Verdict::Open);
         }
         if self.options.accept_loss {

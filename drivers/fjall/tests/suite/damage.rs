@@ -84,28 +84,6 @@ fn whatever_a_power_failure_does_to_what_was_not_durable_is_mended() {
     assert!(torn > 40, "the damage did nothing: {torn}");
 }
 
-#[test]
-fn what_cannot_be_read_is_kept_where_nothing_before_it_tells_whether_it_was_durable() {
-    let home = Home::new();
-    // Large memtables: with small ones the engine may have sorted all commits to disk by now, and nothing
-    // would be missed.
-    let options = || Options::new().state_dir(home.state());
-    let mut store = open(&home.data(), options()).unwrap().store;
-    extend(&mut store, 100);
-    store.syncer()().unwrap();
-    drop(store);
-    let (path, used) = journal(&home.data());
-    // No commit can be read, and nothing tells whether one was durable, but for the mark.
-    overwrite(&path, 0, &[9]);
-    let error = open(&home.data(), options()).unwrap_err();
-    let expected = matches!(error, OpenError::SetBack { durable: CommitSeq(100), .. });
-    assert!(expected, "{error}");
-    // What could not be read is kept.
-    let kept: Vec<_> = fs::read_dir(home.data().join("damaged")).unwrap().collect();
-    assert_eq!(kept.len(), 1);
-    assert!(kept[0].as_ref().unwrap().metadata().unwrap().len() >= used);
-}
-
 /// The files in a place that may be missing, in order.
 fn kept(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -113,6 +91,39 @@ fn kept(dir: &Path) -> Vec<PathBuf> {
         list(dir, &mut files);
     }
     files
+}
+
+#[test]
+fn what_cannot_be_read_is_kept_where_nothing_before_it_tells_whether_it_was_durable() {
+    let home = Home::new();
+    // Large memtables: with small ones the engine may have sorted all commits to disk by now, and nothing
+    // would be missed.
+    let options = || Options::new().state_dir(home.state());
+    let damaged = home.data().join("damaged");
+    let mut store = open(&home.data(), options()).unwrap().store;
+    // Twice: what is kept the second time does not replace what was.
+    for times in 1..=2 {
+        extend(&mut store, 100);
+        store.syncer()().unwrap();
+        drop(store);
+        let (path, used) = journal(&home.data());
+        // No commit can be read, and nothing tells whether one was durable, but for the mark.
+        overwrite(&path, 0, &[9]);
+        let before = fs::read(&path).unwrap();
+        for read_only in [false, true, false] {
+            let error = open(&home.data(), options().read_only(read_only)).unwrap_err();
+            let expected = matches!(error, OpenError::SetBack { durable: CommitSeq(100), .. });
+            assert!(expected, "{error}");
+            assert!(fs::read(&path).unwrap() == before, "the error changed the journal");
+            assert_eq!(kept(&damaged).len(), times - 1, "and nothing is kept that is where it was");
+        }
+        store = open(&home.data(), options().accept_loss(true)).unwrap().store;
+        let kept = kept(&damaged);
+        assert_eq!(kept.len(), times);
+        for copy in kept {
+            assert!(fs::metadata(copy).unwrap().len() >= used);
+        }
+    }
 }
 
 #[test]
