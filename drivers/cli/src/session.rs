@@ -84,9 +84,9 @@ impl Session {
                 Found::Nobody => None,
                 Found::Unproven(why) => Some(why),
             };
-            // A server has the key already: nobody is asked for a passphrase who may only have missed it.
-            let seen = if unproven.is_some() { driftless_fjall::see_unused(dir) } else { Ok(()) };
-            let opened = match seen {
+            // A server has the key already: nobody is asked for a passphrase who may only have missed it, or come
+            // while it starts.
+            let opened = match driftless_fjall::see_unused(dir) {
                 Ok(()) => {
                     let options = match &known {
                         Some(known) => known,

@@ -6,7 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use driftless_cli::control::Server;
 use driftless_cli::protocol::VERSION;
 use serde_json::{Value, json};
 
@@ -131,6 +133,31 @@ fn clients_that_say_nothing_keep_no_other_from_being_served() {
     assert_eq!(home.run(["get", "notes", "a", "--dir", dir]).ok(), "1");
     idle.extend((0..136).map(|_| come()));
     assert_eq!(home.run(["get", "notes", "a", "--dir", dir]).ok(), "1");
+}
+
+#[test]
+fn nobody_is_asked_for_a_passphrase_while_a_server_is_starting_that_has_it() {
+    let home = Home::new();
+    let file = home.path("passphrase");
+    fs::write(&file, "one").unwrap();
+    home.run(["init", "--passphrase-file", file.to_str().unwrap()]).ok();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let node = runtime.block_on(support::open_by(&home, Some("one")));
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| home.run(["syncgroup", "list"]));
+        std::thread::sleep(Duration::from_secs(1));
+        runtime.block_on(async {
+            let server = Server::bind(&home.dir()).await.unwrap();
+            let asked = async {
+                while !asking.is_finished() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            server.run(&node, asked).await;
+            node.shutdown().await;
+        });
+        asking.join().unwrap().ok();
+    });
 }
 
 /// A listener on the loopback that greets whoever comes, and answers the lines that it is told as a server would who

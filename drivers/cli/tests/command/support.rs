@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use driftless_fjall::Passphrase;
 use driftless_tokio::{Node, Options, StoreOptions};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -139,7 +140,14 @@ pub(crate) fn invitation(home: &Home, options: &[&str]) -> String {
 
 /// Opens a data directory, as an application would. No server may run there.
 pub(crate) async fn open(home: &Home) -> Node {
+    open_by(home, None).await
+}
+
+/// The same where the key is locked by a passphrase.
+pub(crate) async fn open_by(home: &Home, passphrase: Option<&str>) -> Node {
     let store = StoreOptions::new().state_dir(home.path("state").join("driftless"));
+    let passphrase = passphrase.map(|text| Passphrase::new(text).unwrap());
+    let store = passphrase.into_iter().fold(store, StoreOptions::passphrase);
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let options = Options { discovery: false, listen, store, ..Options::default() };
     Node::open(home.dir(), options).unwrap()
