@@ -1,7 +1,7 @@
 //! `passphrase`: locks the device's key, or stops that.
 
 use anyhow::{Result, bail};
-use driftless_fjall::set_passphrase;
+use driftless_fjall::{see_unused, set_passphrase};
 use serde_json::json;
 
 use super::Context;
@@ -17,6 +17,8 @@ pub(super) async fn passphrase(context: &mut Context, action: args::Passphrase) 
     let locks = matches!(action, args::Passphrase::Set { .. });
     // Trying a passphrase is hard work on purpose.
     tokio::task::spawn_blocking(move || {
+        // Before anybody is asked for a passphrase.
+        see_unused(&dir).map_err(|error| explain_alone(error, &dir))?;
         let present = unlock.present(&dir)?;
         let new = match action {
             args::Passphrase::Set { new_file } => Some(passphrase::new(new_file.as_deref())?),

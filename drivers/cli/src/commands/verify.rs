@@ -23,6 +23,8 @@ pub(super) async fn verify(context: &mut Context) -> Result<()> {
     }
     let bar = context.out.progress(Some(0), "generations");
     let shown = bar.clone();
+    // Before anybody is asked for a passphrase.
+    driftless_fjall::see_unused(&dir).map_err(|error| explain_alone(error, &dir))?;
     let options = context.unlock.options(&dir)?.read_only(true);
     let found = tokio::task::spawn_blocking(move || check(&dir, options, &shown)).await??;
     bar.finish_and_clear();

@@ -86,6 +86,9 @@ fn a_locked_key_is_asked_for_by_every_command_that_opens_the_directory_and_by_no
     let _server = home.serve_unlocked(&second);
     home.run(["syncgroup", "create", "notes"]).ok();
     home.run(["put", "notes", "k", "by a server that has the key"]).ok();
+    // Nobody is asked for a passphrase first that would be of no use.
+    assert!(home.run(["verify"]).failed(2).contains("stop `driftless serve`"));
+    assert!(home.run(["passphrase", "remove"]).failed(2).contains("stop `driftless serve`"));
     let in_use = home.run(["passphrase", "remove", "--passphrase-file", &second]).failed(2);
     assert!(in_use.contains("stop `driftless serve`"), "{in_use}");
 }
