@@ -23,8 +23,24 @@ const NEWCOMERS: usize = 128;
 /// How long they may take: they have nothing else to do. A client waits longer, so that it outlasts those before it
 /// that are not in earnest.
 const GREETING: Duration = Duration::from_secs(5);
+/// Clients at a time that wait for a place; more of them are turned away at once.
+const WAITING: usize = 128;
+/// How long one waits for a place: less than it waits to be greeted.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Items that wait for a client to take them.
 const ITEMS: usize = 4;
+
+/// Where clients are served, and where they wait for that.
+struct Places {
+    free: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Places {
+    fn new() -> Self {
+        Self { free: Semaphore::new(CLIENTS), waiting: Semaphore::new(WAITING) }
+    }
+}
 
 /// A bound control socket. It is removed when this is dropped.
 #[derive(Debug)]
@@ -70,8 +86,7 @@ impl Server {
     /// Serves clients until `stop` completes; then what they asked for is broken off.
     pub async fn run(&self, node: &Node, stop: impl Future<Output = ()>) {
         let mut clients = JoinSet::new();
-        let (places, newcomers) = (Semaphore::new(CLIENTS), Semaphore::new(NEWCOMERS));
-        let (places, newcomers) = (Arc::new(places), Arc::new(newcomers));
+        let (places, newcomers) = (Arc::new(Places::new()), Arc::new(Semaphore::new(NEWCOMERS)));
         tokio::pin!(stop);
         loop {
             let accepting = async {
@@ -88,13 +103,27 @@ impl Server {
                     let (node, places, token) = (node.clone(), Arc::clone(&places), self.token);
                     clients.spawn(async move {
                         let served = async {
-                            let greeted = tokio::time::timeout(GREETING, greet(&mut lines, token)).await;
+                            let greeted = async {
+                                let greeted = tokio::time::timeout(GREETING, greet(&mut lines, token)).await;
+                                if !greeted.context("the client does not greet")?? {
+                                    return anyhow::Ok(None);
+                                }
+                                match places.waiting.try_acquire() {
+                                    Ok(waiting) => Ok(Some(waiting)),
+                                    Err(_) => turn_away(&mut lines, &node).await.map(|()| None),
+                                }
+                            };
+                            let Some(waiting) = greeted.await? else { return Ok(()) };
                             drop(newcomer);
-                            if greeted.context("the client does not greet")?? {
-                                let _place = places.acquire().await?;
-                                serve(lines, &node).await?;
-                            }
-                            anyhow::Ok(())
+                            let place = tokio::select! {
+                                place = tokio::time::timeout(PATIENCE, places.free.acquire()) => place,
+                                // It is gone, or does not wait for its turn.
+                                () = lines.interrupted() => return Ok(()),
+                            };
+                            let Ok(place) = place else { return turn_away(&mut lines, &node).await };
+                            let _place = place?;
+                            drop(waiting);
+                            serve(lines, &node).await
                         };
                         if let Err(error) = served.await {
                             tracing::debug!("a control connection ended: {error:#}");
@@ -146,8 +175,29 @@ async fn greet(lines: &mut Lines, token: Option<Word>) -> Result<bool> {
     Ok(true)
 }
 
+/// Tells a client for which there is no place.
+async fn turn_away(lines: &mut Lines, node: &Node) -> Result<()> {
+    let told = async {
+        lines.write(&welcome(node)).await?;
+        // What is closed before all of it was read may take what was written with it.
+        if lines.read::<Request>().await?.is_some() {
+            let message = format!(
+                "the server serves no more than {CLIENTS} commands at a time; end some, such as `driftless watch`, \
+                 and try again"
+            );
+            lines.write(&Response::Error(Problem { refused: false, message })).await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(GREETING, told).await.context("the client does not ask")?
+}
+
+fn welcome(node: &Node) -> Welcome {
+    Welcome { driftless: VERSION, device: Some(node.device()), challenge: None }
+}
+
 async fn serve(mut lines: Lines, node: &Node) -> Result<()> {
-    lines.write(&Welcome { driftless: VERSION, device: Some(node.device()), challenge: None }).await?;
+    lines.write(&welcome(node)).await?;
     loop {
         match lines.read::<Request>().await {
             Ok(Some(request)) => answer(&mut lines, node, request).await?,

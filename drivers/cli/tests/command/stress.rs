@@ -135,6 +135,50 @@ fn clients_that_say_nothing_keep_no_other_from_being_served() {
     assert_eq!(home.run(["get", "notes", "a", "--dir", dir]).ok(), "1");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn clients_for_whom_there_is_no_place_are_told_so_and_take_none_when_they_are_gone() {
+    use std::os::unix::net::UnixStream;
+    let home = Home::with_notes();
+    home.run(["put", "notes", "a", "1"]).ok();
+    let server = home.serve();
+    let come = |version: u32| {
+        let mut stream = UnixStream::connect(home.dir().join("control.sock")).unwrap();
+        writeln!(stream, "{}", json!({ "driftless": version, "nonce": null })).unwrap();
+        stream
+    };
+    let hear = |stream: &UnixStream| {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    };
+    // As many as are served at a time.
+    let notes = json!({ "database": "default", "collection": "notes", "syncgroup": null });
+    let watch = json!({ "do": "watch", "of": [notes], "prefix": "", "from": null });
+    let watches: Vec<_> = (0..64).map(|_| come(VERSION)).collect();
+    for mut stream in &watches {
+        assert!(hear(stream).contains("device"));
+        writeln!(stream, "{watch}").unwrap();
+        assert!(hear(stream).contains("state"));
+    }
+    let open = || fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    let before = open();
+    (0..200).for_each(|_| drop(come(VERSION)));
+    // They are taken in the order in which they come, and this one is answered at once.
+    assert!(!hear(&come(0)).is_empty());
+    eventually("nothing is left of those who are gone", || open() <= before);
+    let stay: Vec<_> = (0..200).map(|_| come(VERSION)).collect();
+    assert!(!hear(&come(0)).is_empty());
+    assert!(open() <= before + 2 * 128, "any number may wait");
+    drop(stay);
+    eventually("nothing is left of those who have waited", || open() <= before);
+
+    let error = home.run(["get", "notes", "a"]).failed(2);
+    assert!(error.contains("64 commands at a time"), "{error}");
+    drop(watches);
+    assert_eq!(home.run(["get", "notes", "a"]).ok(), "1");
+}
+
 #[test]
 fn nobody_is_asked_for_a_passphrase_while_a_server_is_starting_that_has_it() {
     let home = Home::new();

@@ -230,6 +230,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it at once, as a crash would.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
