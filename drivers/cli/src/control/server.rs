@@ -1,14 +1,16 @@
 //! The server's end.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use driftless_tokio::Node;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::lines::{Lines, TooLong};
 use super::proof::{End, is_proof, proof};
@@ -18,11 +20,14 @@ use crate::service;
 
 /// Clients served at a time; more of them wait.
 const CLIENTS: usize = 64;
-/// Clients at a time that have not shown yet that they may be served; more of them are not accepted.
+/// Clients at a time that have not shown yet that they may be served; for one more the oldest is let go.
 const NEWCOMERS: usize = 128;
-/// How long they may take: they have nothing else to do. A client waits longer, so that it outlasts those before it
-/// that are not in earnest.
+/// How long they may take where nobody else comes: they have nothing else to do.
 const GREETING: Duration = Duration::from_secs(5);
+/// How long each of them may take whoever else comes: so all of the [`BACKLOG`] have had their turn within a second.
+const FIRST: Duration = Duration::from_millis(100);
+/// Clients that the system keeps until they are accepted.
+const BACKLOG: u32 = 1_024;
 /// Clients at a time that wait for a place; more of them are turned away at once.
 const WAITING: usize = 128;
 /// How long one waits for a place: less than it waits to be greeted.
@@ -39,6 +44,30 @@ struct Places {
 impl Places {
     fn new() -> Self {
         Self { free: Semaphore::new(CLIENTS), waiting: Semaphore::new(WAITING) }
+    }
+}
+
+/// Clients that have not shown yet that they may be served, the oldest first: since when, and what lets go of it.
+#[derive(Default)]
+struct Newcomers(VecDeque<(Instant, oneshot::Sender<()>)>);
+
+impl Newcomers {
+    /// Waits until there is room for another one.
+    async fn make_room(&mut self) {
+        self.0.retain(|(_, newcomer)| !newcomer.is_closed());
+        if self.0.len() >= NEWCOMERS
+            && let Some((since, oldest)) = self.0.front_mut()
+        {
+            let _ = tokio::time::timeout_at(*since + FIRST, oldest.closed()).await;
+            self.0.pop_front();
+        }
+    }
+
+    /// Adds one, and gives what completes when it is let go. It is none any more once that is dropped.
+    fn add(&mut self) -> oneshot::Receiver<()> {
+        let (newcomer, let_go) = oneshot::channel();
+        self.0.push_back((Instant::now(), newcomer));
+        let_go
     }
 }
 
@@ -70,11 +99,11 @@ impl Server {
                 .with_context(|| format!("cannot make the control socket {}", path.display()))?;
             return Ok(Self { listener: Listener::Unix(listener), path, token: None });
         }
-        Self::bind_tcp(dir).await
+        Self::bind_tcp(dir)
     }
 
-    async fn bind_tcp(dir: &Path) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on the loopback")?;
+    fn bind_tcp(dir: &Path) -> Result<Self> {
+        let listener = listen_on_loopback().context("cannot listen on the loopback")?;
         let token = Word::draw().context(NO_RANDOMNESS)?;
         let path = port_path(dir);
         let port = Port { port: listener.local_addr()?.port(), token };
@@ -86,12 +115,12 @@ impl Server {
     /// Serves clients until `stop` completes; then what they asked for is broken off.
     pub async fn run(&self, node: &Node, stop: impl Future<Output = ()>) {
         let mut clients = JoinSet::new();
-        let (places, newcomers) = (Arc::new(Places::new()), Arc::new(Semaphore::new(NEWCOMERS)));
+        let (places, mut newcomers) = (Arc::new(Places::new()), Newcomers::default());
         tokio::pin!(stop);
         loop {
             let accepting = async {
-                let newcomer = Arc::clone(&newcomers).acquire_owned().await?;
-                Ok::<_, anyhow::Error>((self.accept().await?, newcomer))
+                newcomers.make_room().await;
+                self.accept().await
             };
             let accepted = tokio::select! {
                 accepted = accepting => accepted,
@@ -99,7 +128,8 @@ impl Server {
             };
             while clients.try_join_next().is_some() {}
             match accepted {
-                Ok((mut lines, newcomer)) => {
+                Ok(mut lines) => {
+                    let mut let_go = newcomers.add();
                     let (node, places, token) = (node.clone(), Arc::clone(&places), self.token);
                     clients.spawn(async move {
                         let served = async {
@@ -113,8 +143,12 @@ impl Server {
                                     Err(_) => turn_away(&mut lines, &node).await.map(|()| None),
                                 }
                             };
-                            let Some(waiting) = greeted.await? else { return Ok(()) };
-                            drop(newcomer);
+                            let waiting = tokio::select! {
+                                waiting = greeted => waiting?,
+                                _ = &mut let_go => bail!("it was let go for others who come"),
+                            };
+                            let Some(waiting) = waiting else { return Ok(()) };
+                            drop(let_go);
                             let place = tokio::select! {
                                 place = tokio::time::timeout(PATIENCE, places.free.acquire()) => place,
                                 // It is gone, or does not wait for its turn.
@@ -234,6 +268,12 @@ async fn answer(lines: &mut Lines, node: &Node, request: Request) -> Result<()> 
             () = lines.interrupted() => return Ok(()),
         }
     }
+}
+
+fn listen_on_loopback() -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    socket.listen(BACKLOG)
 }
 
 /// Binds a socket that only its owner may use, instead of one that is there. Until its mode is set it is where nobody

@@ -1,12 +1,13 @@
 //! What goes wrong: several commands at once, servers that die, stores that are damaged; and the demo.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::{Duration, Instant};
 
 use driftless_cli::control::Server;
 use driftless_cli::protocol::VERSION;
@@ -133,6 +134,36 @@ fn clients_that_say_nothing_keep_no_other_from_being_served() {
     assert_eq!(home.run(["get", "notes", "a", "--dir", dir]).ok(), "1");
     idle.extend((0..136).map(|_| come()));
     assert_eq!(home.run(["get", "notes", "a", "--dir", dir]).ok(), "1");
+    drop(idle);
+    // Far more, who come again as soon as they are let go.
+    let (enough, all_there) = (AtomicBool::new(false), Barrier::new(2));
+    let (got, took) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut idle: Vec<_> = (0..800).map(|_| come()).collect();
+            idle.iter().for_each(|stream| stream.set_nonblocking(true).unwrap());
+            all_there.wait();
+            while !enough.load(Ordering::Relaxed) {
+                for stream in &mut idle {
+                    let waits = stream.read(&mut [0]).is_err_and(|it| it.kind() == ErrorKind::WouldBlock);
+                    if !waits {
+                        *stream = come();
+                        stream.set_nonblocking(true).unwrap();
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        all_there.wait();
+        let started = Instant::now();
+        let got = [(); 5].map(|()| home.run(["get", "notes", "a", "--dir", dir]));
+        enough.store(true, Ordering::Relaxed);
+        (got, started.elapsed())
+    });
+    for got in got {
+        assert_eq!(got.ok(), "1");
+    }
+    // Were each let be as long as it likes where nobody else comes, these would take longer.
+    assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
 #[cfg(target_os = "linux")]
