@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use driftless::store::{Fault, View};
-use driftless::{Command, Conflict, Name, Outcome, Refusal, Resolution, RowRef, read};
+use driftless::{Choice, Command, Conflict, Name, Outcome, Refusal, Resolution, RowRef, read};
 use tokio::sync::Notify;
 
 use crate::error::Error;
@@ -143,9 +143,10 @@ impl Database {
         while let Some(conflict) = resolver.next().await? {
             let mut open = Some(conflict);
             while let Some(conflict) = open.take() {
-                let answer = work(conflict.clone()).await;
+                let mut answer = work(conflict.clone()).await;
                 if answer.answers.is_empty() {
-                    break;
+                    // This has to be said: of conflicts that are not answered only so many are open at a time.
+                    answer = leave(&conflict);
                 }
                 match self.resolve(answer).await {
                     Ok(_) => {}
@@ -171,6 +172,9 @@ impl Database {
 impl Resolver {
     /// The next conflict, as it is now; `None` once another resolver has taken the place of this one. It waits
     /// until there is one, and can be cancelled without losing any.
+    ///
+    /// Answer each, and one that is to stay open by [`Choice::Leave`] for all its rows: while 64 rows of the database
+    /// have come and are not answered, no more come.
     ///
     /// # Errors
     /// [`Error::Closed`] once the node is closed; [`Error::Read`] if the store fails.
@@ -230,6 +234,11 @@ fn look(view: &dyn View, row: &RowRef) -> Result<Option<Conflict>, Fault> {
     let found = read::collections(view)?;
     let found = found.into_iter().find(|it| it.syncgroup == row.syncgroup && it.name == row.collection);
     found.map(|collection| read::conflict(view, &collection, &row.key)).transpose()
+}
+
+/// The answer that leaves a conflict open.
+fn leave(conflict: &Conflict) -> Resolution {
+    conflict.open().fold(Resolution::new(), |answer, row| answer.answer(row, Choice::Leave))
 }
 
 fn is_open(conflict: &Conflict) -> bool {

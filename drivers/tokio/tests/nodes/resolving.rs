@@ -193,3 +193,29 @@ async fn what_is_left_open_shows_its_siblings_and_an_unfitting_answer_is_an_erro
     assert!(matches!(*reason, NoAnswer::UnknownRow(_)), "{reason}");
     assert_eq!(notes.conflicts("", 10).unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn conflicts_that_are_left_open_keep_no_others_from_coming() {
+    let (ann, bob) =
+        (node_on(SharedMemStore::new(), quick("ann")), node_on(SharedMemStore::new(), quick("bob")));
+    // More than are raised at a time and not answered.
+    let keys: Vec<_> = (0..70).map(|number| format!("{number:02}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let (notes, _) = split(&ann, &bob, Policy::AppResolves, &keys).await;
+    let (db, left) = (database(&ann), std::cell::Cell::new(0));
+    let resolver = db.resolve_with(async |conflict: Conflict| {
+        left.set(left.get() + 1);
+        if left.get() <= 66 { Resolution::new() } else { both(&conflict) }
+    });
+    let resolved = async {
+        while notes.conflicts("", 100).unwrap().len() > 66 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        ended = resolver => panic!("the resolver has ended: {ended:?}"),
+        () = soon(resolved) => {}
+    }
+    let answered = rows(&notes).into_iter().filter(|(_, value)| value == b"of both").count();
+    assert_eq!(answered, 4);
+}
