@@ -176,6 +176,8 @@ impl<S: Store> Replica<S> {
         for (device, address) in peers {
             self.handle(Event::PeerFound { device, address })?;
         }
+        // What was written while it started: nothing else may happen for long.
+        self.disk.want(self.applied);
         while !self.stopped {
             match self.next().await? {
                 Happened::Request(request) => self.request(request)?,

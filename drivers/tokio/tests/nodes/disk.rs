@@ -96,6 +96,33 @@ async fn a_restored_copy_that_could_not_start_at_once_still_writes_under_another
 }
 
 #[tokio::test]
+async fn a_loss_is_accepted_for_good_though_nothing_else_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let ann = node_in(dir.path(), options("ann"));
+    with_notes(&ann).await;
+    soon(ann.shutdown()).await;
+    std::fs::remove_dir_all(data.join("store")).unwrap();
+    let store = StoreOptions::new().state_dir(dir.path().join("state")).accept_loss(true);
+    let ann = Node::open(&data, Options { store, ..options("ann") }).unwrap();
+    // What a crash would leave.
+    let crashed = async {
+        loop {
+            let left = tempfile::tempdir().unwrap();
+            copy(dir.path(), left.path());
+            let store = StoreOptions::new().state_dir(left.path().join("state"));
+            match Node::open(left.path().join("data"), Options { store, ..options("ann") }) {
+                Ok(_) => return,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    };
+    let opened = tokio::time::timeout(Duration::from_secs(5), crashed).await;
+    assert!(opened.is_ok(), "the loss would have to be accepted again");
+    soon(ann.shutdown()).await;
+}
+
+#[tokio::test]
 async fn a_device_that_comes_back_finds_the_others_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (ann, bob) = (node("ann"), node_in(dir.path(), options("bob")));
