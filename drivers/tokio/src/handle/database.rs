@@ -12,6 +12,9 @@ use crate::news::News;
 use crate::reading::Snapshot;
 use crate::watch::Watch;
 
+/// The shortest start of an id that stands up to a name.
+const SHORTEST_ID: usize = 4;
+
 /// A database: a namespace of syncgroups on this device, independent of all others. Devices that share a
 /// syncgroup may have it in databases of different names.
 ///
@@ -209,19 +212,23 @@ impl Database {
             .await
     }
 
-    /// The syncgroup of this name, or of this id, or of an id that starts like this.
+    /// The syncgroup of this id, or of this name, or of an id that starts like this. Whoever makes a syncgroup chooses
+    /// its name: a whole id comes before all names, and a name that others' ids start with, by four digits or more,
+    /// means neither.
     ///
     /// # Errors
     /// [`Error::UnknownSyncgroup`] and [`Error::AmbiguousSyncgroup`] list the candidates.
     pub async fn syncgroup(&self, name_or_id: &str) -> Result<Syncgroup, Error> {
         let all = self.syncgroups().await?;
-        let named =
-            |info: &&SyncgroupInfo| info.name.as_ref().is_some_and(|name| name.as_str() == name_or_id);
-        let mut fitting: Vec<&SyncgroupInfo> = all.iter().filter(named).collect();
-        if fitting.is_empty() && !name_or_id.is_empty() {
-            let asked = name_or_id.to_ascii_lowercase();
-            fitting = all.iter().filter(|info| info.id.to_string().starts_with(&asked)).collect();
+        let id = name_or_id.to_ascii_lowercase();
+        if let Some(whole) = all.iter().find(|info| info.id.to_string() == id) {
+            return Ok(Syncgroup::new(self.clone(), whole.id));
         }
+        let named = |info: &SyncgroupInfo| info.name.as_ref().is_some_and(|name| name.as_str() == name_or_id);
+        let begun = |info: &SyncgroupInfo| !id.is_empty() && info.id.to_string().starts_with(&id);
+        let is_short = id.len() < SHORTEST_ID && all.iter().any(named);
+        let fits = |info: &&SyncgroupInfo| named(info) || !is_short && begun(info);
+        let fitting: Vec<&SyncgroupInfo> = all.iter().filter(fits).collect();
         let (database, asked) = (self.name.clone(), name_or_id.to_owned());
         match fitting.as_slice() {
             [one] => Ok(Syncgroup::new(self.clone(), one.id)),
@@ -230,7 +237,7 @@ impl Database {
                 Err(Error::UnknownSyncgroup { database, asked, candidates })
             }
             several => {
-                let candidates = several.iter().copied().map(describe).collect();
+                let candidates = several.iter().copied().map(describe_whole).collect();
                 Err(Error::AmbiguousSyncgroup { database, asked, candidates })
             }
         }
@@ -331,6 +338,14 @@ impl Database {
     /// [`Error::Closed`] if the node is closed.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         self.node.snapshot()
+    }
+}
+
+/// The same among those that a text may mean: only the whole id means one for certain.
+fn describe_whole(info: &SyncgroupInfo) -> String {
+    match &info.name {
+        Some(name) => format!("{name} ({})", info.id),
+        None => info.id.to_string(),
     }
 }
 

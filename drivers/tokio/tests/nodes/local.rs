@@ -121,6 +121,23 @@ async fn unknown_and_ambiguous_names_are_answered_with_candidates() {
 }
 
 #[tokio::test]
+async fn a_syncgroup_is_found_by_its_id_whatever_others_are_called() {
+    let node = node("ann");
+    let db = database(&node);
+    let one = soon(db.create_syncgroup("family", &["notes"])).await.unwrap();
+    let id = one.id().to_string();
+    // Whoever invites to a syncgroup has chosen its name.
+    let other = soon(db.create_syncgroup(&id, &["notes"])).await.unwrap();
+    assert_eq!(soon(db.syncgroup(&id)).await.unwrap().id(), one.id());
+    assert_eq!(soon(db.syncgroup(&other.id().to_string())).await.unwrap().id(), other.id());
+    soon(db.create_syncgroup(&id[..12], &["notes"])).await.unwrap();
+    let Err(Error::AmbiguousSyncgroup { candidates, .. }) = soon(db.syncgroup(&id[..12])).await else {
+        panic!("one comes before the other");
+    };
+    assert!(candidates.len() == 2 && candidates.iter().any(|it| it.contains(&id)), "{candidates:?}");
+}
+
+#[tokio::test]
 async fn a_closed_node_says_so_everywhere() {
     let node = node("ann");
     let (syncgroup, notes) = with_notes(&node).await;
