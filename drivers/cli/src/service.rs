@@ -4,7 +4,7 @@
 use driftless::read::prefix_end;
 use driftless::{
     IncompleteBatch, Invitation, JoinRefusal, Member, Merge, Policy, Refusal, Rights, Rule, Split,
-    SyncgroupInfo, SyncgroupState,
+    SyncgroupInfo, SyncgroupState, User,
 };
 use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup};
 use tokio::sync::mpsc::Sender;
@@ -113,10 +113,10 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
                 Holder::User(user) => return users::set_rights(&syncgroup, &user, rights, out).await,
             };
             membership::set_rights(&syncgroup, device, rights).await?;
-            let members = syncgroup.members().await?;
+            let (members, users) = (syncgroup.members().await?, syncgroup.users().await?);
             let member = members.iter().find(|member| member.device == device);
             match member {
-                Some(member) => tell(out, Response::Member(member_text(node, member))).await,
+                Some(member) => tell(out, Response::Member(member_text(node, member, &users))).await,
                 None => Ok(()),
             }
         }
@@ -147,10 +147,7 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
             let syncgroup = find_syncgroup(node, &of).await?;
             let users = syncgroup.users().await?;
             for member in syncgroup.members().await? {
-                let user = users.iter().find(|user| member.user == Some(user.user));
-                let user_name = user.map(|user| user.name.to_string());
-                let text = MemberText { user_name, ..member_text(node, &member) };
-                tell(out, Response::Member(text)).await?;
+                tell(out, Response::Member(member_text(node, &member, &users))).await?;
             }
             Ok(())
         }
@@ -328,7 +325,8 @@ fn syncgroup_text(info: SyncgroupInfo) -> SyncgroupText {
     }
 }
 
-fn member_text(node: &Node, member: &Member) -> MemberText {
+fn member_text(node: &Node, member: &Member, users: &[User]) -> MemberText {
+    let user = users.iter().find(|user| member.user == Some(user.user));
     MemberText {
         this: member.device == node.device(),
         device: member.device.to_string(),
@@ -336,7 +334,7 @@ fn member_text(node: &Node, member: &Member) -> MemberText {
         rights: member.rights.map(rights_word),
         removed: member.removed,
         user: member.user.map(|user| user.to_string()),
-        user_name: None,
+        user_name: user.map(|user| user.name.to_string()),
     }
 }
 

@@ -39,9 +39,9 @@ pub(super) async fn answer(node: &Node, request: UserRequest, out: &Sender<Respo
         UserRequest::Devices { database, user } => {
             let user = parse_user(&user)?;
             for (syncgroup, info) in active(&node.database(database.as_str())?).await? {
-                let name = info.name.map(|name| name.to_string());
+                let (name, users) = (info.name.map(|name| name.to_string()), syncgroup.users().await?);
                 for member in syncgroup.members().await?.iter().filter(|it| it.user == Some(user)) {
-                    let (member, syncgroup) = (member_text(node, member), info.id.to_string());
+                    let (member, syncgroup) = (member_text(node, member, &users), info.id.to_string());
                     tell(out, Response::MemberOf { syncgroup, name: name.clone(), member }).await?;
                 }
             }

@@ -32,6 +32,9 @@ fn a_second_device_of_a_user_is_added_with_a_pass_and_struck_off() {
     eventually("the laptop has it", || laptop.run(["get", "notes", "from"]).stdout == b"the phone");
     let listed = laptop.run(["device", "list"]).ok();
     assert!(listed.contains("phone") && listed.contains("this device"), "{listed}");
+    for device in laptop.run(["device", "list", "--json"]).json() {
+        assert_eq!((&device["user"], &device["user_name"]), (&made["user"], &"Anna".into()));
+    }
     let device = phone.run(["whoami", "--json"]).json()[0]["device"].as_str().unwrap().to_owned();
     assert_eq!(rights(&laptop, &device).as_deref(), Some("admin"));
 
