@@ -394,6 +394,11 @@ pub(crate) fn refusal(why: JoinRefusal) -> String {
 /// What to do about a refusal; `None` if it says that itself.
 fn next_step(refusal: &Refusal) -> Option<String> {
     match refusal {
+        // Not by an invitation: a member takes none.
+        Refusal::Forbidden(to) => Some(format!(
+            "this device lacks the right to {to} in the syncgroup; an admin can grant it: driftless syncgroup grant \
+             SYNCGROUP DEVICE RIGHTS"
+        )),
         Refusal::NoUser(user) => Some(format!(
             "nothing is granted to user {user} there; an admin can: driftless syncgroup invite, and driftless syncgroup \
              join on a device of the user"

@@ -82,7 +82,8 @@ fn an_invitation_that_a_device_of_a_user_takes_is_for_the_user() {
     anna.run(["syncgroup", "join", &text]).ok();
     let pass = anna.run(["device", "add", &key(&phone), "phone"]).ok();
     phone.run(["device", "join", pass.trim()]).ok();
-    assert!(phone.run(["put", "notes", "a", "1"]).failed(1).contains("right"));
+    let lacking = phone.run(["put", "notes", "a", "1"]).failed(1);
+    assert!(lacking.contains("right to write") && lacking.contains("driftless syncgroup grant"), "{lacking}");
     let granted = &host.run(["syncgroup", "grant", "notes", "Anna", "read-write", "--json"]).json()[0];
     assert_eq!((&granted["name"], &granted["rights"]), (&"Anna".into(), &"write".into()));
     eventually("the phone may write", || phone.run(["put", "notes", "a", "1"]).status.success());
