@@ -221,13 +221,17 @@ impl Group {
     }
 }
 
-/// Whether a device that asks may use an invitation that this admin has issued.
+/// Whether a device that asks may use an invitation that this admin has issued. An offer makes a member of somebody who
+/// is none, and nothing more of somebody who is: several admins make one each, and whoever got in by one still has the
+/// others, whatever it was left since.
 pub(super) fn is_for(group: &Group, terms: &Terms, device: &DeviceId, issuer: &PublicKey) -> bool {
     match terms.whom {
         Whom::Anybody => true,
         Whom::DevicesOf(_) => false,
         Whom::Device(it) => {
-            it == *device && group.publication_of(device, &terms.nonce, &issuer.device()).is_some()
+            it == *device
+                && group.metadata.access.rights(device).is_none()
+                && group.publication_of(device, &terms.nonce, &issuer.device()).is_some()
         }
     }
 }

@@ -4,7 +4,17 @@ use super::*;
 
 impl World {
     fn publish(&mut self, at: usize, id: SyncgroupId, whom: usize) -> Result<Outcome, Refusal> {
-        let (device, rights) = (self.device(whom), Rights::Write);
+        self.publish_for(at, id, whom, Rights::Write)
+    }
+
+    fn publish_for(
+        &mut self,
+        at: usize,
+        id: SyncgroupId,
+        whom: usize,
+        rights: Rights,
+    ) -> Result<Outcome, Refusal> {
+        let device = self.device(whom);
         let addresses = vec![Address::new(&format!("quic:here:{whom}")).unwrap()];
         self.command(at, Command::Publish { syncgroup: id, device, rights, addresses })
     }
@@ -200,6 +210,47 @@ fn an_offer_is_for_the_named_device_alone() {
     assert!(matches!(refused(&mut world, &offer), Err(Refusal::Invitation(_))));
     let declined = world.command(2, Command::Decline { invitation: offer });
     assert!(matches!(declined, Err(Refusal::Invitation(_))));
+}
+
+#[test]
+fn an_offer_makes_a_member_of_a_device_and_gives_no_more_to_one_that_is_one() {
+    for is_invited in [false, true] {
+        let (mut world, id) = with_a_stranger(2);
+        world.make_member_admin(1, id);
+        world.link(0, 2);
+        world.link(1, 2);
+        world.publish_for(0, id, 2, Rights::Admin).unwrap();
+        world.run(10_000);
+        let (device, of_other) = (world.device(2), world.device(1));
+        let (unused, used): (Vec<_>, Vec<_>) =
+            world.offers(2).into_iter().partition(|offer| offer.issuer().device() == of_other);
+        if is_invited {
+            let invitation = world.invite(0, id, Rights::Read);
+            world.ask_to_join(2, invitation).unwrap();
+            world.run(10_000);
+        } else {
+            world.ask_to_join(2, used[0].clone()).unwrap();
+            world.run(10_000);
+            assert_eq!(world.info(2, id).rights, Some(Rights::Admin));
+            world.command(0, Command::SetRights { syncgroup: id, device, rights: Rights::Read }).unwrap();
+        }
+        world.run(60_000);
+        assert_eq!(world.info(2, id).rights, Some(Rights::Read));
+        // It forgets that it was let in, and asks the other admin anew, by an offer that has not been used.
+        world.reboot(2, MemStore::new(), Continuity::Unknown);
+        world.create(2, "another request has another nonce");
+        world.link(1, 2);
+        world.run(10_000);
+        world.ask_to_join(2, unused[0].clone()).unwrap();
+        world.link(0, 2);
+        world.run(60_000);
+        for at in 0..3 {
+            let members = world.nodes[at].core.members(&id).unwrap();
+            let member = members.iter().find(|member| member.device == device);
+            assert_eq!(member.and_then(|it| it.rights), Some(Rights::Read), "at {at}, {is_invited}");
+        }
+        assert_eq!(world.state(2, id), SyncgroupState::Active, "a member is let in, as one");
+    }
 }
 
 #[test]
