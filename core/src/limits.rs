@@ -54,8 +54,8 @@ pub const MAX_ADDRESSES: usize = 8;
 pub const MAX_DESCRIPTION: usize = 4_096;
 /// Places where members of a syncgroup can be met.
 pub const MAX_RENDEZVOUS: usize = 32;
-/// Devices at which a syncgroup is published. Of more, which several admins may have asked for while apart, the last
-/// count.
+/// Devices at which a syncgroup is published that are no members yet. Of more, which several admins may have asked for
+/// while apart, the last count.
 pub const MAX_PUBLICATIONS: usize = 64;
 /// Syncgroups that one device offers to another at a time.
 pub const MAX_OFFERS: usize = 16;

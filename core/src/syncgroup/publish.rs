@@ -135,12 +135,12 @@ impl Publications {
             let status = self.status(device, attempt, access)?;
             Some((attempt.at, device, attempt, status))
         });
-        let mut live: Vec<_> = live.collect();
-        if live.len() > limits::MAX_PUBLICATIONS {
-            live.sort_unstable_by_key(|(at, ..)| core::cmp::Reverse(*at));
-            live.truncate(limits::MAX_PUBLICATIONS);
-            live.sort_unstable_by_key(|(_, device, ..)| **device);
-        }
+        // Members are bounded as such.
+        let (mut live, mut waiting): (Vec<_>, Vec<_>) =
+            live.partition(|(.., status)| *status == PublicationStatus::Running);
+        waiting.sort_unstable_by_key(|(at, ..)| core::cmp::Reverse(*at));
+        live.extend(waiting.into_iter().take(limits::MAX_PUBLICATIONS));
+        live.sort_unstable_by_key(|(_, device, ..)| **device);
         let publication =
             |((_, version), device, attempt, status): (_, &DeviceId, &Attempt, _)| Publication {
                 device: *device,
@@ -260,7 +260,8 @@ pub(super) fn publish(
     // What is so already is not written again.
     if !known.is_some_and(is_asked) {
         let limit = limits::MAX_PUBLICATIONS;
-        if known.is_none() && present.len() >= limit {
+        let waiting = present.iter().filter(|it| it.status != PublicationStatus::Running).count();
+        if known.is_none() && waiting >= limit {
             return Err(Refusal::Limit { what: "publications of a syncgroup", limit }.into());
         }
         write(plan, means.wall, group, MetaRecord::Publish { device, rights, addresses })?;

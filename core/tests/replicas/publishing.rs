@@ -338,6 +338,26 @@ fn a_member_that_is_no_admin_cannot_publish_and_there_is_a_bound() {
 }
 
 #[test]
+fn where_it_is_published_with_success_leaves_room_to_publish_it_elsewhere() {
+    let most = limits::MAX_PUBLICATIONS;
+    let mut world = World::new(most + 2);
+    let id = world.create(0, "notes");
+    for whom in 1..=most {
+        let link = world.link(0, whom);
+        world.publish(0, id, whom).unwrap();
+        world.run(1_000);
+        let offer = world.offers(whom).remove(0);
+        world.ask_to_join(whom, offer).unwrap();
+        world.run(1_000);
+        assert_eq!(world.status_of(0, id, whom), Some(PublicationStatus::Running));
+        world.unlink(link);
+    }
+    world.publish(0, id, most + 1).unwrap();
+    assert_eq!(world.status_of(0, id, most + 1), Some(PublicationStatus::Pending));
+    assert_eq!(world.info(0, id).publications.len(), most + 1, "all of them are told of");
+}
+
+#[test]
 fn of_a_database_that_is_paused_nothing_is_offered_and_nothing_told() {
     let (mut world, id) = with_a_stranger(2);
     world.link(0, 2);
