@@ -268,7 +268,8 @@ pub enum Command {
     },
     /// Publish a syncgroup at a device (S-33): all admins that reach it ask it to take part, until it answers. It then is a
     /// member like any other. That it shall is kept in the syncgroup, and survives restarts;
-    /// [`crate::SyncgroupInfo::publications`] tells how far it is. Where it has declined, it is asked anew.
+    /// [`crate::SyncgroupInfo::publications`] tells how far it is. Where it has declined, it is asked anew. It is asked for
+    /// at most [`crate::limits::MAX_OFFERS`] syncgroups at a time; one more is refused while those wait for its answer.
     Publish {
         /// The syncgroup, of which this device must be an admin.
         syncgroup: SyncgroupId,

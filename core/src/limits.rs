@@ -57,7 +57,7 @@ pub const MAX_RENDEZVOUS: usize = 32;
 /// Devices at which a syncgroup is published that are no members yet. Of more, which several admins may have asked for
 /// while apart, the last count.
 pub const MAX_PUBLICATIONS: usize = 64;
-/// Syncgroups that one device offers to another at a time.
+/// Syncgroups that one device offers to another at a time. More are not published there until it has answered.
 pub const MAX_OFFERS: usize = 16;
 /// Requests to join one syncgroup that wait for an answer at the same time.
 pub const MAX_REQUESTS: usize = 8;

@@ -173,6 +173,13 @@ impl Group {
         self.metadata.publications()
     }
 
+    /// Whether this device, as an admin, is to ask another one to take part, which has not answered.
+    fn waits_for(&self, device: &DeviceId, own: &DeviceId) -> bool {
+        let is_asked = |it: &Publication| it.device == *device && it.status == PublicationStatus::Pending;
+        let is_admin = self.metadata.access.rights(own) == Some(Rights::Admin);
+        is_admin && self.record.stage == Stage::Active && self.publications().iter().any(is_asked)
+    }
+
     /// What this device, as an admin, has to offer to others; nothing while the syncgroup is not here for others (S-37).
     pub(crate) fn to_be_offered(&self, own: &DeviceId) -> Vec<Publication> {
         let is_admin = || self.metadata.access.rights(own) == Some(Rights::Admin);
@@ -263,6 +270,12 @@ pub(super) fn publish(
         let waiting = present.iter().filter(|it| it.status != PublicationStatus::Running).count();
         if known.is_none() && waiting >= limit {
             return Err(Refusal::Limit { what: "publications of a syncgroup", limit }.into());
+        }
+        let own = &plan.replica.keys.device;
+        let others = plan.replica.groups.values().filter(|it| it.ix != group.ix);
+        if others.filter(|it| it.waits_for(&device, own)).count() >= limits::MAX_OFFERS {
+            let (what, limit) = ("syncgroups that wait for an answer of one device", limits::MAX_OFFERS);
+            return Err(Refusal::Limit { what, limit }.into());
         }
         write(plan, means.wall, group, MetaRecord::Publish { device, rights, addresses })?;
     }

@@ -358,6 +358,24 @@ fn where_it_is_published_with_success_leaves_room_to_publish_it_elsewhere() {
 }
 
 #[test]
+fn a_device_is_asked_for_no_more_at_a_time_than_it_can_be_told_of() {
+    let mut world = World::new(2);
+    let all: Vec<_> = (0..=limits::MAX_OFFERS).map(|_| world.create(0, "notes")).collect();
+    let (last, first) = all.split_last().unwrap();
+    first.iter().for_each(|id| drop(world.publish(0, *id, 1).unwrap()));
+    assert!(matches!(world.publish(0, *last, 1), Err(Refusal::Limit { .. })));
+    world.publish_for(0, first[0], 1, Rights::Read).unwrap();
+    world.link(0, 1);
+    world.run(10_000);
+    assert_eq!(world.offers(1).len(), limits::MAX_OFFERS);
+    // Once it has answered one it can be asked for another.
+    world.decline(1);
+    world.publish(0, *last, 1).unwrap();
+    world.run(10_000);
+    assert!(world.offers(1).iter().any(|offer| offer.syncgroup() == *last));
+}
+
+#[test]
 fn of_a_database_that_is_paused_nothing_is_offered_and_nothing_told() {
     let (mut world, id) = with_a_stranger(2);
     world.link(0, 2);
