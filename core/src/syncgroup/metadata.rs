@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::Rights;
 use super::access::{Access, Source};
-use super::publish::{Publication, Publications};
+use super::publish::{End, Publication, Publications};
 use super::spec;
 use crate::id::{CollectionId, DeviceId, Name, PublicKey, UserId};
 use crate::limits;
@@ -141,6 +141,11 @@ impl Metadata {
     /// Where it is published.
     pub(crate) fn publications(&self) -> Vec<Publication> {
         self.publications.list(&self.access)
+    }
+
+    /// What is to be said as all attempts to publish it at a device end.
+    pub(super) fn publications_end(&self, device: DeviceId, end: End) -> Vec<Record> {
+        self.publications.ending(device, end)
     }
 
     /// Whether it was ever to be published anywhere.

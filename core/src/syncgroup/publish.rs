@@ -5,13 +5,14 @@
 //! invitation of its own that nobody else can use; from there on the device joins like any other (S-32), and is a member
 //! like any other.
 //!
-//! Each request to publish is an *attempt*, named by its version. Of several at one device the last counts; of what is
-//! said of an attempt, that it was withdrawn comes before that it was declined, in whatever order that arrives (S-20).
-//! Nobody says that it has succeeded: whoever is a member is one. Once anything has been said of the device's membership
-//! after an attempt, and it is no member, the attempt is over: whoever has left, or was removed, is not asked again
-//! because of what was asked before.
+//! Each request to publish is an *attempt*, named by its version. Of several at one device the last counts; and if that
+//! turns out to be void, the one before. So whoever withdraws one, or hears that it was declined, says so of all that it
+//! knows. Of what is said of an attempt, that it was withdrawn comes before that it was declined, in whatever order that
+//! arrives (S-20). Nobody says that it has succeeded: whoever is a member is one. Once anything has been said of the
+//! device's membership after an attempt, and it is no member, the attempt is over: whoever has left, or was removed, is
+//! not asked again because of what was asked before.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ use crate::time::{Hlc, Wall};
 
 /// Attempts that are kept of those of which all but the last do not count, or not any more.
 const MOST_KEPT: usize = 4 * limits::MAX_PUBLICATIONS;
+/// Attempts at one device that end at once: the last ones.
+const MOST_ENDED: usize = 8;
 
 /// A device that a syncgroup is published at: an admin wants it to take part (S-33).
 ///
@@ -82,11 +85,13 @@ struct Attempt {
     at: (Hlc, Version),
     rights: Rights,
     addresses: Vec<Address>,
+    /// This attempt at the device and those before it, the last [`MOST_ENDED`].
+    all: BTreeSet<(Hlc, Version)>,
 }
 
 /// How an attempt ended, other than by success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum End {
+pub(super) enum End {
     Declined,
     Withdrawn,
 }
@@ -104,9 +109,16 @@ impl Publications {
     pub(super) fn take(&mut self, record: &MetaRecord, at: (Hlc, Version)) {
         match record {
             MetaRecord::Publish { device, rights, addresses } => {
-                if self.attempts.get(device).is_none_or(|last| last.at < at) {
-                    let attempt = Attempt { at, rights: *rights, addresses: addresses.clone() };
-                    self.attempts.insert(*device, attempt);
+                let last = self.attempts.entry(*device).or_insert_with(|| {
+                    let all = BTreeSet::new();
+                    Attempt { at, rights: *rights, addresses: addresses.clone(), all }
+                });
+                if last.at < at {
+                    (last.at, last.rights, last.addresses) = (at, *rights, addresses.clone());
+                }
+                last.all.insert(at);
+                if last.all.len() > MOST_ENDED {
+                    last.all.pop_first();
                 }
                 // Which ones go follows from the set of those that came, whatever their order.
                 if self.attempts.len() > MOST_KEPT {
@@ -150,6 +162,18 @@ impl Publications {
                 status,
             };
         live.into_iter().map(publication).collect()
+    }
+
+    /// What is to be said of all attempts at a device as they end; nothing of those of which that was said, or more.
+    pub(super) fn ending(&self, device: DeviceId, end: End) -> Vec<Record> {
+        let all = self.attempts.get(&device).into_iter().flat_map(|last| &last.all);
+        let lasting =
+            all.filter(|(_, attempt)| self.ends.get(&(device, *attempt)).is_none_or(|it| *it < end));
+        let record = |&(_, attempt): &(Hlc, Version)| match end {
+            End::Withdrawn => MetaRecord::Unpublish { device, attempt },
+            End::Declined => MetaRecord::Decline { device, attempt },
+        };
+        lasting.map(record).map(Record::Meta).collect()
     }
 
     /// What has become of an attempt; `None` if it does not count any more.
@@ -277,7 +301,8 @@ pub(super) fn publish(
             let (what, limit) = ("syncgroups that wait for an answer of one device", limits::MAX_OFFERS);
             return Err(Refusal::Limit { what, limit }.into());
         }
-        write(plan, means.wall, group, MetaRecord::Publish { device, rights, addresses })?;
+        let record = MetaRecord::Publish { device, rights, addresses };
+        write(plan, means.wall, group, &[Record::Meta(record)])?;
     }
     Ok(Outcome::Published(syncgroup, device))
 }
@@ -293,9 +318,10 @@ pub(super) fn unpublish(
     if group.metadata.access.rights(&device).is_some() {
         return Err(Refusal::IsMember(device).into());
     }
-    let known = group.publications().into_iter().find(|it| it.device == device);
-    let attempt = known.ok_or(Refusal::NotPublished(device))?.attempt;
-    write(plan, means.wall, group, MetaRecord::Unpublish { device, attempt })?;
+    if group.publications().iter().all(|it| it.device != device) {
+        return Err(Refusal::NotPublished(device).into());
+    }
+    write(plan, means.wall, group, &group.metadata.publications_end(device, End::Withdrawn))?;
     Ok(Outcome::Unpublished(syncgroup, device))
 }
 
@@ -311,15 +337,15 @@ pub(crate) fn declined(
     let mut offered = group.to_be_offered(&own).into_iter().filter(|it| it.device == device);
     if let Some(it) = offered.find(|it| group.offer_nonce(it, &own) == *nonce) {
         let (syncgroup, attempt) = (*syncgroup, it.attempt);
-        let version = write(plan, wall, group, MetaRecord::Decline { device, attempt })?;
+        let version = write(plan, wall, group, &group.metadata.publications_end(device, End::Declined))?;
         plan.notice(Notice::Declined { syncgroup, device, attempt, version });
     }
     Ok(())
 }
 
-fn write(plan: &mut Plan<'_>, wall: Wall, group: &Group, record: MetaRecord) -> Result<Version, Stop> {
+fn write(plan: &mut Plan<'_>, wall: Wall, group: &Group, records: &[Record]) -> Result<Version, Stop> {
     let stamp = plan.next_stamp(wall);
-    plan.write(group.ix, stamp, &[Record::Meta(record)], None)
+    plan.write(group.ix, stamp, records, None)
 }
 
 #[cfg(test)]

@@ -376,6 +376,36 @@ fn a_device_is_asked_for_no_more_at_a_time_than_it_can_be_told_of() {
 }
 
 #[test]
+fn what_is_withdrawn_or_declined_stays_so_where_the_last_attempt_turns_out_void() {
+    for declines in [false, true] {
+        let (mut world, id) = with_a_stranger(3);
+        world.make_member_admin(1, id);
+        world.make_member_admin(2, id);
+        world.apart();
+        world.link(1, 2);
+        world.publish(1, id, 3).unwrap();
+        world.run(10_000);
+        world.publish_for(2, id, 3, Rights::Read).unwrap();
+        world.run(10_000);
+        if declines {
+            world.link(1, 3);
+            world.run(10_000);
+            world.decline(3);
+        } else {
+            world.unpublish(1, id, 3).unwrap();
+        }
+        // Apart from that the creator has removed whoever made the last attempt.
+        world.eject(0, id, 2);
+        world.link(0, 1);
+        world.run(60_000);
+        let expected = declines.then_some(PublicationStatus::Rejected);
+        for at in 0..2 {
+            assert_eq!(world.status_of(at, id, 3), expected, "at {at}, declines: {declines}");
+        }
+    }
+}
+
+#[test]
 fn of_a_database_that_is_paused_nothing_is_offered_and_nothing_told() {
     let (mut world, id) = with_a_stranger(2);
     world.link(0, 2);

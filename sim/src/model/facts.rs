@@ -30,10 +30,10 @@ pub enum Fact {
     Describes(SpecChange),
     /// A device is asked to take part, and where it can be reached.
     Publishes(DeviceId, Rights, Vec<Address>),
-    /// It is asked no more by that generation.
-    Unpublishes(DeviceId, Version),
-    /// It has declined what that generation asked for.
-    Declines(DeviceId, Version),
+    /// It is asked no more by those generations.
+    Unpublishes(DeviceId, BTreeSet<Version>),
+    /// It has declined what those generations asked for.
+    Declines(DeviceId, BTreeSet<Version>),
     /// Somebody loses rights.
     Revokes(Vec<Revoked>),
     /// All lose what the author may take, and its device leaves.

@@ -1,14 +1,23 @@
 //! Where a syncgroup is published, and what has become of that (S-33).
 //!
 //! * An *attempt* is a generation that counts, by which an admin asks a device to take part. Of several at one device the
-//!   last by (stamp, version) counts.
+//!   last by (stamp, version) counts. Which one that is changes when it turns out to be void: then the one before it is
+//!   the last.
+//! * So whoever withdraws what is published at a device ends not only the last attempt that it knows, but those before it
+//!   too: of the last eight that count for it those that are not withdrawn. So does whoever hears that it was declined:
+//!   those that are neither withdrawn nor rejected.
 //! * It is none any more where a generation that counts has withdrawn it. Else it has succeeded if the device is a
 //!   member. Else it is over if anything was said of the device's membership with a later stamp, that counts: that it was
 //!   let in, has left, or was removed. Else it was rejected if a generation that counts says so, or is pending.
 
+use std::collections::BTreeSet;
+
 use driftless::{Address, DeviceId, Hlc, Knowledge, PublicationStatus, Rights, SyncgroupId, Version};
 
 use super::{Fact, Group, Model, holds};
+
+/// How many attempts at one device end at once.
+const END_AT_ONCE: usize = 8;
 
 /// A publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,31 +69,82 @@ impl Group {
 }
 
 impl Model {
+    /// The attempts at a device that count, in their order.
+    fn attempts(
+        &self,
+        group: &SyncgroupId,
+        device: &DeviceId,
+        held: &Knowledge,
+    ) -> Vec<(Option<Hlc>, Version)> {
+        let Some(of) = self.groups.get(group) else { return Vec::new() };
+        let attempts = of.facts().filter(|(version, generation)| {
+            matches!(&generation.says, Fact::Publishes(at, ..) if at == device)
+                && holds(held, version)
+                && !self.is_void(group, version, held)
+        });
+        let mut attempts: Vec<_> =
+            attempts.map(|(version, generation)| (generation.said, *version)).collect();
+        attempts.sort();
+        attempts
+    }
+
+    /// What is said by generations that count to have ended of the attempts at a device: withdrawn, and rejected.
+    fn ended(
+        &self,
+        group: &SyncgroupId,
+        device: &DeviceId,
+        held: &Knowledge,
+    ) -> (BTreeSet<Version>, BTreeSet<Version>) {
+        let (mut withdrawn, mut rejected) = (BTreeSet::new(), BTreeSet::new());
+        let facts = self.groups.get(group).into_iter().flat_map(Group::facts);
+        for (version, generation) in facts.filter(|(version, _)| holds(held, version)) {
+            let (ended, all) = match &generation.says {
+                Fact::Unpublishes(at, all) if at == device => (&mut withdrawn, all),
+                Fact::Declines(at, all) if at == device => (&mut rejected, all),
+                _ => continue,
+            };
+            if !self.is_void(group, version, held) {
+                ended.extend(all.iter().copied());
+            }
+        }
+        (withdrawn, rejected)
+    }
+
+    /// The attempts at a device that whoever holds a set of generations ends as it withdraws what is published there, or
+    /// hears that it was `declined`.
+    pub fn ends(
+        &self,
+        group: &SyncgroupId,
+        device: &DeviceId,
+        held: &Knowledge,
+        declined: bool,
+    ) -> BTreeSet<Version> {
+        let (withdrawn, rejected) = self.ended(group, device, held);
+        let last = self.attempts(group, device, held).into_iter().rev().take(END_AT_ONCE);
+        let is_over = |it: &Version| withdrawn.contains(it) || declined && rejected.contains(it);
+        last.map(|(_, attempt)| attempt).filter(|attempt| !is_over(attempt)).collect()
+    }
+
     /// What is published at a device, by a set of generations.
     pub fn published(&self, group: &SyncgroupId, device: &DeviceId, held: &Knowledge) -> Option<Published> {
         let of = self.groups.get(group)?;
-        let counts = |version: &Version| holds(held, version) && !self.is_void(group, version, held);
-        let attempts = of.facts().filter_map(|(version, generation)| match &generation.says {
-            Fact::Publishes(at, rights, addresses) if at == device => {
-                Some(((generation.said, *version), *rights, addresses))
-            }
-            _ => None,
-        });
-        let counting = attempts.filter(|((_, version), ..)| counts(version));
-        let ((said, attempt), rights, addresses) = counting.max_by_key(|(at, ..)| *at)?;
-        let is_said = |fact: Fact| of.facts().any(|(version, it)| it.says == fact && counts(version));
-        if is_said(Fact::Unpublishes(*device, attempt)) {
+        let (said, attempt) = self.attempts(group, device, held).pop()?;
+        let Fact::Publishes(_, rights, addresses) = &self.generation(group, &attempt)?.says else {
+            return None;
+        };
+        let (withdrawn, rejected) = self.ended(group, device, held);
+        if withdrawn.contains(&attempt) {
             return None;
         }
         let status = if self.rights(group, device, held).is_some() {
             PublicationStatus::Running
         } else if of.last_said_of(device, held) > said {
             return None;
-        } else if is_said(Fact::Declines(*device, attempt)) {
+        } else if rejected.contains(&attempt) {
             PublicationStatus::Rejected
         } else {
             PublicationStatus::Pending
         };
-        Some(Published { attempt, rights, addresses: addresses.clone(), status })
+        Some(Published { attempt, rights: *rights, addresses: addresses.clone(), status })
     }
 }

@@ -162,9 +162,7 @@ impl Watch {
             return Ok(if withheld { Fact::Nothing } else { Fact::Admits(device, rights) });
         }
         let declined = notices.iter().find_map(|notice| match notice {
-            Notice::Declined { device, attempt, version: by, .. } if by == version => {
-                Some((*device, *attempt))
-            }
+            Notice::Declined { device, version: by, .. } if by == version => Some(*device),
             _ => None,
         });
         if let Some(declined) = declined {

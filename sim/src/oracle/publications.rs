@@ -3,7 +3,7 @@
 
 use driftless::{
     Address, Core, DeviceId, Invitation, Knowledge, PublicationStatus, Refusal, Rights, SyncgroupId,
-    SyncgroupState, Version,
+    SyncgroupState,
 };
 
 use super::{Checked, Oracle, Seen, Violation, Watch, WriteExpected};
@@ -56,7 +56,8 @@ impl Watch {
         if published.is_none() {
             expected.reasons.push(Refusal::NotPublished(device));
         }
-        let fact = published.map(|it| Fact::Unpublishes(device, it.attempt));
+        let ended = self.model.ends(&group, &device, &held, false);
+        let fact = published.map(|_| Fact::Unpublishes(device, ended));
         expected.says(core, group, fact);
         expected
     }
@@ -71,7 +72,7 @@ impl Watch {
         &self,
         seen: Seen<'_>,
         group: &SyncgroupId,
-        (device, attempt): (DeviceId, Version),
+        device: DeviceId,
     ) -> Result<Fact, Violation> {
         let issuer = self.devices[seen.replica];
         let is_hostile =
@@ -80,7 +81,8 @@ impl Watch {
             let what = format!("says that {device:?} has declined {group:?}, which it has not");
             return Err(Violation::new(Oracle::Access, "S-33", seen.replica, what));
         }
-        Ok(Fact::Declines(device, attempt))
+        let held = seen.core.held(group).unwrap_or_default();
+        Ok(Fact::Declines(device, self.model.ends(group, &device, &held, true)))
     }
 
     /// Members are told where a syncgroup is published, and what has become of that.
