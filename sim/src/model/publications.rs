@@ -125,6 +125,13 @@ impl Model {
         last.map(|(_, attempt)| attempt).filter(|attempt| !is_over(attempt)).collect()
     }
 
+    /// The generations that ask a device to take part, whether or not they count.
+    pub fn requests(&self, group: &SyncgroupId, device: &DeviceId) -> BTreeSet<Version> {
+        let facts = self.groups.get(group).into_iter().flat_map(Group::facts);
+        let asks = |it: &Fact| matches!(it, Fact::Publishes(at, ..) if at == device);
+        facts.filter(|(_, generation)| asks(&generation.says)).map(|(version, _)| *version).collect()
+    }
+
     /// What is published at a device, by a set of generations.
     pub fn published(&self, group: &SyncgroupId, device: &DeviceId, held: &Knowledge) -> Option<Published> {
         let of = self.groups.get(group)?;

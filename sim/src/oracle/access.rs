@@ -162,7 +162,9 @@ impl Watch {
             return Ok(if withheld { Fact::Nothing } else { Fact::Admits(device, rights) });
         }
         let declined = notices.iter().find_map(|notice| match notice {
-            Notice::Declined { device, version: by, .. } if by == version => Some(*device),
+            Notice::Declined { device, attempt, version: by, .. } if by == version => {
+                Some((*device, *attempt))
+            }
             _ => None,
         });
         if let Some(declined) = declined {

@@ -161,6 +161,9 @@ impl Watch {
                     if let Notice::Publications { syncgroup } = notice {
                         self.count_publications(seen.core, syncgroup, coverage);
                     }
+                    if let Notice::Invited { invitation } = notice {
+                        self.invited(self.devices[replica], invitation);
+                    }
                     if let Notice::FromTheFuture { author, syncgroup } = notice {
                         let held = seen.core.knowledge(syncgroup).unwrap_or_default();
                         let held = held.get(author).copied().unwrap_or(0);

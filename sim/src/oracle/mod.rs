@@ -196,8 +196,10 @@ pub(crate) struct Watch {
     fates: Vec<Fate>,
     /// Invitations that were shown.
     shown: Vec<access::Shown>,
-    /// Who has declined what, offered by whom.
-    declined: BTreeSet<(SyncgroupId, DeviceId, DeviceId)>,
+    /// What devices were offered, each with the attempts of which it may be one: those before it was first told of.
+    invited: Vec<publications::Invited>,
+    /// Who has declined which attempts, offered by whom.
+    declined: BTreeSet<(SyncgroupId, DeviceId, DeviceId, Version)>,
     /// Generations that were made by other means than a core.
     made: BTreeSet<(SyncgroupId, Version)>,
     /// Departures of others, and who has held them at some time.
@@ -248,6 +250,7 @@ impl Watch {
             fates: (0..replicas).map(fate).collect(),
             devices,
             shown: Vec::new(),
+            invited: Vec::new(),
             declined: BTreeSet::new(),
             made: BTreeSet::new(),
             heard: BTreeSet::new(),

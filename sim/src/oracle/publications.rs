@@ -1,14 +1,25 @@
 //! Oracles of publication (S-33): members are told what the model says, nobody is said to have declined that has not, and
 //! in the end whoever is asked to take part knows it.
 
+use std::collections::BTreeSet;
+
 use driftless::{
     Address, Core, DeviceId, Invitation, Knowledge, PublicationStatus, Refusal, Rights, SyncgroupId,
-    SyncgroupState,
+    SyncgroupState, Version,
 };
 
 use super::{Checked, Oracle, Seen, Violation, Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
 use crate::model::{Fact, Published};
+
+/// What a device was offered.
+#[derive(Debug, Clone)]
+pub(super) struct Invited {
+    device: DeviceId,
+    invitation: Invitation,
+    /// The requests that there were when it was first told: the offer stands for one of them.
+    attempts: BTreeSet<Version>,
+}
 
 impl Watch {
     /// Says what should become of the wish that a syncgroup be published.
@@ -62,9 +73,26 @@ impl Watch {
         expected
     }
 
+    /// A device is told of an offer.
+    pub(super) fn invited(&mut self, device: DeviceId, invitation: &Invitation) {
+        if self.stands_for(device, invitation).is_none() {
+            let attempts = self.model.requests(&invitation.syncgroup(), &device);
+            self.invited.push(Invited { device, invitation: invitation.clone(), attempts });
+        }
+    }
+
+    /// The attempts that an offer may stand for, if the device was told of it.
+    fn stands_for(&self, device: DeviceId, invitation: &Invitation) -> Option<&BTreeSet<Version>> {
+        let mut all = self.invited.iter();
+        all.find(|it| it.device == device && it.invitation == *invitation).map(|it| &it.attempts)
+    }
+
     /// A device declines an offer.
     pub(crate) fn declines(&mut self, device: DeviceId, invitation: &Invitation) {
-        self.declined.insert((invitation.syncgroup(), device, invitation.issuer().device()));
+        self.invited(device, invitation);
+        let attempts = self.stands_for(device, invitation).cloned().unwrap_or_default();
+        let (group, by) = (invitation.syncgroup(), invitation.issuer().device());
+        self.declined.extend(attempts.into_iter().map(|attempt| (group, device, by, attempt)));
     }
 
     /// What a replica writes that has heard that its offer was declined.
@@ -72,13 +100,14 @@ impl Watch {
         &self,
         seen: Seen<'_>,
         group: &SyncgroupId,
-        device: DeviceId,
+        (device, attempt): (DeviceId, Version),
     ) -> Result<Fact, Violation> {
         let issuer = self.devices[seen.replica];
         let is_hostile =
             self.devices.iter().position(|it| *it == device).is_none_or(|at| self.fates[at].hostile);
-        if !is_hostile && !self.declined.contains(&(*group, device, issuer)) {
-            let what = format!("says that {device:?} has declined {group:?}, which it has not");
+        if !is_hostile && !self.declined.contains(&(*group, device, issuer, attempt)) {
+            let what =
+                format!("says that {device:?} has declined {attempt:?} of {group:?}, which it has not");
             return Err(Violation::new(Oracle::Access, "S-33", seen.replica, what));
         }
         let held = seen.core.held(group).unwrap_or_default();
@@ -136,7 +165,8 @@ impl Watch {
                 for publication in pending {
                     let is_it = |seen: &&Seen<'_>| self.devices[seen.replica] == publication.device;
                     let Some(target) = all.iter().find(is_it) else { continue };
-                    if self.fates[target.replica].hostile || self.knows_of(target, &info.id, &own) {
+                    let attempt = &publication.attempt;
+                    if self.fates[target.replica].hostile || self.knows_of(target, &info.id, &own, attempt) {
                         continue;
                     }
                     let what = format!(
@@ -155,14 +185,19 @@ impl Watch {
         Ok(())
     }
 
-    fn knows_of(&self, seen: &Seen<'_>, group: &SyncgroupId, by: &DeviceId) -> bool {
+    fn knows_of(&self, seen: &Seen<'_>, group: &SyncgroupId, by: &DeviceId, attempt: &Version) -> bool {
         use SyncgroupState::{Active, Joining, Leaving, Pending};
-        let is_offer = |it: &Invitation| it.syncgroup() == *group && it.issuer().device() == *by;
+        let device = self.devices[seen.replica];
+        let is_offer = |it: &Invitation| {
+            it.syncgroup() == *group
+                && it.issuer().device() == *by
+                && self.stands_for(device, it).is_some_and(|all| all.contains(attempt))
+        };
         let infos = seen.core.syncgroups();
         let info = infos.iter().find(|info| info.id == *group);
         info.is_some_and(|it| it.paused || matches!(it.state, Active | Joining | Leaving | Pending))
             || seen.core.invitations().iter().any(is_offer)
-            || self.declined.contains(&(*group, self.devices[seen.replica], *by))
+            || self.declined.contains(&(*group, device, *by, *attempt))
     }
 
     /// Counts what has become of publications, as a member is told.
