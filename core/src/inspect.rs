@@ -103,6 +103,8 @@ pub enum Frame {
         /// The syncgroup that it has offered.
         syncgroup: SyncgroupId,
     },
+    /// It has been heard that the receiver offers nothing any more.
+    NoneOffered,
 }
 
 /// What the sender of a frame holds of a syncgroup.
@@ -269,10 +271,9 @@ pub fn frame(bytes: &[u8]) -> Option<Frame> {
                 vector.into_iter().map(|(author, generation)| Version { author, generation }).collect()
             }),
         },
-        Message::Publish(invitations) => {
-            Frame::Publish(invitations.iter().map(Invitation::syncgroup).collect())
-        }
+        Message::Publish(all) => Frame::Publish(all.invitations.iter().map(Invitation::syncgroup).collect()),
         Message::Declined { syncgroup, .. } => Frame::Declined { syncgroup },
+        Message::NoneOffered { .. } => Frame::NoneOffered,
     })
 }
 

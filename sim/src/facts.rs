@@ -92,7 +92,7 @@ pub(crate) fn kind(frame: &[u8]) -> &'static str {
         Some(Frame::Join { .. }) => "join",
         Some(Frame::Joined { .. }) => "answer to a join",
         Some(Frame::Publish(_)) => "offers to take part",
-        Some(Frame::Declined { .. }) => "answer to an offer",
+        Some(Frame::Declined { .. } | Frame::NoneOffered) => "answer to an offer",
         _ => "garbage",
     }
 }

@@ -18,9 +18,9 @@ use crate::sync::receive::{self, Received, Sender};
 use crate::syncgroup::admission::{self, Answer, Request};
 use crate::syncgroup::command::Means;
 use crate::syncgroup::group::Group;
-use crate::syncgroup::{Invitation, publish, remove};
+use crate::syncgroup::{publish, remove};
 use crate::time::Now;
-use crate::wire::{Deltas, Message, Offer};
+use crate::wire::{Deltas, Message, Offer, Publish};
 
 impl Core {
     pub(super) fn received(
@@ -51,14 +51,23 @@ impl Core {
             Message::Joined { syncgroup, nonce, answer } => {
                 return self.joined(now, link, (&syncgroup, nonce), answer, view, out);
             }
-            Message::Publish(invitations) => {
-                self.published(now, link, invitations, out);
+            Message::Publish(all) => {
+                self.published(now, link, all, out);
+                Ok(())
+            }
+            Message::NoneOffered { revision } => {
+                self.sync.none_offered(link, revision);
                 Ok(())
             }
             Message::Declined { syncgroup, nonce } => {
                 return self.declined(now, link, (&syncgroup, nonce), view, out);
             }
-            Message::Hello(hello) => self.step(now.mono, out, |sync, step| sync.hello(link, hello, step)),
+            Message::Hello(hello) => {
+                let result = self.step(now.mono, out, |sync, step| sync.hello(link, hello, step));
+                let device = self.sync.device(link).filter(|it| self.sync.link_to(it) == Some(link));
+                device.into_iter().for_each(|device| self.offered.meets(&device, link));
+                result
+            }
             Message::Announce(news) => {
                 self.step(now.mono, out, |sync, step| sync.announced(link, news, step))
             }
@@ -281,10 +290,18 @@ impl Core {
     }
 
     /// An admin offers what is published here (S-33).
-    fn published(&mut self, now: Now, link: LinkId, invitations: Vec<Invitation>, out: &mut Outbox) {
-        let Some(key) = self.sync.key(link) else { return };
+    fn published(&mut self, now: Now, link: LinkId, all: Publish, out: &mut Outbox) {
+        let Publish { revision, invitations } = all;
+        let Some(key) = self.sync.key(link).filter(|_| self.sync.takes_offers(link, revision)) else {
+            return;
+        };
         let linked = self.sync.linked();
-        let taken = self.offered.take(&self.replica, (&key, &linked), invitations);
+        let is_none = invitations.is_empty();
+        let taken = self.offered.take(&self.replica, (&key, link), &linked, invitations);
+        if is_none {
+            let message = Message::NoneOffered { revision };
+            self.step(now.mono, out, |sync, step| sync.send(link, &message, step));
+        }
         for invitation in taken.news {
             out.push(Action::Notice(Notice::Invited { invitation: Box::new(invitation) }));
         }

@@ -15,7 +15,9 @@ use crate::syncgroup::group::Asking;
 use crate::syncgroup::invitation::Whom;
 use crate::syncgroup::{Invitation, Rights, Terms};
 use crate::time::Millis;
-use crate::wire::{Announce, Deltas, Entry, Hello, Holdings, Introduction, Message, Offer, Offered, Pull};
+use crate::wire::{
+    Announce, Deltas, Entry, Hello, Holdings, Introduction, Message, Offer, Offered, Publish, Pull,
+};
 
 /// How often is too often.
 const MANY: u64 = 100;
@@ -115,12 +117,8 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
                 Invitation { issuer: PublicKey(stage.bytes("issuer")), ..to(Whom::Device(stage.peer))? };
             let unsigned =
                 Invitation { signature: to(Whom::Anybody)?.signature, ..to(Whom::Device(stage.peer))? };
-            Message::Publish(alloc::vec![
-                others,
-                unsigned,
-                to(Whom::Device(keys.device))?,
-                to(Whom::Anybody)?
-            ])
+            let others = [others, unsigned, to(Whom::Device(keys.device))?, to(Whom::Anybody)?];
+            publish(others.into())
         }
         Lie::Declines => {
             // What is published anywhere, as the other would have offered it, under whatever nonce that has.
@@ -137,6 +135,10 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
         },
     };
     Some(alloc::vec![message.encode()])
+}
+
+fn publish(invitations: Vec<Invitation>) -> Message {
+    Message::Publish(Publish { revision: u32::MAX, invitations })
 }
 
 fn hello(stage: &Stage<'_>) -> Hello {
@@ -200,7 +202,7 @@ pub fn flood(stage: &Stage<'_>, flood: Flood) -> Option<Forged> {
                 };
                 nths.filter_map(|nth| invitation(stage, ghost(nth), nth, Whom::Device(stage.peer))).collect()
             };
-            (0..MANY).map(|frame| Message::Publish(offers(frame)).encode()).collect()
+            (0..MANY).map(|frame| publish(offers(frame)).encode()).collect()
         }
     };
     Some(Forged { frames, made })

@@ -64,11 +64,14 @@ pub(crate) struct Link {
     pub(crate) handshake: Option<Mono>,
     /// When to ask again to be admitted.
     pub(crate) join: Option<Mono>,
-    /// The nonces of what was last offered to the other end of what is published there, when to offer it again, and how
-    /// often it was offered.
+    /// The nonces of what was last offered to the other end of what is published there, the number of that, when to offer
+    /// it again, and how often it was offered.
     pub(crate) published: Vec<[u8; 16]>,
+    pub(crate) publish_revision: u32,
     pub(crate) publish: Option<Mono>,
     pub(crate) publish_tries: u32,
+    /// The number of what the other end has last offered.
+    pub(crate) their_publish_revision: u32,
     /// Requests to join that the other end has withdrawn, the latest ones: a copy may still be under way.
     pub(crate) withdrawn: VecDeque<[u8; 16]>,
     /// An alarm was raised already.
@@ -188,8 +191,10 @@ impl Link {
             handshake: None,
             join: None,
             published: Vec::new(),
+            publish_revision: 0,
             publish: None,
             publish_tries: 0,
+            their_publish_revision: 0,
             withdrawn: VecDeque::new(),
             alarmed: false,
         }

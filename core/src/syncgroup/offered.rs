@@ -2,7 +2,8 @@
 //!
 //! Who is asked decides. Until the application has accepted nothing of the syncgroup is made here, and nothing is stored:
 //! whoever offered it says it again. An offer is the whole of what a device offers, so what it does not name any more is
-//! withdrawn.
+//! withdrawn. Where a device has nothing to offer on a new link it says nothing; so what it offered on another one before
+//! is not told of until it says it again.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use alloc::vec::Vec;
 use super::Invitation;
 use super::group::Stage;
 use super::invitation::Whom;
-use crate::id::{DeviceId, PublicKey, SyncgroupId};
+use crate::id::{DeviceId, LinkId, PublicKey, SyncgroupId};
 use crate::limits;
 use crate::replica::Replica;
 
@@ -32,9 +33,13 @@ pub(crate) struct Offered {
 }
 
 /// What one device offers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Offers {
+    /// The link that it was last met on.
+    link: LinkId,
     open: Vec<Invitation>,
+    /// It was offered on a link before that one.
+    is_old: bool,
     /// How many the application was told of.
     told: usize,
 }
@@ -49,23 +54,34 @@ pub(crate) struct Taken {
 }
 
 impl Offered {
+    /// A device is there, on a link that is ready: all that it offers it will say anew.
+    pub(crate) fn meets(&mut self, device: &DeviceId, link: LinkId) {
+        if let Some(offers) = self.by.get_mut(device).filter(|offers| offers.link != link) {
+            // What is open still is no news if it is said again.
+            let open = core::mem::take(&mut offers.open);
+            *offers = Offers { link, open, is_old: true, told: offers.told };
+        }
+    }
+
     /// Takes in all that the owner of a key offers. What is not signed with it, or is for somebody else, does nothing;
     /// nor does what would change nothing here.
     pub(crate) fn take(
         &mut self,
         replica: &Replica,
-        (key, linked): (&PublicKey, &BTreeSet<DeviceId>),
+        (key, link): (&PublicKey, LinkId),
+        linked: &BTreeSet<DeviceId>,
         invitations: Vec<Invitation>,
     ) -> Taken {
         let by = key.device();
         // Whoever has gone is told of anew when it comes again.
         self.by.retain(|device, offers| !offers.open.is_empty() || linked.contains(device));
-        let before = self.by.remove(&by).unwrap_or_default();
-        let (mut taken, mut now) = (Taken::default(), Offers { open: Vec::new(), told: before.told });
+        let (told, before) = self.by.remove(&by).map(|it| (it.told, it.open)).unwrap_or_default();
+        let mut taken = Taken::default();
+        let mut now = Offers { link, open: Vec::new(), is_old: false, told };
         let mut syncgroups = BTreeSet::new();
         for invitation in invitations.into_iter().take(limits::MAX_OFFERS) {
             let declined = (invitation.syncgroup(), invitation.terms.nonce);
-            let is_known = before.open.contains(&invitation);
+            let is_known = before.contains(&invitation);
             let is_good = is_known || invitation.issuer == *key && invitation.verify(&replica.keys);
             if !is_good || !is_open(replica, &invitation) || !syncgroups.insert(invitation.syncgroup()) {
                 continue;
@@ -80,7 +96,7 @@ impl Offered {
             }
             now.open.push(invitation);
         }
-        if now.told == 0 {
+        if now.told == 0 && now.open.is_empty() {
             return taken;
         }
         if !self.has_room(linked) {
@@ -125,7 +141,8 @@ impl Offered {
 
     /// What waits for an answer.
     pub(crate) fn open(&self, replica: &Replica) -> impl Iterator<Item = &Invitation> {
-        self.by.values().flat_map(|offers| &offers.open).filter(|invitation| is_open(replica, invitation))
+        let last = self.by.values().filter(|offers| !offers.is_old);
+        last.flat_map(|offers| &offers.open).filter(|invitation| is_open(replica, invitation))
     }
 }
 

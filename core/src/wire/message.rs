@@ -42,14 +42,25 @@ pub(crate) enum Message {
         answer: Result<Vec<(Author, Generation)>, JoinRefusal>,
     },
     Introduction(Introduction),
-    /// All that the sender offers the receiver: syncgroups that are published there (S-33). What it offered before, and
-    /// does not name, it does not offer any more.
-    Publish(Vec<Invitation>),
+    Publish(Publish),
     /// The receiver's invitation of this nonce is declined.
     Declined {
         syncgroup: SyncgroupId,
         nonce: [u8; 16],
     },
+    /// The receiver's word that it offers nothing any more has come: it need not be said again.
+    NoneOffered {
+        revision: u32,
+    },
+}
+
+/// All that the sender offers the receiver: syncgroups that are published there (S-33). What it offered before, and does
+/// not name, it does not offer any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Publish {
+    /// Grows with every change on this link: what is older does not count.
+    pub(crate) revision: u32,
+    pub(crate) invitations: Vec<Invitation>,
 }
 
 /// The first message of each end.

@@ -4,5 +4,6 @@ pub(crate) mod codec;
 mod message;
 
 pub(crate) use self::message::{
-    Announce, Deltas, Entry, Hello, Holdings, Introduction, Message, Offer, Offered, Pull, Run, Summary,
+    Announce, Deltas, Entry, Hello, Holdings, Introduction, Message, Offer, Offered, Publish, Pull, Run,
+    Summary,
 };

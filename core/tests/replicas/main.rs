@@ -14,6 +14,7 @@ mod exchange;
 #[cfg(feature = "hostile")]
 mod forged;
 mod merging;
+mod offering;
 mod parts;
 mod pausing;
 mod publishing;

@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    fn publish(&mut self, at: usize, id: SyncgroupId, whom: usize) -> Result<Outcome, Refusal> {
+    pub(super) fn publish(&mut self, at: usize, id: SyncgroupId, whom: usize) -> Result<Outcome, Refusal> {
         self.publish_for(at, id, whom, Rights::Write)
     }
 
@@ -19,35 +19,35 @@ impl World {
         self.command(at, Command::Publish { syncgroup: id, device, rights, addresses })
     }
 
-    fn unpublish(&mut self, at: usize, id: SyncgroupId, whom: usize) -> Result<Outcome, Refusal> {
+    pub(super) fn unpublish(&mut self, at: usize, id: SyncgroupId, whom: usize) -> Result<Outcome, Refusal> {
         let device = self.device(whom);
         self.command(at, Command::Unpublish { syncgroup: id, device })
     }
 
     /// What a device sees of what is published at another one.
-    fn status_of(&self, at: usize, id: SyncgroupId, whom: usize) -> Option<PublicationStatus> {
+    pub(super) fn status_of(&self, at: usize, id: SyncgroupId, whom: usize) -> Option<PublicationStatus> {
         let device = self.device(whom);
         let all = self.info(at, id).publications;
         all.into_iter().find(|it| it.device == device).map(|it| it.status)
     }
 
-    fn offers(&self, at: usize) -> Vec<Invitation> {
+    pub(super) fn offers(&self, at: usize) -> Vec<Invitation> {
         self.nodes[at].core.invitations()
     }
 
     /// How often a device's application was told of an offer.
-    fn told(&self, at: usize) -> usize {
+    pub(super) fn told(&self, at: usize) -> usize {
         let is_offer = |notice: &&Notice| matches!(notice, Notice::Invited { .. });
         self.nodes[at].notices.iter().filter(is_offer).count()
     }
 
-    fn accept(&mut self, at: usize) {
+    pub(super) fn accept(&mut self, at: usize) {
         let invitation = self.offers(at).remove(0);
         self.ask_to_join(at, invitation).unwrap();
         self.run(10_000);
     }
 
-    fn decline(&mut self, at: usize) {
+    pub(super) fn decline(&mut self, at: usize) {
         let invitation = self.offers(at).remove(0);
         let id = invitation.syncgroup();
         assert_eq!(self.command(at, Command::Decline { invitation }), Ok(Outcome::Declined(id)));
@@ -67,7 +67,7 @@ impl World {
 }
 
 /// One syncgroup of the first so many replicas, and one more replica, which is a stranger.
-fn with_a_stranger(members: usize) -> (World, SyncgroupId) {
+pub(super) fn with_a_stranger(members: usize) -> (World, SyncgroupId) {
     let (mut world, id) = World::together(members + 1);
     world.eject(0, id, members);
     world.run(60_000);

@@ -1,5 +1,5 @@
 //! Oracles of publication (S-33): members are told what the model says, nobody is said to have declined that has not, and
-//! in the end whoever is asked to take part knows it.
+//! in the end whoever is asked to take part knows it, and nobody else.
 
 use std::collections::BTreeSet;
 
@@ -177,6 +177,50 @@ impl Watch {
                         oracle: Oracle::Convergence,
                         rule: "S-33",
                         replicas: vec![target.replica, admin.replica],
+                        what,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a device was offered that it has not answered is still published there, as each admin says who has offered it
+    /// and is linked to it.
+    pub(super) fn not_withdrawn(&self, all: &[Seen<'_>]) -> Checked {
+        for target in all.iter().filter(|seen| !self.fates[seen.replica].hostile) {
+            let device = self.devices[target.replica];
+            for offer in target.core.invitations() {
+                let (group, by) = (offer.syncgroup(), offer.issuer().device());
+                let is_linked = |one: &Seen<'_>, to: &DeviceId| {
+                    one.core.status().links.iter().any(|link| link.device == *to)
+                };
+                let issuer = all.iter().find(|seen| self.devices[seen.replica] == by);
+                let sound = issuer.filter(|seen| {
+                    !self.fates[seen.replica].is_changed()
+                        && is_linked(seen, &device)
+                        && is_linked(target, &by)
+                });
+                let Some(issuer) = sound else { continue };
+                let infos = issuer.core.syncgroups();
+                let info = infos.iter().find(|info| info.id == group);
+                if info.is_some_and(|info| info.paused) {
+                    continue;
+                }
+                let is_it =
+                    |attempt| self.stands_for(device, &offer).is_some_and(|all| all.contains(attempt));
+                let is_pending = info.into_iter().flat_map(|info| &info.publications).any(|it| {
+                    it.device == device && it.status == PublicationStatus::Pending && is_it(&it.attempt)
+                });
+                if !is_pending {
+                    let what = format!(
+                        "is told that {group:?} is published there by replica {}, which says that it is not",
+                        issuer.replica
+                    );
+                    return Err(Violation {
+                        oracle: Oracle::Convergence,
+                        rule: "S-33",
+                        replicas: vec![target.replica, issuer.replica],
                         what,
                     });
                 }

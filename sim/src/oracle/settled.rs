@@ -43,7 +43,8 @@ impl Watch {
             self.members(&group, &active, all)?;
             self.arrived(&group, &active, all)?;
         }
-        self.offered(all)
+        self.offered(all)?;
+        self.not_withdrawn(all)
     }
 
     /// Whether anybody still lacks what it has held back because its time had not come (S-27): a member, somebody whom a

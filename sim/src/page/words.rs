@@ -106,6 +106,7 @@ pub(super) fn frame(
         Some(Frame::Declined { syncgroup }) => {
             ("declined", Some(naming.group(syncgroup)), "declines".to_owned())
         }
+        Some(Frame::NoneOffered) => ("publish", None, "has heard that nothing is offered".to_owned()),
         Some(Frame::Joined { syncgroup, answer }) => {
             let text = match answer {
                 Ok(held) => format!("admitted; complete once it holds {}", naming.of_versions(held)),
