@@ -19,8 +19,8 @@ use crate::replica::Replica;
 const MOST_DEVICES: usize = 64;
 /// Offers of which it is remembered that they were declined.
 const MOST_DECLINED: usize = 256;
-/// Offers of one device that the application is told of, until its link is gone: one that makes up ever new ones is soon
-/// silent. Later ones are listed.
+/// Offers of one device that the application is told of on a link, beside those that it declines: one that makes up ever
+/// new ones is soon silent. Later ones are listed.
 const MOST_TOLD: usize = 64;
 
 /// A syncgroup, and the nonce of an invitation to it.
@@ -40,7 +40,7 @@ struct Offers {
     open: Vec<Invitation>,
     /// It was offered on a link before that one.
     is_old: bool,
-    /// How many the application was told of.
+    /// How many the application was told of on this link, and has not declined.
     told: usize,
 }
 
@@ -59,7 +59,7 @@ impl Offered {
         if let Some(offers) = self.by.get_mut(device).filter(|offers| offers.link != link) {
             // What is open still is no news if it is said again.
             let open = core::mem::take(&mut offers.open);
-            *offers = Offers { link, open, is_old: true, told: offers.told };
+            *offers = Offers { link, open, is_old: true, told: 0 };
         }
     }
 
@@ -126,17 +126,23 @@ impl Offered {
     /// An offer was declined, and shall be whenever it is made again.
     pub(crate) fn decline(&mut self, invitation: &Invitation) {
         let (by, of) = named(invitation);
-        self.close(&by, &of);
+        if self.close(&by, &of)
+            && let Some(offers) = self.by.get_mut(&by)
+        {
+            offers.told = offers.told.saturating_sub(1);
+        }
         if !self.declined.contains(&(by, of)) {
             self.declined.truncate(MOST_DECLINED - 1);
             self.declined.push_front((by, of));
         }
     }
 
-    fn close(&mut self, by: &DeviceId, of: &Declined) {
-        if let Some(offers) = self.by.get_mut(by) {
-            offers.open.retain(|it| named(it).1 != *of);
-        }
+    /// An offer was answered. Says whether it waited for that.
+    fn close(&mut self, by: &DeviceId, of: &Declined) -> bool {
+        let Some(offers) = self.by.get_mut(by) else { return false };
+        let before = offers.open.len();
+        offers.open.retain(|it| named(it).1 != *of);
+        offers.open.len() < before
     }
 
     /// What waits for an answer.

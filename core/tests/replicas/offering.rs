@@ -82,3 +82,28 @@ fn what_comes_late_of_what_was_offered_does_not_count() {
     world.run(3_600_000);
     assert_eq!((world.offers(2).len(), world.told(2)), (0, 0));
 }
+
+#[test]
+fn who_publishes_over_a_long_time_is_heard_where_it_is_answered_and_on_a_new_link() {
+    let (mut world, id) = with_a_stranger(2);
+    let link = world.link(0, 2);
+    for nth in 1..=70 {
+        world.publish(0, id, 2).unwrap();
+        world.run(1_000);
+        assert_eq!(world.told(2), nth, "what is answered makes room");
+        world.decline(2);
+    }
+    // What is withdrawn without an answer does not.
+    for _ in 0..70 {
+        world.publish(0, id, 2).unwrap();
+        world.run(1_000);
+        world.unpublish(0, id, 2).unwrap();
+        world.run(1_000);
+    }
+    assert_eq!(world.told(2), 70 + 64);
+    world.unlink(link);
+    world.link(0, 2);
+    world.publish(0, id, 2).unwrap();
+    world.run(1_000);
+    assert_eq!(world.told(2), 70 + 65);
+}

@@ -1,6 +1,7 @@
 //! `serve`: holds the data directory, connects it to others, and answers the other commands.
 
 use std::io::{self, IsTerminal, Write as _};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use driftless::{DeviceId, Name, Notice, SyncgroupState};
@@ -123,6 +124,9 @@ async fn log(notices: &mut Notices) {
     }
 }
 
+/// How often it is looked at what is offered here, whatever is told: of a device that offers much not all of it is.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// Takes part in whatever some devices publish here, until nothing can happen any more.
 async fn host(node: &Node, database: &Name, hosts: &[DeviceId]) {
     let mut notices = node.notices();
@@ -143,11 +147,16 @@ async fn host(node: &Node, database: &Name, hosts: &[DeviceId]) {
                 tracing::warn!("cannot take part: {error}");
             }
         }
+        let again = tokio::time::sleep(LOOK_AGAIN);
+        tokio::pin!(again);
         loop {
-            match notices.next().await {
-                Some(News::Notice(Notice::Invited { .. }) | News::Missed(_)) => break,
-                Some(_) => {}
-                None => return,
+            tokio::select! {
+                () = &mut again => break,
+                news = notices.next() => match news {
+                    Some(News::Notice(Notice::Invited { .. }) | News::Missed(_)) => break,
+                    Some(_) => {}
+                    None => return,
+                },
             }
         }
     }
