@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use driftless::Name;
+use driftless::{DeviceId, Name};
 
 mod conflicts;
 mod device;
@@ -254,6 +254,8 @@ pub enum Command {
     ///
     ///   driftless syncgroup join ID     takes part, as by any invitation
     ///   driftless decline ID            tells them that it does not
+    ///
+    /// Where several devices offer the same syncgroup, --by DEVICE says whose invitation is meant.
     #[command(verbatim_doc_comment)]
     Invitations,
     /// Decline to take part in a syncgroup that is published at this device
@@ -261,6 +263,9 @@ pub enum Command {
         /// The syncgroup: its name, its id, or the start of its id, as `driftless invitations` lists it; or the
         /// invitation.
         offer: String,
+        /// Of several that name the same syncgroup, the one of this device: its id or its key.
+        #[arg(long, value_name = "DEVICE", value_parser = membership::parse_device)]
+        by: Option<DeviceId>,
     },
     /// Make a user: somebody with several devices, to whom something can be granted for all of them.
     #[command(subcommand)]

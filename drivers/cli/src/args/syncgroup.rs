@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use driftless::Name;
+use driftless::{DeviceId, Name};
 
 use super::{Membership, Preset, parse_span};
 
@@ -41,8 +41,11 @@ pub enum Syncgroup {
     ///
     /// A device of a user's joins as such: what the invitation gives is granted to the user, for all its devices.
     Join {
-        /// The invitation; - reads it from standard input.
+        /// The invitation; - reads it from standard input. Or the syncgroup, as `driftless invitations` lists it.
         invitation: String,
+        /// Of several that name the same syncgroup, the one of this device: its id or its key.
+        #[arg(long, value_name = "DEVICE", value_parser = super::membership::parse_device)]
+        by: Option<DeviceId>,
         /// How long to wait. Joining goes on after that as long as `serve` runs.
         #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_span)]
         timeout: Duration,

@@ -133,7 +133,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Export(args) => export::export(context, args).await,
         Command::Syncgroup(command) => syncgroup::syncgroup(context, command).await,
         Command::Invitations => offers::list(context).await,
-        Command::Decline { offer } => offers::decline(context, &offer).await,
+        Command::Decline { offer, by } => offers::decline(context, &offer, by).await,
         Command::User(command) => user::user(context, command).await,
         Command::Device(command) => user::device(context, command).await,
         Command::Whoami => user::whoami(context).await,

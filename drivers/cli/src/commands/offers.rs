@@ -1,7 +1,7 @@
 //! `invitations` and `decline`: what others have published at this device, and what is answered.
 
 use anyhow::{Result, bail};
-use driftless::Invitation;
+use driftless::{DeviceId, Invitation};
 use serde_json::json;
 
 use super::Context;
@@ -38,11 +38,11 @@ pub(super) async fn list(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn decline(context: &mut Context, text: &str) -> Result<()> {
+pub(super) async fn decline(context: &mut Context, text: &str, by: Option<DeviceId>) -> Result<()> {
     let mut session = context.session(Reach::Alone).await?;
     let served = session.is_remote();
     let answer = async {
-        let invitation = find(&mut session, text).await?;
+        let invitation = find(&mut session, text, by).await?;
         let mut answer = session.ask(Request::Decline { invitation: invitation.to_string() }).await?;
         while answer.next().await?.is_some() {}
         Ok::<_, anyhow::Error>(invitation)
@@ -65,20 +65,40 @@ pub(super) async fn decline(context: &mut Context, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The invitation that is meant: its own text, or what names one that this device was offered.
-pub(super) async fn find(session: &mut Session, text: &str) -> Result<Invitation> {
+/// The invitation that is meant: its own text, or what names one that this device was offered, and by whom. Of several
+/// none is taken unasked: any device can offer a syncgroup under any name and id.
+pub(super) async fn find(session: &mut Session, text: &str, by: Option<DeviceId>) -> Result<Invitation> {
     if let Ok(invitation) = text.parse() {
+        require_issuer(&invitation, by)?;
         return Ok(invitation);
     }
-    let offers = collect(session).await?;
-    let is_meant =
-        |offer: &&OfferText| offer.name == text || text.len() >= 4 && offer.syncgroup.starts_with(text);
+    let (offers, by) = (collect(session).await?, by.map(|by| by.to_string()));
+    let is_meant = |offer: &&OfferText| {
+        let is_called = offer.name == text || text.len() >= 4 && offer.syncgroup.starts_with(text);
+        is_called && by.as_ref().is_none_or(|by| offer.by == *by)
+    };
+    let shown = text::escape_short(text.as_bytes(), 64);
     match offers.iter().filter(is_meant).collect::<Vec<_>>()[..] {
         [one] => Ok(one.invitation.parse()?),
         [] => {
-            bail!("nothing that is called \"{text}\" is published at this device: see driftless invitations")
+            let by = by.map(|by| format!(" by device {by}")).unwrap_or_default();
+            bail!(
+                "nothing that is called \"{shown}\" is published at this device{by}: see driftless invitations"
+            )
         }
-        _ => bail!("\"{text}\" can be several invitations: give the id, as driftless invitations prints it"),
+        _ => bail!(
+            "\"{shown}\" can be several invitations: give the id, as driftless invitations prints it, and where \
+             several devices offer that, whose is meant: --by DEVICE"
+        ),
+    }
+}
+
+/// An invitation that was given as such is the one of the device that was named.
+pub(super) fn require_issuer(invitation: &Invitation, by: Option<DeviceId>) -> Result<()> {
+    let issuer = invitation.issuer().device();
+    match by {
+        Some(by) if by != issuer => bail!("the invitation is by device {issuer}, and not by {by}"),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use driftless::{Invitation, InvitationError, Name, Rights};
+use driftless::{DeviceId, Invitation, InvitationError, Name, Rights};
 use serde_json::json;
 
 use super::Context;
@@ -28,7 +28,9 @@ pub(super) async fn syncgroup(context: &mut Context, command: Syncgroup) -> Resu
             done(context, session, request, "has the collection").await
         }
         Syncgroup::Invite(args) => invite(context, args).await,
-        Syncgroup::Join { invitation, timeout, alone } => join(context, invitation, timeout, alone).await,
+        Syncgroup::Join { invitation, by, timeout, alone } => {
+            join(context, (invitation, by), timeout, alone).await
+        }
         Syncgroup::Leave { syncgroup } => leave(context, syncgroup).await,
         Syncgroup::About(args) => about::about(context, args).await,
         Syncgroup::List => list(context).await,
@@ -110,7 +112,12 @@ async fn invite(context: &mut Context, args: Invite) -> Result<()> {
     Ok(())
 }
 
-async fn join(context: &mut Context, invitation: String, timeout: Duration, alone: bool) -> Result<()> {
+async fn join(
+    context: &mut Context,
+    (invitation, by): (String, Option<DeviceId>),
+    timeout: Duration,
+    alone: bool,
+) -> Result<()> {
     let text = if invitation == "-" {
         let mut text = String::new();
         let limited = std::io::stdin().lock().take(MAX_INVITATION).read_to_string(&mut text);
@@ -124,11 +131,14 @@ async fn join(context: &mut Context, invitation: String, timeout: Duration, alon
         Err(InvitationError::NotAnInvitation) => None,
         parsed => Some(parsed?),
     };
+    if let Some(parsed) = &parsed {
+        super::offers::require_issuer(parsed, by)?;
+    }
     let mut session = context.first_session(Reach::Network).await?;
     let parsed = match parsed {
         Some(parsed) => parsed,
         // One that this device was offered has a name here.
-        None => match super::offers::find(&mut session, text.trim()).await {
+        None => match super::offers::find(&mut session, text.trim(), by).await {
             Ok(parsed) => parsed,
             Err(error) => {
                 session.close().await;

@@ -68,6 +68,36 @@ fn who_declines_is_asked_no_more_and_what_is_withdrawn_is_gone() {
 }
 
 #[test]
+fn of_what_several_admins_offer_one_is_named_by_its_device() {
+    let (one, two, there) = (Home::with_notes(), Home::new(), Home::new());
+    for home in [&two, &there] {
+        home.run(["init"]).ok();
+    }
+    let _servers = [one.serve(), two.serve(), there.serve()];
+    let invitation = one.run(["syncgroup", "invite", "notes", "--rights", "admin"]).ok();
+    two.run(["syncgroup", "join", invitation.trim()]).ok();
+    let (device, at) = (whoami(&there).0, address(&there));
+    one.run(["syncgroup", "publish", "notes", &device, "--at", &at]).ok();
+    let offers = || there.run(["invitations", "--json"]).json();
+    eventually("both ask it", || offers().len() == 2);
+    let id = offers()[0]["syncgroup"].as_str().unwrap().to_owned();
+    assert_eq!(offers()[1]["syncgroup"].as_str(), Some(&id[..]));
+    for name in ["notes", &id] {
+        assert!(there.run(["syncgroup", "join", name]).failed(2).contains("--by DEVICE"));
+        assert!(there.run(["decline", name]).failed(2).contains("--by DEVICE"));
+        assert!(there.run(["decline", name, "--by", &device]).failed(2).contains("driftless invitations"));
+    }
+    let (by, key) = whoami(&two);
+    let text = offers().into_iter().find(|it| it["by"] == by[..]).unwrap()["invitation"].clone();
+    let text = text.as_str().unwrap();
+    assert!(there.run(["decline", text, "--by", &device]).failed(2).contains("and not by"));
+    assert!(there.run(["syncgroup", "join", text, "--by", &device]).failed(2).contains("and not by"));
+    there.run(["syncgroup", "join", &id, "--by", &key]).ok();
+    eventually("it takes part", || status(&one, &device) == "running");
+    assert!(offers().is_empty());
+}
+
+#[test]
 fn a_server_takes_part_by_itself_in_what_a_device_publishes_that_it_was_told_to_host() {
     let (here, there) = (Home::with_notes(), Home::new());
     there.run(["init"]).ok();
