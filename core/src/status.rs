@@ -64,6 +64,7 @@ impl Core {
     }
 
     /// What this device was offered and has not answered: syncgroups that are published here, by who offers them (S-33).
+    /// What somebody offered on an earlier link, and has not said again on the one that there is now, is left out.
     pub fn invitations(&self) -> Vec<Invitation> {
         self.offered.open(&self.replica).cloned().collect()
     }
