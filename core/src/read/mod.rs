@@ -18,8 +18,8 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 pub use self::changes::{Changes, Marker, ParseMarkerError, Resumed, RowUpdate, Update, WatchEnd};
-pub(crate) use self::conflicts::{Gathering, RowPlace};
 pub use self::conflicts::{ConflictRow, conflict, conflicts};
+pub(crate) use self::conflicts::{Gathering, RowPlace};
 pub use self::edited::edited;
 pub(crate) use self::history::history_among;
 pub use self::history::{Edited, Entry, common_ancestor, history};

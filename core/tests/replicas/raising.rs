@@ -308,8 +308,7 @@ fn of_more_rows_than_are_told_together_any_can_be_answered_and_the_others_are_ra
     });
     world.run(60_000);
     let shown = world.nodes[0].raised.iter().position(|conflict| !conflict.is_whole).unwrap();
-    let shown = world.nodes[0].raised.remove(shown);
-    let mut few = shown.clone();
+    let mut few = world.nodes[0].raised.remove(shown);
     few.rows.truncate(10);
     // What has nothing to do with it is no part of it.
     let other = conflict(&world, id, "z");
