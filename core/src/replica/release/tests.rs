@@ -236,6 +236,7 @@ fn what_waits_where_this_device_was_removed_is_found_again_as_the_part_that_it_i
         Replica::load(keys, &Config::new(name), true, Incarnation(1), &here.store).unwrap();
     here.store.apply(&boot);
     here.replica = replica;
+    here.replica.waiting.start(here.now, here.replica.parts);
     assert_eq!(here.shown(), [0, 0]);
     here.wait(Millis(1));
     assert_eq!(here.shown(), [1, 0]);
