@@ -312,8 +312,6 @@ points! {
         CrashLostCommits = "crash that lost commits", from 100;
         /// A crash took generations of the device itself.
         CrashLostOwn = "crash that lost own writes", from 100;
-        /// A crash left half a commit on the disk, which was found by its checksum and dropped.
-        TornCommit = "torn commit found", from 100;
         /// A store could not be read, and the replica was closed.
         ReadFailed = "read failed, replica halted", from 100;
         /// A store had to fetch first what was asked for, and the event was offered again.

@@ -289,7 +289,7 @@ impl Scope {
 
     fn crash(&mut self, replica: usize, keep: usize) -> Checked {
         let device = &mut self.devices[replica];
-        device.disk.crash(keep, false);
+        device.disk.crash(keep);
         device.syncing = None;
         device.asked.clear();
         device.boots += 1;

@@ -337,9 +337,6 @@ pub enum Act {
         /// How many of the commits that are not durable survive; `None` is for chance to say.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep: Option<usize>,
-        /// Half of the first commit that does not survive is on the disk.
-        #[serde(default, skip_serializing_if = "is_false")]
-        torn: bool,
     },
     /// The process dies right after one of its next commits, before anything else is done.
     CrashAtCommit {

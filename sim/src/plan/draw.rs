@@ -331,7 +331,7 @@ impl Drawing<'_> {
             let act = match (clean, at_commit) {
                 (true, _) => Act::Shutdown { replica },
                 (false, true) => Act::CrashAtCommit { replica, after, keep },
-                (false, false) => Act::Crash { replica, keep, torn: false },
+                (false, false) => Act::Crash { replica, keep },
             };
             self.step(at, act);
             let back = at + dice.skewed(10, 20_000);

@@ -98,7 +98,7 @@ impl Drawing<'_> {
                 0 | 1 => Act::FailReads { replica, after, again },
                 2 => Act::FillDisk { replica, after: after / 10 },
                 3 => Act::SlowSync { replica, ms },
-                _ => Act::Crash { replica, keep: None, torn: true },
+                _ => Act::Crash { replica, keep: None },
             };
             let back = at + dice.skewed(10, 10_000);
             if matches!(act, Act::Crash { .. }) {

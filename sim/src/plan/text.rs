@@ -316,7 +316,7 @@ mod tests {
             r#"{"at":100,"do":"crash","replica":1}"#,
         );
         let plan: Plan = text.parse().unwrap();
-        assert_eq!(plan.steps[0].act, Act::Crash { replica: 1, keep: None, torn: false });
+        assert_eq!(plan.steps[0].act, Act::Crash { replica: 1, keep: None });
         assert_eq!(plan.steps.len(), 2);
     }
 

@@ -156,10 +156,7 @@ fn process(act: &Act, names: &Names) -> Option<String> {
         Some(keep) => format!(", and the first {keep} commits that are not durable survive"),
     };
     Some(match act {
-        Act::Crash { replica, keep, torn } => {
-            let torn = if *torn { "; half of the next one is on the disk" } else { "" };
-            format!("{} crashes{}{torn}.", names.device(*replica), kept(keep))
-        }
+        Act::Crash { replica, keep } => format!("{} crashes{}.", names.device(*replica), kept(keep)),
         Act::CrashAtCommit { replica, after, keep } => {
             let when = match after {
                 0 => "its next commit".to_owned(),

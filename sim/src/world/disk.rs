@@ -95,27 +95,15 @@ impl Disk {
         }
     }
 
-    /// The process dies: of the commits that are not durable the first `keep` survive. Says how many are
-    /// lost. If `torn`, half of the first one that is lost is on the disk: whoever opens the disk notices by its
-    /// checksum, and takes it out.
-    pub(crate) fn crash(&mut self, keep: usize, torn: bool) -> Crashed {
+    /// The process dies: of the commits that are not durable the first `keep` survive, each of them whole. Says how many
+    /// are lost. Half a commit is nothing that a store may show: that one drops it is for tests of that one's journal.
+    pub(crate) fn crash(&mut self, keep: usize) -> usize {
         let lost = self.undo.len().saturating_sub(keep);
-        let mut found = false;
-        for nth in (0..lost).rev() {
-            let Some(undo) = self.undo.pop_back() else { break };
-            if torn && nth == 0 && undo.writes.len() > 1 {
-                // The second half never came to the disk; the first is what a recovery has to take back.
-                let (first, second) = undo.writes.split_at(undo.writes.len() / 2);
-                let part = |writes: &[_]| Commit { seq: undo.seq, writes: writes.to_vec() };
-                self.store.undo(&part(second));
-                self.store.undo(&part(first));
-                found = true;
-            } else {
-                self.store.undo(&undo);
-            }
+        for undo in self.undo.drain(keep.min(self.undo.len())..).rev() {
+            self.store.undo(&undo);
         }
         self.settle();
-        Crashed { lost, torn: found }
+        lost
     }
 
     /// Whoever reads a disk after a crash can rely on what he finds there. What failed is mended, but for
@@ -220,15 +208,6 @@ impl Disk {
     }
 }
 
-/// What a crash did to a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Crashed {
-    /// Commits that are lost.
-    pub(crate) lost: usize,
-    /// Half of one was found, and taken out.
-    pub(crate) torn: bool,
-}
-
 impl View for Disk {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
         self.read(table, key)?;
@@ -291,11 +270,11 @@ mod tests {
 
     #[test]
     fn a_crash_leaves_a_prefix_that_has_everything_durable() {
-        for (keep, torn) in [(0, false), (1, false), (2, false), (3, false), (0, true), (1, true)] {
+        for keep in 0..=4 {
             let mut disk = Disk::default();
             (1..=5).for_each(|seq| disk.apply(&commit(seq)));
             disk.finish_sync(CommitSeq(2));
-            assert_eq!(disk.crash(keep, torn), Crashed { lost: 3 - keep.min(3), torn });
+            assert_eq!(disk.crash(keep), 3 - keep.min(3));
             assert_eq!(keys(&disk), "12345"[..2 + keep.min(3)]);
             assert_eq!(disk.store().seq().0, 2 + keep.min(3) as u64);
             assert_eq!(disk.at_risk(), 0);
@@ -318,7 +297,7 @@ mod tests {
         let scanned = disk.scan(&Scan::all(Table::Row), &mut |_, _| std::ops::ControlFlow::Continue(()));
         assert!(matches!(scanned, Err(Fault::Store(_))));
         disk.damage();
-        disk.crash(0, false);
+        disk.crash(0);
         assert!(matches!(read(&disk), Err(Fault::Corrupt { .. })), "a crash mends no damage");
         disk.mend();
         assert!(read(&disk).is_ok());
@@ -329,7 +308,7 @@ mod tests {
         let mut disk = Disk::default();
         disk.fill(2);
         assert_eq!([disk.is_full(), disk.is_full(), disk.is_full()], [false, false, true]);
-        disk.crash(0, false);
+        disk.crash(0);
         assert!(!disk.is_full(), "whoever opens it again has made room");
     }
 }

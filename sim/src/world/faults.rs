@@ -71,7 +71,7 @@ impl World<'_> {
     pub(super) fn recover(&mut self, replica: usize) {
         let it = &mut self.replicas[replica];
         // The process is closed, the machine runs on: what was applied is there.
-        it.disk.crash(usize::MAX, false);
+        it.disk.crash(usize::MAX);
         self.trace.note(self.now, || format!("r{replica} is closed, as its store has failed"));
         self.note(replica, Happened::Failed);
         self.observe_process(replica, Process::Gone { why: "is closed, as its store has failed" });

@@ -87,7 +87,7 @@ impl World<'_> {
     }
 
     /// The process dies now.
-    pub(super) fn crash(&mut self, replica: usize, keep: Option<usize>, torn: bool) -> Checked {
+    pub(super) fn crash(&mut self, replica: usize, keep: Option<usize>) -> Checked {
         if self.replicas[replica].core.is_none() {
             return Ok(());
         }
@@ -103,11 +103,7 @@ impl World<'_> {
         if self.sabotage.as_ref().is_some_and(Saboteur::tears) {
             it.disk.tear(keep);
         }
-        let crashed = it.disk.crash(keep, torn);
-        let lost = crashed.lost;
-        if crashed.torn {
-            self.coverage.hit(Point::TornCommit);
-        }
+        let lost = it.disk.crash(keep);
         if let Some(saboteur) = &mut self.sabotage {
             let others = 0..self.plan.setup.replicas;
             let apart: Vec<usize> =
@@ -143,13 +139,13 @@ impl World<'_> {
         let it = &mut self.replicas[replica];
         match it.end.take() {
             None => return Ok(()),
-            Some(End::Crash(keep)) => self.crash(replica, keep, false)?,
+            Some(End::Crash(keep)) => self.crash(replica, keep)?,
             Some(End::Failed) => {
                 self.recover(replica);
                 return Ok(());
             }
             Some(End::Stopped) => {
-                it.disk.crash(usize::MAX, false);
+                it.disk.crash(usize::MAX);
                 self.trace.note(self.now, || format!("r{replica} has stopped"));
                 self.observe_process(replica, Process::Stopped);
                 self.end_process(replica);

@@ -18,7 +18,7 @@ impl World<'_> {
             return Ok(());
         }
         match act {
-            Act::Crash { replica, keep, torn } => self.crash(*replica, *keep, *torn),
+            Act::Crash { replica, keep } => self.crash(*replica, *keep),
             Act::CrashAtCommit { replica, after, keep } => {
                 self.replicas[*replica].armed = Some(Armed { after: *after, keep: *keep });
                 Ok(())
