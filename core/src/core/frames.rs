@@ -41,6 +41,12 @@ impl Core {
                 return Ok(());
             }
         };
+        // What is asked for may have to be written down, and nothing is before the other end has shown what it holds of
+        // this device's own logs (S-2). It will be asked again.
+        let is_asked = matches!(message, Message::Join { .. } | Message::Declined { .. });
+        if is_asked && !self.sync.has_heard(link) {
+            return Ok(());
+        }
         let result = match message {
             Message::Deltas(deltas) => return self.deltas(now, link, deltas, view, out),
             Message::Offer(offer) => self.offer(now, link, offer, view, out),
@@ -109,6 +115,8 @@ impl Core {
         let group = self.replica.groups.get(&ix);
         let takes_all = group.is_none_or(|group| self.sync.takes_all(link, &self.replica, group));
         let from = if takes_all { Sender::Anybody } else { Sender::Removed };
+        let author = self.replica.author();
+        let had = plan.held(ix, &author);
         let received: Received = match receive::receive(&mut plan, ix, from, deltas, now)? {
             Ok(received) => received,
             Err(wrong) => {
@@ -116,6 +124,13 @@ impl Core {
                 return Ok(());
             }
         };
+        // What this device has written under its present name, and does not hold, was taken from it: its store was set
+        // back (S-2). Offers tell that first; but of a syncgroup that the store did not know any more, they could not.
+        let mut dice = self.dice.clone();
+        if plan.held(ix, &author) > had {
+            reincarnate(&mut plan, ix, author, Incarnation(dice.u64()));
+            self.dice = dice;
+        }
         admission::settle(&mut plan, now)?;
         let effects = plan.finish();
         // What the sender has is noted first, so that it is not told of it.
@@ -174,14 +189,9 @@ impl Core {
     }
 
     fn set_back(&mut self, now: Now, ix: GroupIx, view: &dyn View, out: &mut Outbox) {
-        let author = self.replica.author();
         let incarnation = Incarnation(self.dice.u64());
         let mut plan = Plan::new(&self.replica, view);
-        plan.reincarnate(incarnation);
-        if let Some(syncgroup) = plan.record(ix).map(|record| record.id) {
-            let successor = Author { incarnation, ..author };
-            plan.notice(Notice::SetBack { syncgroup, author, successor });
-        }
+        reincarnate(&mut plan, ix, self.replica.author(), incarnation);
         let effects = plan.finish();
         self.apply(now, effects, out);
     }
@@ -337,5 +347,14 @@ impl Core {
             self.peers.failed(&device, now.mono);
         }
         self.step(now.mono, out, |sync, step| sync.fault(link, reason, detail, step));
+    }
+}
+
+/// Goes on as another author, as others know of more of this one's log than is here.
+fn reincarnate(plan: &mut Plan<'_>, ix: GroupIx, author: Author, incarnation: Incarnation) {
+    plan.reincarnate(incarnation);
+    if let Some(syncgroup) = plan.record(ix).map(|record| record.id) {
+        let successor = Author { incarnation, ..author };
+        plan.notice(Notice::SetBack { syncgroup, author, successor });
     }
 }

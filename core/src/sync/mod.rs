@@ -172,6 +172,11 @@ impl Sync {
         link.into_iter().flat_map(|link| link.shared()).map(|(_, ix)| ix).collect()
     }
 
+    /// Whether the other end of a link has said what it would share, and so what it holds of this device's own logs.
+    pub(crate) fn has_heard(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|link| link.their_revision > 0)
+    }
+
     /// Whether a request to join is still wanted. One that withdraws overtakes its own copies.
     pub(crate) fn is_wanted(&mut self, link: LinkId, nonce: [u8; 16], withdraw: bool) -> bool {
         let Some(link) = self.links.get_mut(&link) else { return false };

@@ -252,6 +252,57 @@ fn a_store_that_was_set_back_goes_on_as_another_author_and_gets_its_own_log_back
 }
 
 #[test]
+fn a_store_set_back_to_before_it_knew_a_syncgroup_goes_on_as_another_author_there() {
+    let mut world = World::new(2);
+    let id = world.create(0, "notes");
+    let backup = world.nodes[1].store.clone();
+    let invitation = world.invite(0, id, Rights::Write);
+    world.link(0, 1);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(10_000);
+    world.put(1, id, "new", "not in the backup");
+    world.run(10_000);
+    let author = world.nodes[1].core.author();
+    // Nothing of the syncgroup is known when the peer tells what it holds of this device's log.
+    world.reboot(1, backup, Continuity::Shown);
+    assert_eq!(world.nodes[1].core.author(), author);
+    world.link(0, 1);
+    world.run(10_000);
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(10_000);
+    assert_eq!(world.text(1, id, "new").as_deref(), Some("not in the backup"));
+    assert_ne!(world.nodes[1].core.author(), author);
+    assert!(world.nodes[1].notices.iter().any(|notice| matches!(notice, Notice::SetBack { .. })));
+    world.put(1, id, "newer", "by the successor");
+    world.run(10_000);
+    world.assert_same(id);
+}
+
+#[test]
+fn nobody_is_let_in_before_they_have_shown_what_they_hold_of_ones_own_log() {
+    let mut world = World::new(2);
+    let id = world.create(0, "notes");
+    let invitation = world.invite(0, id, Rights::Write);
+    world.link(0, 1);
+    world.ask_to_join(1, invitation).unwrap();
+    // What node 1 offers gets lost, and what it asks does not.
+    let is_offer = |frame: &[u8]| matches!(inspect::frame(frame), Some(inspect::Frame::Offer { .. }));
+    let mut asked = 0;
+    while let Some((at, link, frame)) = world.frames.pop_front() {
+        if at == 0 && is_offer(&frame) {
+            continue;
+        }
+        asked += usize::from(matches!(inspect::frame(&frame), Some(inspect::Frame::Join { .. })));
+        world.event(at, Event::Received { link, frame });
+    }
+    assert!(asked > 0);
+    assert_eq!(world.info(0, id).members, 1);
+    world.run(10_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+}
+
+#[test]
 fn knowledge_travels_along_a_chain() {
     let (mut world, id) = World::together(5);
     for link in world.links.keys().copied().collect::<Vec<_>>() {

@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn everybody_agrees_in_the_end_whatever_gets_lost() {
-        let (agreement, happened) = ran(SCENARIO, 30_000);
+        let (agreement, happened) = ran(SCENARIO, 60_000);
         assert_eq!(agreement.syncgroups, 4);
         assert!(agreement.generations > happened.writes, "others hold what one writes");
         for (count, what) in [
