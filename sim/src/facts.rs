@@ -51,6 +51,8 @@ pub enum Happened {
     Started,
     /// It was asked for something, and refused.
     Refused(String),
+    /// It heard that its store was set back, and goes on as another author.
+    HeardOfItself,
     /// A syncgroup came to another state there.
     State(SyncgroupId, String),
     /// A frame that it sent did not simply arrive.

@@ -202,8 +202,8 @@ impl Watch {
             Notice::PeerFault { device, reason, detail } if !is_hostile(device) => {
                 ("S-26", format!("blames {device:?}, which is honest: {reason:?}, {detail}"))
             }
-            Notice::SetBack { author, .. } if !self.fates[replica].set_back => {
-                ("S-2", format!("believes that {author:?} was set back, and no store was"))
+            Notice::SetBack { author, .. } if self.fates[replica].unnoticed != Some(*author) => {
+                ("S-2", format!("believes that {author:?} was set back unnoticed, and it was not"))
             }
             Notice::FromTheFuture { author, .. } if !is_hostile(&author.device) && !self.is_behind(wall) => {
                 ("S-27", format!("holds back what {author:?} wrote, and no clock is that wrong"))
@@ -214,6 +214,25 @@ impl Watch {
             }
         };
         Err(Violation::new(Oracle::Conduct, rule, replica, what))
+    }
+
+    /// While it runs, a device writes as one author, and as another one only because it has heard that its store was set
+    /// back, and tells so (S-2).
+    pub(super) fn same_author(&mut self, seen: Seen<'_>, actions: &[Action], coverage: &mut Coverage) -> Checked {
+        let now = seen.core.author();
+        let Some(before) = self.notes[seen.replica].author.replace(now).filter(|before| *before != now) else {
+            return Ok(());
+        };
+        let tells = |action: &Action| match action {
+            Action::Notice(Notice::SetBack { author, successor, .. }) => (*author, *successor) == (before, now),
+            _ => false,
+        };
+        if !actions.iter().any(tells) {
+            let what = format!("goes on as {now:?}, and does not say what has become of {before:?}");
+            return Err(Violation::new(Oracle::Conduct, "S-2", seen.replica, what));
+        }
+        coverage.hit(Point::SetBackHeard);
+        Ok(())
     }
 
     /// Whether some clock, or a stamp that clocks follow, was further ahead of this one than stamps may be.

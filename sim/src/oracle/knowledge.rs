@@ -99,6 +99,10 @@ impl Watch {
         let Birth { past, written, ref says, stamp: last_stamp, wall } = *birth;
         let says = says.clone();
         let wrong = |rule, what: String| Err(Violation::new(Oracle::Clocks, rule, replica, what));
+        if self.model.generation(&group, &version).is_some() {
+            let what = format!("goes on as an author whose {version:?} of {group:?} is written already");
+            return Err(Violation::new(Oracle::Durability, "S-2", replica, what));
+        }
         // Stamps follow the clock of whoever gives them: of metadata, too, which does not tell its own.
         let given = written.map_or(last_stamp, |written| written.stamp);
         if given.wall() < wall {

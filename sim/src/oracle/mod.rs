@@ -145,6 +145,8 @@ pub(crate) struct Seen<'a> {
 /// What the oracles remember of a replica.
 #[derive(Debug, Clone, Default)]
 struct Notes {
+    /// The author that it writes as.
+    author: Option<Author>,
     /// What it held when it was last seen.
     held: Held,
     /// What of it its readers saw.
@@ -176,6 +178,8 @@ pub(crate) struct Fate {
     vanished: bool,
     /// Its disk was set back to an old copy, or to nothing.
     set_back: bool,
+    /// Its driver did not notice: it went on as the author that it was.
+    unnoticed: Option<Author>,
     /// Its disk was lost: it knows of no syncgroup unless it joins again.
     lost_all: bool,
 }
@@ -306,6 +310,7 @@ impl Watch {
     ) -> Checked {
         let committed = self.commits(seen.replica, actions)?;
         let parts = self.answers(seen, wall, actions, expected, coverage)?;
+        self.same_author(seen, actions, coverage)?;
         if !committed {
             return match parts.first() {
                 Some(part) => Err(Violation::new(

@@ -1,6 +1,6 @@
 //! Oracles of processes: what a crash may take (S-10), and what it may not.
 
-use driftless::{CommitSeq, Version};
+use driftless::{Author, CommitSeq, Version};
 
 use super::{Checked, Held, Notes, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
@@ -43,9 +43,9 @@ impl Watch {
         let wrote = Default::default();
         let mut told = notes.told;
         told.survived(survived);
-        let (reported, paused) = (survived, notes.paused);
+        let (reported, paused, author) = (survived, notes.paused, Some(seen.core.author()));
         self.notes[replica] =
-            Notes { held, shown, seq, reported, after, wrote, collections, databases, paused, told };
+            Notes { author, held, shown, seq, reported, after, wrote, collections, databases, paused, told };
         self.still_paused(seen, coverage)?;
         self.look(seen)
     }
@@ -57,11 +57,18 @@ impl Watch {
     }
 
     /// A replica's disk is set back to what it was after an earlier commit. What it wrote since is not taken
-    /// back: others may have it. It cannot be held to have it itself any more. Says whether it had written
-    /// anything since.
-    pub(crate) fn set_back(&mut self, replica: usize, held: Held, seq: CommitSeq) -> bool {
+    /// back: others may have it. It cannot be held to have it itself any more. If nobody noticed, it goes on as the author that it was. Says
+    /// whether it had written anything since.
+    pub(crate) fn set_back(
+        &mut self,
+        replica: usize,
+        held: Held,
+        seq: CommitSeq,
+        unnoticed: Option<Author>,
+    ) -> bool {
         let device = self.devices[replica];
         self.fates[replica].set_back = true;
+        self.fates[replica].unnoticed = unnoticed;
         let before = &self.notes[replica].held;
         let is_less = before.iter().any(|(group, before)| {
             let own = before.iter().filter(|(author, _)| author.device == device);

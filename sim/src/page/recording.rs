@@ -210,6 +210,10 @@ impl Recording {
             Notice::Admitted { syncgroup, device, .. } => {
                 format!("admits {} to {}", self.naming.of_device(device), self.naming.of_group(syncgroup))
             }
+            Notice::SetBack { syncgroup, .. } => {
+                let group = self.naming.of_group(syncgroup);
+                format!("hears what it had written in {group} and does not hold, and goes on as another author")
+            }
             Notice::Invited { invitation } => {
                 let by = self.naming.of_device(&invitation.issuer().device());
                 format!("is offered {} by {by}", self.naming.of_group(&invitation.syncgroup()))

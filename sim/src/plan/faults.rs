@@ -1,7 +1,7 @@
 //! Faults that need more than a rate: when, to whom, how badly. Each kind has a stream of choices of its own,
 //! so that switching one off leaves the others as they were.
 
-use driftless::Rights;
+use driftless::{Policy, Rights};
 use driftless::hostile::{Flood, Forgery, Lie};
 
 use super::draw::{Drawing, Group, database, quick_waits};
@@ -193,19 +193,22 @@ impl Drawing<'_> {
 
     fn losses(&mut self, groups: &[Group], except: Option<usize>) {
         let mut dice = self.dice(Concern::Losses);
+        // Devices decide such conflicts on their own, also before they have heard that they were set back.
+        let whole_batches = self.steps.iter().any(|step| lets_batches_win(&step.act));
         for nth in 0..dice.between(1, 2) as u32 {
             let replica = dice.index(self.replicas);
             let at = dice.between(self.safety_ms / 4, self.safety_ms);
             let copied = dice.between(0, at);
             let back = at + dice.skewed(100, 10_000);
             let how = dice.below(4);
+            let unnoticed = dice.one_in(2) && !whole_batches;
             if Some(replica) == except {
                 continue;
             }
             match how {
                 0 | 1 => {
                     self.step(copied, Act::Copy { replica });
-                    self.step(at, Act::Restore { replica });
+                    self.step(at, Act::Restore { replica, unnoticed });
                     continue;
                 }
                 2 => self.step(at, Act::Damage { replica }),
@@ -244,5 +247,16 @@ impl Drawing<'_> {
                 self.step(at, Act::Vanish { replica });
             }
         }
+    }
+}
+
+/// Whether somebody says that whole batches win.
+fn lets_batches_win(act: &Act) -> bool {
+    match act {
+        Act::Schema { rules, .. } => rules.iter().any(|rule| rule.policy == Policy::BatchWins),
+        Act::ChangeSchema { changes, .. } => {
+            changes.iter().any(|change| change.policy == Some(Policy::BatchWins))
+        }
+        _ => false,
     }
 }

@@ -171,7 +171,7 @@ fn unknown_field(step: &Step, text: &str) -> serde_json::Result<Option<(String, 
 }
 
 impl super::Act {
-    /// The replicas that it names.
+    /// The replicas that it names, the one that does something first.
     pub(crate) fn replicas(&self) -> Vec<usize> {
         self.clone().replicas_mut().into_iter().map(|replica| *replica).collect()
     }
@@ -214,14 +214,14 @@ impl super::Act {
             | SlowSync { replica, .. }
             | Damage { replica }
             | Copy { replica }
-            | Restore { replica }
+            | Restore { replica, .. }
             | LoseDisk { replica } => vec![replica],
             Cut { from, to, .. } => from.iter_mut().chain(to).collect(),
             Gather { members } | Part { members } => members.iter_mut().collect(),
             Heal => Vec::new(),
             Break { a, b } | Clog { a, b, .. } => vec![a, b],
             Describe { replica, meet, .. } => {
-                meet.iter_mut().flatten().chain(std::iter::once(replica)).collect()
+                std::iter::once(replica).chain(meet.iter_mut().flatten()).collect()
             }
             Find { replica, peer }
             | LoseSight { replica, peer }

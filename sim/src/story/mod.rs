@@ -154,6 +154,9 @@ impl Teller<'_> {
             }
             Happened::Failed => format!("The store of {name} fails, and {name} is closed."),
             Happened::Started => format!("{name} is opened again."),
+            Happened::HeardOfItself => {
+                format!("{name} hears what it had written, and goes on as another author.")
+            }
             Happened::Refused(why) => format!("{name} refuses: {why}."),
             Happened::State(..) if self.says_itself(remark) => return,
             Happened::State(group, state) => {

@@ -33,8 +33,10 @@ fn disk(act: &Act, names: &Names) -> Option<String> {
             )
         }
         Act::Copy { replica } => format!("Somebody copies the disk of {}.", names.device(*replica)),
-        Act::Restore { replica } => {
-            format!("The disk of {} is set back to the copy, and it starts again.", names.device(*replica))
+        Act::Restore { replica, unnoticed } => {
+            let token = if *unnoticed { ", token and all" } else { "" };
+            let who = names.device(*replica);
+            format!("The disk of {who} is set back to the copy{token}, and it starts again.")
         }
         Act::LoseDisk { replica } => format!("{} loses its disk.", names.device(*replica)),
         _ => return None,

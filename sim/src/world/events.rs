@@ -42,7 +42,7 @@ impl World<'_> {
         self.perform(replica, request, actions, expected)?;
         self.schedule(replica);
         self.end_if_due(replica)?;
-        Ok(())
+        self.hears_of_itself(replica)
     }
 
     /// Does what a core asks for, the commit first, and lets the oracles look in between.

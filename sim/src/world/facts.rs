@@ -35,7 +35,7 @@ impl World<'_> {
         }
         match act {
             Act::Restart { replica, .. } => self.replicas[*replica].core.is_none(),
-            Act::Restore { replica } => self.replicas[*replica].copy.is_some(),
+            Act::Restore { replica, .. } => self.replicas[*replica].copy.is_some(),
             Act::Attack { replica, .. } => self.replicas[*replica].hostile,
             Act::SetClock { .. }
             | Act::FailReads { .. }
@@ -100,6 +100,7 @@ impl World<'_> {
             Action::Reply { result: Err(refusal), .. } => {
                 self.note(replica, Happened::Refused(refusal.to_string()));
             }
+            Action::Notice(Notice::SetBack { .. }) => self.note(replica, Happened::HeardOfItself),
             Action::Notice(Notice::Syncgroup { syncgroup, state }) => {
                 self.note(replica, Happened::State(*syncgroup, format!("{state:?}")));
             }

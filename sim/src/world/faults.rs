@@ -1,6 +1,6 @@
 //! Faults of disks, processes and clocks, and how a replica gets on after them.
 
-use driftless::{Action, Core, Event, Fault, Outbox, Wall};
+use driftless::{Action, Author, Core, Event, Fault, Outbox, SyncgroupState, Wall};
 
 use super::World;
 use super::clock::WallClock;
@@ -13,7 +13,7 @@ use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
 use crate::facts::Happened;
 use crate::oracle::{Checked, Held, Watcher, WriteExpected};
-use crate::plan::Act;
+use crate::plan::{Act, ResolverKind};
 
 impl World<'_> {
     // ---- disks ----
@@ -92,7 +92,7 @@ impl World<'_> {
         if let Fault::Corrupt { .. } = fault {
             self.coverage.hit(Point::DamageFound);
             if self.replicas[replica].copy.is_some() {
-                return self.restore(replica);
+                return self.restore(replica, false);
             }
             self.lose_disk(replica);
             return self.boot(replica, false);
@@ -102,20 +102,70 @@ impl World<'_> {
         Ok(())
     }
 
-    /// An old copy takes the place of the disk.
-    pub(super) fn restore(&mut self, replica: usize) -> Checked {
+    /// An old copy takes the place of the disk. Whether its driver notices makes a difference where somebody else does.
+    pub(super) fn restore(&mut self, replica: usize, unnoticed: bool) -> Checked {
         let Some((store, held)) = self.replicas[replica].copy.clone() else { return Ok(()) };
-        self.coverage.hit(Point::SetBack);
-        self.trace.note(self.now, || format!("r{replica} is set back to a copy of its disk"));
-        self.take_away(replica, "is set back to a copy of its disk");
+        let author = self.replicas[replica].author_of(&store, &self.plan.setup);
+        let author = author.filter(|_| unnoticed && self.application.is_none());
+        let unheard = author.filter(|author| {
+            let mut others = (0..self.replicas.len()).filter(|other| *other != replica);
+            others.any(|other| self.knows_better(other, replica, author, &held))
+        });
+        self.coverage.hit(if unheard.is_some() { Point::SetBackUnnoticed } else { Point::SetBack });
+        self.trace.note(self.now, || format!("r{replica} is set back to a copy of its disk: {unheard:?}"));
+        self.take_away(replica, match unheard {
+            Some(_) => "is set back to a copy of its disk, token and all",
+            None => "is set back to a copy of its disk",
+        });
         let seq = store.seq();
         self.replicas[replica].disk = Disk::with(store);
-        self.replicas[replica].doubtful = true;
+        self.replicas[replica].doubtful = unheard.is_none();
+        self.replicas[replica].unheard = unheard;
         self.replicas[replica].watchers.values_mut().for_each(Watcher::set_back);
-        if self.watch.set_back(replica, held, seq) {
+        if self.watch.set_back(replica, held, seq, unheard) {
             self.coverage.hit(Point::SetBackLostOwn);
         }
-        self.boot(replica, false)
+        self.boot(replica, unheard.is_some())
+    }
+
+    /// Whether a replica can tell another one that it has written more than it holds: it takes that one for a member of
+    /// a syncgroup that both know, and has more of its log.
+    fn knows_better(&self, replica: usize, other: usize, author: &Author, held: &Held) -> bool {
+        let it = &self.replicas[replica];
+        let Some(core) = it.core.as_ref().filter(|_| !it.hostile) else { return false };
+        let mut groups = core.syncgroups().into_iter();
+        groups.any(|group| {
+            let more = self.watch.held(replica).get(&group.id).and_then(|held| held.get(author));
+            let less = held.get(&group.id).map(|held| held.get(author).copied().unwrap_or(0));
+            let members = core.members(&group.id).unwrap_or_default();
+            let device = self.replicas[other].device;
+            group.state == SyncgroupState::Active
+                && !group.paused
+                && members.iter().any(|member| member.device == device && member.rights.is_some())
+                && less.is_some_and(|less| more.is_some_and(|more| *more > less))
+        })
+    }
+
+    /// Whether two replicas may get a link: whoever has yet to hear of itself reaches only those who can tell it.
+    pub(super) fn may_talk(&self, one: usize, other: usize) -> bool {
+        let may_reach = |one: usize, other: usize| match self.replicas[one].unheard {
+            Some(author) if self.replicas[one].has_yet_to_hear() => {
+                self.knows_better(other, one, &author, self.watch.held(one))
+            }
+            _ => true,
+        };
+        may_reach(one, other) && may_reach(other, one)
+    }
+
+    /// A device that was set back has heard so, and goes on as another author: it can be used again.
+    pub(super) fn hears_of_itself(&mut self, replica: usize) -> Checked {
+        let it = &mut self.replicas[replica];
+        if !it.is_deaf || it.core.is_none() || it.has_yet_to_hear() {
+            return Ok(());
+        }
+        it.is_deaf = false;
+        let resolves = it.resolver != ResolverKind::Absent;
+        self.attach(replica, resolves)
     }
 
     /// The disk is gone.
@@ -125,9 +175,10 @@ impl World<'_> {
         let it = &mut self.replicas[replica];
         it.disk = Disk::default();
         it.doubtful = true;
+        it.unheard = None;
         it.copy = None;
         self.replicas[replica].watchers.values_mut().for_each(Watcher::set_back);
-        self.watch.set_back(replica, Held::new(), driftless::CommitSeq(0));
+        self.watch.set_back(replica, Held::new(), driftless::CommitSeq(0), None);
         self.watch.lost_all(replica);
     }
 

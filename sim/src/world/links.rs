@@ -88,6 +88,7 @@ impl World<'_> {
         self.replicas[to].core.is_some()
             && self.network.can_be_called(to)
             && !self.network.cut_between(from, to)
+            && self.may_talk(from, to)
             && !sabotaged
     }
 

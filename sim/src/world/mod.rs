@@ -220,7 +220,14 @@ impl<'t> World<'t> {
             it.armed = None;
             it.disk.mend();
             it.set_clock(WallClock { skew_ms: it.wall.skew_ms, ..WallClock::default() });
-            if it.core.is_none() {
+            // The driver is told now that the store was set back.
+            let (is_deceived, unheard) = (it.has_yet_to_hear(), it.unheard.take());
+            it.doubtful |= unheard.is_some();
+            if is_deceived {
+                self.take_away(replica, "is stopped, as its disk was set back");
+                self.replicas[replica].disk.crash(usize::MAX);
+            }
+            if self.replicas[replica].core.is_none() {
                 self.boot(replica, true)?;
             } else {
                 self.resume_all(replica)?;

@@ -108,7 +108,7 @@ impl World<'_> {
     pub(super) fn attach(&mut self, replica: usize, attached: bool) -> Checked {
         let it = &mut self.replicas[replica];
         let changes = attached || it.attached;
-        if it.core.is_none() || it.stopping || !changes {
+        if it.core.is_none() || it.stopping || it.has_yet_to_hear() || !changes {
             return Ok(());
         }
         it.attached = attached;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use driftless::store::MemStore;
 use driftless::verify::{Verification, Verified};
 use driftless::{
-    CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId, Rights,
+    Author, CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId, Rights,
     SecretKey, SignatureScheme, SpecVersion, SyncgroupId, UserId, Version,
 };
 
@@ -39,6 +39,11 @@ pub(crate) struct Replica {
     pub(crate) copy: Option<(MemStore, Held)>,
     /// Its disk was set back, and nothing is durable since: its driver must not say that its store continues.
     pub(crate) doubtful: bool,
+    /// The author that it went on as when its disk was set back and its driver did not notice: nothing may be written
+    /// under that name before others have told it what they hold of it.
+    pub(crate) unheard: Option<Author>,
+    /// The process has started so, and has not heard it.
+    pub(crate) is_deaf: bool,
     /// When the process last woke.
     pub(crate) awake: u64,
     /// Until when the process sleeps.
@@ -164,6 +169,8 @@ impl Replica {
             settings: None,
             copy: None,
             doubtful: false,
+            unheard: None,
+            is_deaf: false,
             awake: 0,
             asleep: None,
             vanished: false,
@@ -210,7 +217,15 @@ impl Replica {
         let mut config = self.config(setup);
         sabotage.iter().for_each(|sabotage| sabotage.config(&mut config, setup.signatures));
         self.core = Some(Core::boot(&config, &identity, random, &self.disk, out)?);
+        self.is_deaf = self.has_yet_to_hear();
         Ok(())
+    }
+
+    /// The author that it would go on as from a store that is believed to continue.
+    pub(crate) fn author_of(&self, store: &MemStore, setup: &Setup) -> Option<Author> {
+        let identity = Identity { secret: self.secret.clone(), continuity: Continuity::Shown };
+        let core = Core::boot(&self.config(setup), &identity, [0; 32], store, &mut Outbox::new());
+        Some(core.ok()?.author())
     }
 
     fn config(&self, setup: &Setup) -> Config {
@@ -277,7 +292,12 @@ impl Replica {
 
     /// Whether somebody can use the device now.
     pub(crate) fn is_usable(&self) -> bool {
-        self.core.is_some() && !self.stopping && self.asleep.is_none()
+        self.core.is_some() && !self.stopping && self.asleep.is_none() && !self.has_yet_to_hear()
+    }
+
+    /// Whether it was set back, does not know, and goes on as the author that it was.
+    pub(crate) fn has_yet_to_hear(&self) -> bool {
+        self.core.as_ref().is_some_and(|core| self.unheard == Some(core.author()))
     }
 
     /// Sets the wall clock wrong, or right.

@@ -55,7 +55,7 @@ impl World<'_> {
                 self.spoil_disk(act);
                 Ok(())
             }
-            Act::Restore { replica } => self.restore(*replica),
+            Act::Restore { replica, unnoticed } => self.restore(*replica, *unnoticed),
             Act::LoseDisk { replica } => {
                 self.coverage.hit(Point::DiskLost);
                 self.lose_disk(*replica);
@@ -104,6 +104,8 @@ impl World<'_> {
                 self.network.decide(*from, *to, *nth, *fate);
                 Ok(())
             }
+            // Nobody uses a device that has yet to hear of itself.
+            act if act.replicas().first().is_some_and(|it| self.replicas[*it].has_yet_to_hear()) => Ok(()),
             act => self.person(act),
         }
     }
