@@ -139,15 +139,17 @@ pub fn shrink(
 struct Target {
     oracle: Oracle,
     rule: &'static str,
-    /// A panic is another failure than what a rule's check finds.
-    panicked: bool,
+    /// Where it panicked, if it did: that is another failure than what a rule's check finds, and than one elsewhere.
+    panic: Option<String>,
 }
 
 impl Target {
     fn of(failure: &Failure) -> Self {
         let violation = &failure.violation;
-        let panicked = violation.what.starts_with("panicked");
-        Self { oracle: violation.oracle.clone(), rule: violation.rule, panicked }
+        // What comes after the place says which numbers it was about, and may well be another for a smaller plan.
+        let panic = violation.what.strip_prefix("panicked");
+        let panic = panic.and_then(|place| Some(place.split(": ").next()?.to_owned()));
+        Self { oracle: violation.oracle.clone(), rule: violation.rule, panic }
     }
 }
 
@@ -260,4 +262,23 @@ impl Shrinker<'_> {
 
 fn hash(plan: &Plan) -> [u8; 32] {
     *blake3::hash(plan.to_string().as_bytes()).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::Violation;
+
+    #[test]
+    fn panics_are_told_apart_by_where_they_are_and_not_by_what_they_say() {
+        let target = |what: &str| {
+            let violation = Violation::new(Oracle::Conduct, "S-53", 0, what);
+            Target::of(&Failure { violation, at: 0, healed: false, step: None })
+        };
+        let one = target("panicked at core/src/log/tree.rs:12:5: index 3: out of bounds");
+        assert_eq!(one, target("panicked at core/src/log/tree.rs:12:5: index 4: out of bounds"));
+        assert_ne!(one, target("panicked at core/src/log/mod.rs:12:5: index 3: out of bounds"));
+        assert_ne!(one, target("sends a frame of 9 bytes, more than a frame may have"));
+        assert_eq!(target("sends a frame of 8 bytes"), target("sends a frame of 9 bytes"));
+    }
 }

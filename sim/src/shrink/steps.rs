@@ -152,6 +152,10 @@ impl Act {
             | Act::InviteDevice { group, .. }
             | Act::Enrol { group, .. }
             | Act::StrikeOff { group, .. }
+            | Act::Schema { group, .. }
+            | Act::ChangeSchema { group, .. }
+            | Act::Transfer { group, .. }
+            | Act::Watch { group, .. }
             | Act::Attack { group, .. } => vec![group],
             Act::Write { .. } => self.rows_mut().into_iter().map(|row| &mut row.group).collect(),
             _ => Vec::new(),
@@ -166,6 +170,29 @@ impl Act {
                 changed.chain(require.iter_mut().map(|require| &mut require.row)).collect()
             }
             _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::plan::Plan;
+
+    #[test]
+    fn every_step_that_names_a_syncgroup_is_known_to() {
+        let mut kinds = std::collections::BTreeSet::new();
+        for profile in ["harsh", "policies", "people"].map(|name| name.parse().unwrap()) {
+            for step in (0..20).flat_map(|seed| Plan::draw(seed, &profile).steps) {
+                let Value::Object(fields) = serde_json::to_value(&step).unwrap() else { continue };
+                let Some(group) = fields.get("group").and_then(Value::as_u64) else { continue };
+                assert!(step.act.groups().contains(&(group as u8)), "{step:?}");
+                kinds.insert(fields["do"].to_string());
+            }
+        }
+        for kind in ["schema", "change-schema", "transfer", "watch", "attack", "create"] {
+            assert!(kinds.contains(&format!("\"{kind}\"")), "{kind} is not in {kinds:?}");
         }
     }
 }
