@@ -186,6 +186,8 @@ points! {
         Described = "described", from 100;
         /// The same, after somebody else had, whom one did not know of.
         DescribedTooLate = "described too late", from 1_000;
+        /// A device made or joined no further syncgroup, as it was in enough.
+        TooManySyncgroups = "refused: too many syncgroups", from 1_000;
         /// A syncgroup was published at a device.
         Published = "published", from 100;
         /// Somebody answered where a syncgroup was published.
@@ -290,6 +292,8 @@ points! {
         FrameTwice = "frame delivered twice", from 50;
         /// A frame arrived before one that was sent earlier.
         FrameOvertook = "frame overtook another", from 50;
+        /// A link was closed at once, as there were enough.
+        TooManyLinks = "link closed: too many", from 1_000;
         /// A frame was larger than the credit that the link had.
         CreditOverdrawn = "credit overdrawn";
         /// A frame was damaged on its way, which its driver noticed, and the link broke.

@@ -237,7 +237,7 @@ impl Watch {
 
     /// Whether some clock, or a stamp that clocks follow, was further ahead of this one than stamps may be.
     fn is_behind(&self, wall: Wall) -> bool {
-        self.fastest.max(self.greatest.wall()) > wall + driftless::Limits::default().drift
+        self.fastest.max(self.greatest.wall()) > wall + self.limits.drift
     }
 
     fn count(&self, notice: &Notice, coverage: &mut Coverage) {

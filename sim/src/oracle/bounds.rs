@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
-use driftless::Action;
+use driftless::{Action, Refusal};
 
 use super::{Checked, Oracle, Seen, Violation, Watch};
+use crate::coverage::{Coverage, Point};
+use crate::plan::LowLimits;
 
 /// Entries that one event may read, whatever it is: several times what the largest chunk takes.
 const MOST_READS: u64 = 20_000;
@@ -31,6 +33,54 @@ impl Watch {
         }
         if actions.len() > MOST_ACTIONS {
             return wrong(format!("wants {} things to be done for one event", actions.len()));
+        }
+        Ok(())
+    }
+
+    /// Some limits are lower than usual.
+    pub(crate) fn limited(&mut self, low: &LowLimits) {
+        let limits = &mut self.limits;
+        limits.syncgroups = low.syncgroups.unwrap_or(limits.syncgroups);
+        limits.links = low.links.unwrap_or(limits.links);
+        limits.drift.0 = low.drift_ms.unwrap_or(limits.drift.0);
+    }
+
+    /// Whether a replica has no more of anything than it may.
+    pub(crate) fn within(&self, seen: Seen<'_>) -> Checked {
+        let (groups, links) = (seen.core.syncgroups().len(), seen.core.status().links.len());
+        for (count, limit, what) in
+            [(groups, self.limits.syncgroups, "syncgroups"), (links, self.limits.links, "links")]
+        {
+            if count > limit {
+                let what = format!("has {count} {what}, and takes {limit}");
+                return Err(Violation::new(Oracle::Bounds, "S-53", seen.replica, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a replica that says that a limit is reached has reached it.
+    pub(crate) fn limits_reached(
+        &self,
+        seen: Seen<'_>,
+        refusal: &Refusal,
+        coverage: &mut Coverage,
+    ) -> Checked {
+        let Refusal::Limit { what: "syncgroups", limit } = refusal else { return Ok(()) };
+        coverage.hit(Point::TooManySyncgroups);
+        let count = seen.core.syncgroups().len();
+        if *limit != self.limits.syncgroups || count < *limit {
+            let what = format!("is in {count} syncgroups, and says that {limit} are all that it takes");
+            return Err(Violation::new(Oracle::Bounds, "S-53", seen.replica, what));
+        }
+        Ok(())
+    }
+
+    /// A replica closes a link because it has too many.
+    pub(crate) fn has_no_room(&self, replica: usize, links: usize) -> Checked {
+        if links < self.limits.links {
+            let what = format!("has {links} links, and closes another one as if that were too many");
+            return Err(Violation::new(Oracle::Bounds, "S-53", replica, what));
         }
         Ok(())
     }

@@ -235,6 +235,8 @@ pub(crate) struct Watch {
     healed: bool,
     /// Of how many commits it is kept what they changed, if fewer than usual.
     watch_log: Option<u64>,
+    /// How much of some things a replica takes.
+    limits: driftless::Limits,
     /// The rows are an application's, so none of them is an account of the simulator's.
     has_app: bool,
 }
@@ -273,6 +275,7 @@ impl Watch {
             resolved: BTreeMap::new(),
             healed: false,
             watch_log,
+            limits: driftless::Limits::default(),
             has_app: false,
         }
     }

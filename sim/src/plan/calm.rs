@@ -3,7 +3,7 @@
 //! These values are part of the format of kept plans. They do not follow the defaults of the core, so that a
 //! kept plan stays as it is when those change.
 
-use super::{DiskSetup, NetworkSetup, Settings, Setup, Signatures, Waits};
+use super::{DiskSetup, LowLimits, NetworkSetup, Settings, Setup, Signatures, Waits};
 
 impl Setup {
     /// Nothing goes wrong, until the end of the safety phase and after.
@@ -29,6 +29,7 @@ impl Default for Setup {
             readers_ms: 5_000,
             waiting: 10_000,
             watch_log: None,
+            limits: LowLimits::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use driftless::Rights;
 
 use super::policies::Schemas;
 use super::{
-    Act, DiskSetup, Edit, Faults, NetworkSetup, Plan, Profile, Require, RowLabel, Setup, Signatures, Step,
+    Act, DiskSetup, Edit, Faults, LowLimits, NetworkSetup, Plan, Profile, Require, RowLabel, Setup, Signatures, Step,
     Waits, What,
 };
 use crate::dice::{Concern, Dice};
@@ -34,6 +34,9 @@ pub(super) fn with(
     let safety_ms = size.between(profile.safety_ms.0, profile.safety_ms.1);
     let mut setup = setup(&mut swarm(2), faults, replicas, safety_ms);
     patience_for_parts(&mut swarm(3), &mut setup);
+    if faults.limits {
+        low_limits(&mut swarm(4), &mut setup);
+    }
     let mut drawing = Drawing { seed, profile, safety_ms: setup.safety_ms, replicas, steps: Vec::new() };
     let groups = work(&mut drawing, faults, &mut setup);
     if faults.crashes || faults.shutdowns {
@@ -98,6 +101,7 @@ fn setup(dice: &mut Dice, faults: Faults, replicas: usize, safety_ms: u64) -> Se
         readers_ms: dice.between(1_000, 10_000),
         waiting: driftless::Limits::default().waiting,
         watch_log: None,
+        limits: LowLimits::default(),
     }
 }
 
@@ -111,6 +115,17 @@ fn patience_for_parts(dice: &mut Dice, setup: &mut Setup) {
     if dice.one_in(8) {
         setup.waiting = few;
     }
+}
+
+/// Limits that are reached by so few replicas; each of them in some runs.
+fn low_limits(dice: &mut Dice, setup: &mut Setup) {
+    let links = 2 * (setup.replicas - 1) as u64 + dice.below(3);
+    let (syncgroups, drift_ms) = (dice.between(1, 2), dice.skewed(2_000, 300_000));
+    setup.limits = LowLimits {
+        syncgroups: dice.one_in(3).then_some(syncgroups as usize),
+        links: dice.one_in(2).then_some(links as usize),
+        drift_ms: dice.one_in(2).then_some(drift_ms),
+    };
 }
 
 /// Short waits: more happens in a run.

@@ -201,7 +201,7 @@ impl Drawing<'_> {
             let copied = dice.between(0, at);
             let back = at + dice.skewed(100, 10_000);
             let how = dice.below(4);
-            let unnoticed = dice.one_in(2) && !whole_batches;
+            let unnoticed = !dice.one_in(3) && !whole_batches;
             if Some(replica) == except {
                 continue;
             }

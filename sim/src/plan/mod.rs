@@ -53,7 +53,7 @@ pub(crate) use self::account::balance;
 pub use self::account::{Account, Ledger};
 pub use self::act::{Act, Attack, Fate, Require, ResolverKind, Settings};
 pub use self::edit::{Edit, RuleChange, RuleText, What};
-pub use self::setup::{DiskSetup, NetworkSetup, Setup, Signatures, Waits};
+pub use self::setup::{DiskSetup, LowLimits, NetworkSetup, Setup, Signatures, Waits};
 pub use self::swarm::{Faults, Profile, UnknownProfile, Workload};
 pub(crate) use self::text::differences;
 pub use self::text::{ParsePlanError, RowLabel};

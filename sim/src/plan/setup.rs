@@ -34,6 +34,22 @@ pub struct Setup {
     pub waiting: usize,
     /// Of how many commits it is kept what they changed; `None` is as many as usual.
     pub watch_log: Option<u64>,
+    /// What is limited more than usual.
+    pub limits: LowLimits,
+}
+
+/// Limits of `driftless::Limits` that are so low that replicas reach them; `None` is as usual. None of them keeps those
+/// who share something from agreeing: a limit of the logs that are taken would, so it is as usual always.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LowLimits {
+    /// Syncgroups on one device: who is in so many makes and joins no more.
+    pub syncgroups: Option<usize>,
+    /// Links at a time: more are closed at once. Half of them are for calling others, so with fewer than twice as many
+    /// as there are other replicas, some may have no link to anybody who could tell them more.
+    pub links: Option<usize>,
+    /// How far ahead of the local clock a generation may be stamped to be applied, in milliseconds.
+    pub drift_ms: Option<u64>,
 }
 
 /// How generations are signed.

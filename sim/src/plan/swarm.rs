@@ -86,6 +86,8 @@ pub struct Faults {
     pub vanishing: bool,
     /// A device does not keep to the protocol.
     pub hostile: bool,
+    /// Limits are low.
+    pub limits: bool,
     /// Each seed has about half of what is on. Otherwise every seed has all of it.
     pub swarm: bool,
 }
@@ -127,6 +129,7 @@ impl Faults {
             jumps: on,
             vanishing: on,
             hostile: on,
+            limits: on,
             swarm: false,
         }
     }
@@ -163,6 +166,7 @@ impl Faults {
             losses: one_in(4, self.losses),
             vanishing: one_in(4, self.vanishing),
             hostile: one_in(3, self.hostile),
+            limits: one_in(3, self.limits),
             ..usual
         }
     }

@@ -333,7 +333,8 @@ mod tests {
             r#""duplicate_ppm":0,"reorder_ppm":0,"corrupt_ppm":0,"bytes_per_ms":null,"credit":1048576,"#,
             r#""link_life_ms":null,"callback":true,"neighbourhood":true,"call_only":[]},"#,
             r#""disk":{"sync_ms":[5,5]},"skew_ms":[0,0],"drift_ppm":[],"hostile":[],"#,
-            r#""readers_ms":5000,"waiting":10000,"watch_log":null}"#,
+            r#""readers_ms":5000,"waiting":10000,"watch_log":null,"#,
+            r#""limits":{"syncgroups":null,"links":null,"drift_ms":null}}"#,
         );
         assert_eq!(calm, kept, "give a new field a default that changes nothing, and add it here");
         assert_eq!(

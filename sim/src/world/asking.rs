@@ -100,6 +100,9 @@ impl World<'_> {
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(refusal) => {
+                if let Some(seen) = self.replicas[replica].seen() {
+                    self.watch.limits_reached(seen, &refusal, &mut self.coverage)?;
+                }
                 self.refusal = Some(refusal);
                 return Ok(());
             }

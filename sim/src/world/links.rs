@@ -163,6 +163,11 @@ impl World<'_> {
             let what = format!("closes link {}, which it does not have", link.0);
             return Err(self.conduct(replica, "S-54", what));
         }
+        if reason == CloseReason::TooManyLinks {
+            self.coverage.hit(Point::TooManyLinks);
+            let links = self.replicas[replica].core.as_ref().map_or(0, |core| core.status().links.len());
+            self.watch.has_no_room(replica, links)?;
+        }
         let peer = self.network.ends(link).map(|(_, peer)| peer);
         let is_hostile = [Some(replica), peer].into_iter().flatten().any(|it| self.replicas[it].hostile);
         if matches!(reason, CloseReason::Garbled | CloseReason::BadRun | CloseReason::Protocol) && !is_hostile

@@ -167,6 +167,7 @@ impl<'t> World<'t> {
         if setup.drift_ppm.iter().any(|drift| *drift != 0) {
             world.coverage.hit(Point::ClockDrift);
         }
+        world.watch.limited(&setup.limits);
         for (index, step) in plan.steps.iter().enumerate() {
             world.queue.push(step.at, Happening::Step(index));
         }
@@ -395,6 +396,7 @@ impl<'t> World<'t> {
                     let unsent = if waits { setup.network.credit + it.chunk_bytes(setup) as u64 } else { 0 };
                     self.watch.size(seen, unsent)?;
                 }
+                self.watch.within(seen)?;
                 let known = self.coverage.count(Point::TwoDatabases) > 0;
                 let databases = seen.core.syncgroups().into_iter().map(|group| group.database);
                 if databases.collect::<std::collections::BTreeSet<_>>().len() > 1 && !known {

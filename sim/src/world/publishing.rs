@@ -92,6 +92,14 @@ impl World<'_> {
             if !it.is_usable() || it.hostile {
                 continue;
             }
+            // Whoever is in as many as there may be does not ask again and again.
+            let is_full = self.plan.setup.limits.syncgroups.is_some_and(|limit| {
+                let groups = core.syncgroups();
+                groups.len() >= limit && groups.iter().all(|group| group.id != *id)
+            });
+            if is_full {
+                continue;
+            }
             let offer = core.invitations().into_iter().find(|it| it.syncgroup() == *id);
             answers.extend(offer.map(|offer| (*replica, *attitude, offer)));
         }

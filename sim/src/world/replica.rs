@@ -234,6 +234,10 @@ impl Replica {
         config.limits.chunk_bytes = self.chunk_bytes(setup);
         config.limits.waiting = setup.waiting;
         config.limits.watch_log = setup.watch_log.unwrap_or(config.limits.watch_log);
+        let low = &setup.limits;
+        config.limits.syncgroups = low.syncgroups.unwrap_or(config.limits.syncgroups);
+        config.limits.links = low.links.unwrap_or(config.limits.links);
+        config.limits.drift.0 = low.drift_ms.unwrap_or(config.limits.drift.0);
         config.merges = self.merges.list().to_vec();
         let waits = self.waits(setup);
         for (wait, millis) in [
