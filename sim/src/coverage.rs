@@ -187,7 +187,7 @@ points! {
         /// The same, after somebody else had, whom one did not know of.
         DescribedTooLate = "described too late", from 1_000;
         /// A device made or joined no further syncgroup, as it was in enough.
-        TooManySyncgroups = "refused: too many syncgroups", from 1_000;
+        TooManySyncgroups = "refused: too many syncgroups", from 300;
         /// A syncgroup was published at a device.
         Published = "published", from 100;
         /// Somebody answered where a syncgroup was published.
@@ -293,7 +293,7 @@ points! {
         /// A frame arrived before one that was sent earlier.
         FrameOvertook = "frame overtook another", from 50;
         /// A link was closed at once, as there were enough.
-        TooManyLinks = "link closed: too many", from 1_000;
+        TooManyLinks = "link closed: too many";
         /// A frame was larger than the credit that the link had.
         CreditOverdrawn = "credit overdrawn";
         /// A frame was damaged on its way, which its driver noticed, and the link broke.

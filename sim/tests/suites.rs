@@ -48,9 +48,11 @@ fn plans_of_fixed_defects_pass() {
 
 #[test]
 fn every_defect_on_purpose_is_noticed_by_the_oracle_that_guards_against_it() {
-    // What only a hostile device can make use of shows where there is one in every run, and not in every one.
-    let profiles: [(Profile, u64); 3] = [("harsh", SEEDS_TO_NOTICE), ("hostile", 150), ("removals", 20)]
-        .map(|(name, seeds)| (name.parse().unwrap(), seeds));
+    // What only a hostile device can make use of shows where there is one in every run, and not in every one; and what
+    // happens where a disk is set back, where that happens most.
+    let profiles: [(Profile, u64); 4] =
+        [("harsh", SEEDS_TO_NOTICE), ("hostile", 150), ("removals", 20), ("disks", 100)]
+            .map(|(name, seeds)| (name.parse().unwrap(), seeds));
     let seeds = || profiles.iter().flat_map(|(profile, last)| (0..*last).map(move |seed| (seed, profile)));
     for sabotage in Sabotage::ALL {
         let guard = sabotage.noticed_by();

@@ -17,6 +17,7 @@
 //! | conduct | always: replies, notices, refusals, deadlines, panics | `answers` |
 //! | conflicts | when they are raised and answered, when readers look, and in the end | `conflicts` |
 //! | accounts | when they change, and when readers look | `accounts` |
+//! | conduct | when devices call each other, and when it changes whether they let themselves be found | `contact` |
 //! | watching | whenever somebody who watches looks | `watching` |
 
 mod access;
@@ -24,6 +25,7 @@ mod accounts;
 mod answers;
 mod bounds;
 mod conflicts;
+mod contact;
 mod knowledge;
 mod parts;
 mod paused;
@@ -165,6 +167,8 @@ struct Notes {
     databases: BTreeMap<SyncgroupId, driftless::Name>,
     /// How many collections each syncgroup had.
     collections: BTreeMap<SyncgroupId, usize>,
+    /// What it has done to reach others since it started.
+    contacts: contact::Contacts,
     /// What readers were told of each of its commits.
     told: watching::Told,
 }

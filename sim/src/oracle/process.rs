@@ -40,12 +40,12 @@ impl Watch {
         let groups = seen.core.syncgroups();
         let collections = groups.iter().map(|info| (info.id, info.collections.len())).collect();
         let databases = groups.into_iter().map(|info| (info.id, info.database)).collect();
-        let wrote = Default::default();
+        let (wrote, contacts) = Default::default();
         let mut told = notes.told;
         told.survived(survived);
         let (reported, paused, author) = (survived, notes.paused, Some(seen.core.author()));
         self.notes[replica] =
-            Notes { author, held, shown, seq, reported, after, wrote, collections, databases, paused, told };
+            Notes { author, contacts, held, shown, seq, reported, after, wrote, collections, databases, paused, told };
         self.still_paused(seen, coverage)?;
         self.look(seen)
     }

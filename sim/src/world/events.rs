@@ -18,10 +18,12 @@ impl World<'_> {
         let it = &mut self.replicas[replica];
         let Some(core) = it.core.as_mut() else { return Ok(()) };
         self.trace.event(self.now, replica, &event);
+        self.watch.reaches(replica, self.now, &event);
         let request = match &event {
             Event::Command { request, .. } => Some(*request),
             _ => None,
         };
+        let is_stopping = matches!(event, Event::Shutdown);
         let now = it.clock.now(self.now);
         let mut out = Outbox::new();
         let before = it.disk.may_fail().then(|| (core.clone(), event.clone()));
@@ -39,7 +41,11 @@ impl World<'_> {
         if let Some(saboteur) = &self.sabotage {
             saboteur.told(&mut actions);
         }
+        let may_change = is_stopping || actions.iter().any(may_change_reasons);
         self.perform(replica, request, actions, expected)?;
+        if may_change {
+            self.is_to_be_found(replica)?;
+        }
         self.schedule(replica);
         self.end_if_due(replica)?;
         self.hears_of_itself(replica)
@@ -157,11 +163,19 @@ impl World<'_> {
             Action::Resolve(conflicts) => self.raised(replica, conflicts),
             Action::Send { link, frame } => self.send(replica, link, frame),
             Action::Connect { device, addresses } => {
+                let it = &self.replicas[replica];
+                self.watch.calls(replica, self.now, device, it.waits(&self.plan.setup))?;
                 self.dial(replica, device, &addresses);
                 Ok(())
             }
-            Action::Disconnect { link, reason } => self.hang_up(replica, link, reason),
+            Action::Disconnect { link, reason } => {
+                self.watch.closes(replica, link);
+                self.hang_up(replica, link, reason)
+            }
             Action::Advertise { on } => {
+                if self.sabotage.as_ref().is_some_and(|saboteur| saboteur.keeps_announcing() && !on) {
+                    return Ok(());
+                }
                 self.replicas[replica].advertises = on;
                 if on {
                     self.advertise(replica);
@@ -179,6 +193,15 @@ impl World<'_> {
                 Ok(())
             }
             other => Err(self.conduct(replica, "S-4", format!("asks for something unheard of: {other:?}"))),
+        }
+    }
+
+    /// Whether a device lets itself be found as it should, once it has done what its core wants.
+    pub(super) fn is_to_be_found(&self, replica: usize) -> Checked {
+        let it = &self.replicas[replica];
+        match it.seen().filter(|_| it.end.is_none()) {
+            Some(seen) => self.watch.is_to_be_found(seen, it.advertises, it.stopping),
+            None => Ok(()),
         }
     }
 
@@ -204,4 +227,9 @@ impl World<'_> {
         }
         self.feed(replica, Event::Tick, None)
     }
+}
+
+/// Whether a device may have another reason than before to be found.
+fn may_change_reasons(action: &Action) -> bool {
+    matches!(action, Action::Commit(_) | Action::Advertise { .. })
 }

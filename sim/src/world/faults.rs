@@ -13,7 +13,7 @@ use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
 use crate::facts::Happened;
 use crate::oracle::{Checked, Held, Watcher, WriteExpected};
-use crate::plan::{Act, ResolverKind};
+use crate::plan::{Act, Edit, ResolverKind, RowLabel, What};
 
 impl World<'_> {
     // ---- disks ----
@@ -125,7 +125,19 @@ impl World<'_> {
         if self.watch.set_back(replica, held, seq, unheard) {
             self.coverage.hit(Point::SetBackLostOwn);
         }
-        self.boot(replica, unheard.is_some())
+        self.boot(replica, unheard.is_some())?;
+        let uses_too_soon = self.sabotage.as_ref().is_some_and(super::Saboteur::uses_too_soon);
+        if uses_too_soon && unheard.is_some() { self.use_too_soon(replica) } else { Ok(()) }
+    }
+
+    /// A defect for tests of the oracles: people write at once on a device that was set back and does not know.
+    fn use_too_soon(&mut self, replica: usize) -> Checked {
+        for group in self.people.groups().keys().copied().collect::<Vec<_>>() {
+            let row = RowLabel { group, collection: 0, key: 0 };
+            let changes = vec![Edit { row, what: What::Text(1) }];
+            self.person(&Act::Write { replica, text: 0, changes, require: Vec::new() })?;
+        }
+        Ok(())
     }
 
     /// Whether a replica can tell another one that it has written more than it holds: it takes that one for a member of

@@ -397,6 +397,12 @@ impl<'t> World<'t> {
                     self.watch.size(seen, unsent)?;
                 }
                 self.watch.within(seen)?;
+                let it = &self.replicas[replica];
+                if it.asleep.is_some() || it.stopping {
+                    self.watch.need_not_call(replica);
+                } else {
+                    self.watch.keeps_calling(seen, self.now, it.waits(&self.plan.setup))?;
+                }
                 let known = self.coverage.count(Point::TwoDatabases) > 0;
                 let databases = seen.core.syncgroups().into_iter().map(|group| group.database);
                 if databases.collect::<std::collections::BTreeSet<_>>().len() > 1 && !known {

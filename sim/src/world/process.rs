@@ -60,6 +60,7 @@ impl World<'_> {
         for action in actions {
             self.do_one(replica, action)?;
         }
+        self.is_to_be_found(replica)?;
         self.application_starts(replica, shown, survived)?;
         if self.healed {
             self.resume_all(replica)?;

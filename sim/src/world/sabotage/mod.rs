@@ -156,6 +156,12 @@ planted! {
     RushesTellers = "rushes-tellers", noticed by Causality;
     /// The model believes that where whole batches lose, only those do that wrote heads.
     OnlyHeadsLose = "only-heads-lose", noticed by Model;
+    /// People write on a device that was set back, token and all, before others have told it what it had written.
+    UsesTooSoon = "uses-too-soon", noticed by Durability;
+    /// A driver goes on announcing a device that does not want to be found any more.
+    KeepsAnnouncing = "keeps-announcing", noticed by Conduct;
+    /// Replicas do not wait before they call again whom they did not reach.
+    RedialsAtOnce = "redials-at-once", noticed by Conduct;
 }
 
 impl Sabotage {
@@ -169,6 +175,9 @@ impl Sabotage {
         }
         if matches!(self, Sabotage::ShowsParts | Sabotage::WaitsTooShort) {
             config.timing.parts = driftless::Millis(0);
+        }
+        if self == Sabotage::RedialsAtOnce {
+            config.timing.redial = driftless::Millis(0);
         }
     }
 

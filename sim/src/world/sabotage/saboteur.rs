@@ -182,6 +182,16 @@ impl Saboteur {
         }
     }
 
+    /// Whether a driver goes on announcing a device that does not want to be found.
+    pub(crate) fn keeps_announcing(&self) -> bool {
+        self.kind == Sabotage::KeepsAnnouncing
+    }
+
+    /// Whether people write on a device that was set back before it has heard of itself.
+    pub(crate) fn uses_too_soon(&self) -> bool {
+        self.kind == Sabotage::UsesTooSoon
+    }
+
     /// What a driver makes of a batch before it passes it on.
     pub(crate) fn batch(&self, mut batch: LocalWrite, expected: &WriteExpected) -> LocalWrite {
         match self.kind {
