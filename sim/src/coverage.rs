@@ -304,6 +304,8 @@ points! {
         Narrow = "frames held up on a narrow link", from 100;
         /// Somebody was called who can only call.
         CannotBeCalled = "called in vain: behind a gateway", from 100;
+        /// A device that went on running did not let itself be found any more.
+        NotToBeFound = "not to be found any more", from 300;
         /// A neighbourhood came about.
         Gathered = "neighbourhood gathered", from 100;
         /// A neighbourhood ceased to be.

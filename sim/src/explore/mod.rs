@@ -16,10 +16,14 @@
 //! It stands still while anything else can happen, but for [`Explore::timeouts`]. All clocks are right, and links
 //! come back at once.
 
+mod kept;
 mod scope;
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
+pub use self::kept::{NoOrder, Order};
 pub use self::scope::Move;
 use self::scope::Scope;
 use crate::dice::{Concern, Dice};
@@ -62,7 +66,8 @@ impl Default for Explore {
 }
 
 /// Something that is broken on purpose, to see that it is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Defect {
     /// A sync that is through is taken to cover what was applied while it ran.

@@ -10,6 +10,7 @@ use driftless::{
     Millis, Mono, Now, Outbox, Outcome, PublicKey, RequestId, Rights, RowRef, SecretKey, SignatureScheme,
     SyncgroupId, Wall, Written, inspect,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{Defect, Explore};
 use crate::KeyedHash;
@@ -24,7 +25,8 @@ const WALL: Wall = Wall(1_767_225_600_000);
 const CREDIT: u64 = 1 << 40;
 
 /// Something that can happen next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Move {
     /// Somebody writes the row.
     Write(usize),

@@ -176,7 +176,11 @@ impl World<'_> {
                 if self.sabotage.as_ref().is_some_and(|saboteur| saboteur.keeps_announcing() && !on) {
                     return Ok(());
                 }
-                self.replicas[replica].advertises = on;
+                let it = &mut self.replicas[replica];
+                if it.advertises && !on && !it.stopping {
+                    self.coverage.hit(Point::NotToBeFound);
+                }
+                it.advertises = on;
                 if on {
                     self.advertise(replica);
                 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
-use driftless_sim::explore::{Explore, Found};
+use driftless_sim::explore::{Broken, Explore, Found, Order};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use crate::Trouble;
@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// For how long at most.
     #[arg(long, value_name = "M")]
     minutes: Option<f64>,
+    /// Where the order of events that breaks a rule is written, for `replay`.
+    #[arg(short, long, value_name = "FILE", default_value = "driftless-order.txt")]
+    output: String,
 }
 
 pub(crate) fn explore(args: &Args) -> Result<bool, Trouble> {
@@ -65,16 +68,36 @@ pub(crate) fn explore(args: &Args) -> Result<bool, Trouble> {
     });
     bar.finish_and_clear();
     print(&found, start.elapsed());
+    if let Some(broken) = &found.failure {
+        let order = Order::of(&explore, broken).to_string();
+        std::fs::write(&args.output, order).map_err(Trouble::file("write", &args.output))?;
+        println!("replay    driftless-sim replay {}", args.output);
+    }
     Ok(found.failure.is_none())
+}
+
+/// Walks an order of events that was kept.
+pub(crate) fn replay(path: &str, text: &str) -> Result<bool, Trouble> {
+    let order: Order = text.parse().map_err(Trouble::order(path))?;
+    let broken = order.walk().map_err(Trouble::order(path))?;
+    match &broken {
+        Some(broken) => tell(broken),
+        None => println!("{} events pass, and no rule is broken", order.path.len()),
+    }
+    Ok(broken.is_none())
+}
+
+fn tell(broken: &Broken) {
+    println!("after {} events a rule is broken: {}", broken.path.len(), broken.violation);
+    for (index, step) in broken.story.iter().enumerate() {
+        println!("{:>5}  {step}", index + 1);
+    }
 }
 
 fn print(found: &Found, took: Duration) {
     let Found { states, transitions, ends, depth, exhausted, failure } = found;
     if let Some(broken) = failure {
-        println!("after {} events a rule is broken: {}", broken.path.len(), broken.violation);
-        for (index, step) in broken.story.iter().enumerate() {
-            println!("{:>5}  {step}", index + 1);
-        }
+        tell(broken);
     }
     let whole = match (failure, exhausted) {
         (Some(_), _) => "up to there",

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use driftless_sim::explore::Order;
 use driftless_sim::world::Sabotage;
 use driftless_sim::{Plan, Profile};
 
@@ -22,6 +23,15 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// The text of its file, if that is an order of events and no plan.
+    pub(crate) fn order(&self) -> Result<Option<String>, Trouble> {
+        if !Path::new(&self.plan).exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&self.plan).map_err(Trouble::file("read", &self.plan))?;
+        Ok(Order::is_one(&text).then_some(text))
+    }
+
     /// The plan from its file, or of its seed.
     pub(crate) fn load(&self) -> Result<Plan, Trouble> {
         load(&self.plan, &self.profile)
@@ -52,6 +62,9 @@ impl Input {
 pub(crate) fn load(text: &str, profile: &str) -> Result<Plan, Trouble> {
     if Path::new(text).exists() {
         let plan = std::fs::read_to_string(text).map_err(Trouble::file("read", text))?;
+        if Order::is_one(&plan) {
+            return Err(Trouble::OnlyReplayed(text.to_owned()));
+        }
         let plan: Plan = plan.parse().map_err(|cause| Trouble::Plan { path: text.to_owned(), cause })?;
         return match &plan.app {
             Some(app) => Err(Trouble::Application { path: text.to_owned(), app: app.clone() }),

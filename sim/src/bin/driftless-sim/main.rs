@@ -111,6 +111,10 @@ enum Trouble {
     )]
     NoDigests(String),
     #[error("{path}: {cause}")]
+    Order { path: String, cause: driftless_sim::explore::NoOrder },
+    #[error("{0} is an order of events that `explore` has found, which only `replay` walks")]
+    OnlyReplayed(String),
+    #[error("{path}: {cause}")]
     Digests { path: String, cause: driftless_sim::digests::NotADigest },
     #[error("the scenario failed: {0}")]
     Scenario(String),
@@ -123,6 +127,12 @@ enum Trouble {
 }
 
 impl Trouble {
+    /// An order of events that cannot be read, or not be walked.
+    fn order(path: &str) -> impl FnOnce(driftless_sim::explore::NoOrder) -> Self + use<> {
+        let path = path.to_owned();
+        move |cause| Self::Order { path, cause }
+    }
+
     /// A file that cannot be read or written.
     fn file(what: &'static str, path: &str) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -41,6 +41,9 @@ pub(crate) struct PlanArgs {
 }
 
 pub(crate) fn replay(args: &Args) -> Result<bool, Trouble> {
+    if let Some(order) = args.input.order()? {
+        return crate::explore::replay(&args.input.plan, &order);
+    }
     let plan = args.input.load()?;
     let (until, sabotage) = (args.until, args.input.sabotage);
     let mut trace = args.trace.as_deref().map(open).transpose()?;
