@@ -335,9 +335,9 @@ points! {
         /// Such a copy did not have all that its device had written.
         SetBackLostOwn = "disk set back behind own writes", from 300;
         /// A disk was set back, and its driver believes that it continues.
-        SetBackUnnoticed = "disk set back, token and all", from 300;
+        SetBackUnnoticed = "disk set back, token and all", from 1_000;
         /// Others told a device that it had written more than it holds.
-        SetBackHeard = "heard from others that the disk was set back", from 300;
+        SetBackHeard = "heard from others that the disk was set back", from 1_000;
         /// A device got generations of its own from others, which it had lost.
         GotBackOwn = "got back own writes from others", from 300;
         /// A disk was lost.

@@ -141,9 +141,8 @@ impl FromStr for Order {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut lines = text.lines().enumerate().filter(|(_, line)| !is_comment(line));
-        let wrong = |line: usize| move |what: serde_json::Error| NoOrder::Line {
-            line: line + 1,
-            what: what.to_string(),
+        let wrong = |line: usize| {
+            move |what: serde_json::Error| NoOrder::Line { line: line + 1, what: what.to_string() }
         };
         let (number, header) = lines.next().ok_or(NoOrder::Empty)?;
         let header: Header = serde_json::from_str(header).map_err(wrong(number))?;

@@ -218,13 +218,21 @@ impl Watch {
 
     /// While it runs, a device writes as one author, and as another one only because it has heard that its store was set
     /// back, and tells so (S-2).
-    pub(super) fn same_author(&mut self, seen: Seen<'_>, actions: &[Action], coverage: &mut Coverage) -> Checked {
+    pub(super) fn same_author(
+        &mut self,
+        seen: Seen<'_>,
+        actions: &[Action],
+        coverage: &mut Coverage,
+    ) -> Checked {
         let now = seen.core.author();
-        let Some(before) = self.notes[seen.replica].author.replace(now).filter(|before| *before != now) else {
+        let Some(before) = self.notes[seen.replica].author.replace(now).filter(|before| *before != now)
+        else {
             return Ok(());
         };
         let tells = |action: &Action| match action {
-            Action::Notice(Notice::SetBack { author, successor, .. }) => (*author, *successor) == (before, now),
+            Action::Notice(Notice::SetBack { author, successor, .. }) => {
+                (*author, *successor) == (before, now)
+            }
             _ => false,
         };
         if !actions.iter().any(tells) {

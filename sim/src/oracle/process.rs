@@ -44,8 +44,20 @@ impl Watch {
         let mut told = notes.told;
         told.survived(survived);
         let (reported, paused, author) = (survived, notes.paused, Some(seen.core.author()));
-        self.notes[replica] =
-            Notes { author, contacts, held, shown, seq, reported, after, wrote, collections, databases, paused, told };
+        self.notes[replica] = Notes {
+            author,
+            contacts,
+            held,
+            shown,
+            seq,
+            reported,
+            after,
+            wrote,
+            collections,
+            databases,
+            paused,
+            told,
+        };
         self.still_paused(seen, coverage)?;
         self.look(seen)
     }

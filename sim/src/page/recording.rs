@@ -212,7 +212,9 @@ impl Recording {
             }
             Notice::SetBack { syncgroup, .. } => {
                 let group = self.naming.of_group(syncgroup);
-                format!("hears what it had written in {group} and does not hold, and goes on as another author")
+                format!(
+                    "hears what it had written in {group} and does not hold, and goes on as another author"
+                )
             }
             Notice::Invited { invitation } => {
                 let by = self.naming.of_device(&invitation.issuer().device());

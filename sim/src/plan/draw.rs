@@ -4,8 +4,8 @@ use driftless::Rights;
 
 use super::policies::Schemas;
 use super::{
-    Act, DiskSetup, Edit, Faults, LowLimits, NetworkSetup, Plan, Profile, Require, RowLabel, Setup, Signatures, Step,
-    Waits, What,
+    Act, DiskSetup, Edit, Faults, LowLimits, NetworkSetup, Plan, Profile, Require, RowLabel, Setup,
+    Signatures, Step, Waits, What,
 };
 use crate::dice::{Concern, Dice};
 

@@ -1,8 +1,8 @@
 //! Faults that need more than a rate: when, to whom, how badly. Each kind has a stream of choices of its own,
 //! so that switching one off leaves the others as they were.
 
-use driftless::{Policy, Rights};
 use driftless::hostile::{Flood, Forgery, Lie};
+use driftless::{Policy, Rights};
 
 use super::draw::{Drawing, Group, database, quick_waits};
 use super::{Act, Attack, Faults, Settings, Setup, Waits};

@@ -245,7 +245,7 @@ impl Profile {
                 Narrow,
                 CannotBeCalled,
             ],
-            "disks" => &[ReadFailed, DiskFull, SlowSync, SetBack, SetBackHeard, GotBackOwn, DiskLost, DamageFound],
+            "disks" => &[ReadFailed, DiskFull, SlowSync, SetBack, GotBackOwn, DiskLost, DamageFound],
             "clocks" => &[SkewedWrite, ClockForward, ClockBack, Clock1970, ClockDrift, StampPushed, HeldBack],
             "people" => &[Paused, Removed, UserAdmitted, DeviceEnrolled, Vanished, Gathered, Parted],
             "hostile" => &[

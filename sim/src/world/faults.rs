@@ -113,10 +113,13 @@ impl World<'_> {
         });
         self.coverage.hit(if unheard.is_some() { Point::SetBackUnnoticed } else { Point::SetBack });
         self.trace.note(self.now, || format!("r{replica} is set back to a copy of its disk: {unheard:?}"));
-        self.take_away(replica, match unheard {
-            Some(_) => "is set back to a copy of its disk, token and all",
-            None => "is set back to a copy of its disk",
-        });
+        self.take_away(
+            replica,
+            match unheard {
+                Some(_) => "is set back to a copy of its disk, token and all",
+                None => "is set back to a copy of its disk",
+            },
+        );
         let seq = store.seq();
         self.replicas[replica].disk = Disk::with(store);
         self.replicas[replica].doubtful = unheard.is_none();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use driftless::store::MemStore;
 use driftless::verify::{Verification, Verified};
 use driftless::{
-    Author, CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId, Rights,
-    SecretKey, SignatureScheme, SpecVersion, SyncgroupId, UserId, Version,
+    Author, CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId,
+    Rights, SecretKey, SignatureScheme, SpecVersion, SyncgroupId, UserId, Version,
 };
 
 use super::clock::{Clock, WallClock};
