@@ -109,6 +109,12 @@ impl Digests {
         Ok(Self(digests))
     }
 
+    /// The profiles and seeds of the runs that fail. Such runs are never what is meant, however often they fail alike.
+    pub fn failed(&self) -> Vec<(&str, u64)> {
+        let failed = self.0.iter().filter(|(_, digest)| digest.ends_with(FAILED));
+        failed.map(|((profile, seed), _)| (profile.as_str(), *seed)).collect()
+    }
+
     /// As a file.
     pub fn written(&self) -> String {
         let mut text = String::from(
@@ -149,9 +155,12 @@ impl Digests {
     }
 }
 
-/// A digest as it is kept: a run that fails says so.
+/// What stands behind the digest of a run that failed.
+const FAILED: &str = "-failed";
+
+/// A digest as it is told: a run that fails says so.
 fn told(digest: Digest, failed: bool) -> String {
-    if failed { format!("{digest}-failed") } else { digest.to_string() }
+    if failed { format!("{digest}{FAILED}") } else { digest.to_string() }
 }
 
 #[cfg(test)]
@@ -167,7 +176,16 @@ mod tests {
         let [calm, harsh] = &kept.differences(&now)[..] else { panic!("two profiles differ") };
         assert_eq!((calm.seed, calm.count, calm.now.as_deref()), (1, 2, Some("b0")));
         assert_eq!((harsh.seed, harsh.count, harsh.now.as_deref()), (0, 1, None));
+        assert_eq!(kept.failed(), []);
         assert!(Digests::read("calm x aa").is_err());
         assert!(Digests::read("calm 0").is_err());
+    }
+
+    #[test]
+    fn runs_that_fail_are_named_however_often_they_fail_alike() {
+        let failed = told(Digest([7; 32]), true);
+        let now = Digests::read(&format!("calm 0 aa\ncalm 1 {failed}\nharsh 4 {failed}\n")).unwrap();
+        assert_eq!(now.failed(), [("calm", 1), ("harsh", 4)]);
+        assert_eq!(now.differences(&now.clone()), []);
     }
 }

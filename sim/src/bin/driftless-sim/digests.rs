@@ -36,8 +36,24 @@ pub(crate) fn digests(args: &Args) -> Result<bool, Trouble> {
     let bar = bar(Digests::count() as u64, true);
     let now = Digests::measure(args.jobs, &mut || bar.inc(1));
     bar.finish_and_clear();
-    let differences = kept.differences(&now);
+    conclude(args, &kept, &now)
+}
+
+/// Compares what is kept with what runs do now, or keeps that. What fails is neither well nor worth keeping.
+fn conclude(args: &Args, kept: &Digests, now: &Digests) -> Result<bool, Trouble> {
+    let path = args.file.display().to_string();
+    for (profile, seed) in now.failed() {
+        println!(
+            "seed {seed} of the profile {profile} fails: driftless-sim replay {seed} --profile {profile}"
+        );
+    }
+    let all_pass = now.failed().is_empty();
+    let differences = kept.differences(now);
     if args.accept {
+        if !all_pass {
+            println!("{path} is left as it is: runs that fail cannot be accepted");
+            return Ok(false);
+        }
         std::fs::write(&args.file, now.written()).map_err(Trouble::file("write", &path))?;
         let count: usize = differences.iter().map(|difference| difference.count).sum();
         println!("{path}: {count} of {} digests are new or changed", Digests::count());
@@ -45,7 +61,7 @@ pub(crate) fn digests(args: &Args) -> Result<bool, Trouble> {
     }
     if differences.is_empty() {
         println!("{} runs do what they did when {path} was written", Digests::count());
-        return Ok(true);
+        return Ok(all_pass);
     }
     for difference in &differences {
         println!("{}", told(difference));
@@ -68,4 +84,29 @@ fn told(difference: &Difference) -> String {
         kept.clone().unwrap_or_else(nothing),
         now.clone().unwrap_or_else(nothing)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(accept: bool, file: PathBuf) -> Args {
+        Args { check: !accept, accept, file, jobs: 1 }
+    }
+
+    #[test]
+    fn a_run_that_fails_is_neither_well_nor_accepted() {
+        let file = std::env::temp_dir().join(format!("driftless-sim-digests-{}", std::process::id()));
+        let read = |text: &str| Digests::read(text).unwrap();
+        let (well, failed) = (read("calm 0 aa"), read("calm 0 aa-failed"));
+        // Whether it failed before or not.
+        assert!(!conclude(&args(false, file.clone()), &failed, &failed).unwrap());
+        assert!(!conclude(&args(false, file.clone()), &well, &failed).unwrap());
+        assert!(!conclude(&args(true, file.clone()), &well, &failed).unwrap());
+        assert!(!file.exists(), "what fails is not written");
+        assert!(conclude(&args(false, file.clone()), &well, &well).unwrap());
+        assert!(conclude(&args(true, file.clone()), &failed, &well).unwrap());
+        assert_eq!(read(&std::fs::read_to_string(&file).unwrap()), well);
+        std::fs::remove_file(file).unwrap();
+    }
 }
