@@ -209,21 +209,13 @@ pub fn compare(outcome: &mut Outcome, again: &Outcome) {
 thread_local! {
     /// Where the last panic of this thread was, for the report.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-    /// Whether this thread is attempting a run.
+    /// Whether this thread is attempting something of which a panic is a failure.
     static ATTEMPTS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps panics of cores from being printed as they happen: [`attempt`] reports them as failures. Other
-/// threads' panics are then not printed either, so this is for commands, not for libraries.
-pub fn quiet_panics() {
-    panic::set_hook(Box::new(|info| {
-        PANIC.with(|last| *last.borrow_mut() = info.location().map(ToString::to_string));
-    }));
-}
-
-/// Keeps panics within [`attempt`] from being printed as they happen, and no others: this is for tests, of which
-/// several may run at once.
-pub(crate) fn quiet_attempts() {
+/// Keeps panics within [`attempt`] and [explorations](crate::explore) from being printed as they happen, as they are
+/// reported as failures. All others are printed: nobody else would tell of them.
+pub fn quiet_attempts() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
@@ -239,29 +231,42 @@ pub(crate) fn quiet_attempts() {
 
 /// Executes a plan, and takes a panic as a failure.
 pub fn attempt<'o>(plan: &'o Plan, options: Options<'o>) -> Outcome {
+    caught(|| execute(plan, options)).unwrap_or_else(|what| Outcome {
+        seed: plan.seed,
+        failure: Some(failure(what)),
+        vacuous: None,
+        digest: Digest([0; 32]),
+        figures: Figures::default(),
+        coverage: Coverage::default(),
+        sometimes: std::collections::BTreeMap::new(),
+    })
+}
+
+/// Does a part of a run, and takes a panic as a rule that was broken.
+pub(crate) fn guarded<T>(part: impl FnOnce() -> Result<T, Violation>) -> Result<T, Violation> {
+    caught(part).unwrap_or_else(|what| Err(violation(what)))
+}
+
+/// What comes out of something, or what it says when it panics.
+fn caught<T>(what: impl FnOnce() -> T) -> Result<T, String> {
     let before = ATTEMPTS.replace(true);
-    let caught = panic::catch_unwind(AssertUnwindSafe(|| execute(plan, options)));
+    let caught = panic::catch_unwind(AssertUnwindSafe(what));
     ATTEMPTS.set(before);
-    caught.unwrap_or_else(|payload| {
+    caught.map_err(|payload| {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
         let place = PANIC.with(|last| last.borrow_mut().take());
         let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
-        Outcome {
-            seed: plan.seed,
-            failure: Some(failure(format!("panicked{place}: {text}"))),
-            vacuous: None,
-            digest: Digest([0; 32]),
-            figures: Figures::default(),
-            coverage: Coverage::default(),
-            sometimes: std::collections::BTreeMap::new(),
-        }
+        format!("panicked{place}: {text}")
     })
 }
 
+fn violation(what: String) -> Violation {
+    Violation { oracle: Oracle::Conduct, rule: "S-53", replicas: Vec::new(), what }
+}
+
 fn failure(what: String) -> Failure {
-    let violation = Violation { oracle: Oracle::Conduct, rule: "S-53", replicas: Vec::new(), what };
-    Failure { violation, at: 0, healed: false, step: None }
+    Failure { violation: violation(what), at: 0, healed: false, step: None }
 }
 
 #[cfg(test)]

@@ -72,6 +72,8 @@ impl Default for Explore {
 pub enum Defect {
     /// A sync that is through is taken to cover what was applied while it ran.
     SyncCoversTooMuch,
+    /// A process panics when a sync is through.
+    SyncPanics,
 }
 
 /// What an exploration found.
@@ -131,7 +133,7 @@ impl Explore {
             let mut scope = place.scope.clone();
             found.transitions += 1;
             let taken = scope.take(next);
-            let moves = untried(&scope);
+            let moves = if taken.is_ok() { untried(&scope) } else { Vec::new() };
             let ended = moves.is_empty();
             let checked = taken.and_then(|()| if ended { scope.check_end() } else { Ok(()) });
             if let Err(violation) = checked {
@@ -165,7 +167,10 @@ impl Explore {
 
     /// One order drawn from a seed: what a random run would do. The way there, if a rule was broken.
     pub fn walk(&self, seed: u64) -> Option<Broken> {
-        let mut scope = Scope::new(self).ok()?;
+        let mut scope = match Scope::new(self) {
+            Ok(scope) => scope,
+            Err(violation) => return Some(Broken { violation, path: Vec::new(), story: Vec::new() }),
+        };
         let mut dice = Dice::new(seed, Concern::Walk, &[]);
         let mut path = Vec::new();
         loop {
@@ -262,6 +267,20 @@ mod tests {
         );
         assert!(by_chance * 20 < walks as usize, "{by_chance} of {walks} random orders find it");
         assert_eq!(Explore { defect: None, ..explore }.walk(3), None);
+    }
+
+    #[test]
+    fn a_panic_is_found_with_the_way_to_it() {
+        crate::suite::quiet_attempts();
+        let explore = Explore { defect: Some(Defect::SyncPanics), ..Explore::default() };
+        for broken in [explore.run(&mut |_| true).failure, explore.walk(3)] {
+            let broken = broken.expect("it is found");
+            assert_eq!(broken.violation.oracle, crate::Oracle::Conduct);
+            let what = &broken.violation.what;
+            assert!(what.starts_with("panicked at ") && what.contains("on purpose"), "{what}");
+            assert!(matches!(broken.path.last(), Some(Move::Synced(_))), "{:?}", broken.path);
+            assert_eq!(broken.story.len(), broken.path.len());
+        }
     }
 
     #[test]

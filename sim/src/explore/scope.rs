@@ -17,6 +17,7 @@ use crate::KeyedHash;
 use crate::coverage::Coverage;
 use crate::merges::Merges;
 use crate::oracle::{Checked, Oracle, Patience, Seen, Violation, Watch};
+use crate::suite::guarded;
 use crate::world::{Disk, label};
 
 /// The wall clock of all replicas: it stands still, stamps move on by their counters.
@@ -105,6 +106,10 @@ struct Left {
 impl Scope {
     /// A syncgroup of which all replicas are members, and nothing on its way.
     pub(super) fn new(explore: &Explore) -> Result<Self, Violation> {
+        guarded(|| Self::start(explore))
+    }
+
+    fn start(explore: &Explore) -> Result<Self, Violation> {
         let secret = |index: usize| SecretKey([index as u8 + 1; 32]);
         let names = (0..explore.replicas).map(|index| KeyedHash.public(&secret(index)).device()).collect();
         let mut scope = Self {
@@ -216,8 +221,12 @@ impl Scope {
         moves
     }
 
-    /// Lets something happen.
+    /// Lets something happen. After a panic nothing more can be asked of this.
     pub(super) fn take(&mut self, next: Move) -> Checked {
+        guarded(|| self.happens(next))
+    }
+
+    fn happens(&mut self, next: Move) -> Checked {
         match next {
             Move::Write(replica) => {
                 self.left.writes -= 1;
@@ -276,12 +285,14 @@ impl Scope {
         self.feed(replica, Event::Command { request, command }, None)
     }
 
+    #[allow(clippy::panic, reason = "it is a defect on purpose")]
     fn synced(&mut self, replica: usize) -> Checked {
         let device = &mut self.devices[replica];
         let Some(covered) = device.syncing.take() else { return Ok(()) };
         device.disk.finish_sync(covered);
         let seq = match self.defect {
             Some(Defect::SyncCoversTooMuch) => device.disk.store().seq(),
+            Some(Defect::SyncPanics) => panic!("a sync is through, on purpose"),
             None => covered,
         };
         device.syncing = device.disk.start_sync().map(|(covers, _)| covers);
@@ -419,6 +430,10 @@ impl Scope {
 
     /// Nothing can happen any more: all must agree, and show the same.
     pub(super) fn check_end(&self) -> Checked {
+        guarded(|| self.is_well())
+    }
+
+    fn is_well(&self) -> Checked {
         let all: Vec<Seen<'_>> = self
             .devices
             .iter()

@@ -8,6 +8,7 @@ use driftless_sim::explore::{Broken, Explore, Found, Order};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use crate::Trouble;
+use crate::run::minutes;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -33,8 +34,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     max_depth: usize,
     /// For how long at most.
-    #[arg(long, value_name = "M")]
-    minutes: Option<f64>,
+    #[arg(long, value_name = "M", value_parser = minutes)]
+    minutes: Option<Duration>,
     /// Where the order of events that breaks a rule is written, for `replay`.
     #[arg(short, long, value_name = "FILE", default_value = "driftless-order.txt")]
     output: String,
@@ -52,7 +53,6 @@ pub(crate) fn explore(args: &Args) -> Result<bool, Trouble> {
         defect: None,
     };
     let start = Instant::now();
-    let limit = args.minutes.map(|minutes| Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0));
     let bar = if std::io::stderr().is_terminal() {
         ProgressBar::new_spinner()
     } else {
@@ -64,7 +64,7 @@ pub(crate) fn explore(args: &Args) -> Result<bool, Trouble> {
             found.states, found.transitions, found.depth
         ));
         bar.tick();
-        limit.is_none_or(|limit| start.elapsed() < limit)
+        args.minutes.is_none_or(|limit| start.elapsed() < limit)
     });
     bar.finish_and_clear();
     print(&found, start.elapsed());

@@ -67,7 +67,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    driftless_sim::suite::quiet_panics();
+    driftless_sim::suite::quiet_attempts();
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),

@@ -19,8 +19,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "A..B", default_value = "0..200", conflicts_with = "minutes")]
     seeds: Seeds,
     /// For how long, instead: seeds from 0 on until the time is over.
-    #[arg(long, value_name = "M")]
-    minutes: Option<f64>,
+    #[arg(long, value_name = "M", value_parser = minutes)]
+    minutes: Option<Duration>,
     /// How many runs at a time.
     #[arg(long, value_name = "N", default_value_t = jobs())]
     jobs: usize,
@@ -45,9 +45,16 @@ pub(crate) struct Args {
 /// How many failures are printed in full: the first say what is wrong, the rest say how often.
 const PRINTED: usize = 10;
 
+/// Reads a number of minutes.
+pub(crate) fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes = text.parse::<f64>().ok().filter(|minutes| (0.0..=1e6).contains(minutes));
+    let minutes = minutes.ok_or("write a number of minutes from 0 to a million, such as 0.5")?;
+    Ok(Duration::from_secs_f64(minutes * 60.0))
+}
+
 pub(crate) fn run(args: &Args) -> Result<bool, Trouble> {
     let profile: Profile = args.profile.parse()?;
-    let limit = args.minutes.map(|minutes| Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0));
+    let limit = args.minutes;
     let suite = Suite {
         profile,
         seeds: if limit.is_some() { 0..u64::MAX } else { args.seeds.0.clone() },
@@ -141,4 +148,16 @@ fn keep(args: &Args, plan: &Plan) -> Result<PathBuf, Trouble> {
     std::fs::create_dir_all(&args.failures).map_err(trouble)?;
     std::fs::write(&path, plan.to_string()).map_err(trouble)?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minutes_are_read_and_what_is_no_time_is_refused() {
+        assert_eq!(minutes("0.5"), Ok(Duration::from_secs(30)));
+        assert_eq!(minutes("0"), Ok(Duration::ZERO));
+        assert!(["NaN", "inf", "-1", "1e7", "five", ""].iter().all(|text| minutes(text).is_err()));
+    }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use comfy_table::{CellAlignment, Table, presets};
 use driftless_sim::scale::{Scale, Scenario};
-use driftless_sim::suite::Seeds;
-use driftless_sim::{Options, Plan, Profile, execute};
+use driftless_sim::suite::{Seeds, attempt};
+use driftless_sim::{Options, Plan, Profile};
 use serde::{Deserialize, Serialize};
 
 use super::memory;
@@ -177,13 +177,15 @@ fn plans(seeds: &Seeds) -> PlanFigures {
         let plan = Plan::draw(seed, &profile);
         memory::forget_peak();
         let start = Instant::now();
-        let outcome = execute(&plan, Options::default());
+        let outcome = attempt(&plan, Options::default());
         with += start.elapsed();
         most = most.max(memory::peak());
         failed += u64::from(outcome.failure.is_some());
+        // Its profile has no name, so no command runs it again.
+        outcome.failure.iter().for_each(|failure| eprintln!("seed {seed} failed\n{failure}\n"));
         events += outcome.figures.events;
         let start = Instant::now();
-        execute(&plan, Options { without_digest: true, ..Options::default() });
+        attempt(&plan, Options { without_digest: true, ..Options::default() });
         without += start.elapsed();
     }
     let (count, seconds) = (seeds.0.end - seeds.0.start, with.as_secs_f64());
