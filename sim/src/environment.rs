@@ -35,10 +35,10 @@ impl Wishes {
 
     fn of(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, NoSense> {
         let seeds = parsed(variable, "DRIFTLESS_SIM_SEEDS", "0..1000", parse_seeds)?;
-        let seed = parsed(variable, "DRIFTLESS_SIM_SEED", "17", number::<u64>)?;
+        let seed = parsed(variable, "DRIFTLESS_SIM_SEED", "17", parse_seed)?;
         let jobs = parsed(variable, "DRIFTLESS_SIM_JOBS", "2", number::<usize>)?;
         Ok(Self {
-            seeds: seed.map(|seed| seed..seed.saturating_add(1)).or(seeds),
+            seeds: seed.or(seeds),
             plan: variable("DRIFTLESS_SIM_PLAN").map(PathBuf::from),
             dir: variable("DRIFTLESS_SIM_DIR").map(PathBuf::from),
             jobs: jobs.map(|jobs| jobs.max(1)),
@@ -58,6 +58,12 @@ fn parsed<T>(
 
 fn number<N: FromStr>(text: &str) -> Option<N> {
     text.trim().parse().ok()
+}
+
+/// Reads one seed. The last number is none: no range has it.
+fn parse_seed(text: &str) -> Option<Range<u64>> {
+    let seed: u64 = number(text)?;
+    Some(seed..seed.checked_add(1)?)
 }
 
 /// Reads `A..B`.
@@ -88,6 +94,7 @@ mod tests {
     fn what_makes_no_sense_is_not_passed_over() {
         for (name, value) in [
             ("DRIFTLESS_SIM_SEED", "five"),
+            ("DRIFTLESS_SIM_SEED", "18446744073709551615"),
             ("DRIFTLESS_SIM_SEEDS", "9..3"),
             ("DRIFTLESS_SIM_SEEDS", "9"),
             ("DRIFTLESS_SIM_JOBS", "-1"),

@@ -159,7 +159,8 @@ impl Suite {
     /// whether it is still wanted. Whether it saw enough is said of the whole suite: of a part it is for
     /// [`crate::shards`] to say.
     pub fn run(&self, more: &(dyn Fn() -> bool + Sync), done: &mut dyn FnMut(&Outcome)) -> Summary {
-        let next = AtomicU64::new(self.seeds.start + self.shard.index);
+        // Seeds are counted from the first one, so that this stays far from the last number that there is.
+        let (next, count) = (AtomicU64::new(0), self.len());
         let (sender, outcomes) = mpsc::channel();
         let mut summary = Summary::default();
         std::thread::scope(|scope| {
@@ -167,8 +168,8 @@ impl Suite {
                 let (sender, next) = (sender.clone(), &next);
                 scope.spawn(move || {
                     while more() {
-                        let seed = next.fetch_add(self.shard.of, Ordering::Relaxed);
-                        if seed >= self.seeds.end || sender.send(self.one(seed)).is_err() {
+                        let nth = next.fetch_add(1, Ordering::Relaxed);
+                        if nth >= count || sender.send(self.one(self.seed(nth))).is_err() {
                             break;
                         }
                     }
@@ -185,6 +186,11 @@ impl Suite {
             summary.judge_coverage(&self.profile);
         }
         summary
+    }
+
+    /// The nth of its seeds.
+    fn seed(&self, nth: u64) -> u64 {
+        self.seeds.start + self.shard.index + nth * self.shard.of
     }
 
     /// Runs one seed, twice if so wanted.
@@ -279,5 +285,30 @@ mod tests {
         assert_eq!("3..9".parse(), Ok(Seeds(3..9)));
         assert!(["8/8", "1", "x/2", ""].iter().all(|text| text.parse::<Shard>().is_err()));
         assert!(["9..3", "1", "..", "x..2"].iter().all(|text| text.parse::<Seeds>().is_err()));
+    }
+
+    fn seeds_of(suite: &Suite, most: usize) -> Vec<u64> {
+        let (mut seeds, asked) = (Vec::new(), AtomicU64::new(0));
+        let more = || asked.fetch_add(1, Ordering::Relaxed) < most as u64;
+        suite.run(&more, &mut |outcome| seeds.push(outcome.seed));
+        seeds.sort_unstable();
+        seeds
+    }
+
+    #[test]
+    fn the_last_seeds_are_run_once_and_none_after_them() {
+        let last = u64::MAX;
+        let suite = Suite {
+            profile: "calm".parse().unwrap(),
+            seeds: last - 3..last,
+            shard: Shard::default(),
+            jobs: 2,
+            check_determinism: false,
+        };
+        assert_eq!(seeds_of(&suite, 20), [last - 3, last - 2, last - 1]);
+        let part = Suite { shard: Shard { index: 1, of: 2 }, ..suite.clone() };
+        assert_eq!(seeds_of(&part, 20), [last - 2]);
+        let none = Suite { shard: Shard { index: 5, of: 6 }, ..suite };
+        assert_eq!(seeds_of(&none, 20), [0_u64; 0]);
     }
 }

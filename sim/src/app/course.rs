@@ -38,6 +38,9 @@ impl<A: App> Runs<A> {
         if wishes.plan.is_none() {
             let seeds = wishes.seeds.clone().unwrap_or_else(|| self.seeds.clone());
             self.all(seeds, wishes.jobs.unwrap_or_else(cores), &mut report);
+            if report.runs == 0 {
+                report.troubles.push("nothing was run: there is no seed, and no plan".to_owned());
+            }
         }
         if whole && report.found.is_none() {
             report.judge_coverage(&self.sometimes);
@@ -110,20 +113,22 @@ impl<A: App> Runs<A> {
 
     /// All seeds up to the first that fails.
     fn all(&self, seeds: Range<u64>, jobs: usize, report: &mut Report) {
-        let (next, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
+        // Seeds are counted from the first one, so that this stays far from the last number that there is.
+        let (next, failed) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        let (start, count) = (seeds.start, seeds.end.saturating_sub(seeds.start));
         let (sender, outcomes) = mpsc::channel();
         let mut first: Option<(u64, Failure)> = None;
         std::thread::scope(|scope| {
             for _ in 0..jobs {
                 let (sender, next, failed) = (sender.clone(), &next, &failed);
-                let end = seeds.end;
                 scope.spawn(move || {
                     loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        let nth = next.fetch_add(1, Ordering::Relaxed);
                         // The first that fails counts, whichever thread is faster: those before it are run.
-                        if seed >= end || seed > failed.load(Ordering::Relaxed) {
+                        if nth >= count || start + nth > failed.load(Ordering::Relaxed) {
                             break;
                         }
+                        let seed = start + nth;
                         let outcome = self.seed(seed);
                         if outcome.failure.is_some() {
                             failed.fetch_min(seed, Ordering::Relaxed);
@@ -170,4 +175,51 @@ impl<A: App> Runs<A> {
 /// How many runs go on at a time, if nobody says.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Batch, Chance, Device, Schema};
+    use super::*;
+
+    /// Somebody writes down how often.
+    #[derive(Clone)]
+    struct Notes;
+
+    impl App for Notes {
+        type Act = u8;
+
+        fn schema(&self) -> Schema {
+            Schema::new().collection("notes", &[])
+        }
+
+        fn draw(&self, chance: &mut Chance) -> u8 {
+            chance.below(9) as u8
+        }
+
+        fn act(&mut self, device: &mut Device<'_>, act: u8) {
+            let _ = device.write(Batch::new().put("notes", "last", vec![act]));
+        }
+    }
+
+    fn runs() -> Runs<Notes> {
+        Runs::new(Notes).devices(2, 2).acts(8, 8).lasting(5_000, 5_000)
+    }
+
+    #[test]
+    fn a_test_that_runs_nothing_does_not_pass() {
+        let report = runs().seeds(3..3).run();
+        assert!(!report.passed() && report.to_string().contains("nothing was run"), "{report}");
+        let wishes = Wishes { seeds: Some(3..3), ..Wishes::default() };
+        assert!(!runs().run_as(&wishes).passed());
+        let one = runs().seeds(3..4).run();
+        assert!(one.passed() && one.runs == 1, "{one}");
+    }
+
+    #[test]
+    fn the_last_seeds_are_run_once_and_none_after_them() {
+        let wishes = Wishes { seeds: Some(u64::MAX - 2..u64::MAX), jobs: Some(3), ..Wishes::default() };
+        let report = runs().run_as(&wishes);
+        assert!(report.passed() && report.runs == 2, "{report}");
+    }
 }
