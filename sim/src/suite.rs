@@ -204,11 +204,52 @@ impl Suite {
     }
 }
 
-/// Takes a run as failed if it was not the same as another run of its plan.
+/// How failures begin of which one run knows nothing.
+const DIFFER: &str = "two runs of one plan differ";
+
+/// Takes a run as failed if another run of its plan was not the same in everything: in whether and how it failed, too.
 pub fn compare(outcome: &mut Outcome, again: &Outcome) {
-    if outcome.failure.is_none() && outcome.digest != again.digest {
-        let what = format!("two runs of one plan differ: {} and {}", outcome.digest, again.digest);
-        outcome.failure = Some(failure(what));
+    if outcome != again {
+        let violation = violation(format!("{DIFFER}: {}", differences(outcome, again)));
+        let place = outcome.failure.take().or_else(|| again.failure.clone());
+        outcome.failure = Some(match place {
+            Some(place) => Failure { violation, ..place },
+            None => Failure { violation, at: 0, healed: false, step: None },
+        });
+    }
+}
+
+/// In what two runs differ.
+fn differences(one: &Outcome, other: &Outcome) -> String {
+    let verdict = |outcome: &Outcome| match &outcome.failure {
+        None => "passes".to_owned(),
+        Some(failure) => format!("fails at {} ms, {}", failure.at, failure.violation),
+    };
+    let count = |outcome: &Outcome, point: &Point| outcome.coverage.count(*point).to_string();
+    let mut parts = vec![
+        ("the verdict".to_owned(), verdict(one), verdict(other)),
+        ("the digest".to_owned(), one.digest.to_string(), other.digest.to_string()),
+        ("the meaning".to_owned(), format!("{:?}", one.vacuous), format!("{:?}", other.vacuous)),
+        ("the figures".to_owned(), format!("{:?}", one.figures), format!("{:?}", other.figures)),
+    ];
+    let points = Point::ALL.iter();
+    parts.extend(
+        points.map(|point| (format!("\"{}\"", point.name()), count(one, point), count(other, point))),
+    );
+    parts.push((
+        "the application's points".to_owned(),
+        format!("{:?}", one.sometimes),
+        format!("{:?}", other.sometimes),
+    ));
+    let differ = parts.into_iter().filter(|(_, one, other)| one != other);
+    let told: Vec<String> = differ.map(|(part, one, other)| format!("{part}: {one} / {other}")).collect();
+    told.join("; ")
+}
+
+impl Failure {
+    /// Whether it takes two runs to see it: see [`compare`].
+    pub fn is_of_two_runs(&self) -> bool {
+        self.violation.what.starts_with(DIFFER)
     }
 }
 
@@ -285,6 +326,48 @@ mod tests {
         assert_eq!("3..9".parse(), Ok(Seeds(3..9)));
         assert!(["8/8", "1", "x/2", ""].iter().all(|text| text.parse::<Shard>().is_err()));
         assert!(["9..3", "1", "..", "x..2"].iter().all(|text| text.parse::<Seeds>().is_err()));
+    }
+
+    #[test]
+    fn two_runs_that_differ_in_anything_are_a_failure_that_says_in_what() {
+        let one = attempt(&Plan::draw(1, &"calm".parse().unwrap()), Options::default());
+        let differ = |one: &Outcome, change: &dyn Fn(&mut Outcome)| {
+            let (mut compared, mut again) = (one.clone(), one.clone());
+            change(&mut again);
+            compare(&mut compared, &again);
+            let failure = compared.failure.expect("they differ");
+            assert!(failure.is_of_two_runs(), "{failure}");
+            failure
+        };
+        let fails = Failure { at: 70, ..failure("it is wrong".to_owned()) };
+        let failure = differ(&one, &|again| again.failure = Some(fails.clone()));
+        let what = &failure.violation.what;
+        assert!(
+            what.contains("the verdict: passes / fails at 70 ms") && what.contains("it is wrong"),
+            "{what}"
+        );
+        assert_eq!(failure.at, 70);
+        let broken = Outcome { failure: Some(fails), ..one.clone() };
+        let what = differ(&broken, &|again| again.failure = None).violation.what;
+        assert!(what.contains("it is wrong / passes"), "{what}");
+        for (change, part) in [
+            (
+                &(|again: &mut Outcome| again.digest = Digest([0; 32])) as &dyn Fn(&mut Outcome),
+                "the digest: ",
+            ),
+            (&|again| again.figures.frames += 1, "the figures: "),
+            (&|again| again.vacuous = Some("nothing"), "the meaning: None / "),
+            (&|again| again.coverage.hit(Point::Crash), "\"crash\": 0 / 1"),
+            (&|again| again.sometimes.extend([("sold".to_owned(), 1)]), "the application's points: "),
+        ] {
+            let what = differ(&one, change).violation.what;
+            assert!(what.contains(part) && !what.contains("the verdict"), "{what}");
+        }
+        for same in [one, broken] {
+            let mut compared = same.clone();
+            compare(&mut compared, &same);
+            assert_eq!(compared, same);
+        }
     }
 
     fn seeds_of(suite: &Suite, most: usize) -> Vec<u64> {

@@ -67,7 +67,7 @@ impl<A: App> Runs<A> {
         }
     }
 
-    /// One plan from a file, which is told as it is.
+    /// One plan from a file, which is told as it is. It may be kept because two runs of it differ.
     fn file(&self, path: &Path, report: &mut Report) {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
         let plan = text.and_then(|text| text.parse::<Plan>().map_err(|error| error.to_string()));
@@ -80,7 +80,7 @@ impl<A: App> Runs<A> {
             Err(error) => report.troubles.push(format!("{}: {error}", path.display())),
             Ok(plan) => {
                 let mut facts = Facts::default();
-                let outcome = self.attempt(&plan, Some(&mut facts));
+                let outcome = self.twice(&plan, Some(&mut facts));
                 report.add(&outcome);
                 let story = story::tell(&plan, &facts, outcome.failure.as_ref());
                 report.found = outcome.failure.map(|failure| Found {
@@ -104,10 +104,13 @@ impl<A: App> Runs<A> {
     /// One seed, some of them twice.
     fn seed(&self, seed: u64) -> Outcome {
         let plan = Plan::draw_for(seed, &self.profile, &self.app);
-        let mut outcome = self.attempt(&plan, None);
-        if seed.is_multiple_of(TWICE) {
-            compare(&mut outcome, &self.attempt(&plan, None));
-        }
+        if seed.is_multiple_of(TWICE) { self.twice(&plan, None) } else { self.attempt(&plan, None) }
+    }
+
+    /// One plan, twice.
+    fn twice(&self, plan: &Plan, facts: Option<&mut Facts>) -> Outcome {
+        let mut outcome = self.attempt(plan, facts);
+        compare(&mut outcome, &self.attempt(plan, None));
         outcome
     }
 
@@ -155,7 +158,11 @@ impl<A: App> Runs<A> {
     /// A seed that fails, cut down and told.
     fn found(&self, seed: u64, failure: Failure, jobs: usize) -> Found {
         let plan = Plan::draw_for(seed, &self.profile, &self.app);
-        let judge = |plan: &Plan, facts: Option<&mut Facts>| self.attempt(plan, facts).failure;
+        let twice = failure.is_of_two_runs();
+        let judge = |plan: &Plan, facts: Option<&mut Facts>| {
+            let outcome = if twice { self.twice(plan, facts) } else { self.attempt(plan, facts) };
+            outcome.failure
+        };
         let effort = Effort { executions: self.effort, jobs };
         let from = crate::shrink::size(&plan);
         let shrunk = shrink(&plan, &judge, effort, &mut |_| {});
@@ -214,6 +221,42 @@ mod tests {
         assert!(!runs().run_as(&wishes).passed());
         let one = runs().seeds(3..4).run();
         assert!(one.passed() && one.runs == 1, "{one}");
+    }
+
+    /// Somebody writes down what differs each time.
+    #[derive(Clone)]
+    struct Whims;
+
+    impl App for Whims {
+        type Act = u8;
+
+        fn schema(&self) -> Schema {
+            Notes.schema()
+        }
+
+        fn draw(&self, chance: &mut Chance) -> u8 {
+            Notes.draw(chance)
+        }
+
+        fn act(&mut self, device: &mut Device<'_>, _: u8) {
+            static TIMES: AtomicU64 = AtomicU64::new(0);
+            let times = TIMES.fetch_add(1, Ordering::Relaxed);
+            let _ = device.write(Batch::new().put_number("notes", "last", times as i64));
+        }
+    }
+
+    #[test]
+    fn what_differs_each_time_is_cut_down_and_seen_again_from_its_file() {
+        let runs = Runs::new(Whims).devices(2, 2).acts(8, 8).seeds(16..17);
+        let mut found = runs.run().found.expect("it differs each time");
+        assert!(found.failure.is_of_two_runs() && found.shrunk.is_some(), "{}", found.failure);
+        assert!(found.plan.steps.len() < 5, "{}", found.plan);
+        let dir = std::env::temp_dir().join(format!("driftless-sim-whims-{}", std::process::id()));
+        found.keep(&dir, "Whims");
+        let plan = found.kept.unwrap().unwrap();
+        let again = runs.run_as(&Wishes { plan: Some(plan), ..Wishes::default() });
+        std::fs::remove_dir_all(dir).unwrap();
+        assert!(again.found.is_some_and(|found| found.failure.is_of_two_runs()));
     }
 
     #[test]

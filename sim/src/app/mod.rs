@@ -53,7 +53,8 @@
 //!   admins. It is called when its device has the whole syncgroup, and the [`Schema`] is there.
 //! * It is called by one device at a time, so what it reads stays as it is until it returns. What it has read and
 //!   keeps in memory from one call to the next may be outdated: see [`Batch::unless_changed`].
-//! * It must be deterministic: the same calls, the same writes. [`Runs`] runs some seeds twice, and compares.
+//! * It must be deterministic: the same calls, the same writes. [`Runs`] runs some seeds and each plan of a file twice, and
+//!   compares.
 //! * Panics are failures, so `assert!` will do where something is wrong with the application itself.
 //!
 //! # What is checked

@@ -40,7 +40,7 @@ use crate::facts::Facts;
 use crate::oracle::Oracle;
 use crate::plan::Plan;
 use crate::run::{Failure, Options};
-use crate::suite::attempt;
+use crate::suite::{attempt, compare};
 use crate::world::Sabotage;
 
 /// Runs a plan and says how it fails, if it does. Whoever has invariants of their own checks them here.
@@ -95,6 +95,17 @@ pub struct Passes;
 /// A judge that knows the oracles only, and breaks something on purpose if so wanted.
 pub fn judge(sabotage: Option<Sabotage>) -> impl Fn(&Plan, Option<&mut Facts>) -> Option<Failure> + Sync {
     move |plan, facts| attempt(plan, Options { sabotage, facts, ..Options::default() }).failure
+}
+
+/// A judge that runs each plan twice, and takes it as failed too if the runs [differ](compare).
+pub fn judge_twice(
+    sabotage: Option<Sabotage>,
+) -> impl Fn(&Plan, Option<&mut Facts>) -> Option<Failure> + Sync {
+    move |plan, facts| {
+        let mut outcome = attempt(plan, Options { sabotage, facts, ..Options::default() });
+        compare(&mut outcome, &attempt(plan, Options { sabotage, ..Options::default() }));
+        outcome.failure
+    }
 }
 
 /// Cuts a plan down while it fails in the same way.

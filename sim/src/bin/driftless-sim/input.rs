@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 use driftless_sim::explore::Order;
 use driftless_sim::world::Sabotage;
-use driftless_sim::{Plan, Profile};
+use driftless_sim::{Failure, Plan, Profile};
 
 use crate::Trouble;
 
@@ -56,6 +56,11 @@ impl Input {
         let profile = if drawn { format!(" --profile {}", self.profile) } else { String::new() };
         format!("{plan}{profile}{sabotage}")
     }
+}
+
+/// What else to say to a command that is to see a failure again.
+pub(crate) fn twice(failure: &Failure) -> &'static str {
+    if failure.is_of_two_runs() { " --check-determinism" } else { "" }
 }
 
 /// A plan from a file, or of a seed.

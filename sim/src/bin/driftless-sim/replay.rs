@@ -8,7 +8,7 @@ use driftless_sim::suite::{attempt, compare};
 use driftless_sim::{Facts, Options, report, story};
 
 use crate::Trouble;
-use crate::input::{Input, draw};
+use crate::input::{Input, draw, twice};
 
 /// Of plans with more steps than this, nobody reads the story.
 const SHORT_STORY: usize = 40;
@@ -60,7 +60,7 @@ pub(crate) fn replay(args: &Args) -> Result<bool, Trouble> {
     if args.check_determinism {
         compare(&mut outcome, &attempt(&plan, Options { until, sabotage, ..Options::default() }));
     }
-    let again = args.input.again(&args.input.plan);
+    let again = args.input.again(&args.input.plan) + outcome.failure.as_ref().map_or("", twice);
     if args.json {
         println!("{}", serde_json::to_string(&outcome)?);
     } else if let Some(failed) = report::failed(&outcome, &format!("driftless-sim replay {again}")) {

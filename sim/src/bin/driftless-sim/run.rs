@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 
 use crate::Trouble;
 use crate::bar::{bar, jobs};
+use crate::input::twice;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -128,14 +129,13 @@ fn finished(
     if args.json {
         tell(&serde_json::to_string(outcome)?)?;
     }
-    if outcome.failure.is_none() {
-        return Ok(());
-    }
+    let Some(failure) = &outcome.failure else { return Ok(()) };
     *failures += 1;
     let path = keep(args, &Plan::draw(outcome.seed, &suite.profile))?;
-    let story = report::failed(outcome, &format!("driftless-sim replay {}", path.display()));
+    let again = format!("{}{}", path.display(), twice(failure));
+    let story = report::failed(outcome, &format!("driftless-sim replay {again}"));
     if let Some(story) = story.filter(|_| *failures <= PRINTED) {
-        bar.suspend(|| eprintln!("{story}\n  shrink    driftless-sim shrink {}\n", path.display()));
+        bar.suspend(|| eprintln!("{story}\n  shrink    driftless-sim shrink {again}\n"));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use driftless_sim::{Facts, story};
 
 use crate::Trouble;
 use crate::bar::{bar, jobs};
-use crate::input::Input;
+use crate::input::{Input, twice};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Where to write the plan; otherwise it is printed.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Run each plan twice, and compare: what differs is a failure, too.
+    #[arg(long)]
+    check_determinism: bool,
     /// How many plans to try at most.
     #[arg(long, value_name = "N", default_value_t = Effort::default().executions)]
     executions: u64,
@@ -28,11 +31,15 @@ pub(crate) struct Args {
 
 pub(crate) fn shrink(args: &Args) -> Result<bool, Trouble> {
     let plan = args.input.load()?;
-    let judge = shrink::judge(args.input.sabotage);
+    let sabotage = args.input.sabotage;
+    let judge: Box<Judge<'_>> = match args.check_determinism {
+        true => Box::new(shrink::judge_twice(sabotage)),
+        false => Box::new(shrink::judge(sabotage)),
+    };
     let bar = bar(args.executions, true);
     let start = Instant::now();
     let effort = Effort { executions: args.executions, jobs: args.jobs };
-    let shrunk = shrink::shrink(&plan, &judge, effort, &mut |progress| {
+    let shrunk = shrink::shrink(&plan, &*judge, effort, &mut |progress| {
         bar.set_position(progress.executions);
         let (steps, size) = (progress.steps, progress.size);
         bar.set_message(format!(
@@ -42,7 +49,7 @@ pub(crate) fn shrink(args: &Args) -> Result<bool, Trouble> {
     });
     bar.finish_and_clear();
     let shrunk = shrunk.map_err(|_| Trouble::Passes(args.input.again(&args.input.plan)))?;
-    let told = tell(&shrunk, &judge);
+    let told = tell(&shrunk, &*judge);
     eprintln!(
         "from {} decisions in {} steps to {} in {}; {} plans executed in {:.1} s",
         shrink::size(&plan),
@@ -60,7 +67,8 @@ pub(crate) fn shrink(args: &Args) -> Result<bool, Trouble> {
         Some(path) => {
             let name = path.display().to_string();
             std::fs::write(path, text).map_err(Trouble::file("write the plan to", &name))?;
-            println!("{told}\n\n  replay    driftless-sim replay {}", args.input.again(&name));
+            let again = args.input.again(&name) + twice(&shrunk.failure);
+            println!("{told}\n\n  replay    driftless-sim replay {again}");
         }
         None => print!("{text}"),
     }
