@@ -278,20 +278,21 @@ impl Parts {
     ) -> Result<(), String> {
         let waits = &mut self.replicas[replica];
         let booted = *waits.booted.get_or_insert(patience.now);
-        waits.since.retain(|place, _| waiting.contains(place));
         for place in waiting {
             if !waits.since.contains_key(place) && self.others.contains_key(place) {
                 coverage.hit(Point::BatchWaited);
             }
-            let since = *waits.since.entry(*place).or_insert(Some(patience.now));
+            waits.since.entry(*place).or_insert(Some(patience.now));
+        }
+        // Also what waits no more: often nothing happens between the end of the bound and that of the wait.
+        for (place, since) in &waits.since {
             let waited = patience.now - since.unwrap_or(booted);
             if waited > patience.bound + SLACK && patience.now > patience.awake + SLACK {
-                return Err(format!(
-                    "{place:?} has waited for {waited} ms, and the bound is {}",
-                    patience.bound
-                ));
+                let bound = patience.bound;
+                return Err(format!("{place:?} has waited for {waited} ms, and the bound is {bound}"));
             }
         }
+        waits.since.retain(|place, _| waiting.contains(place));
         match waiting.len() > patience.waiting {
             true => Err(format!("{} generations wait, and at most {} may", waiting.len(), patience.waiting)),
             false => Ok(()),

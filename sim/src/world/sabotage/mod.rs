@@ -108,6 +108,8 @@ planted! {
     ShowsParts = "shows-parts", noticed by Causality;
     /// Replicas do not wait for the other parts of batches, and say that they did.
     WaitsTooShort = "waits-too-short", noticed by Causality;
+    /// Replicas wait for the other parts of batches for twice as long as they should.
+    WaitsTooLong = "waits-too-long", noticed by Causality;
     /// Applications are told that batches are safe which nobody ever wrote.
     PromisesTooMuch = "promises-too-much", noticed by SilentLoss;
     /// Replicas take every signature for right.
@@ -178,6 +180,9 @@ impl Sabotage {
         }
         if self == Sabotage::RedialsAtOnce {
             config.timing.redial = driftless::Millis(0);
+        }
+        if self == Sabotage::WaitsTooLong {
+            config.timing.parts.0 *= 2;
         }
     }
 
