@@ -75,6 +75,11 @@ pub(crate) fn bench(args: &Args) -> Result<bool, Trouble> {
     }
     let profiles: Vec<Profile> = args.profile.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     let defects = if args.defect.is_empty() { Sabotage::ALL } else { &args.defect };
+    // Before all the work: whoever is in the wrong directory need not wait, and must not be told that all is well.
+    let lacking = defects.iter().map(|defect| path(&args.known, *defect)).find(|path| !path.exists());
+    if let Some(path) = lacking.filter(|_| !args.keep) {
+        return Err(Trouble::NoKnownPlan(path.display().to_string()));
+    }
     let bar = bar(defects.len() as u64, true);
     let (mut rows, mut unnoticed) = (Vec::new(), Vec::new());
     for defect in defects {

@@ -110,6 +110,11 @@ enum Trouble {
         "there is no {0}: run this at the top of the repository, name the file by --file, or make it by --accept"
     )]
     NoDigests(String),
+    #[error(
+        "there is no {0} to compare with: run this at the top of the repository, name the directory by --known, or \
+         make it by --keep"
+    )]
+    NoKnownPlan(String),
     #[error("{path}: {cause}")]
     Order { path: String, cause: driftless_sim::explore::NoOrder },
     #[error("{0} is an order of events that `explore` has found, which only `replay` walks")]
