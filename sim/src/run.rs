@@ -345,4 +345,21 @@ mod tests {
             assert_eq!(part.figures.virtual_ms, until);
         }
     }
+
+    /// What readers look at more often is added up more often.
+    #[test]
+    fn accounts_are_added_up_when_readers_look() {
+        let sums = |safety_ms: u64| {
+            let plan = format!(
+                r#"{{"plan":1,"seed":1,"setup":{{"replicas":2,"safety_ms":{safety_ms}}}}}
+{{"at":1000,"do":"create","replica":0,"group":0}}
+{{"at":2000,"do":"transfer","replica":0,"group":0,"from":"c0/a0","to":"c0/a1","amount":1,"think_ms":0}}"#
+            );
+            let outcome = execute(&plan.parse().unwrap(), Options::default());
+            assert_eq!(outcome.failure, None);
+            outcome.coverage.count(Point::TotalKept)
+        };
+        let (few, many) = (sums(9_000), sums(900_000));
+        assert!(few > 0 && many > few, "{few} sums, and {many} in a hundred times the time");
+    }
 }

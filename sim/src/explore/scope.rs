@@ -447,7 +447,7 @@ impl Scope {
             .collect();
         self.watch.agreed(&all)?;
         self.watch.settled(&all)?;
-        all.into_iter().try_for_each(|seen| self.watch.look(seen))
+        all.into_iter().try_for_each(|seen| self.watch.look(seen, &mut Coverage::default()))
     }
 
     /// Equal for states from which the same can happen.

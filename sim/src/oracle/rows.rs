@@ -185,7 +185,7 @@ impl Watch {
     }
 
     /// A reader looks at everything that a replica shows, at a moment of no significance.
-    pub(crate) fn look(&self, seen: Seen<'_>) -> Checked {
+    pub(crate) fn look(&self, seen: Seen<'_>, coverage: &mut Coverage) -> Checked {
         let (held, notes) = (super::shown(seen.core), &self.notes[seen.replica]);
         if held != notes.shown || super::held(seen.core) != notes.held {
             let what = "what it says it holds has changed without a commit";
@@ -218,6 +218,10 @@ impl Watch {
             }
             for version in shown {
                 self.whole(seen, group, &version, &collections)?;
+            }
+            if !self.has_app {
+                // Other rules can change what accounts show, and no commit touches them.
+                self.totals(seen, group, coverage)?;
             }
         }
         Ok(())

@@ -410,7 +410,7 @@ impl<'t> World<'t> {
                 }
                 let at = Some((self.replicas[replica].boots, seen.store.seq()));
                 if self.replicas[replica].looked_at != at || self.looks.is_multiple_of(LOOK_AGAIN_EVERY) {
-                    self.watch.look(seen)?;
+                    self.watch.look(seen, &mut self.coverage)?;
                     if self.watch.conflicts(seen)? {
                         self.coverage.hit(Point::Deferred);
                     }
