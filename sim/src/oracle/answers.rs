@@ -292,6 +292,7 @@ impl Watch {
             let what = format!("acknowledged commit {} when {} was the last durable one", seq.0, reported.0);
             return Err(Violation::new(Oracle::Durability, "S-9", replica, what));
         }
+        self.acknowledged += u64::from(!parts.is_empty());
         self.safe.extend(parts.iter().map(|part| (part.syncgroup, part.version, replica)));
         if let Some(sabotage) = self.sabotage {
             let promised = |part: &Written| Some((part.syncgroup, sabotage.promise(part)?, replica));

@@ -214,8 +214,10 @@ pub(crate) struct Watch {
     heard: BTreeSet<(SyncgroupId, Version, usize)>,
     /// Generations that were judged.
     judged: BTreeSet<(SyncgroupId, Version)>,
-    /// Batches that were acknowledged as safe, with the replica that wrote them.
+    /// Parts of batches that were acknowledged as safe, with the replica that wrote them.
     safe: BTreeSet<(SyncgroupId, Version, usize)>,
+    /// How many batches these are of.
+    acknowledged: u64,
     /// Batches over several syncgroups.
     parts: Parts,
     /// The fastest clock of all replicas.
@@ -266,6 +268,7 @@ impl Watch {
             heard: BTreeSet::new(),
             judged: BTreeSet::new(),
             safe: BTreeSet::new(),
+            acknowledged: 0,
             parts: Parts::new(replicas),
             fastest: Wall::default(),
             held_back: BTreeMap::new(),
@@ -301,8 +304,13 @@ impl Watch {
     }
 
     /// How many batches were acknowledged as safe.
-    pub(crate) fn safe_batches(&self) -> usize {
-        self.safe.len()
+    pub(crate) fn safe_batches(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// How many parts these have, one in each syncgroup.
+    pub(crate) fn safe_parts(&self) -> u64 {
+        self.safe.len() as u64
     }
 
     /// A replica has handled an event, and its commit, if there was one, is applied.

@@ -90,7 +90,11 @@ impl World<'_> {
     }
 
     pub(crate) fn safe_batches(&self) -> u64 {
-        self.watch.safe_batches() as u64
+        self.watch.safe_batches()
+    }
+
+    pub(crate) fn safe_parts(&self) -> u64 {
+        self.watch.safe_parts()
     }
 
     fn all_seen(&self) -> Vec<Seen<'_>> {
