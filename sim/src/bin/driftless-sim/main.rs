@@ -39,8 +39,12 @@ Examples:
     driftless-sim shrink driftless-failures/default-4711.plan -o small.plan
     driftless-sim report small.plan -o page.html
 
-Exit status: 0 all is well; 1 a rule was broken, or a suite did not see what it should have seen; 2 wrong usage, or
-something could not be read or written.";
+Exit status:
+  0  all is well, as far as was looked: `explore` says if a limit cut it short
+  1  a rule was broken, or something is not as it should be: a suite did not see what it should have seen, runs do
+     something else than they did, or a planted defect was not noticed, or not cut down far enough
+  2  wrong usage, or something could not be done: read, written, or shrunk because it does not fail
+Failures are what `shrink` and `report` are for: they end with 0 when they have cut one down or shown it.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
