@@ -59,7 +59,7 @@ impl Watch {
             told,
         };
         self.still_paused(seen, coverage)?;
-        self.look(seen)
+        self.look(seen, coverage)
     }
 
     /// What a replica held after a commit, not before the last one that is reported to be durable.

@@ -7,6 +7,7 @@ use driftless::{Author, DeviceId, SyncgroupId, SyncgroupState};
 
 use super::rows::{collections, fault, name};
 use super::{Checked, Oracle, Seen, Violation, Watch};
+use crate::coverage::Coverage;
 
 impl Watch {
     /// Whether all replicas agree: nobody waits to get in or out, and the active members of each syncgroup hold the
@@ -176,7 +177,8 @@ impl Watch {
     /// Checks everything that must be true in the end, once all agree on what they hold.
     pub(crate) fn settled(&self, all: &[Seen<'_>]) -> Checked {
         for seen in all {
-            self.look(*seen)?;
+            // What was reached in the course of the run was counted then.
+            self.look(*seen, &mut Coverage::default())?;
             self.all_heads(*seen)?;
             self.conflicts(*seen)?;
         }
