@@ -215,17 +215,24 @@ impl Raiser {
         rows: impl Iterator<Item = &'r RowRef>,
         now: Mono,
     ) {
+        let mut asked: BTreeMap<u64, Mono> = BTreeMap::new();
         for row in rows {
             let Some(name) = name_of(replica, row) else { continue };
             let is_asked = |waiting: &&Waiting| waiting.question.is_some();
             let Some(known) = self.waiting.get(&name).filter(is_asked) else { continue };
             let due = now + self.turn(known.rounds + 1);
+            if let Some(question) = known.question {
+                let latest = asked.entry(question).or_default();
+                *latest = due.max(*latest);
+            }
             if let Some(waiting) = self.waiting.get_mut(&name) {
                 waiting.rounds += 1;
                 waiting.due = due;
                 (waiting.question, waiting.is_own) = (None, waiting.wins);
             }
         }
+        // It may have named some of the rows alone: the others wait for no other answer than these.
+        asked.into_iter().for_each(|(question, due)| self.ask_again(Some(question), due));
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {

@@ -207,7 +207,7 @@ fn whoever_only_writes_does_not_make_others_wait() {
     attach(&mut world, 0, true);
     world.run(60_000);
     let mut turns = BTreeMap::new();
-    for _ in 0..8 {
+    for _ in 0..24 {
         for _ in 0..15 {
             // Neither has heard of the other's.
             world.put(1, id, "k", "one");
@@ -321,7 +321,13 @@ fn of_more_rows_than_are_told_together_any_can_be_answered_and_the_others_are_ra
     world.run(60_000);
     while !world.nodes[0].raised.is_empty() {
         for conflict in std::mem::take(&mut world.nodes[0].raised) {
-            world.command(0, answer_open(&conflict, &Choice::Delete)).unwrap();
+            // In the end all that is left fits together, and those come along.
+            let is_left = |row: &ConflictedRow| few.rows.iter().any(|known| known.row == row.row);
+            let choice = |row: &ConflictedRow| if is_left(row) { Choice::Leave } else { Choice::Delete };
+            let answer =
+                conflict.open().fold(Resolution::new(), |answer, row| answer.answer(row, choice(row)));
+            // What was raised twice is stale the second time.
+            let _ = world.command(0, Command::Resolve(answer));
         }
         world.run(60_000);
     }
