@@ -49,7 +49,7 @@ impl Core {
         }
         let result = match message {
             Message::Deltas(deltas) => return self.deltas(now, link, deltas, view, out),
-            Message::Offer(offer) => self.offer(now, link, offer, view, out),
+            Message::Offer(offer) => self.offer(now, link, offer, view, out)?,
             Message::Join { asking, name, withdraw, wrote } => {
                 let request = Request { asking: &asking, name, withdraw, wrote };
                 return self.join(now, link, request, view, out);
@@ -142,8 +142,8 @@ impl Core {
         Ok(())
     }
 
-    /// An offer tells how far this device's own log has got, in its own word. If that is more than is here, the
-    /// store was set back: nothing more is written under the old name (S-2).
+    /// An offer tells how far this device's own log has got, in its own word. If that is more than is here, or something
+    /// else, the store was set back: nothing more is written under the old name (S-2).
     fn offer(
         &mut self,
         now: Now,
@@ -151,23 +151,20 @@ impl Core {
         offer: Offer,
         view: &dyn View,
         out: &mut Outbox,
-    ) -> Result<(), (CloseReason, &'static str)> {
+    ) -> Result<Result<(), (CloseReason, &'static str)>, Fault> {
         if !offer.is_in_order() {
-            return Err((CloseReason::Protocol, "an offer that says something twice, or out of order"));
+            let wrong = (CloseReason::Protocol, "an offer that says something twice, or out of order");
+            return Ok(Err(wrong));
         }
-        let author = self.replica.author();
         let names = self.sync.names(link, &self.replica);
         let plan = Plan::new(&self.replica, view);
-        let set_back = offer.syncgroups.iter().find_map(|offered| {
-            let ix = *names.get(&offered.name)?;
-            let (held, id) = (plan.held(ix, &author), plan.record(ix)?.id);
-            let more = |(incarnation, signed): &(Incarnation, Checkpoint)| {
-                *incarnation == author.incarnation
-                    && signed.size > held
-                    && signed.verify(&id, &author, &self.replica.keys)
-            };
-            offered.yours.iter().any(more).then_some(ix)
-        });
+        let mut set_back = None;
+        for offered in &offer.syncgroups {
+            let Some(ix) = names.get(&offered.name) else { continue };
+            if set_back.is_none() && self.is_set_back(&plan, *ix, &offered.yours)? {
+                set_back = Some(*ix);
+            }
+        }
         if let Some(ix) = set_back {
             self.set_back(now, ix, view, out);
         }
@@ -183,9 +180,30 @@ impl Core {
         if let Some(device) = self.sync.device(link) {
             self.peers.heard(&device);
         }
-        self.step(now.mono, out, |sync, step| sync.offered(link, offer, step))?;
-        self.find_lost_admissions(now, link, view, out);
-        Ok(())
+        let offered = self.step(now.mono, out, |sync, step| sync.offered(link, offer, step));
+        if offered.is_ok() {
+            self.find_lost_admissions(now, link, view, out);
+        }
+        Ok(offered)
+    }
+
+    /// Whether this device has signed something of its log that is no prefix of what is here.
+    fn is_set_back(
+        &self,
+        plan: &Plan<'_>,
+        ix: GroupIx,
+        yours: &[(Incarnation, Checkpoint)],
+    ) -> Result<bool, Fault> {
+        let author = self.replica.author();
+        let signed = yours.iter().find(|(incarnation, _)| *incarnation == author.incarnation);
+        let (Some((_, signed)), Some(record)) = (signed, plan.record(ix)) else { return Ok(false) };
+        let is_prefix = match plan.author_ix(&author) {
+            Some(own) if signed.size <= plan.held(ix, &author) => {
+                plan.tag(ix, own, signed.size)? == signed.root.tag()
+            }
+            _ => signed.size == 0,
+        };
+        Ok(!is_prefix && signed.verify(&record.id, &author, &self.replica.keys))
     }
 
     fn set_back(&mut self, now: Now, ix: GroupIx, view: &dyn View, out: &mut Outbox) {

@@ -297,7 +297,10 @@ impl Sync {
         for entry in &theirs.entries {
             let mut entry = *entry;
             if group.is_some_and(|group| !group.wants(&entry.author, takes_all)) {
-                entry.generation = entry.generation.min(held(step.replica, ix, &entry.author));
+                let here = held(step.replica, ix, &entry.author);
+                if here < entry.generation {
+                    (entry.generation, entry.tag) = (here, Tag::default());
+                }
             }
             let known = share.beliefs.get(&entry.author).map_or(0, |belief| belief.has);
             is_news |= entry.generation > known.max(held(step.replica, ix, &entry.author));
@@ -484,6 +487,7 @@ fn same(replica: &Replica, ix: GroupIx, share: &mut Share, max: usize) {
     share.untold.clear();
     let Some(group) = replica.groups.get(&ix) else { return };
     share.beliefs.clear();
+    share.said.clear();
     share.behind.clear();
     share.ahead.clear();
     for (author, log) in &group.logs {
@@ -513,4 +517,12 @@ fn note_entry(
             belief.goal = belief.goal.max(belief.sent);
         }
     });
+    // Of what others wrote only as much is sent outright as is here already when it is asked for.
+    let may_follow = entry.generation < held || entry.author == replica.author();
+    let says = entry.tag != Tag::default() && share.beliefs.contains_key(&entry.author);
+    if says && may_follow {
+        share.said.insert(entry.author, (entry.generation, entry.tag));
+    } else {
+        share.said.remove(&entry.author);
+    }
 }

@@ -122,6 +122,9 @@ pub(crate) struct Share {
     /// Whether the other end has told all that it holds.
     pub(crate) known: bool,
     pub(crate) beliefs: BTreeMap<Author, Belief>,
+    /// How much the other end has said that it holds, and the tag of the root there, of logs of which it may be sent more:
+    /// what follows in another branch of such a log is of no use to it.
+    pub(crate) said: BTreeMap<Author, (Generation, Tag)>,
     /// Authors of which something is to be sent.
     pub(crate) behind: BTreeSet<Author>,
     /// Authors of which the other end is to be told.
@@ -327,6 +330,7 @@ impl Share {
             way,
             known: false,
             beliefs: BTreeMap::new(),
+            said: BTreeMap::new(),
             behind: BTreeSet::new(),
             untold: BTreeSet::new(),
             ahead: BTreeSet::new(),

@@ -291,7 +291,7 @@ impl Sync {
         &self,
         replica: &Replica,
         view: &dyn View,
-    ) -> Result<Vec<(LinkId, GroupIx, Option<Chunk>)>, Fault> {
+    ) -> Result<Vec<(LinkId, GroupIx, Chunk)>, Fault> {
         let mut chunks = Vec::new();
         for (id, link) in self.links.iter().filter(|(_, link)| link.can_serve()) {
             let Some((&ix, share)) = link.shares.iter().find(|(_, share)| !share.behind.is_empty()) else {
@@ -304,26 +304,28 @@ impl Sync {
     }
 
     /// Sends what was planned.
-    pub(crate) fn send_chunks(&mut self, chunks: Vec<(LinkId, GroupIx, Option<Chunk>)>, step: &mut Step<'_>) {
+    pub(crate) fn send_chunks(&mut self, chunks: Vec<(LinkId, GroupIx, Chunk)>, step: &mut Step<'_>) {
         let max = step.replica.limits.authors;
         for (id, ix, chunk) in chunks {
             let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) else {
                 continue;
             };
-            let Some(chunk) = chunk else {
-                // Nothing can be sent: the comparison will find what is missing.
-                share.behind.clear();
-                continue;
-            };
             let mut is_new = false;
             for run in &chunk.deltas.runs {
-                let held = step.replica.authors.find(&run.author);
-                let held = held.and_then(|a| Some(step.replica.groups.get(&ix)?.held(a))).unwrap_or(0);
+                let held = compare::held(step.replica, ix, &run.author);
                 share.believe(run.author, held, max, |belief| {
                     is_new |= run.last() > belief.peak;
                     belief.peak = belief.peak.max(run.last());
                     belief.sent = belief.sent.max(run.last());
                 });
+            }
+            // The comparison will find what is missing.
+            for author in &chunk.stuck {
+                let held = compare::held(step.replica, ix, author);
+                share.believe(*author, held, max, |belief| belief.goal = belief.sent);
+            }
+            if chunk.deltas.runs.is_empty() {
+                continue;
             }
             for (author, checkpoint) in chunk.signed {
                 self.signed.insert((ix, author), checkpoint);

@@ -4,6 +4,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
+use bytes::Bytes;
+
 use crate::action::Notice;
 use crate::hash::Hash;
 use crate::id::{Author, Generation};
@@ -78,7 +80,7 @@ pub(crate) fn receive(
         if first > held + 1 {
             received.later.push((author, first..=last));
         } else if last > held {
-            match verify(plan, group, run, held) {
+            match verify(plan, group, run, held)? {
                 Ok(run) => runs.extend(run),
                 Err(wrong) => return Ok(Err(wrong)),
             }
@@ -139,38 +141,68 @@ pub(crate) fn receive(
     Ok(Ok(received))
 }
 
-/// Checks that a run continues the author's log and leads to what its author signed. `None` if there are
-/// more authors than this replica takes.
-fn verify(plan: &Plan<'_>, group: GroupIx, run: Run, held: Generation) -> Result<Option<Verified>, Wrong> {
+/// Checks that a run continues the author's log and leads to what its author signed. `None` if it cannot be taken: there
+/// are more authors than this replica takes, or what is held is another branch of the log.
+fn verify(
+    plan: &Plan<'_>,
+    group: GroupIx,
+    run: Run,
+    held: Generation,
+) -> Result<Result<Option<Verified>, Wrong>, Fault> {
     let Run { author, first, generations, proof } = run;
     let log = plan.author_ix(&author).and_then(|ix| plan.log(group, ix));
     let Log { mut tree, stamp, proof: known, .. } = log.cloned().unwrap_or_default();
     if held == 0 && plan.log_count(group) >= plan.replica.limits.authors {
-        return Ok(None);
+        return Ok(Ok(None));
     }
     let skip = usize::try_from(held + 1 - first).unwrap_or(usize::MAX);
-    let mut stamp: Hlc = stamp;
     let mut encoded = Vec::with_capacity(generations.len().saturating_sub(skip));
-    for bytes in generations.into_iter().skip(skip) {
-        let generation = Encoded::read(bytes).map_err(|error| error.what)?;
-        if generation.header.stamp <= stamp {
-            return Err("a stamp not above the one before");
-        }
-        stamp = generation.header.stamp;
+    for bytes in generations.iter().skip(skip).cloned() {
+        let generation = match Encoded::read(bytes) {
+            Ok(generation) => generation,
+            Err(error) => return Ok(Err(error.what)),
+        };
         tree.append(generation.leaf);
         encoded.push(generation);
     }
     let checkpoint = &proof.checkpoint;
-    if tree.root_at(checkpoint.size, &proof.completion) != Some(checkpoint.root) {
-        return Err("a run that does not lead to its checkpoint");
-    }
-    let is_known = known.is_some_and(|known| known.checkpoint == *checkpoint);
-    let keys = &plan.replica.keys;
     let id = plan.record(group).map(|record| record.id);
-    if !is_known && !id.is_some_and(|id| checkpoint.verify(&id, &author, keys)) {
-        return Err("a checkpoint that its author did not sign");
+    let is_signed = || id.is_some_and(|id| checkpoint.verify(&id, &author, &plan.replica.keys));
+    if tree.root_at(checkpoint.size, &proof.completion) != Some(checkpoint.root) {
+        let is_branch = skip > 0 && leads(plan, group, &author, first, &generations, &proof)? && is_signed();
+        let wrong = "a run that does not lead to its checkpoint";
+        return Ok(if is_branch { Ok(None) } else { Err(wrong) });
     }
-    Ok(Some(Verified { author, base: held, generations: encoded, applied: 0, proof }))
+    let mut stamp: Hlc = stamp;
+    for generation in &encoded {
+        if generation.header.stamp <= stamp {
+            return Ok(Err("a stamp not above the one before"));
+        }
+        stamp = generation.header.stamp;
+    }
+    if !known.is_some_and(|known| known.checkpoint == *checkpoint) && !is_signed() {
+        return Ok(Err("a checkpoint that its author did not sign"));
+    }
+    Ok(Ok(Some(Verified { author, base: held, generations: encoded, applied: 0, proof })))
+}
+
+/// Whether a run leads to its checkpoint from as much of its log as was held when it was asked for. More of another branch
+/// of the log may have come from elsewhere since: whoever has sent the run did not know.
+fn leads(
+    plan: &Plan<'_>,
+    group: GroupIx,
+    author: &Author,
+    first: Generation,
+    generations: &[Bytes],
+    Proof { checkpoint, completion }: &Proof,
+) -> Result<bool, Fault> {
+    let Some(ix) = plan.author_ix(author) else { return Ok(false) };
+    let mut tree = plan.tree(group, ix, first.saturating_sub(1))?;
+    for bytes in generations {
+        let Ok(generation) = Encoded::read(bytes.clone()) else { return Ok(false) };
+        tree.append(generation.leaf);
+    }
+    Ok(tree.root_at(checkpoint.size, completion) == Some(checkpoint.root))
 }
 
 /// Whether an author may write, by what is known so far.

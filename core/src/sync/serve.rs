@@ -13,7 +13,7 @@ use super::link::{Share, Way};
 use crate::id::{Author, Generation};
 use crate::limits;
 use crate::log::generation::{Encoded, Header};
-use crate::log::tree::Known;
+use crate::log::tree::{Known, Tree};
 use crate::log::{Checkpoint, Proof};
 use crate::replica::Replica;
 use crate::replica::stored::{LogNodes, Stored};
@@ -41,6 +41,8 @@ pub(crate) struct Chunk {
     pub(crate) deltas: Deltas,
     /// New checkpoints of own logs.
     pub(crate) signed: Vec<(AuthorIx, Checkpoint)>,
+    /// Authors of which nothing more can be sent for now.
+    pub(crate) stuck: Vec<Author>,
 }
 
 /// What is sent of one author.
@@ -73,31 +75,36 @@ impl Cursor {
     }
 }
 
-/// Fills a chunk for a share.
+/// Fills a chunk for a share. It has no runs if nothing can be sent.
 pub(crate) fn chunk(
     replica: &Replica,
     view: &dyn View,
     group: &Group,
     share: &Share,
     signed: &Signed,
-) -> Result<Option<Chunk>, Fault> {
+) -> Result<Chunk, Fault> {
     let server = Server { replica, view, group, share };
     let mut cursors: BTreeMap<Author, Cursor> = BTreeMap::new();
-    for author in share.behind.iter().take(MOST_OPEN) {
+    let mut stuck: Vec<Author> = share.behind.iter().take(MOST_OPEN).copied().collect();
+    for author in &stuck {
         let goal = share.beliefs.get(author).map_or(0, |belief| belief.goal);
         server.open(*author, goal, &mut cursors)?;
     }
+    stuck.retain(|author| !cursors.contains_key(author));
     // Somebody who does not share takes what members did not write only together with what builds on it.
     let most = match share.way {
         Way::Both => replica.limits.chunk_bytes,
         Way::Apart { .. } => replica.limits.chunk_bytes.max(limits::MAX_GENERATION),
     };
     let mut size = 0;
-    while let Some(author) = server.next(&mut cursors)? {
-        let Some(cursor) = cursors.get_mut(&author) else { break };
+    let is_all = loop {
+        let next = server.next(&mut cursors)?;
+        let Some((author, cursor)) = next.and_then(|author| Some((author, cursors.get_mut(&author)?))) else {
+            break true;
+        };
         let run = if cursor.taken.is_empty() { server.run_bytes(&author, cursor.ix) } else { 0 };
         if size > 0 && size + run + cursor.next.size > most {
-            break;
+            break false;
         }
         size += run + cursor.next.size;
         let bytes = match cursor.next.bytes.take() {
@@ -108,14 +115,20 @@ pub(crate) fn chunk(
         if cursor.reach() < cursor.goal {
             cursor.next = Next::of(server.read(cursor.ix, cursor.reach() + 1)?);
         }
-    }
-    let mut chunk = Chunk { deltas: Deltas { name: share.name, runs: Vec::new() }, signed: Vec::new() };
+    };
+    let deltas = Deltas { name: share.name, runs: Vec::new() };
+    let mut chunk = Chunk { deltas, signed: Vec::new(), stuck };
+    let open: Vec<Author> = cursors.keys().copied().collect();
     for (author, cursor) in cursors.into_iter().filter(|(_, cursor)| !cursor.taken.is_empty()) {
         let Some(proof) = server.prove(&author, &cursor, signed, &mut chunk.signed)? else { continue };
         let Cursor { first, taken: generations, .. } = cursor;
         chunk.deltas.runs.push(Run { author, first, generations, proof });
     }
-    Ok((!chunk.deltas.runs.is_empty()).then_some(chunk))
+    // What is open now builds on what cannot be sent, and must not keep others from being looked at.
+    if is_all || chunk.deltas.runs.is_empty() {
+        chunk.stuck.extend(open);
+    }
+    Ok(chunk)
 }
 
 struct Server<'a> {
@@ -131,7 +144,17 @@ impl Server<'_> {
         Stored::get(&get, self.group.ix, author, generation)?.encoded()
     }
 
-    /// Starts to send an author up to `goal`, or goes further than before.
+    /// Whether the other end, which was sent this much of a log, has said that it holds something else of it (S-26).
+    fn is_branch(&self, author: &Author, ix: AuthorIx, sent: Generation) -> Result<bool, Fault> {
+        let said = self.share.said.get(author).filter(|(size, _)| *size == sent);
+        let Some((size, tag)) = said else { return Ok(false) };
+        let get = |table: Table, key: &Bytes| self.view.get(table, key);
+        let nodes = LogNodes { get: &get, group: self.group.ix, author: ix };
+        Ok(Tree::load(*size, &nodes)?.root().tag() != *tag)
+    }
+
+    /// Starts to send an author up to `goal`, or goes further than before. Nothing is sent of another branch of a log than
+    /// the one that the other end holds: it could not be taken, nor could what else is in the chunk.
     fn open(
         &self,
         author: Author,
@@ -148,7 +171,7 @@ impl Server<'_> {
             return Ok(());
         }
         let sent = self.sent(&author);
-        if sent < goal {
+        if sent < goal && !self.is_branch(&author, ix, sent)? {
             let next = Next::of(self.read(ix, sent + 1)?);
             cursors.insert(author, Cursor { ix, first: sent + 1, goal, next, taken: Vec::new() });
         }

@@ -209,11 +209,11 @@ impl Verification {
     ) -> Result<Result<Option<Commit>, Problem>, Fault> {
         let Some(group) = self.from.groups.get(&ix) else { return Ok(Ok(None)) };
         let chunk = match serve::chunk(&self.from, view, group, share, &self.signed) {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => return Ok(Err(self.first_missing(ix, group))),
+            Ok(chunk) if !chunk.deltas.runs.is_empty() => chunk,
+            Ok(_) => return Ok(Err(self.first_missing(ix, group))),
             Err(fault) => return Ok(Err(Problem::Unreadable(fault.to_string()))),
         };
-        let Chunk { deltas, signed } = chunk;
+        let Chunk { deltas, signed, .. } = chunk;
         self.signed.extend(signed.into_iter().map(|(author, checkpoint)| ((ix, author), checkpoint)));
         let mut sent = 0;
         for run in &deltas.runs {

@@ -62,12 +62,14 @@ impl Plan<'_> {
     pub(crate) fn tag(&self, group: GroupIx, author: AuthorIx, generation: Generation) -> Result<Tag, Fault> {
         match self.log(group, author) {
             Some(log) if log.held() == generation => Ok(log.tree.root().tag()),
-            _ => {
-                let get = |table, key: &Bytes| self.staged.get(table, key);
-                let nodes = LogNodes { get: &get, group, author };
-                Ok(Tree::load(generation, &nodes)?.root().tag())
-            }
+            _ => Ok(self.tree(group, author, generation)?.root().tag()),
         }
+    }
+
+    /// An author's tree at a generation that is held.
+    pub(crate) fn tree(&self, group: GroupIx, author: AuthorIx, size: Generation) -> Result<Tree, Fault> {
+        let get = |table, key: &Bytes| self.staged.get(table, key);
+        Tree::load(size, &LogNodes { get: &get, group, author })
     }
 
     /// The stamp of a generation that is held.

@@ -305,3 +305,26 @@ fn a_part_of_a_run_keeps_a_proof_of_just_that_part() {
         }
     }
 }
+
+/// What was sent when both held the same may arrive after something else of that author.
+#[test]
+fn another_branch_of_what_is_held_is_nobodys_fault() {
+    let mut here = here();
+    let branch = |here: &Here, count, at: u64| {
+        myself(here, count, |n, header| header.stamp.0 += if n > 2 { at } else { 0 })
+    };
+    let (held, other) = (branch(&here, 4, 0), branch(&here, 6, 1));
+    assert_eq!(keep(&mut here, alloc::vec![held]), 4);
+    for first in 1..=5 {
+        let mut rest = other.clone();
+        rest.first = first;
+        rest.generations = rest.generations.split_off(first as usize - 1);
+        let mut forged = rest.clone();
+        forged.proof.checkpoint.root = Hash([1; 32]);
+        let wrong = Err("a run that does not lead to its checkpoint");
+        // Of one that starts behind the fork nobody can tell here what it is.
+        let other = if first > 3 { wrong } else { Ok(0) };
+        assert_eq!(take(&here, alloc::vec![rest]), (other, false), "from {first}");
+        assert_eq!(take(&here, alloc::vec![forged]), (wrong, false), "from {first}");
+    }
+}

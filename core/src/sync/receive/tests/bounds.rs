@@ -228,7 +228,7 @@ fn what_proves_a_run_counts_in_a_chunk() {
         share.believe(author, 0, 100, |belief| belief.goal = 1);
     }
     let group = here.replica.groups.get(&0).unwrap();
-    let chunk = serve::chunk(&here.replica, &here.store, group, &share, &BTreeMap::new()).unwrap().unwrap();
+    let chunk = serve::chunk(&here.replica, &here.store, group, &share, &BTreeMap::new()).unwrap();
     let size = Message::Deltas(chunk.deltas).encode().len();
     assert!((10_000..=20_000).contains(&size), "{size} bytes");
 }
@@ -303,4 +303,41 @@ fn a_row_beside_metadata_has_a_history() {
     let collections = crate::read::collections(&here.store).unwrap();
     let collection = collections.iter().find(|it| it.id == here.collection).unwrap();
     assert_eq!(crate::read::history(&here.store, collection, b"row", 10).unwrap().len(), 1);
+}
+
+/// However many logs there are of which the other end holds another branch.
+#[test]
+fn logs_that_cannot_be_sent_keep_no_other_from_being_sent() {
+    let mut here = here();
+    let (keys, admits) = member(&mut here);
+    let change = |n, header: &mut Header| {
+        header.stamp = Hlc((WALL.0 + 10 + n) << 16);
+        header.dependencies.extend((n == 1).then(|| on(&admits, 1)));
+    };
+    let (branches, others) = (140, 10);
+    let log = |nth| log_of(&here, (&keys, Incarnation(nth)), 2, change, |_| row(&here, Vec::new()));
+    let crowd: Vec<Run> = (0..branches + others).map(log).collect();
+    let authors: Vec<Author> = crowd.iter().map(|run| run.author).collect();
+    assert_eq!(keep(&mut here, crowd), 2 * authors.len());
+    let mut share = Share::new(crate::hash::Tag::default(), Way::Both);
+    for author in &authors {
+        share.believe(*author, 0, 1_000, |belief| (belief.sent, belief.goal) = (1, 2));
+        if author.incarnation.0 < branches {
+            share.said.insert(*author, (1, crate::hash::Tag([7; 16])));
+        }
+    }
+    let group = here.replica.groups.get(&0).unwrap();
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        let chunk = serve::chunk(&here.replica, &here.store, group, &share, &BTreeMap::new()).unwrap();
+        for run in &chunk.deltas.runs {
+            share.believe(run.author, 0, 1_000, |belief| belief.sent = run.last());
+            sent.push(run.author.incarnation.0);
+        }
+        for author in &chunk.stuck {
+            share.believe(*author, 0, 1_000, |belief| belief.goal = belief.sent);
+        }
+    }
+    assert_eq!(sent, (branches..branches + others).collect::<Vec<_>>());
+    assert!(share.behind.is_empty());
 }
