@@ -435,6 +435,10 @@ impl Sync {
         }
         for (author, run) in &received.later {
             let held = held(step.replica, ix, author);
+            if !share.beliefs.contains_key(author) && share.beliefs.len() >= max {
+                held_back = true; // For want of room even for what is believed of it.
+                continue;
+            }
             share.believe(*author, held, max, |belief| {
                 // What follows on what was held back is held back as well; otherwise something is missing.
                 let follows = *run.start() <= belief.came.saturating_add(1);

@@ -42,7 +42,7 @@ pub(crate) struct Received {
     pub(crate) shown: Vec<(Author, Generation)>,
     /// Runs that start behind what is held: something before them was lost, is late, or was held back.
     pub(crate) later: Vec<(Author, RangeInclusive<Generation>)>,
-    /// How far runs went of which something was in order, and could not be applied yet.
+    /// How far runs went of which something was in order, or may be, and could not be applied yet.
     pub(crate) held_back: Vec<(Author, Generation)>,
 }
 
@@ -81,7 +81,9 @@ pub(crate) fn receive(
             received.later.push((author, first..=last));
         } else if last > held {
             match verify(plan, group, run, held)? {
-                Ok(run) => runs.extend(run),
+                Ok(Some(run)) => runs.push(run),
+                // It comes again whenever all is asked for, and may never be taken.
+                Ok(None) => received.held_back.push((author, last)),
                 Err(wrong) => return Ok(Err(wrong)),
             }
         }
@@ -133,7 +135,7 @@ pub(crate) fn receive(
         turns.extend(run.next().map(|stamp| (stamp, at)));
     }
     let held_back = runs.iter().filter(|run| run.applied < run.generations.len());
-    received.held_back = held_back.map(|run| (run.author, run.last())).collect();
+    received.held_back.extend(held_back.map(|run| (run.author, run.last())));
     for run in runs.into_iter().filter(|run| run.applied > 0) {
         let ix = plan.enter(run.author);
         plan.set_proof(group, ix, run.proof_of_applied()?);

@@ -457,3 +457,39 @@ fn a_store_that_was_set_back_and_has_caught_up_is_noticed_too() {
     let told = |notice: &&Notice| matches!(notice, Notice::SetBack { .. });
     assert_eq!(world.nodes[1].notices.iter().filter(told).count(), 1);
 }
+
+/// Of more logs than a replica takes the rest is sent again and again: it may have room some day.
+#[test]
+fn logs_for_which_there_is_no_room_are_sent_less_and_less_often() {
+    let (mut world, id) = World::together(4);
+    world.apart();
+    world.nodes[3].config.limits.authors = 3;
+    let store = world.nodes[3].store.clone();
+    world.reboot(3, store, Continuity::Shown);
+    world.link(0, 1);
+    world.link(0, 2);
+    let value = "x".repeat(100_000);
+    for begins_anew in [false, true] {
+        for at in [1, 2] {
+            if begins_anew {
+                let store = world.nodes[at].store.clone();
+                world.reboot(at, store, Continuity::Unknown);
+                world.link(0, at);
+            }
+            for n in 0..8 {
+                world.put(at, id, &format!("row {n} by {at}, {begins_anew}"), &value);
+            }
+            world.run(60_000);
+        }
+    }
+    let held = |world: &World, at: usize| world.nodes[at].core.held(&id).unwrap().len();
+    assert_eq!(held(&world, 0), 5);
+    world.link(0, 3);
+    world.run(600_000);
+    assert_eq!(held(&world, 3), 3);
+    let bytes = world.bytes;
+    world.run(3_600_000);
+    let bytes = world.bytes - bytes;
+    // Two logs of 800 kB, once in five minutes.
+    assert!(bytes < 30 * 1_600_000, "{bytes} bytes in an hour");
+}
