@@ -24,6 +24,8 @@ use crate::time::Hlc;
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_author, put_varint};
 
 const FORMAT: u8 = 1;
+/// Bytes of a generation at least: the length of its header, and a header that names nothing.
+pub(crate) const MIN_GENERATION: usize = 44;
 const HAS_BATCH: u8 = 1;
 const HAS_ACKNOWLEDGED: u8 = 2;
 
@@ -117,10 +119,13 @@ impl Encoded {
         Ok(Self { bytes, header: Header::read(head)?, leaf, body: reader.rest() })
     }
 
-    /// Reads the records. Rows are ordered, and none comes twice.
+    /// Reads the records. Rows are ordered, and none comes twice. Nothing is read beyond the first record that is not known,
+    /// as the whole cannot be taken then, nor more metadata than one author may write (S-53): tiny records would take many
+    /// times the memory that they take as bytes.
     pub(crate) fn records(&self, author: &Author) -> Decoded<Vec<Record>> {
         let mut reader = Reader::new(self.body.clone());
         let mut records: Vec<Record> = Vec::new();
+        let mut room = (limits::MAX_METADATA + limits::METADATA_RESERVE) / limits::METADATA_RECORD;
         while !reader.is_empty() {
             let record = Record::read(&mut reader, author, &self.header.dependencies)?;
             if let (Some(Record::Row(before)), Record::Row(row)) = (records.last(), &record) {
@@ -130,7 +135,14 @@ impl Encoded {
             } else if matches!((records.last(), &record), (Some(Record::Meta(_)), Record::Row(_))) {
                 return Err(DecodeError { what: "the order of records" });
             }
+            if matches!(record, Record::Meta(_)) {
+                room = room.checked_sub(1).ok_or(DecodeError { what: "so much metadata" })?;
+            }
+            let is_last = record == Record::Unknown;
             records.push(record);
+            if is_last {
+                break;
+            }
         }
         Ok(records)
     }
@@ -312,6 +324,29 @@ mod tests {
                 prop_assert_ne!(read.leaf, written.leaf);
             }
         }
+    }
+
+    /// Nobody takes more, and reading them must not take many times the memory that they take themselves.
+    #[test]
+    fn no_more_records_are_read_than_anybody_takes() {
+        let author = Author { device: DeviceId([1; 16]), incarnation: Incarnation(1) };
+        let header = || Header {
+            stamp: Hlc(1),
+            body: Hash::default(),
+            dependencies: Vec::new(),
+            batch: None,
+            acknowledged: None,
+        };
+        let unknown = Encoded::seal(header(), &[200u8, 0].repeat(1 << 20));
+        assert_eq!(unknown.records(&author).unwrap(), [Record::Unknown]);
+        let meta = || Record::Meta(MetaRecord::Collection { name: Name::new("x").unwrap() });
+        let most = (limits::MAX_METADATA + limits::METADATA_RESERVE) / limits::METADATA_RECORD;
+        let read = |count| {
+            let encoded = Encoded::write(header(), &author, &alloc::vec![meta(); count]);
+            encoded.records(&author).map(|records| records.len())
+        };
+        assert_eq!(read(most), Ok(most));
+        assert!(read(most + 1).is_err());
     }
 
     #[test]

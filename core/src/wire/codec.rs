@@ -1,5 +1,6 @@
 //! Writing and reading bytes: what generations and stored records are made of. Numbers are LEB128 varints
-//! unless their width is fixed. Reading never panics, and never allocates more than the input is long.
+//! unless their width is fixed. Reading never panics, and takes no count on trust: nothing is allocated for more things
+//! than the input has bytes.
 
 use alloc::vec::Vec;
 

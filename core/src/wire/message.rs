@@ -3,14 +3,17 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::codec::{DecodeError, Decoded};
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
 use crate::limits;
+use crate::log::generation::MIN_GENERATION;
 use crate::log::{Checkpoint, Proof};
 use crate::syncgroup::group::Asking;
 use crate::syncgroup::{Invitation, JoinRefusal};
@@ -168,8 +171,35 @@ pub(crate) struct Deltas {
 pub(crate) struct Run {
     pub(crate) author: Author,
     pub(crate) first: Generation,
+    #[serde(deserialize_with = "generations")]
     pub(crate) generations: Vec<Bytes>,
     pub(crate) proof: Proof,
+}
+
+/// Reads generations, none of which is shorter than one can be: so that what holds them takes no more memory than they do.
+fn generations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Bytes>, D::Error> {
+    struct Generations;
+
+    impl<'de> Visitor<'de> for Generations {
+        type Value = Vec<Bytes>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("generations")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Bytes>, A::Error> {
+            let mut generations = Vec::new();
+            while let Some(generation) = seq.next_element::<Bytes>()? {
+                if generation.len() < MIN_GENERATION {
+                    return Err(A::Error::invalid_length(generation.len(), &self));
+                }
+                generations.push(generation);
+            }
+            Ok(generations)
+        }
+    }
+
+    deserializer.deserialize_seq(Generations)
 }
 
 impl Run {
@@ -185,7 +215,8 @@ impl Message {
         postcard::to_allocvec(self).unwrap_or_default().into()
     }
 
-    /// Reads a frame. Whatever it allocates is bounded by the frame's length.
+    /// Reads a frame. Whatever it allocates is bounded by a small multiple of the frame's length: no count is taken on trust,
+    /// and nothing that many of may come in a frame is much larger in memory than it is there.
     pub(crate) fn decode(frame: &[u8]) -> Decoded<Self> {
         if frame.len() > limits::MAX_FRAME {
             return Err(DecodeError { what: "a frame larger than allowed" });
@@ -195,5 +226,44 @@ impl Message {
             Ok(_) => Err(DecodeError { what: "the end of a message" }),
             Err(_) => Err(DecodeError { what: "a message" }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::crypto::{Ed25519, Keys, SecretKey};
+    use crate::hash::Hash;
+    use crate::id::SyncgroupId;
+    use crate::log::generation::{Encoded, Header};
+    use crate::log::tree::Tree;
+    use crate::time::Hlc;
+
+    #[test]
+    fn what_is_too_short_to_be_a_generation_is_not_read() {
+        let author = Author { device: crate::id::DeviceId([1; 16]), incarnation: Incarnation(1) };
+        let keys = Keys::new(SecretKey([1; 32]), &Ed25519);
+        let checkpoint = Checkpoint::sign(&SyncgroupId([1; 32]), &author, &Tree::default(), &keys);
+        let read = |generations: Vec<Bytes>| {
+            let run =
+                Run { author, first: 1, generations, proof: Proof { checkpoint, completion: Vec::new() } };
+            let message = Message::Deltas(Deltas { name: Tag::default(), runs: vec![run] });
+            Message::decode(&message.encode()).map(|read| read == message)
+        };
+        let header = Header {
+            stamp: Hlc(1),
+            body: Hash::default(),
+            dependencies: Vec::new(),
+            batch: None,
+            acknowledged: None,
+        };
+        let shortest = Encoded::write(header, &author, &[]).bytes;
+        let wrong = Err(DecodeError { what: "a message" });
+        assert_eq!(read(vec![shortest.clone(); 100]), Ok(true));
+        assert_eq!(read(vec![shortest.clone(), shortest.slice(1..)]), wrong);
+        // One byte each, on the wire.
+        assert_eq!(read(vec![Bytes::new(); 1 << 20]), wrong);
     }
 }
