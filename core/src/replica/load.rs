@@ -9,6 +9,7 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::authors::Authors;
+use super::cited::Citations;
 use super::incomplete::SplitPart;
 use super::paused::Paused;
 use super::stored::{Kept, Lives, LogNodes, StateRecord, Stored, corrupt};
@@ -83,6 +84,7 @@ impl Replica {
             paused: Paused::load(view)?,
             waiting: Waiting::default(),
             parts: config.timing.parts,
+            cited: Citations::default(),
             stamp: Hlc::default(),
             pruned: CommitSeq(0),
             seq: state.as_ref().map_or(CommitSeq(0), |state| state.seq),

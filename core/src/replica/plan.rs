@@ -20,6 +20,7 @@ pub(crate) use self::effects::Effects;
 use super::Replica;
 use super::authors::Authors;
 use super::changes::ChangeEntry;
+use super::cited::Citations;
 use super::paused::Paused;
 use super::release::Moves;
 use super::rows::ReadRow;
@@ -66,6 +67,8 @@ pub(crate) struct Plan<'a> {
     notices: Vec<Notice>,
     /// See [`Plan::judging`].
     judged: RefCell<Option<(GroupIx, Recent)>>,
+    /// What was read of generations that others build on, beside what the replica keeps of them.
+    cited: RefCell<Citations>,
 }
 
 /// What one syncgroup will look like. What is absent stays as it is.
@@ -96,6 +99,7 @@ impl<'a> Plan<'a> {
             paused: None,
             notices: Vec::new(),
             judged: RefCell::default(),
+            cited: RefCell::default(),
         }
     }
 

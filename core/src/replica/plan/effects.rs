@@ -10,6 +10,7 @@ use crate::action::{Notice, RowChange};
 use crate::id::{Author, CommitSeq, Incarnation};
 use crate::replica::Replica;
 use crate::replica::changes::ChangeEntry;
+use crate::replica::cited::Citations;
 use crate::replica::paused::Paused;
 use crate::replica::release::Moves;
 use crate::replica::stored::StateRecord;
@@ -34,6 +35,7 @@ pub(crate) struct Effects {
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
     paused: Option<Paused>,
+    cited: Citations,
     pub(crate) notices: Vec<Notice>,
 }
 
@@ -79,6 +81,7 @@ impl Plan<'_> {
             incarnation,
             paused,
             notices,
+            cited,
             ..
         } = self;
         let mut writes = staged.into_writes();
@@ -97,6 +100,7 @@ impl Plan<'_> {
             pruned,
             incarnation,
             paused,
+            cited: cited.into_inner(),
             notices,
         }
     }
@@ -144,7 +148,9 @@ fn put(table: Table, key: Bytes, value: Bytes) -> Write {
 impl Replica {
     /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
     pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
-        let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, paused, .. } = effects;
+        let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, paused, cited, .. } =
+            effects;
+        self.cited.extend(cited);
         self.pruned = self.pruned.max(pruned);
         authors.into_iter().for_each(|author| self.authors.push(author));
         self.stamp = self.stamp.max(stamp);

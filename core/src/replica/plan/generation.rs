@@ -13,18 +13,19 @@ use crate::id::{Author, CollectionId, Generation, Version};
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
 use crate::log::record::Record;
-use crate::log::tree::Tree;
+use crate::log::tree::{self, Tree};
 use crate::object::history::Place;
 use crate::replica::Stop;
 use crate::replica::changes::ChangeEntry;
+use crate::replica::cited::Cited;
 use crate::replica::rows::ReadRow;
-use crate::replica::stored::{LogNodes, Stored};
+use crate::replica::stored::{Stored, corrupt};
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
 use crate::syncgroup::past::{NO_PAST, Past};
 use crate::syncgroup::{PastIx, judge};
 use crate::time::{Hlc, Wall};
-use crate::wire::codec::put_varint;
+use crate::wire::codec::{DecodeError, put_varint};
 
 impl Plan<'_> {
     // ---- what a generation builds on ----
@@ -54,7 +55,7 @@ impl Plan<'_> {
         let Some(ix) = self.author_ix(&dependency.author) else { return Ok(None) };
         Ok(Some(match self.log(group, ix) {
             Some(log) if log.held() == dependency.generation => log.past,
-            _ => self.stored(group, ix, dependency.generation)?.past,
+            _ => self.cited(group, ix, dependency.generation)?.past,
         }))
     }
 
@@ -68,8 +69,22 @@ impl Plan<'_> {
 
     /// An author's tree at a generation that is held.
     pub(crate) fn tree(&self, group: GroupIx, author: AuthorIx, size: Generation) -> Result<Tree, Fault> {
-        let get = |table, key: &Bytes| self.staged.get(table, key);
-        Tree::load(size, &LogNodes { get: &get, group, author })
+        Tree::load(size, &CitedNodes { plan: self, group, author })
+    }
+
+    /// What a generation that is held says to those that build on it.
+    fn cited(&self, group: GroupIx, author: AuthorIx, generation: Generation) -> Result<Cited, Fault> {
+        let place = (group, author, generation);
+        let known = self.cited.borrow().get(&place).or_else(|| self.replica.cited.get(&place)).cloned();
+        if let Some(cited) = known {
+            return Ok(cited);
+        }
+        let stored = self.stored(group, author, generation)?;
+        let encoded = stored.encoded()?;
+        let (past, stamp) = (stored.past, encoded.header.stamp);
+        let cited = Cited { past, stamp, leaf: encoded.leaf, nodes: stored.nodes };
+        self.cited.borrow_mut().keep(place, cited.clone());
+        Ok(cited)
     }
 
     /// The stamp of a generation that is held.
@@ -81,7 +96,7 @@ impl Plan<'_> {
     ) -> Result<Hlc, Fault> {
         match self.log(group, author) {
             Some(log) if log.held() == generation => Ok(log.stamp),
-            _ => Ok(self.stored(group, author, generation)?.encoded()?.header.stamp),
+            _ => Ok(self.cited(group, author, generation)?.stamp),
         }
     }
 
@@ -317,5 +332,21 @@ impl Plan<'_> {
         draft.pasts.push(past);
         self.staged.put(Table::Past, key::pair(group, number), bytes.into());
         number
+    }
+}
+
+/// The nodes of an author's log tree, as far as others build on them.
+struct CitedNodes<'p> {
+    plan: &'p Plan<'p>,
+    group: GroupIx,
+    author: AuthorIx,
+}
+
+impl tree::Nodes for CitedNodes<'_> {
+    fn node(&self, level: u32, end: u64) -> Result<Hash, Fault> {
+        let cited = self.plan.cited(self.group, self.author, end)?;
+        let Some(above) = level.checked_sub(1) else { return Ok(cited.leaf) };
+        let missing = DecodeError { what: "a node of a log tree" };
+        cited.nodes.get(above as usize).copied().ok_or_else(|| corrupt(Table::Log, missing))
     }
 }

@@ -1,5 +1,7 @@
 //! What hostile members and former members cannot have others take, and at what cost.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::limits;
 use crate::sync::link::{Share, Way};
@@ -340,4 +342,61 @@ fn logs_that_cannot_be_sent_keep_no_other_from_being_sent() {
     }
     assert_eq!(sent, (branches..branches + others).collect::<Vec<_>>());
     assert!(share.behind.is_empty());
+}
+
+/// A view that counts the bytes that are read from it.
+struct Counting<'v>(&'v dyn View, core::cell::Cell<usize>);
+
+impl View for Counting<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        let value = self.0.get(table, key)?;
+        self.1.set(self.1.get() + value.as_ref().map_or(0, Bytes::len));
+        Ok(value)
+    }
+
+    fn scan(&self, scan: &crate::store::Scan<'_>, each: crate::store::Each<'_>) -> Result<(), Fault> {
+        self.0.scan(scan, each)
+    }
+}
+
+/// Somebody has written large generations, and goes on with small ones that each build on some of them.
+#[test]
+fn what_is_built_on_large_generations_does_not_have_them_read_again_and_again() {
+    let mut here = here();
+    let (each, count) = (200_000, 16);
+    let content = |here: &Here, value: usize| {
+        alloc::vec![Record::Row(RowRecord {
+            collection: here.collection,
+            key: b"large"[..].into(),
+            parents: Vec::new(),
+            repeats: None,
+            pick: false,
+            content: crate::log::record::Content::Put(alloc::vec![1; value].into()),
+        })]
+    };
+    let change = |here: &Here| {
+        let genesis = genesis(here);
+        move |n, header: &mut Header| header.dependencies.extend((n == 1).then_some(genesis))
+    };
+    let keys = here.replica.keys.clone();
+    let large = log_of(&here, (&keys, Incarnation(300)), count, change(&here), |_| content(&here, each));
+    assert_eq!(keep(&mut here, alloc::vec![large.clone()]), count as usize);
+    for (nth, limit) in [(400, (count as usize + 1) * each), (401, each)] {
+        let change = |n, header: &mut Header| {
+            header.stamp.0 += 1_000 << 16;
+            header.dependencies = alloc::vec![on(&large, n % (count - 1) + 1)];
+        };
+        let run = log_of(&here, (&keys, Incarnation(nth)), 300, change, |_| row(&here, Vec::new()));
+        let counting = Counting(&here.store, core::cell::Cell::new(0));
+        let mut plan = Plan::new(&here.replica, &counting);
+        let deltas = Deltas { name: crate::hash::Tag::default(), runs: alloc::vec![run] };
+        let now = Now { wall: WALL, ..Now::default() };
+        let received = receive(&mut plan, 0, Sender::Anybody, deltas, now).unwrap().unwrap();
+        assert_eq!(received.applied, 300);
+        let effects = plan.finish();
+        let read = counting.1.get();
+        assert!(read <= limit, "{read} bytes read, after {} others", nth - 400);
+        let commit = here.replica.apply(effects).unwrap();
+        here.store.apply(&commit);
+    }
 }
