@@ -2,7 +2,7 @@
 //!
 //! Both stores have local numbers of their own for authors and for sets of metadata, so these are translated.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -18,6 +18,7 @@ use crate::replica::stored::{Stored, corrupt};
 use crate::store::key::{self, AuthorIx};
 use crate::store::{Fault, Scan, Table, View};
 use crate::syncgroup::group::Group;
+use crate::wire::codec::DecodeError;
 
 /// A syncgroup in a store.
 type Side<'s> = (&'s Replica, &'s Group, &'s dyn View);
@@ -37,6 +38,10 @@ impl Comparison<'_> {
             }
         }
         self.logs(problems)?;
+        self.marks(problems)?;
+        if frontier(self.ours) != frontier(self.theirs) {
+            problems.push(Problem::Frontier);
+        }
         let before = problems.len();
         let rows = self.rows(problems)?;
         if problems.len() == before && self.ours.1.tip.visible != self.theirs.1.tip.visible {
@@ -67,6 +72,20 @@ impl Comparison<'_> {
         Ok(())
     }
 
+    /// Compares which generations are marked: as holding metadata, and as void. Without the first a device would not know
+    /// who is a member once it is started again.
+    fn marks(&self, problems: &mut Vec<Problem>) -> Result<(), Fault> {
+        for table in [Table::Metadata, Table::Void] {
+            let (ours, theirs) = (marked(self.ours, table)?, marked(self.theirs, table)?);
+            let wrong = ours.symmetric_difference(&theirs).take(MAX_NAMED_ROWS);
+            problems.extend(wrong.map(|(author, generation)| {
+                let (author, generation) = (*author, *generation);
+                Problem::Noted { author, generation }
+            }));
+        }
+        Ok(())
+    }
+
     fn rows(&self, problems: &mut Vec<Problem>) -> Result<u64, Fault> {
         let (mut count, mut named) = (0, 0);
         let mut differs = |at: &[u8], problems: &mut Vec<Problem>| {
@@ -89,6 +108,10 @@ impl Comparison<'_> {
             }
             Ok(())
         })?;
+        // Local numbers are in none of these keys but that of the syncgroup, which is the same on both sides.
+        let (ours, theirs) = (raw(self.ours, Table::Conflict)?, raw(self.theirs, Table::Conflict)?);
+        let keys = |marks: Vec<(Bytes, Bytes)>| marks.into_iter().map(|(at, _)| at).collect::<BTreeSet<_>>();
+        keys(ours).symmetric_difference(&keys(theirs)).for_each(|at| differs(at, problems));
         Ok(count)
     }
 
@@ -123,6 +146,22 @@ fn past((replica, group, _): Side<'_>, ix: crate::syncgroup::PastIx) -> Vec<(Opt
     let mut named: Vec<_> = places.map(|(author, last)| (replica.authors.get(*author), *last)).collect();
     named.sort_unstable();
     named
+}
+
+/// The generations of a syncgroup that are marked in a table.
+fn marked(side: Side<'_>, table: Table) -> Result<BTreeSet<(Author, Generation)>, Fault> {
+    let place = |at: &[u8]| {
+        let (_, rest) = key::split_number(at)?;
+        let (author, rest) = key::split_number(rest)?;
+        Some((side.0.authors.get(author)?, Generation::from_be_bytes(rest.try_into().ok()?)))
+    };
+    let wrong = || corrupt(table, DecodeError { what: "which generation it is" });
+    raw(side, table)?.into_iter().map(|(at, _)| place(&at).ok_or_else(wrong)).collect()
+}
+
+/// What the next generation builds on, by the full names of authors.
+fn frontier((replica, group, _): Side<'_>) -> BTreeSet<(Option<Author>, Generation)> {
+    group.tip.frontier.iter().map(|(author, last)| (replica.authors.get(*author), *last)).collect()
 }
 
 /// Calls with each row of a syncgroup as it is stored.

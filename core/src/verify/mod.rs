@@ -75,6 +75,9 @@ pub enum Problem {
     /// Rows are right, and the digest over them is not.
     #[error("the digest over the rows is wrong")]
     Digest,
+    /// It is not noted which generations the next one is to build on.
+    #[error("what the next generation is to build on does not follow from what is held")]
+    Frontier,
     /// Collections or schemas are not those that admins made.
     #[error("the {0} are not those that admins made")]
     Metadata(&'static str),

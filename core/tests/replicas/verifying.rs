@@ -151,3 +151,55 @@ fn a_wrong_digest_and_missing_schemas_are_found() {
         assert!(problems.contains(&Problem::Metadata(what)), "{problems:?}");
     }
 }
+
+#[test]
+fn marks_that_are_lost_are_found() {
+    let (world, _) = eventful();
+    let node = &world.nodes[0];
+    let identity = Identity { secret: node.secret.clone(), continuity: Continuity::Shown };
+    for table in [Table::Metadata, Table::Conflict, Table::Void] {
+        let marks = entries(&node.store, table);
+        assert!(!marks.is_empty(), "{table:?}");
+        for (key, _) in marks {
+            let store = altered(&node.store, table, &key, None);
+            if Verification::begin(&node.config, &identity, [7; 32], &store).is_ok() {
+                assert_ne!(world.problems(0, &store), [], "{key:?} of {table:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn marks_of_what_is_right_are_found() {
+    let (world, _) = eventful();
+    let store = &world.nodes[0].store;
+    let logs = entries(store, Table::Log);
+    for (key, _) in &logs {
+        if store.get(Table::Void, key).unwrap().is_none() {
+            let problems = world.problems(0, &altered(store, Table::Void, key, Some(Bytes::new())));
+            assert!(matches!(problems[..], [Problem::Noted { .. }, ..]), "{key:?}: {problems:?}");
+        }
+    }
+    for (key, _) in entries(store, Table::Row) {
+        if store.get(Table::Conflict, &key).unwrap().is_none() {
+            let problems = world.problems(0, &altered(store, Table::Conflict, &key, Some(Bytes::new())));
+            assert!(matches!(problems[..], [Problem::Row { .. }]), "{key:?}: {problems:?}");
+        }
+    }
+}
+
+#[test]
+fn no_byte_of_a_tip_can_be_altered() {
+    let (world, _) = eventful();
+    let node = &world.nodes[0];
+    let identity = Identity { secret: node.secret.clone(), continuity: Continuity::Shown };
+    let (tip, value) = entries(&node.store, Table::Tip).pop().unwrap();
+    for at in 0..value.len() {
+        let mut other = value.to_vec();
+        other[at] ^= 1;
+        let store = altered(&node.store, Table::Tip, &tip, Some(other.into()));
+        if Verification::begin(&node.config, &identity, [7; 32], &store).is_ok() {
+            assert_ne!(world.problems(0, &store), [], "byte {at} of {}", value.len());
+        }
+    }
+}
