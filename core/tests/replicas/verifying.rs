@@ -203,3 +203,11 @@ fn no_byte_of_a_tip_can_be_altered() {
         }
     }
 }
+
+/// How many logs a replica takes says nothing about those that it has.
+#[test]
+fn more_logs_than_are_taken_now_are_no_problem() {
+    let (mut world, _) = eventful();
+    world.nodes[0].config.limits.authors = 1;
+    assert_eq!(world.problems(0, &world.nodes[0].store), []);
+}
