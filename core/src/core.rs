@@ -150,6 +150,10 @@ impl Core {
                 if let Some(address) = address {
                     self.place(now, peer.device(), &address, Peers::reached, view, out);
                 }
+                if self.sync.device(link).is_none() {
+                    // There was no room for it, and will hardly be at once.
+                    self.peers.failed(&peer.device(), now.mono);
+                }
             }
             Event::LinkDown { link } => {
                 if let Some(device) = self.sync.device(link) {

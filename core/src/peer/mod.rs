@@ -205,11 +205,12 @@ impl Peers {
 
     /// When the next attempt is to be made.
     pub(crate) fn deadline(&self, linked: &BTreeSet<DeviceId>, max_links: usize) -> Option<Mono> {
-        let room = linked.len() + self.known.values().filter(|peer| peer.dialing).count() < max_links / 2;
+        let room =
+            linked.len() + self.known.values().filter(|peer| peer.dialing).count() < max_links.div_ceil(2);
         room.then(|| self.candidates(linked).map(|(_, next)| next).min()).flatten()
     }
 
-    /// Makes the attempts that are due. Half of the links are left to those who call.
+    /// Makes the attempts that are due. Half of the links are left to those who call; not of a single one.
     pub(crate) fn dial(
         &mut self,
         linked: &BTreeSet<DeviceId>,

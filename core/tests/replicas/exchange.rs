@@ -493,3 +493,39 @@ fn logs_for_which_there_is_no_room_are_sent_less_and_less_often() {
     // Two logs of 800 kB, once in five minutes.
     assert!(bytes < 30 * 1_600_000, "{bytes} bytes in an hour");
 }
+
+/// A member of two others' syncgroup that knows where both can be reached, and takes so many links.
+fn lonely(links: usize) -> World {
+    let (mut world, _) = World::together(3);
+    world.apart();
+    world.nodes[0].config.limits.links = links;
+    let store = world.nodes[0].store.clone();
+    world.reboot(0, store, Continuity::Shown);
+    for other in [1, 2] {
+        let device = world.nodes[other].core.public_key().device();
+        world.event(0, Event::PeerFound { device, address: Address::new("somewhere").unwrap() });
+    }
+    world
+}
+
+#[test]
+fn a_link_for_which_there_is_no_room_is_not_dialled_for_at_once_again() {
+    let mut world = lonely(4);
+    world.nodes[0].is_answered = true;
+    let peer = world.nodes[1].core.public_key();
+    for number in 0..4 {
+        let link = LinkId(1_000 + number);
+        world.event(0, Event::LinkUp { link, peer, initiated: false, address: None });
+    }
+    world.run(3_600_000);
+    assert!(world.closed.contains(&CloseReason::TooManyLinks));
+    let (hour, calls) = (3_600, world.nodes[0].called.len());
+    assert!((10..hour / 10).contains(&calls), "{calls} calls in an hour");
+}
+
+#[test]
+fn whoever_takes_one_link_makes_one() {
+    let mut world = lonely(1);
+    world.run(1_000);
+    assert!(!world.nodes[0].called.is_empty());
+}

@@ -46,6 +46,8 @@ struct Node {
     durable: bool,
     /// Whom it wanted to reach, and where.
     called: Vec<(DeviceId, Vec<Address>)>,
+    /// Whom it wants to reach answers, and says nothing.
+    is_answered: bool,
 }
 
 /// Replicas by number, and the links between them.
@@ -110,6 +112,7 @@ impl World {
                 stopped: false,
                 durable: true,
                 called: Vec::new(),
+                is_answered: false,
             });
             world.perform(at, out);
         }
@@ -172,7 +175,17 @@ impl World {
                 Action::Stopped => self.nodes[at].stopped = true,
                 Action::Connect { device, addresses } => {
                     self.nodes[at].called.push((device, addresses));
-                    self.event(at, Event::ConnectFailed { device });
+                    let mut keys = self.nodes.iter().map(|node| node.core.public_key());
+                    let key = keys.find(|key| key.device() == device);
+                    let answer = match key.filter(|_| self.nodes[at].is_answered) {
+                        Some(peer) => {
+                            let link = LinkId(self.next_link);
+                            self.next_link += 1;
+                            Event::LinkUp { link, peer, initiated: true, address: None }
+                        }
+                        None => Event::ConnectFailed { device },
+                    };
+                    self.event(at, answer);
                 }
                 Action::Written { .. } => {}
                 other => panic!("an action that this test does not know: {other:?}"),
