@@ -197,10 +197,11 @@ fn scans_keep_order_and_bounds<S: Subject>(subject: &mut S) -> Result<(), Failur
 }
 
 fn any_bytes_are_keys_and_values<S: Subject>(subject: &mut S) -> Result<(), Failure> {
-    let mut run = Run::start(subject, "keys of 0 to 4 KiB and values of 0 to 4 MiB of any bytes are kept")?;
+    let mut run = Run::start(subject, "keys of 0 to 4 KiB and values of 0 to 16 MiB of any bytes are kept")?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let keys = [0, 1, 1024, 1025, 4096].map(|size| random_bytes(&mut rng, size));
-    let sizes = [0, 1, 65_535, 65_536, 1 << 20, 4 << 20];
+    // A generation of the largest size stands in the log with what belongs to it, and rows can be larger.
+    let sizes = [0, 1, 65_535, 65_536, 1 << 20, 4 << 20, (4 << 20) + 4_096, 16 << 20];
     for size in sizes {
         let writes = keys.iter().map(|key| Write {
             table: Table::Log,

@@ -7,6 +7,9 @@
 //! 2. A commit becomes durable later, and in order: after a crash the store shows a prefix of the commits.
 //!    [`crate::Event::Durable`] tells the core how long a prefix is certain to survive.
 //! 3. A view shows one moment: while it is used, nothing in it changes.
+//! 4. Keys and values are any bytes, and may be empty. Keys have up to 4 KiB. Values have no bound: an entry of the log
+//!    is a generation of up to 4 MiB ([`crate::limits::MAX_GENERATION`]) and some kilobytes beside it, and a row holds all
+//!    its heads, each with up to 1 MiB, so it grows with the number of devices that write it at the same time.
 //!
 //! ```
 //! use driftless::store::{Commit, MemStore, Scan, Table, View, Write};

@@ -21,6 +21,7 @@ enum Defect {
     MixesTables,
     CutsLongKeys,
     CutsLargeValues,
+    CutsValuesAbove4MiB,
     EmptyValueIsNothing,
     SnapshotsMove,
     ShowsLate,
@@ -154,6 +155,9 @@ impl Store for Broken {
                 Defect::CutsLargeValues if size > Some(1 << 20) => {
                     write.value.as_mut().unwrap().truncate(1 << 20);
                 }
+                Defect::CutsValuesAbove4MiB if size > Some(4 << 20) => {
+                    write.value.as_mut().unwrap().truncate(4 << 20);
+                }
                 Defect::EmptyValueIsNothing if size == Some(0) => write.value = None,
                 _ => {}
             }
@@ -220,6 +224,7 @@ fn every_defect_is_found_at_the_check_that_guards_it() {
         (Defect::MixesTables, "two tables"),
         (Defect::CutsLongKeys, "up to its limit"),
         (Defect::CutsLargeValues, "any bytes"),
+        (Defect::CutsValuesAbove4MiB, "any bytes"),
         (Defect::EmptyValueIsNothing, "any bytes"),
         (Defect::SnapshotsMove, "one moment"),
         (Defect::ShowsLate, "seen whole"),
