@@ -20,6 +20,7 @@ use crate::replica::stored::{LogNodes, Stored};
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, Table, View};
 use crate::syncgroup::group::Group;
+use crate::time::Hlc;
 use crate::wire::{Deltas, Run};
 
 /// How many authors' next generations are looked at for one chunk, beside those that they build on. Each chunk looks
@@ -56,15 +57,19 @@ struct Cursor {
 
 /// A generation whose turn has not come.
 struct Next {
-    header: Header,
+    stamp: Hlc,
+    /// What it builds on, as far as the other end is not known to get it before: that only ever becomes less.
+    missing: Vec<(Author, Generation)>,
     size: usize,
     bytes: Option<Bytes>,
 }
 
 impl Next {
     fn of(encoded: Encoded) -> Self {
+        let Header { stamp, dependencies, .. } = encoded.header;
+        let missing = dependencies.iter().map(|cause| (cause.author, cause.generation)).collect();
         let size = encoded.bytes.len();
-        Self { header: encoded.header, size, bytes: (size <= MOST_KEPT).then_some(encoded.bytes) }
+        Self { stamp, missing, size, bytes: (size <= MOST_KEPT).then_some(encoded.bytes) }
     }
 }
 
@@ -198,20 +203,21 @@ impl Server<'_> {
         loop {
             let mut first = None;
             let mut missing = Vec::new();
-            for (author, cursor) in cursors.iter().filter(|(_, cursor)| cursor.reach() < cursor.goal) {
-                let reach =
-                    |author: &Author| cursors.get(author).map_or_else(|| self.sent(author), Cursor::reach);
-                let before = missing.len();
-                let dependencies = &cursor.next.header.dependencies;
-                missing.extend(
-                    dependencies
-                        .iter()
-                        .filter(|d| reach(&d.author) < d.generation)
-                        .map(|d| (d.author, d.generation)),
-                );
-                let at = (cursor.next.header.stamp, *author);
-                if missing.len() == before && first.is_none_or(|best| at < best) {
-                    first = Some(at);
+            let open = cursors.iter().filter(|(_, cursor)| cursor.reach() < cursor.goal);
+            let open: Vec<Author> = open.map(|(author, _)| *author).collect();
+            for author in open {
+                let Some(cursor) = cursors.get_mut(&author) else { continue };
+                let (at, mut lacks) =
+                    ((cursor.next.stamp, author), core::mem::take(&mut cursor.next.missing));
+                let reach = |of: &Author| cursors.get(of).map_or_else(|| self.sent(of), Cursor::reach);
+                lacks.retain(|(of, generation)| reach(of) < *generation);
+                if lacks.is_empty() {
+                    first = first.min(Some(at)).or(Some(at));
+                    continue;
+                }
+                missing.extend_from_slice(&lacks);
+                if let Some(cursor) = cursors.get_mut(&author) {
+                    cursor.next.missing = lacks;
                 }
             }
             if let Some((_, author)) = first {
