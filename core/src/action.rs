@@ -15,7 +15,7 @@ use crate::resolve::conflict::{Conflict, NoAnswer};
 use crate::resolve::{Merge, Policy};
 use crate::store::Commit;
 use crate::syncgroup::{Invitation, Rights, SpecVersion, SyncgroupState};
-use crate::time::Hlc;
+use crate::time::{Hlc, Millis};
 
 /// What the core asks its driver to do. Actions are performed in order; a [`Action::Commit`] before the next
 /// call of `Core::handle`.
@@ -128,6 +128,19 @@ pub enum Outcome {
     Declined(SyncgroupId),
     /// All whom this device may remove are no members any more, and neither is it.
     Destroyed(SyncgroupId),
+    /// What lay ahead of the clock does so no more (S-27).
+    Reissued(Reissued),
+}
+
+/// What was done about generations that lay ahead of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reissued {
+    /// Who this device writes as from now on: another author than before, unless nothing lay ahead.
+    pub author: Author,
+    /// How many batches of this device were written again.
+    pub batches: usize,
+    /// How many generations of other devices were dropped. They come again.
+    pub dropped: usize,
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -250,6 +263,14 @@ pub enum Refusal {
     /// The invitation is not valid.
     #[error("the invitation is not valid: {0}")]
     Invitation(&'static str),
+    /// A syncgroup, or what this device may do there, was made by a clock that was far ahead: nothing of that can be
+    /// written again. An admin whose clock was ahead can do so with what it said; a syncgroup itself has to be made
+    /// anew.
+    #[error(
+        "in syncgroup {0} this device may write only by what was written while a clock was far ahead; if another \
+         device's clock was, have it write that again first; else copy what is in it into a new one, and leave it"
+    )]
+    MadeAhead(SyncgroupId),
     /// A limit of this replica is reached.
     #[error("the limit of {limit} {what} is reached")]
     Limit {
@@ -362,7 +383,8 @@ pub enum Notice {
         syncgroup: SyncgroupId,
     },
     /// It turned out that generations which were held do not count, or count after all: somebody was removed, or
-    /// lost a right, or it turned out that whoever did that might not (S-35). Rows show what remains.
+    /// lost a right, or it turned out that whoever did that might not (S-35); or their device has written them again,
+    /// and they count there (S-27). Rows show what remains.
     Judged {
         /// In which syncgroup.
         syncgroup: SyncgroupId,
@@ -408,6 +430,16 @@ pub enum Notice {
         reason: CloseReason,
         /// In more words.
         detail: String,
+    },
+    /// What this device writes is stamped further ahead of its clock than others take (S-27): its clock was ahead when
+    /// it wrote, or took in, what is held here; or it is behind now. If the clock is right now,
+    /// [`crate::Command::Reissue`] ends that; until then nobody sees what is written. It is told when that begins, and
+    /// at the first event after a boot.
+    Ahead {
+        /// How far ahead of the clock the last stamp is.
+        by: Millis,
+        /// How many generations of this device others do not take before their time.
+        written: u64,
     },
     /// Generations are not applied yet, because they are stamped further ahead than the limit allows
     /// (S-27).

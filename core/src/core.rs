@@ -8,7 +8,7 @@ mod frames;
 
 use alloc::vec::Vec;
 
-use crate::action::{Action, CloseReason, Outbox, Outcome, Refusal};
+use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal};
 use crate::config::{Config, Continuity, Identity};
 use crate::crypto::Keys;
 use crate::dice::Dice;
@@ -28,7 +28,7 @@ use crate::syncgroup::Invitation;
 use crate::syncgroup::admission;
 use crate::syncgroup::command::{self, Means};
 use crate::syncgroup::offered::Offered;
-use crate::time::{Mono, Now};
+use crate::time::{Hlc, Millis, Mono, Now};
 use crate::wire::Message;
 
 /// A replica: all its databases, all its links.
@@ -42,6 +42,8 @@ pub struct Core {
     gate: Gate,
     dice: Dice,
     max_links: usize,
+    /// The application knows that what is written is stamped too far ahead.
+    told_ahead: bool,
     stopping: Stopping,
 }
 
@@ -88,6 +90,7 @@ impl Core {
             gate: Gate::default(),
             dice: dice("nonces"),
             max_links: limits.links,
+            told_ahead: false,
             stopping: Stopping::No,
             replica,
         })
@@ -98,6 +101,8 @@ impl Core {
     /// # Errors
     /// [`Fault`] if the store could not be read; then nothing has changed.
     pub fn handle(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
+        let is_ahead = self.is_ahead(now);
+        let ahead = if is_ahead && !self.told_ahead { Some(self.ahead(now, view)?) } else { None };
         // What was found in the store is due by this clock from now on; unless nothing comes of the event.
         let loaded = self.replica.waiting.is_loaded().then(|| self.replica.waiting.clone());
         self.replica.waiting.start(now, self.replica.parts);
@@ -105,7 +110,23 @@ impl Core {
         if let (Err(_), Some(loaded)) = (&handled, loaded) {
             self.replica.waiting = loaded;
         }
+        if handled.is_ok() && self.stopping == Stopping::No {
+            ahead.into_iter().for_each(|notice| out.push(Action::Notice(notice)));
+            self.told_ahead = is_ahead;
+        }
         handled
+    }
+
+    /// Whether what is written now is stamped so far ahead of the clock that others would not take it.
+    fn is_ahead(&self, now: Now) -> bool {
+        self.replica.stamp > Hlc::last_of(now.wall + self.replica.limits.drift)
+    }
+
+    fn ahead(&self, now: Now, view: &dyn View) -> Result<Notice, Fault> {
+        let last = Hlc::last_of(now.wall + self.replica.limits.drift);
+        let written = Plan::new(&self.replica, view).written_after(last)?;
+        let by = Millis(self.replica.stamp.wall().0.saturating_sub(now.wall.0));
+        Ok(Notice::Ahead { by, written })
     }
 
     fn dispatch(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {

@@ -152,6 +152,17 @@ pub enum Command {
         /// Whether it is paused from now on.
         paused: bool,
     },
+    /// Write again what this device wrote while its clock was far ahead, now that the clock is right (S-27). Nobody
+    /// takes that before its time, nor anything that is written after it: [`crate::Notice::Ahead`] tells of it.
+    ///
+    /// In all syncgroups of which this device is a member, what is stamped further ahead than [`crate::Limits::drift`]
+    /// is taken back. Of that, what this device wrote is written again, under a new incarnation: whole batches, in
+    /// order, beside whatever others have changed meanwhile, and before it. What others wrote so far ahead comes again
+    /// from them when its time has come. All of it is one step; who watches begins anew with the current state.
+    ///
+    /// Ask for it only when the clock is right: what it takes for the future is what it shows. Where nothing lies ahead
+    /// nothing is changed.
+    Reissue,
     /// Answer a conflict (S-17): one that was raised, or one that was found by [`crate::read::conflict`]. No
     /// resolver need be attached.
     Resolve(Resolution),

@@ -11,7 +11,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::hash::{Hash, Tag};
-use crate::id::{Address, Author, CollectionId, DeviceId, Generation, Name, SyncgroupId, UserId, Version};
+use crate::id::{
+    Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, SyncgroupId, UserId, Version,
+};
 use crate::log::generation::Encoded;
 use crate::log::record::{MetaRecord, Record};
 use crate::read::{self, Edited};
@@ -190,6 +192,15 @@ pub enum Entry {
         /// Where it can be reached.
         addresses: Vec<Address>,
     },
+    /// What its author's device wrote in another log counts no more there: it is written again (S-27).
+    Cut {
+        /// In the log of which incarnation.
+        incarnation: Incarnation,
+        /// The first generation of which that is so.
+        first: Generation,
+        /// The last one.
+        last: Generation,
+    },
     /// It is asked no more.
     Unpublish {
         /// Which.
@@ -323,6 +334,7 @@ fn entry(record: Record) -> Entry {
         }
         Record::Meta(MetaRecord::Unpublish { device, attempt }) => Entry::Unpublish { device, attempt },
         Record::Meta(MetaRecord::Decline { device, attempt }) => Entry::Decline { device, attempt },
+        Record::Meta(MetaRecord::Cut { incarnation, first, last }) => Entry::Cut { incarnation, first, last },
         Record::Meta(MetaRecord::Collection { name }) => Entry::Collection(name),
         Record::Meta(MetaRecord::Rule { collection, prefix, policy }) => {
             Entry::Rule { collection, prefix, policy }

@@ -80,7 +80,8 @@
 //! - **S-2** a store that was set back goes on as another author, and gets its log back from others;
 //! - **S-3** a user's key certifies devices, and strikes them off; what is granted to a user its devices may do;
 //! - **S-4, S-5** a batch is written whole or not at all, if what it requires still holds;
-//! - **S-6** a record names the versions that it takes the place of, a generation what its author knew;
+//! - **S-6** a record names the versions that it takes the place of, a generation what its author knew; one that is
+//!   written again keeps that, and names what it repeats;
 //! - **S-7** stamps lie above all stamps in their causal past; causality is never derived from them;
 //! - **S-8** an author's generations are the leaves of a hash tree, whose root the author signs;
 //! - **S-9, S-10** nothing is shown to a peer, or called safe, before it is durable; after a crash there is a
@@ -92,7 +93,8 @@
 //! - **S-20** metadata merges without an ancestor: each fact is named by its version;
 //! - **S-21 … S-26** exchange is pull with push as a hint; every run of generations is proven to be its
 //!   author's; whatever breaks off continues from what is held;
-//! - **S-27** what is stamped more than five minutes ahead of the clock waits until its time comes;
+//! - **S-27** what is stamped more than five minutes ahead of the clock waits until its time comes; whoever wrote it by
+//!   a clock that was wrong can write it again, as another author, and then it counts there and nowhere else;
 //! - **S-28** batches are seen whole: a part waits, for a bounded time, for the others that this device reads;
 //! - **S-29** no effect without its causes;
 //! - **S-30** what members are told of a syncgroup is, field by field, what was said last by an admin;
@@ -155,7 +157,9 @@ mod user;
 pub mod verify;
 mod wire;
 
-pub use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal, RowChange, Split, Written};
+pub use crate::action::{
+    Action, CloseReason, Notice, Outbox, Outcome, Refusal, Reissued, RowChange, Split, Written,
+};
 pub use crate::config::{Config, Continuity, Identity, Timing};
 pub use crate::core::Core;
 pub use crate::crypto::{Ed25519, SecretKey, Signature, SignatureScheme};

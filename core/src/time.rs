@@ -61,6 +61,11 @@ impl Hlc {
         Hlc(past.0.saturating_add(1).max(wall.0.min(u64::MAX >> 16) << 16))
     }
 
+    /// The last stamp with this wall time.
+    pub(crate) fn last_of(wall: Wall) -> Hlc {
+        Hlc(wall.0.min(u64::MAX >> 16) << 16 | 0xffff)
+    }
+
     /// The wall time in the stamp.
     pub fn wall(self) -> Wall {
         Wall(self.0 >> 16)

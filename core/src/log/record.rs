@@ -99,6 +99,9 @@ pub(crate) enum MetaRecord {
     Unpublish { device: DeviceId, attempt: Version },
     /// It has declined, as the author has heard from it.
     Decline { device: DeviceId, attempt: Version },
+    /// What another log of the author's device says from one generation to another, both included, its author has
+    /// written again: there it does not count any more (S-27).
+    Cut { incarnation: Incarnation, first: Generation, last: Generation },
 }
 
 /// What an admission has used up.
@@ -127,6 +130,7 @@ impl MetaRecord {
                 | MetaRecord::StrikeOff(_)
                 | MetaRecord::Unpublish { .. }
                 | MetaRecord::Decline { .. }
+                | MetaRecord::Cut { .. }
         )
     }
 

@@ -127,7 +127,8 @@ pub enum Update {
 pub enum Resumed {
     /// It begins.
     Started,
-    /// It was away for longer than changes are kept: some were missed.
+    /// It was away for longer than changes are kept: some were missed. Or what lay ahead of the clock was taken back and
+    /// written again since ([`crate::Command::Reissue`]): of earlier changes nothing is kept.
     TooOld,
     /// Its marker is not of this store, or of a commit that a crash took.
     Unknown,

@@ -8,6 +8,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use bytes::Bytes;
 
@@ -16,14 +17,14 @@ use super::plan::Plan;
 use super::rows::{Change, ReadRow};
 use super::stored::corrupt;
 use crate::action::Notice;
-use crate::id::{CollectionId, DeviceId};
+use crate::id::{Author, CollectionId, DeviceId, Generation};
 use crate::log::Log;
 use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
 use crate::object::{RowHead, RowState};
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
-use crate::syncgroup::access::{Judgement, Source};
+use crate::syncgroup::access::{Access, Judgement, Source};
 use crate::syncgroup::metadata::Metadata;
 use crate::syncgroup::{SpecVersion, judge};
 use crate::time::Hlc;
@@ -113,11 +114,49 @@ impl Plan<'_> {
         judge::counts(metadata, judgement, &author, place, records, pasts.get(past))
     }
 
+    /// Takes other metadata in the place of what there was, for want of some of it, and judges what is held by that.
+    pub(super) fn judge_by(
+        &mut self,
+        group: GroupIx,
+        mut metadata: Metadata,
+        cause: (Place, Hlc),
+    ) -> Result<(), Fault> {
+        let (old, spec) = (self.metadata(group).cloned().unwrap_or_default(), self.spec_version(group));
+        if let Some(pasts) = self.pasts(group) {
+            metadata.access.judge(pasts);
+        }
+        self.set_metadata(group, metadata);
+        // Of what is not there any more it cannot be said what it had spared: whole logs are looked through.
+        let whole = |_: &Access, _: &Author, held| alloc::vec![1..=held];
+        self.judge_logs(group, old.access.judgement(), whole, cause)?;
+        let metadata = self.metadata(group).cloned().unwrap_or_default();
+        let gone = old.collections().keys().filter(|id| !metadata.collections().contains_key(*id));
+        gone.for_each(|id| self.staged.remove(Table::Collection, key::collection(group, id)));
+        for id in old.schemas().collections() {
+            if !metadata.schemas().collections().any(|it| it == id) {
+                self.keep_schema(group, id);
+                self.staged.remove(Table::Schema, key::collection(group, id));
+            } else if old.schemas().of(id) != metadata.schemas().of(id) {
+                self.keep_schema(group, id);
+            }
+        }
+        self.tell_spec(group, spec);
+        Ok(())
+    }
+
     /// Judges again what is held, after `cause`.
-    fn judge_anew(
+    fn judge_anew(&mut self, group: GroupIx, before: &Judgement, cause: (Place, Hlc)) -> Result<(), Fault> {
+        let anew = |access: &Access, author: &Author, held| access.judged_anew_of(before, author, held);
+        self.judge_logs(group, before, anew, cause)
+    }
+
+    /// Judges again what there is of those of whom something may count otherwise than before: of each, these
+    /// generations.
+    fn judge_logs(
         &mut self,
         group: GroupIx,
         before: &Judgement,
+        anew: impl Fn(&Access, &Author, Generation) -> Vec<RangeInclusive<Generation>>,
         (cause, stamp): (Place, Hlc),
     ) -> Result<(), Fault> {
         let devices = self.metadata(group).map(|it| it.access.judged_anew(before)).unwrap_or_default();
@@ -128,8 +167,8 @@ impl Plan<'_> {
                 continue;
             }
             let held = self.log(group, ix).map_or(0, Log::held);
-            let first = self.metadata(group).map_or(1, |it| it.access.first_judged_anew(before, &author));
-            for generation in first..=held {
+            let anew = self.metadata(group).map(|it| anew(&it.access, &author, held)).unwrap_or_default();
+            for generation in anew.into_iter().flatten() {
                 if (ix, generation) != cause {
                     self.judge_one(group, (ix, generation), &mut verdicts)?;
                 }
@@ -147,7 +186,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn authors_in(&self, group: GroupIx) -> BTreeSet<AuthorIx> {
+    pub(super) fn authors_in(&self, group: GroupIx) -> BTreeSet<AuthorIx> {
         let held = self.group(group).into_iter().flat_map(|group| group.logs.keys().copied());
         held.chain(self.planned_logs(group)).collect()
     }
@@ -238,7 +277,7 @@ impl Plan<'_> {
         if rows.is_empty() {
             return Ok(());
         }
-        let local = self.author(by.0) == self.replica.author();
+        let local = self.author(by.0) == self.own();
         let change = Change { group, by, stamp, local };
         let mut tip = self.tip(group);
         let mut news = Vec::new();

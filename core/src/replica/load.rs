@@ -113,7 +113,12 @@ impl Replica {
             let (record, _) = postcard::take_from_bytes::<GroupRecord>(&bytes).map_err(|_| wrong())?;
             let mut group = self.load_group(ix, record, view)?;
             group.paused = self.paused.contains(&group.record.database);
-            let stamps = group.logs.values().map(|log| log.stamp);
+            // Elsewhere nothing is written: see [`Plan::settle_stamp`]. But one author's stamps never go backwards
+            // (S-43).
+            let own = self.authors.find(&self.author());
+            let is_read = group.record.stage.is_read();
+            let logs = group.logs.iter().filter(|(ix, _)| is_read || Some(**ix) == own);
+            let stamps = logs.map(|(_, log)| log.stamp);
             self.stamp = stamps.max().unwrap_or_default().max(self.stamp);
             self.by_id.insert(group.record.id, ix);
             self.groups.insert(ix, Box::new(group));

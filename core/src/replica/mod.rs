@@ -10,9 +10,11 @@ pub(crate) mod load;
 pub(crate) mod paused;
 pub(crate) mod plan;
 mod registered;
+pub(crate) mod reissue;
 mod release;
 pub(crate) mod rows;
 pub(crate) mod stored;
+mod take_back;
 pub(crate) mod waiting;
 
 use alloc::boxed::Box;

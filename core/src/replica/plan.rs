@@ -24,7 +24,7 @@ use super::cited::Citations;
 use super::paused::Paused;
 use super::release::Moves;
 use super::rows::ReadRow;
-use super::stored::{Stored, corrupt};
+use super::stored::{Kept, Stored, corrupt};
 use crate::action::{Notice, RowChange};
 use crate::id::{Author, CommitSeq, Generation, Incarnation};
 use crate::log::{Log, Proof};
@@ -60,10 +60,12 @@ pub(crate) struct Plan<'a> {
     /// Syncgroups of which rows have split, and rows that have come together.
     pub(super) split: BTreeSet<(GroupIx, Option<Bytes>)>,
     pub(super) moves: Moves,
-    stamp: Hlc,
+    pub(super) stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
     paused: Option<Paused>,
+    /// Whoever watches begins anew after this: what earlier commits have changed is not kept any more.
+    pub(super) forgets_changes: bool,
     notices: Vec<Notice>,
     /// See [`Plan::judging`].
     judged: RefCell<Option<(GroupIx, Recent)>>,
@@ -76,7 +78,8 @@ pub(crate) struct Plan<'a> {
 pub(super) struct Draft {
     created: Option<Box<Group>>,
     record: Option<GroupRecord>,
-    logs: BTreeMap<AuthorIx, Box<Log>>,
+    /// `None` is that nothing of it is left.
+    logs: BTreeMap<AuthorIx, Option<Box<Log>>>,
     pub(super) tip: Option<Tip>,
     metadata: Option<Metadata>,
     pasts: Sets,
@@ -97,6 +100,7 @@ impl<'a> Plan<'a> {
             pruned: replica.pruned,
             incarnation: None,
             paused: None,
+            forgets_changes: false,
             notices: Vec::new(),
             judged: RefCell::default(),
             cited: RefCell::default(),
@@ -107,6 +111,12 @@ impl<'a> Plan<'a> {
 
     pub(crate) fn view(&self) -> &'a dyn View {
         self.staged.view()
+    }
+
+    /// Who this device writes as.
+    pub(crate) fn own(&self) -> Author {
+        let incarnation = self.incarnation.unwrap_or(self.replica.incarnation);
+        Author { incarnation, ..self.replica.author() }
     }
 
     pub(crate) fn author_ix(&self, author: &Author) -> Option<AuthorIx> {
@@ -152,6 +162,15 @@ impl<'a> Plan<'a> {
         self.drafts.keys().copied()
     }
 
+    /// What becomes of a log; `None` is that nothing of it is left.
+    pub(super) fn set_log(&mut self, group: GroupIx, author: AuthorIx, log: Option<Log>) {
+        self.draft(group).logs.insert(author, log.map(Box::new));
+    }
+
+    pub(super) fn set_metadata(&mut self, group: GroupIx, metadata: Metadata) {
+        self.draft(group).metadata = Some(metadata);
+    }
+
     pub(super) fn draft(&mut self, ix: GroupIx) -> &mut Draft {
         self.drafts.entry(ix).or_default()
     }
@@ -162,8 +181,10 @@ impl<'a> Plan<'a> {
     }
 
     pub(crate) fn log(&self, group: GroupIx, author: AuthorIx) -> Option<&Log> {
-        let changed = self.drafts.get(&group).and_then(|draft| draft.logs.get(&author));
-        changed.or_else(|| self.group(group)?.logs.get(&author)).map(|log| &**log)
+        match self.drafts.get(&group).and_then(|draft| draft.logs.get(&author)) {
+            Some(changed) => changed.as_deref(),
+            None => self.group(group)?.logs.get(&author).map(|log| &**log),
+        }
     }
 
     /// The last generation held of an author.
@@ -174,9 +195,11 @@ impl<'a> Plan<'a> {
     /// How many authors have a log in a syncgroup.
     pub(crate) fn log_count(&self, ix: GroupIx) -> usize {
         let known = self.group(ix).map(|group| &group.logs);
-        let is_new = |author: &&AuthorIx| !known.is_some_and(|logs| logs.contains_key(author));
-        let new = self.drafts.get(&ix).map_or(0, |draft| draft.logs.keys().filter(is_new).count());
-        known.map_or(0, BTreeMap::len) + new
+        let is_known = |author: &AuthorIx| known.is_some_and(|logs| logs.contains_key(author));
+        let planned = || self.drafts.get(&ix).into_iter().flat_map(|draft| &draft.logs);
+        let new = planned().filter(|(author, log)| log.is_some() && !is_known(author)).count();
+        let gone = planned().filter(|(author, log)| log.is_none() && is_known(author)).count();
+        known.map_or(0, BTreeMap::len) + new - gone
     }
 
     pub(crate) fn metadata(&self, ix: GroupIx) -> Option<&Metadata> {
@@ -184,7 +207,7 @@ impl<'a> Plan<'a> {
         changed.or_else(|| Some(&self.group(ix)?.metadata))
     }
 
-    /// The authors whose logs grow.
+    /// The authors whose logs change.
     pub(super) fn planned_logs(&self, ix: GroupIx) -> impl Iterator<Item = AuthorIx> {
         self.drafts.get(&ix).into_iter().flat_map(|draft| draft.logs.keys().copied())
     }
@@ -247,6 +270,10 @@ impl<'a> Plan<'a> {
         if self.group(ix).is_none() {
             self.draft(ix).created = Some(Box::new(Group::new(ix, record)));
         } else {
+            if record.stage.is_read() {
+                // It may not have been, and what it has not counted then: see [`Plan::settle_stamp`].
+                self.stamp = self.stamp.max(self.last_stamp_in(ix));
+            }
             self.draft(ix).record = Some(record);
         }
     }
@@ -257,7 +284,7 @@ impl<'a> Plan<'a> {
         self.staged.put(Table::Checkpoint, key::pair(group, author), bytes.into());
         if let Some(mut log) = self.log(group, author).cloned() {
             log.proof = Some(proof);
-            self.draft(group).logs.insert(author, Box::new(log));
+            self.draft(group).logs.insert(author, Some(Box::new(log)));
         }
     }
 
@@ -270,6 +297,14 @@ impl<'a> Plan<'a> {
     /// Goes on as another author.
     pub(crate) fn reincarnate(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
+    }
+
+    /// What earlier commits have changed is not kept any more, nor what this one does: whoever watches begins anew.
+    pub(super) fn forget_changes(&mut self) -> Result<(), Fault> {
+        let kept = Kept::get(self.view())?.after(CommitSeq(self.replica.seq.0 + 1));
+        self.staged.put(Table::Meta, Bytes::from_static(meta::KEPT), kept);
+        self.forgets_changes = true;
+        Ok(())
     }
 
     /// Pauses databases.

@@ -209,6 +209,18 @@ impl Plan<'_> {
         }
     }
 
+    /// What waits in a syncgroup and is there no more waits no more; nor is it remembered that it was shown in part.
+    pub(super) fn forget_waits(&mut self, group: GroupIx, is_gone: impl Fn(Place) -> bool) {
+        let is_gone = |slot: &Slot| slot.0 == group && is_gone((slot.1, slot.2));
+        let waits = self.replica.waiting.of_group(group).map(|(slot, _)| *slot);
+        let gone: Vec<Slot> = waits.filter(|slot| is_gone(slot)).collect();
+        self.moves.shown.extend(gone);
+        let split = self.moves.split.as_ref().unwrap_or(&self.replica.waiting.split);
+        if split.iter().any(|part| is_gone(&part.slot)) {
+            self.moves.split = Some(split.iter().filter(|part| !is_gone(&part.slot)).cloned().collect());
+        }
+    }
+
     fn all_waiting(&self) -> BTreeMap<Slot, &Waits> {
         let all = self.replica.waiting.iter().chain(&self.moves.waits);
         all.filter(|(slot, _)| !self.moves.shown.contains(*slot))

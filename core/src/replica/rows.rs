@@ -81,7 +81,7 @@ impl Plan<'_> {
         (records, read): (&[Record], Vec<ReadRow>),
         tip: &mut Tip,
     ) -> Result<(), Fault> {
-        let local = self.author(by.0) == self.replica.author();
+        let local = self.author(by.0) == self.own();
         let change = Change { group, by, stamp: encoded.header.stamp, local };
         let mut read = read.into_iter();
         // Spelled out only once one of them shows something else than what this generation made of it.

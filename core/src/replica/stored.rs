@@ -79,6 +79,12 @@ impl Kept {
         self.floor.max(CommitSeq((last.0 + 1).saturating_sub(self.limit)))
     }
 
+    /// The same, of what comes after a commit alone.
+    pub(super) fn after(self, seq: CommitSeq) -> Bytes {
+        let kept = Self { floor: CommitSeq(seq.0 + 1).max(self.floor), ..self };
+        postcard::to_allocvec(&kept).unwrap_or_default().into()
+    }
+
     /// Keeps that of so many commits from now on, and drops what is older. `next` is the commit that will do so.
     pub(super) fn keep(self, limit: u64, next: CommitSeq, view: &dyn View) -> Result<Vec<Write>, Fault> {
         let kept = Self { floor: self.from(CommitSeq(next.0.saturating_sub(1))), limit };

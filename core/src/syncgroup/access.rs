@@ -36,6 +36,11 @@
 //! So enrolments and strikings-off are judged by nobody: they are there or not, like departures. The pass stays one
 //! pass: what is new at a turn are facts that were known before it began. What admins end is grants: a user's as a
 //! whole, for all its devices. Of a single device only the user's own word, or its own departure, ends the certificate.
+//!
+//! # Cuts
+//!
+//! A device may say that it has written again what it had written in another log of its own (see [`cuts`]). That makes
+//! no act void, and asks for no right: what it gave, others may have built on; and it is written again anyway.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -47,12 +52,14 @@ use crate::limits;
 use crate::log::record::MetaRecord;
 use crate::object::history::Place;
 
+mod cuts;
 mod facts;
 mod judging;
 mod members;
 #[cfg(test)]
 mod tests;
 
+use self::cuts::Cuts;
 use self::facts::{Acts, Departure, Ended, Enrolment, Grant, Nth, Revocation, Standing, UserStanding};
 pub(crate) use self::facts::{At, Holder, Source};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
@@ -70,6 +77,9 @@ pub(crate) struct Access {
     users: BTreeMap<UserId, UserStanding>,
     revocations: BTreeMap<Nth, Revocation>,
     acts: Acts,
+    /// What devices have written again in another log of theirs. It stands whatever becomes of the generation that says
+    /// so, as an enrolment does.
+    cuts: Cuts,
     genesis: Option<Place>,
     /// By all that is known.
     judgement: Judgement,
@@ -164,6 +174,10 @@ impl Access {
                 let nth = self.revoke(from, Ended::Certificates, None, until.collect());
                 let user = self.users.entry(striking.user()).or_default();
                 user.strikings.push((device, striking.number, nth));
+                true
+            }
+            MetaRecord::Cut { incarnation, first, last } => {
+                self.cuts.take(author(from.author.device, *incarnation), *first..=*last);
                 true
             }
             MetaRecord::Collection { .. }
@@ -292,6 +306,11 @@ impl Access {
             let left = ends.try_fold(grant.rights, |rights, end| end.keep.map(|keep| keep.min(rights)));
             Some((grant, left?))
         })
+    }
+
+    /// The first generation of a log that was written again elsewhere. What follows on it may come in years, or never.
+    pub(crate) fn first_cut(&self, author: &Author) -> Option<Generation> {
+        self.cuts.first(author)
     }
 
     /// What a device may do by all that is known here.

@@ -59,6 +59,7 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
             };
             Ok(Outcome::Invited(invite(plan.replica, group, terms, addresses)?))
         }
+        Command::Reissue => crate::replica::reissue::reissue(plan, means),
         Command::Pause { database, paused } => pause(plan, database, paused),
         Command::Join { database, invitation } => admission::join(plan, means, database, invitation, None),
         Command::JoinAs { database, invitation, certificate } => {

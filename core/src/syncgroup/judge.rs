@@ -34,9 +34,13 @@ fn needed(record: &Record) -> Option<Rights> {
             | MetaRecord::Decline { .. },
         ) => Some(Rights::Admin),
         // Certificates and strikings-off stand by their own signatures: whoever may be here may pass them on.
-        Record::Meta(MetaRecord::Leave { .. } | MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_)) => {
-            Some(Rights::Read)
-        }
+        // What a device has written is its own to take back, as long as it may be here.
+        Record::Meta(
+            MetaRecord::Leave { .. }
+            | MetaRecord::Enrol { .. }
+            | MetaRecord::StrikeOff(_)
+            | MetaRecord::Cut { .. },
+        ) => Some(Rights::Read),
         Record::Meta(MetaRecord::Genesis { .. }) | Record::Unknown => None,
     }
 }
@@ -85,8 +89,19 @@ pub(crate) fn is_allowed(
     });
     let may_leave = |ended: &alloc::vec::Vec<_>| metadata.access.may_leave(&author.device, past, ended);
     let is_departure = departures.next().is_none_or(may_leave) && departures.next().is_none();
+    let is_cut = |record: &Record| matches!(record, Record::Meta(MetaRecord::Cut { .. }));
+    // Nobody saws off the branch on which it sits; and all that a log stands for it says when it begins.
+    let is_of_another_log = |record: &Record| match record {
+        Record::Meta(MetaRecord::Cut { incarnation, first, last }) => {
+            generation == 1 && *incarnation != author.incarnation && (1..=*last).contains(first)
+        }
+        _ => true,
+    };
+    let cuts = records.iter().filter(|record| is_cut(record)).count();
     is_sayable
         && is_departure
+        && records.iter().all(is_of_another_log)
+        && cuts <= limits::MAX_CUTS
         && said.next().is_none()
         && records.iter().all(|record| needed(record).is_some_and(|needed| needed <= rights))
 }
@@ -102,6 +117,9 @@ pub(crate) fn counts(
 ) -> bool {
     if judgement.is_clean() {
         return true;
+    }
+    if judgement.is_cut(author, place.1) {
+        return false;
     }
     let at = At { author: *author, place: Some(place), generation: place.1, past };
     let needed = records.iter().filter_map(needed).max().unwrap_or(Rights::Read);

@@ -20,7 +20,7 @@ pub(crate) struct Knowledge {
     sum: SetDigest,
     /// What the sum counts of each author, by author.
     counted: Vec<(AuthorIx, Hash)>,
-    /// Whose logs have grown since.
+    /// Whose logs have changed since.
     grown: BTreeSet<AuthorIx>,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Debug for Knowledge {
 }
 
 impl Knowledge {
-    /// An author's log has grown.
+    /// An author's log has grown, or is shorter than it was.
     pub(crate) fn grow(&mut self, author: AuthorIx) {
         self.grown.insert(author);
     }
@@ -52,16 +52,18 @@ impl Knowledge {
     /// Brings the sum up to date, so that the next one who asks need not hash the same again.
     pub(crate) fn settle(&mut self, logs: &BTreeMap<AuthorIx, Box<Log>>, authors: &Authors) {
         for ix in core::mem::take(&mut self.grown) {
-            let Some(hash) = known(ix, logs, authors) else { continue };
-            self.sum.add(&hash);
-            match self.place(ix) {
-                Ok(at) => {
+            let hash = known(ix, logs, authors);
+            hash.iter().for_each(|hash| self.sum.add(hash));
+            match (self.place(ix), hash) {
+                (Ok(at), Some(hash)) => {
                     if let Some((_, counted)) = self.counted.get_mut(at) {
                         self.sum.remove(counted);
                         *counted = hash;
                     }
                 }
-                Err(at) => self.counted.insert(at, (ix, hash)),
+                (Ok(at), None) => self.sum.remove(&self.counted.remove(at).1),
+                (Err(at), Some(hash)) => self.counted.insert(at, (ix, hash)),
+                (Err(_), None) => {}
             }
         }
     }

@@ -66,7 +66,8 @@ impl Metadata {
             MetaRecord::Leave { .. }
             | MetaRecord::Revoke { .. }
             | MetaRecord::RevokeUser { .. }
-            | MetaRecord::StrikeOff(_) => {}
+            | MetaRecord::StrikeOff(_)
+            | MetaRecord::Cut { .. } => {}
         }
         self.access.take(from, record)
     }

@@ -20,6 +20,7 @@ mod pausing;
 mod publishing;
 mod raising;
 mod reading;
+mod reissue;
 mod removal;
 mod resolving;
 mod rules;

@@ -31,7 +31,7 @@ pub(crate) struct Effects {
     pub(crate) changes: Vec<RowChange>,
     pub(crate) split: BTreeSet<(GroupIx, Option<Bytes>)>,
     moves: Moves,
-    stamp: Hlc,
+    stamp: Option<Hlc>,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
     paused: Option<Paused>,
@@ -40,7 +40,7 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    /// The syncgroups that change, and of each the authors of which it gains generations.
+    /// The syncgroups that change, and of each the authors of which it gains generations, or loses some.
     pub(crate) fn gains(&self) -> impl Iterator<Item = (GroupIx, impl Iterator<Item = AuthorIx>)> {
         self.drafts.iter().map(|(ix, draft)| (*ix, draft.logs.keys().copied()))
     }
@@ -96,7 +96,7 @@ impl Plan<'_> {
             changes,
             split,
             moves,
-            stamp,
+            stamp: Some(stamp),
             pruned,
             incarnation,
             paused,
@@ -126,7 +126,7 @@ impl Plan<'_> {
     /// Keeps what changed for those who watch, and drops what is too old.
     fn log_of_changes(&mut self) -> Vec<Write> {
         let limit = self.replica.limits.watch_log;
-        if self.news.is_empty() || limit == 0 {
+        if self.news.is_empty() || limit == 0 || self.forgets_changes {
             return Vec::new();
         }
         let seq = CommitSeq(self.replica.seq.0 + 1);
@@ -153,7 +153,7 @@ impl Replica {
         self.cited.extend(cited);
         self.pruned = self.pruned.max(pruned);
         authors.into_iter().for_each(|author| self.authors.push(author));
-        self.stamp = self.stamp.max(stamp);
+        self.stamp = stamp.unwrap_or(self.stamp);
         let reincarnated = incarnation.is_some();
         self.incarnation = incarnation.unwrap_or(self.incarnation);
         for (ix, mut draft) in drafts {
@@ -165,7 +165,10 @@ impl Replica {
             let Some(group) = self.groups.get_mut(&ix) else { continue };
             for (author_ix, log) in draft.logs {
                 group.knowledge.grow(author_ix);
-                group.logs.insert(author_ix, log);
+                match log {
+                    Some(log) => _ = group.logs.insert(author_ix, log),
+                    None => _ = group.logs.remove(&author_ix),
+                }
             }
             draft.pasts.into_list().into_iter().for_each(|past| group.pasts.push(past));
             if let Some(record) = draft.record {

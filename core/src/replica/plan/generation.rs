@@ -110,13 +110,14 @@ impl Plan<'_> {
         records: &[Record],
         batch: Option<BatchPart>,
     ) -> Result<Version, Stop> {
-        let own = self.author_ix(&self.replica.author());
+        let own = self.author_ix(&self.own());
         if !self.metadata(group).is_none_or(|metadata| metadata.has_room(own, records)) {
             let limit = limits::MAX_METADATA;
             return Err(Refusal::Limit { what: "bytes of metadata that one device may write", limit }.into());
         }
         self.join_frontier(group, stamp.wall())?;
-        let encoded = self.encode(group, stamp.max(self.next_stamp(stamp.wall())), records, batch)?;
+        let encoded =
+            self.encode(group, stamp.max(self.next_stamp_in(group, stamp.wall())), records, batch)?;
         if encoded.bytes.len() > limits::MAX_GENERATION {
             return Err(Refusal::BatchTooLarge { size: encoded.bytes.len() }.into());
         }
@@ -126,11 +127,11 @@ impl Plan<'_> {
     /// Writes generations that do nothing but join what the next one would depend on, as long as that is more
     /// than a header can name.
     pub(crate) fn join_frontier(&mut self, group: GroupIx, wall: Wall) -> Result<(), Stop> {
-        let own = self.author_ix(&self.replica.author());
+        let own = self.author_ix(&self.own());
         while self.tip(group).frontier.keys().filter(|ix| Some(**ix) != own).count()
             > limits::MAX_DEPENDENCIES
         {
-            let encoded = self.encode(group, self.next_stamp(wall), &[], None)?;
+            let encoded = self.encode(group, self.next_stamp_in(group, wall), &[], None)?;
             self.append_own(group, &encoded, &[], Vec::new())?;
         }
         Ok(())
@@ -145,7 +146,7 @@ impl Plan<'_> {
         records: &[Record],
         batch: Option<BatchPart>,
     ) -> Result<Encoded, Fault> {
-        let author = self.replica.author();
+        let author = self.own();
         let own = self.enter(author);
         let frontier = self.tip(group).frontier;
         let mut dependencies = Vec::with_capacity(frontier.len());
@@ -154,18 +155,20 @@ impl Plan<'_> {
             dependencies.push(Dependency { author: self.author(ix), generation, tag });
         }
         dependencies.sort_by_key(|dependency| dependency.author);
-        if dependencies.len() > limits::MAX_DEPENDENCIES {
-            self.cut(group, own, &mut dependencies)?;
-        }
+        self.fit(group, &mut dependencies)?;
         let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
         Ok(Encoded::write(header, &author, records))
     }
 
     /// Leaves as many dependencies as may be. What allows this device to write is among them if it is not in the past of
     /// its log already: without it nobody would take the first generation, nor any other (S-34).
-    fn cut(&self, group: GroupIx, own: AuthorIx, dependencies: &mut Vec<Dependency>) -> Result<(), Fault> {
+    pub(crate) fn fit(&self, group: GroupIx, dependencies: &mut Vec<Dependency>) -> Result<(), Fault> {
+        if dependencies.len() <= limits::MAX_DEPENDENCIES {
+            return Ok(());
+        }
+        let own = self.author_ix(&self.own());
         let allowed_by = match self.metadata(group) {
-            Some(metadata) if self.log(group, own).is_none() => {
+            Some(metadata) if own.is_none_or(|own| self.log(group, own).is_none()) => {
                 metadata.access.let_in_by(&self.replica.keys.device)
             }
             _ => Vec::new(),
@@ -204,7 +207,7 @@ impl Plan<'_> {
         encoded: &Encoded,
         records: &[Record],
     ) -> Result<(), Stop> {
-        let author = self.replica.author();
+        let author = self.own();
         let held = self.held(group, &author);
         if held > 0 && !self.waits_in(group) {
             return Ok(());
@@ -224,7 +227,7 @@ impl Plan<'_> {
         rows: Vec<ReadRow>,
     ) -> Result<Version, Stop> {
         self.check_own(group, encoded, records)?;
-        let author = self.replica.author();
+        let author = self.own();
         let own = self.enter(author);
         let past = self.past_of(group, &author, &encoded.header.dependencies)?;
         let generation = self.append(group, own, encoded, records, past, Origin::Own(rows))?;
@@ -234,6 +237,26 @@ impl Plan<'_> {
     /// The next stamp of this device (S-7).
     pub(crate) fn next_stamp(&self, wall: Wall) -> Hlc {
         Hlc::after(self.stamp, wall)
+    }
+
+    /// The same in a syncgroup that may have ended for this device: see [`Plan::settle_stamp`].
+    fn next_stamp_in(&self, group: GroupIx, wall: Wall) -> Hlc {
+        let next = self.next_stamp(wall);
+        let is_read = self.record(group).is_some_and(|record| record.stage.is_read());
+        if is_read { next } else { next.max(Hlc::after(self.last_stamp_in(group), wall)) }
+    }
+
+    /// The last stamp that this replica gave or took in.
+    pub(crate) fn last_stamp(&self) -> Hlc {
+        self.stamp
+    }
+
+    /// Finds that anew, as another author, who has given none yet: what is above what is held wherever this device may
+    /// write. Logs of syncgroups in which it is no member any more stay as they are, and must not keep it ahead.
+    pub(crate) fn settle_stamp(&mut self) {
+        let read = self.groups().filter(|(_, record)| record.stage.is_read());
+        let read: Vec<GroupIx> = read.map(|(ix, _)| ix).collect();
+        self.stamp = read.into_iter().map(|ix| self.last_stamp_in(ix)).max().unwrap_or_default();
     }
 
     /// Applies the next generation of an author, which was judged valid, and everything that it builds on is
@@ -263,7 +286,7 @@ impl Plan<'_> {
         self.stamp = self.stamp.max(log.stamp);
         let stored = Stored { past: log.past, nodes, bytes: encoded.bytes.clone() };
         self.staged.put(Table::Log, key::log(group, author, generation), stored.to_bytes());
-        self.draft(group).logs.insert(author, Box::new(log));
+        self.draft(group).logs.insert(author, Some(Box::new(log)));
 
         let place = (author, generation);
         self.judge(group, place, encoded.header.stamp, records)?;

@@ -229,6 +229,13 @@ impl Operations {
         }
     }
 
+    /// Gives the insertions that it undoes other names.
+    pub(crate) fn rename(&mut self, name: impl Fn(&Version) -> Version) {
+        let Operations::Set(changes) = self else { return };
+        let removals = changes.iter_mut().filter_map(|change| change.removes.as_mut());
+        removals.flatten().for_each(|version| *version = name(version));
+    }
+
     /// Whether all fields have a name, and not too long a path: one without would be the whole tree, which is no field of
     /// it.
     pub(crate) fn is_sound(&self) -> bool {

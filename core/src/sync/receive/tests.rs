@@ -3,6 +3,7 @@ use crate::config::Config;
 use crate::crypto::{Ed25519, Keys, SecretKey};
 use crate::event::Command;
 use crate::id::{CollectionId, Incarnation, Name, SyncgroupId, Version};
+use crate::limits;
 use crate::log::Checkpoint;
 use crate::log::record::{MetaRecord, RowRecord};
 use crate::replica::Replica;
@@ -203,6 +204,30 @@ fn what_a_user_did_not_sign_is_its_senders_fault() {
     assert_eq!(say(MetaRecord::StrikeOff(forged)), wrong);
     let elsewhere = MetaRecord::StrikeOff(strikes(&SyncgroupId([9; 32])));
     assert_eq!(say(elsewhere), wrong);
+}
+
+#[test]
+fn a_log_says_of_which_others_of_its_device_it_stands_for_when_it_begins_and_never_of_itself() {
+    let here = here();
+    let cut = |incarnation, first, last| {
+        Record::Meta(MetaRecord::Cut { incarnation: Incarnation(incarnation), first, last })
+    };
+    let other = || Record::Meta(MetaRecord::Collection { name: Name::new("more").unwrap() });
+    let taken = |first: Vec<Record>, second: Vec<Record>| {
+        let change = |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
+        let records = |n| if n == 1 { first.clone() } else { second.clone() };
+        take(&here, alloc::vec![run_of(&here, &here.replica.keys, 2, change, records)]).0
+    };
+    let ones = |incarnation, first, last| alloc::vec![cut(incarnation, first, last)];
+    assert_eq!(taken(ones(1, 1, 1), alloc::vec![other()]), Ok(2));
+    assert_eq!(taken(ones(77, 5, u64::MAX), alloc::vec![other()]), Ok(2), "of what is not here, too");
+    assert_eq!(taken(ones(9, 1, 1), alloc::vec![other()]), Ok(0), "of itself");
+    assert_eq!(taken(ones(1, 0, 1), alloc::vec![other()]), Ok(0));
+    assert_eq!(taken(ones(1, 2, 1), alloc::vec![other()]), Ok(0));
+    assert_eq!(taken(alloc::vec![other()], ones(1, 1, 1)), Ok(1), "not later on");
+    let many = |count: usize| -> Vec<Record> { (0..count as u64).map(|n| cut(100 + n, 1, 1)).collect() };
+    assert_eq!(taken(many(limits::MAX_CUTS), alloc::vec![other()]), Ok(2));
+    assert_eq!(taken(many(limits::MAX_CUTS + 1), alloc::vec![other()]), Ok(0));
 }
 
 #[test]

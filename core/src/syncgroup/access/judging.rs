@@ -2,9 +2,11 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use super::super::Rights;
 use super::super::past::{Numbered, Past};
+use super::cuts::Cuts;
 use super::facts::{Act, Standing};
 use super::{Access, Ended, Grant, Holder, Nth, Revocation};
 use crate::id::{Author, DeviceId, Generation, Incarnation, UserId, Version};
@@ -14,17 +16,25 @@ use crate::object::history::Place;
 /// higher.
 pub(crate) type Rank = (u32, Version);
 
-/// Which acts are void, and which revocations end which grants and certificates. Without revocations it is empty.
+/// Which acts are void, which revocations end which grants and certificates, and what was written again. Without any of
+/// that it is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Judgement {
     void: BTreeSet<Place>,
     ends: BTreeMap<(Holder, Version), Vec<Nth>>,
+    /// What was written again elsewhere. What may be *held* does not hang on it, so it is empty where that is judged.
+    cuts: Cuts,
 }
 
 impl Judgement {
     /// Whether everything counts that was allowed when it was written.
     pub(crate) fn is_clean(&self) -> bool {
-        self.void.is_empty() && self.ends.is_empty()
+        self.void.is_empty() && self.ends.is_empty() && self.cuts.is_empty()
+    }
+
+    /// Whether a generation was written again elsewhere.
+    pub(crate) fn is_cut(&self, author: &Author, generation: Generation) -> bool {
+        self.cuts.has(author, generation)
     }
 
     /// Whether an act is void.
@@ -48,10 +58,11 @@ impl Access {
     /// Judges by what is known: by all, or by the facts in a past alone.
     pub(super) fn judged(&self, pasts: Numbered<'_>, known: Option<&Past>) -> Judgement {
         let is_known = |revocation: &Revocation| known.is_none_or(|past| past.has(revocation.by));
+        let cuts = if known.is_none() { self.cuts.clone() } else { Cuts::default() };
         if !self.revocations.values().any(is_known) {
-            return Judgement::default();
+            return Judgement { cuts, ..Judgement::default() };
         }
-        Court::new(self, pasts, known).sit().0
+        Judgement { cuts, ..Court::new(self, pasts, known).sit().0 }
     }
 
     /// The ranks of grants, by all that is known.
@@ -73,7 +84,8 @@ impl Access {
             let users = self.users.iter().filter(|(_, user)| is_given(&user.grants));
             holders.extend(users.map(|(user, _)| Holder::User(*user)));
         }
-        let mut devices = BTreeSet::new();
+        let mut devices: BTreeSet<DeviceId> =
+            now.cuts.changed(&before.cuts).map(|author| author.device).collect();
         for holder in holders {
             match holder {
                 Holder::Device(device) | Holder::DeviceOf(_, device) => devices.extend([device]),
@@ -83,9 +95,24 @@ impl Access {
         devices
     }
 
-    /// The first generation of an author's log of which that may be so.
-    pub(crate) fn first_judged_anew(&self, before: &Judgement, author: &Author) -> Generation {
+    /// The generations of an author's log, of so many, of which that may be so.
+    pub(crate) fn judged_anew_of(
+        &self,
+        before: &Judgement,
+        author: &Author,
+        held: Generation,
+    ) -> Vec<RangeInclusive<Generation>> {
+        let now = &self.judgement;
+        if now.void != before.void || now.ends != before.ends {
+            return alloc::vec![self.first_judged_anew(before, author)..=held];
+        }
+        let added = now.cuts.added(&before.cuts, author).into_iter();
+        added.map(|range| *range.start()..=held.min(*range.end())).collect()
+    }
+
+    pub(super) fn first_judged_anew(&self, before: &Judgement, author: &Author) -> Generation {
         let (now, device) = (&self.judgement, &author.device);
+        let cut = now.cuts.added(&before.cuts, author).first().map(|range| *range.start());
         if self.titles(device).any(|title| {
             let given = title.grant.place();
             before.is_void(&given) != now.is_void(&given)
@@ -105,7 +132,8 @@ impl Access {
         let changed = before.symmetric_difference(&now);
         let changed = changed.filter_map(|(.., nth)| self.revocations.get(nth));
         let last = changed.map(|it| it.until.get(author).copied().unwrap_or(0)).min();
-        last.map_or(1, |last| last.saturating_add(1))
+        let ended = last.map(|last| last.saturating_add(1));
+        ended.into_iter().chain(cut).min().unwrap_or(1)
     }
 }
 
@@ -223,7 +251,7 @@ impl<'a> Court<'a> {
             ends.sort_unstable();
             (key, ends)
         });
-        (Judgement { void, ends: ends.collect() }, self.ranks)
+        (Judgement { void, ends: ends.collect(), cuts: Cuts::default() }, self.ranks)
     }
 
     /// An act is valid, by a grant of this rank: what it gives may be used, and what it ends may end.

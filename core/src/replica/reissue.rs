@@ -1,0 +1,372 @@
+//! Ending the silence of a device whose clock was far ahead (S-2, S-6, S-27).
+//!
+//! What it wrote by such a clock nobody takes before that time, and what it writes once the clock is right must be
+//! stamped above that, so nobody takes it either. So all that is stamped further ahead than others would take is [taken
+//! back](super::take_back), and the device writes again what it had written itself, in the same order, as another
+//! author:
+//!
+//! ```text
+//!   as (D, 1):   o───o───o │ a───b───c        a, b, c are stamped years ahead
+//!                        │ │
+//!   as (D, 2):           └──► cut a…c ──► a' ──► b' ──► c' ──► whatever comes now
+//! ```
+//!
+//! * **The same records**, with the parents that they had: where somebody has changed a row meanwhile, what is written
+//!   again stands beside that, and does not take its place. Parents among what was taken back are replaced: own ones by
+//!   what was written in their place, others' by what those had built on.
+//! * **The same causes**, and none that its author did not know then.
+//! * **Stamped as early as these causes allow**, one batch after the other. When it was really written nobody knows any
+//!   more; but it was after these, and so whatever others wrote meanwhile, and this device did not know, counts as
+//!   newer. By the time of now it would be last everywhere, and hide what is newer.
+//! * **The first generation names those that count no more**: somebody whose clock was ahead as well may have them. Who
+//!   holds them goes on holding them, void, like whatever is void: so nobody has to agree on what may be left out, and
+//!   who lacks them takes them when their time has come, for nothing.
+//!
+//! What others wrote too far ahead is dropped. It comes again when its time has come, or written again by its author.
+//! What does not count any more, as a right was taken from this device, is not written again: that would have it count.
+//!
+//! All of it is one commit. Where something cannot be written again, as the syncgroup itself or what this device may do
+//! there was made by such a clock, nothing is changed at all.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Stop;
+use super::plan::Plan;
+use super::stored::{Stored, corrupt};
+use super::take_back::TakenBack;
+use crate::action::{Outcome, Refusal, Reissued};
+use crate::hash::{self, Hash};
+use crate::id::{Author, Generation, Incarnation, SyncgroupId, Version};
+use crate::limits;
+use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
+use crate::log::record::{Content, MetaRecord, Record, RowRecord};
+use crate::object::history::Place;
+use crate::store::key::{self, AuthorIx, GroupIx};
+use crate::store::{Fault, Table};
+use crate::syncgroup::command::Means;
+use crate::syncgroup::judge;
+use crate::time::{Hlc, Wall};
+
+/// A batch: when it was written, under which number, which one; and where its parts are.
+type Batches = BTreeMap<(Hlc, AuthorIx, Option<[u8; 16]>, Option<GroupIx>), Vec<(GroupIx, Place)>>;
+
+/// How far the new log in a syncgroup is.
+struct Course {
+    syncgroup: SyncgroupId,
+    back: TakenBack,
+    /// What counts no more where it was.
+    cuts: Vec<MetaRecord>,
+    /// What is left, and in the past of what was written again.
+    known: BTreeMap<AuthorIx, Generation>,
+    /// The same of what was taken back.
+    seen: BTreeSet<Place>,
+    /// What the next generation has to name.
+    pending: BTreeMap<Author, Generation>,
+    /// What was written again, by what it was.
+    names: BTreeMap<Version, Version>,
+}
+
+/// A part of a batch, made ready.
+struct Part {
+    group: GroupIx,
+    was: Version,
+    at: Hlc,
+    records: Vec<Record>,
+}
+
+/// Takes back what is stamped further ahead than others take, and writes again what of it is this device's.
+pub(crate) fn reissue(plan: &mut Plan<'_>, means: &Means<'_>) -> Result<Outcome, Stop> {
+    let last = Hlc::last_of(means.wall + plan.replica.limits.drift);
+    let mut told = Reissued { author: plan.own(), batches: 0, dropped: 0 };
+    if plan.last_stamp() <= last {
+        return Ok(Outcome::Reissued(told));
+    }
+    let drawn = hash::derive(hash::REISSUE, &[&means.nonce]).0;
+    plan.reincarnate(Incarnation(drawn.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))));
+    told.author = plan.own();
+    let own = plan.enter(told.author);
+    let (mut courses, mut batches) = (BTreeMap::new(), Batches::new());
+    let groups = plan.replica.groups.values().filter(|group| group.record.stage.is_read());
+    for (ix, syncgroup) in groups.map(|group| (group.ix, group.record.id)) {
+        let back = plan.take_back(ix, last, (own, 1))?;
+        let all: usize = back.logs().map(|(_, range)| range.clone().count()).sum();
+        let mut course = Course::new(syncgroup, back);
+        let mine = course.collect(plan, ix, &mut batches)?;
+        told.dropped += all - mine;
+        let device = told.author.device;
+        let is_let_in = plan.metadata(ix).is_some_and(|it| it.access.rights(&device).is_some());
+        let was_let_in =
+            plan.replica.group(&syncgroup).map(|it| it.metadata.access.rights(&device).is_some());
+        if !is_let_in && (was_let_in == Some(true) || !course.cuts.is_empty()) {
+            return Err(Refusal::MadeAhead(syncgroup).into());
+        }
+        courses.insert(ix, course);
+    }
+    plan.settle_stamp();
+    let mut stamp = Hlc::default();
+    told.batches = batches.len();
+    for (nth, ((_, _, batch, _), places)) in batches.into_iter().enumerate() {
+        let id = batch.map(|_| batch_id(&means.nonce, nth as u64));
+        stamp = again(plan, &mut courses, places, (stamp, id))?;
+    }
+    plan.forget_changes()?;
+    plan.tell_once()?;
+    Ok(Outcome::Reissued(told))
+}
+
+/// A name for a batch over several syncgroups: what is written again is another one, whose parts wait for each other
+/// and not for what has the old name.
+fn batch_id(nonce: &[u8; 16], nth: u64) -> [u8; 16] {
+    hash::derive(hash::REISSUE, &[nonce, &nth.to_le_bytes()]).tag().0
+}
+
+/// Writes one batch again, all parts at one stamp, and returns that.
+fn again(
+    plan: &mut Plan<'_>,
+    courses: &mut BTreeMap<GroupIx, Course>,
+    places: Vec<(GroupIx, Place)>,
+    (before, id): (Hlc, Option<[u8; 16]>),
+) -> Result<Hlc, Stop> {
+    let of = places.iter().filter_map(|(group, _)| courses.get(group));
+    let ids: Vec<SyncgroupId> = of.map(|course| course.syncgroup).collect();
+    let (mut least, mut parts) = (before, Vec::with_capacity(places.len()));
+    for (group, place) in places {
+        let Some(course) = courses.get_mut(&group) else { continue };
+        least = least.max(course.learn(plan, group, place)?);
+        let cuts = core::mem::take(&mut course.cuts);
+        if !cuts.is_empty() {
+            let records: Vec<_> = cuts.into_iter().map(Record::Meta).collect();
+            least = Hlc::after(least, Wall(0));
+            course.write(plan, group, (least, None), records)?;
+        }
+        let part = course.part(plan, group, place)?;
+        least = least.max(part.at);
+        parts.push(part);
+    }
+    let stamp = Hlc::after(least, Wall(0));
+    for Part { group, was, records, .. } in parts {
+        let Some(course) = courses.get_mut(&group) else { continue };
+        let others = ids.iter().filter(|it| **it != course.syncgroup);
+        let batch = id.map(|id| BatchPart { id, others: others.map(|it| BatchPart::tag(&id, it)).collect() });
+        let batch = batch.filter(|batch| !batch.others.is_empty());
+        let version = course.write(plan, group, (stamp, batch), records)?;
+        course.names.insert(was, version);
+    }
+    Ok(stamp)
+}
+
+/// A generation as it was before it was taken back.
+fn former(plan: &Plan<'_>, group: GroupIx, (ix, generation): Place) -> Result<Encoded, Fault> {
+    let get = |table, key: &Bytes| plan.view().get(table, key);
+    Stored::get(&get, group, ix, generation)?.encoded()
+}
+
+impl Course {
+    fn new(syncgroup: SyncgroupId, back: TakenBack) -> Self {
+        Self {
+            syncgroup,
+            back,
+            cuts: Vec::new(),
+            known: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// Finds what is to be written again. Returns how much of this device's own was taken back.
+    fn collect(&mut self, plan: &Plan<'_>, group: GroupIx, batches: &mut Batches) -> Result<usize, Fault> {
+        let mut mine = 0;
+        for (ix, range) in self.back.logs() {
+            let author = plan.author(ix);
+            if author.device != plan.own().device {
+                continue;
+            }
+            for generation in range.clone() {
+                mine += 1;
+                if plan.view().get(Table::Void, &key::log(group, ix, generation))?.is_some() {
+                    continue;
+                }
+                let incarnation = author.incarnation;
+                let is_full = self.cuts.len() >= limits::MAX_CUTS;
+                match self.cuts.last_mut() {
+                    Some(MetaRecord::Cut { incarnation: of, last, .. })
+                        if *of == incarnation && *last + 1 == generation =>
+                    {
+                        *last = generation;
+                    }
+                    // What lies between two that are named does not count anyway: so it does no harm to name it.
+                    Some(MetaRecord::Cut { incarnation: of, last, .. }) if *of == incarnation && is_full => {
+                        *last = generation;
+                    }
+                    _ => self.cuts.push(MetaRecord::Cut { incarnation, first: generation, last: generation }),
+                }
+                let encoded = former(plan, group, (ix, generation))?;
+                // What only joins what a header cannot name says nothing.
+                let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+                if records.is_empty() {
+                    continue;
+                }
+                let header = encoded.header;
+                let id = header.batch.map(|part| part.id);
+                let alone = id.is_none().then_some(group);
+                batches.entry((header.stamp, ix, id, alone)).or_default().push((group, (ix, generation)));
+            }
+        }
+        Ok(mine)
+    }
+
+    /// Takes in what a generation that was taken back had in its past. Returns the greatest stamp of what is new of
+    /// that.
+    fn learn(&mut self, plan: &Plan<'_>, group: GroupIx, place: Place) -> Result<Hlc, Fault> {
+        let (mut work, mut greatest) = (alloc::vec![place], Hlc::default());
+        while let Some((ix, generation)) = work.pop() {
+            if !self.seen.insert((ix, generation)) {
+                continue;
+            }
+            let dependencies = former(plan, group, (ix, generation))?.header.dependencies;
+            let named =
+                dependencies.iter().filter_map(|it| Some((plan.author_ix(&it.author)?, it.generation)));
+            let before = (generation > 1).then_some((ix, generation - 1));
+            for (ix, generation) in named.chain(before) {
+                if self.back.has((ix, generation)) {
+                    work.push((ix, generation));
+                } else if self.known.get(&ix).is_none_or(|known| *known < generation) {
+                    self.known.insert(ix, generation);
+                    self.pending.insert(plan.author(ix), generation);
+                    greatest = greatest.max(plan.stamp(group, ix, generation)?);
+                }
+            }
+        }
+        Ok(greatest)
+    }
+
+    /// What a generation said, in terms of what there is now.
+    fn part(&self, plan: &Plan<'_>, group: GroupIx, place: Place) -> Result<Part, Stop> {
+        let was = Version { author: plan.author(place.0), generation: place.1 };
+        let encoded = former(plan, group, place)?;
+        let records = encoded.records(&was.author).map_err(|error| corrupt(Table::Log, error))?;
+        let mut part = Part { group, was, at: Hlc::default(), records: Vec::with_capacity(records.len()) };
+        for record in records {
+            part.records.push(match record {
+                Record::Row(mut row) => {
+                    row.parents = self.parents(plan, group, &row)?;
+                    for parent in &row.parents {
+                        if let Some(ix) = plan.author_ix(&parent.author) {
+                            part.at = part.at.max(plan.stamp(group, ix, parent.generation)?);
+                        }
+                    }
+                    row.repeats = Some((was, encoded.header.stamp));
+                    if let Content::Operate(operations) = &mut row.content {
+                        operations.rename(|version| self.name(version));
+                    }
+                    Record::Row(row)
+                }
+                Record::Meta(meta) => Record::Meta(self.meta(meta)),
+                // Of a kind that a newer version of this program had brought: this one cannot write it.
+                Record::Unknown => return Err(Refusal::MadeAhead(self.syncgroup).into()),
+            });
+        }
+        Ok(part)
+    }
+
+    /// What a version is called now.
+    fn name(&self, version: &Version) -> Version {
+        self.names.get(version).copied().unwrap_or(*version)
+    }
+
+    /// The versions on which one builds, of those that there are now.
+    fn parents(&self, plan: &Plan<'_>, group: GroupIx, row: &RowRecord) -> Result<Vec<Version>, Fault> {
+        let get = |table, key: &Bytes| plan.view().get(table, key);
+        let (mut found, mut seen, mut work) = (Vec::new(), BTreeSet::new(), row.parents.clone());
+        while let Some(parent) = work.pop() {
+            let Some(ix) = plan.author_ix(&parent.author).filter(|_| seen.insert(parent)) else { continue };
+            let name = self.name(&parent);
+            if name != parent || !self.back.has((ix, parent.generation)) {
+                found.push(name);
+                continue;
+            }
+            let of = (row.collection, &row.key);
+            if let Some(node) = Stored::row(&get, group, ix, parent.author, parent.generation, of)? {
+                work.extend(node.record.parents);
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.truncate(limits::MAX_PARENTS);
+        Ok(found)
+    }
+
+    /// What a record of metadata says, where it names what has another name now.
+    fn meta(&self, mut record: MetaRecord) -> MetaRecord {
+        match &mut record {
+            MetaRecord::Leave { grants }
+            | MetaRecord::Revoke { grants, .. }
+            | MetaRecord::RevokeUser { grants, .. } => {
+                grants.iter_mut().for_each(|grant| *grant = self.name(grant));
+            }
+            MetaRecord::Unpublish { attempt, .. } | MetaRecord::Decline { attempt, .. } => {
+                *attempt = self.name(attempt);
+            }
+            MetaRecord::Genesis { .. }
+            | MetaRecord::Admit { .. }
+            | MetaRecord::AdmitUser { .. }
+            | MetaRecord::Enrol { .. }
+            | MetaRecord::StrikeOff(_)
+            | MetaRecord::Collection { .. }
+            | MetaRecord::Rule { .. }
+            | MetaRecord::Spec(_)
+            | MetaRecord::Publish { .. }
+            | MetaRecord::Cut { .. } => {}
+        }
+        record
+    }
+
+    /// Writes the next generation of the new log.
+    fn write(
+        &mut self,
+        plan: &mut Plan<'_>,
+        group: GroupIx,
+        (stamp, batch): (Hlc, Option<BatchPart>),
+        mut records: Vec<Record>,
+    ) -> Result<Version, Stop> {
+        let author = plan.own();
+        let dependencies = self.dependencies(plan, group)?;
+        let past = plan.past_of(group, &author, &dependencies)?;
+        let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
+        let mut encoded = Encoded::write(header.clone(), &author, &records);
+        if encoded.bytes.len() > limits::MAX_GENERATION {
+            // What it repeats is good to know, and no more than that.
+            for record in &mut records {
+                if let Record::Row(row) = record {
+                    row.repeats = None;
+                }
+            }
+            encoded = Encoded::write(header, &author, &records);
+        }
+        if encoded.bytes.len() > limits::MAX_GENERATION {
+            return Err(Refusal::BatchTooLarge { size: encoded.bytes.len() }.into());
+        }
+        let generation = plan.held(group, &author) + 1;
+        if !judge::is_allowed(plan, group, &author, generation, &encoded, &records, &past) {
+            return Err(Refusal::MadeAhead(self.syncgroup).into());
+        }
+        plan.append_own(group, &encoded, &records, Vec::new())
+    }
+
+    /// What the next generation names of what it builds on; the rest is left for the one after.
+    fn dependencies(&mut self, plan: &mut Plan<'_>, group: GroupIx) -> Result<Vec<Dependency>, Fault> {
+        let mut dependencies = Vec::with_capacity(self.pending.len());
+        for (author, generation) in &self.pending {
+            let Some(ix) = plan.author_ix(author) else { continue };
+            let tag = plan.tag(group, ix, *generation)?;
+            dependencies.push(Dependency { author: *author, generation: *generation, tag });
+        }
+        plan.fit(group, &mut dependencies)?;
+        dependencies.iter().for_each(|it| _ = self.pending.remove(&it.author));
+        Ok(dependencies)
+    }
+}
