@@ -204,6 +204,12 @@ points! {
         WroteWhilePaused = "write while paused", from 300;
         /// What was paused still was after a restart.
         PausedOverRestart = "paused over a restart", from 1_000;
+        /// What was written while a clock was ahead was written again.
+        Reissued = "written again", from 3_000;
+        /// What somebody else had written so far ahead was dropped.
+        DroppedAhead = "dropped as it was ahead";
+        /// A device that had taken what was written again later did not count it.
+        CutVoided = "written again where others had it";
         /// A device was never seen again.
         Vanished = "vanished for ever", from 100;
         /// A device that had made invitations was never seen again.

@@ -18,6 +18,9 @@
 //! * A revocation of a grant that makes an admin counts only if it was made by a *senior* (S-35). A grant's distance
 //!   is how many grants lie between it and the creator's; whoever acts by a grant of less distance, or of the same and
 //!   an earlier version, is senior to it.
+//! * A device may *write again* under another name what it had written. What it says that this stands for does not
+//!   count any more where that is known, whoever says so and whatever becomes of that. What was granted by it stays
+//!   granted (S-27).
 //! * A device is entitled to a generation if it was ever granted something of whose end the generation's author
 //!   did not know (S-36).
 
@@ -232,6 +235,10 @@ impl Group {
         if generation.says == Fact::Begins {
             return true;
         }
+        let known = self.facts().filter(|(by, _)| holds(revocations, by));
+        if known.into_iter().any(|(_, it)| it.says.stands_for(version)) {
+            return false;
+        }
         let at = Some((version.author, version.generation));
         let rights = self.rights(&version.author.device, &generation.past, revocations, at);
         rights.is_some_and(|rights| rights >= generation.needs())
@@ -264,7 +271,7 @@ impl Group {
         }
     }
 
-    /// The revocations and strikings-off in a set of generations.
+    /// The revocations and strikings-off in a set of generations, and what says that it stands for others.
     fn revocations(&self, known: &Knowledge) -> Vec<Version> {
         let of = |(_, it): &(&Version, &Generation)| it.says.takes();
         self.facts().filter(of).map(|(by, _)| *by).filter(|by| holds(known, by)).collect()

@@ -38,6 +38,9 @@ pub enum Fact {
     Revokes(Vec<Revoked>),
     /// All lose what the author may take, and its device leaves.
     Destroys(Vec<Revoked>),
+    /// What the author's device had written under other names is written again under this one, and counts no more
+    /// there.
+    StandsFor(BTreeSet<Version>),
 }
 
 /// To whom something is granted.
@@ -103,9 +106,14 @@ impl Fact {
         }
     }
 
-    /// Whether it takes something from anybody.
+    /// Whether it makes void something that others may have.
     pub fn takes(&self) -> bool {
-        !self.revokes().is_empty() || matches!(self, Fact::StrikesOff(_))
+        !self.revokes().is_empty() || matches!(self, Fact::StrikesOff(_) | Fact::StandsFor(_))
+    }
+
+    /// Whether a generation counts no more by it.
+    pub(super) fn stands_for(&self, version: &Version) -> bool {
+        matches!(self, Fact::StandsFor(all) if all.contains(version))
     }
 
     /// Whether something is granted by it to somebody. `author` is the device that says it.

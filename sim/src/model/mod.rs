@@ -11,8 +11,9 @@
 //! * A version of a row *supersedes* another if the other is in its past: an author names all heads that it
 //!   knows as parents, so that is the same as being a descendant (S-11). One that was made by other means than a
 //!   replica names its parents itself, and supersedes these and what they supersede.
-//! * Versions that do not count by the set, as somebody was removed (see `access`), are *void*. They supersede like
-//!   others, and what somebody writes who holds them does not supersede them, for it does not name them.
+//! * Versions that do not count by the set, as somebody was removed or has written them again (see `access`), are
+//!   *void*. They supersede like others, and what somebody writes who holds them does not supersede them, for it does
+//!   not name them.
 //! * The *heads* of a row in a set of generations are its versions in the set that count, and that no version in the
 //!   set which counts supersedes (S-11), be it by way of void ones.
 //! * The *bases* of a row are its puts and deletes that no other put or delete supersedes; its *live*
@@ -268,6 +269,12 @@ impl Model {
     /// All rows of a syncgroup that were ever written.
     pub fn rows(&self, group: &SyncgroupId) -> impl Iterator<Item = &RowKey> {
         self.groups.get(group).into_iter().flat_map(|group| group.rows.keys())
+    }
+
+    /// All versions of a row that were ever written.
+    pub fn row_versions(&self, group: &SyncgroupId, row: &RowKey) -> impl Iterator<Item = Version> {
+        let versions = self.groups.get(group).and_then(|group| group.rows.get(row));
+        versions.into_iter().flatten().copied()
     }
 
     /// The greatest stamp that an author has handed out in any syncgroup.

@@ -304,6 +304,12 @@ impl Watch {
                         coverage.hit(Point::VoidTaken);
                     }
                     let known = self.model.generation(group, &version);
+                    if let Some(Fact::StandsFor(all)) = known.map(|it| &it.says)
+                        && author.device != device
+                        && all.iter().any(|version| holds(now, version))
+                    {
+                        coverage.hit(Point::CutVoided);
+                    }
                     if author.device != device && known.is_some_and(|it| it.says == Fact::Leaves) {
                         self.heard.insert((*group, version, seen.replica));
                     }

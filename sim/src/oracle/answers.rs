@@ -24,6 +24,8 @@ pub(crate) struct WriteExpected {
     pub(super) fact: Option<(SyncgroupId, Version, Fact)>,
     /// Whether it answers a conflict.
     pub(super) is_answer: bool,
+    /// Who asks for what lay ahead of the clock to be written again, as another author.
+    pub(super) reissues: Option<driftless::Author>,
     /// The generation that it should become there.
     pub(super) versions: BTreeMap<SyncgroupId, Version>,
     /// The reasons for which it may be refused; if there is none, it must be written.
@@ -207,6 +209,9 @@ impl Watch {
             }
             Notice::FromTheFuture { author, .. } if !is_hostile(&author.device) && !self.is_behind(wall) => {
                 ("S-27", format!("holds back what {author:?} wrote, and no clock is that wrong"))
+            }
+            Notice::Ahead { by, .. } if !self.is_behind(wall) => {
+                ("S-27", format!("takes itself to be {by:?} ahead, and no clock is that wrong"))
             }
             notice => {
                 self.count(notice, coverage);

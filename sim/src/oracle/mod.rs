@@ -13,6 +13,7 @@
 //! | access | at each admission and removal, and for each generation that a replica comes to hold | `access`, `removals` |
 //! | access | when readers look: who is said to have which rights | `rights` |
 //! | clocks | at each write, and for each generation that a replica comes to hold | `knowledge`, `access` |
+//! | no silent loss | when a device writes again what lay ahead of its clock | `reissue` |
 //! | bounds | at each event, and when readers look | `bounds` |
 //! | conduct | always: replies, notices, refusals, deadlines, panics | `answers` |
 //! | conflicts | when they are raised and answered, when readers look, and in the end | `conflicts` |
@@ -31,6 +32,7 @@ mod parts;
 mod paused;
 mod process;
 mod publications;
+mod reissue;
 mod removals;
 mod rights;
 mod rows;
@@ -212,6 +214,11 @@ pub(crate) struct Watch {
     made: BTreeSet<(SyncgroupId, Version)>,
     /// Departures of others, and who has held them at some time.
     heard: BTreeSet<(SyncgroupId, Version, usize)>,
+    /// What was written again, and what it is called since.
+    again: BTreeMap<(SyncgroupId, Version), Version>,
+    /// Of each author as which a device went on then, how many batches it has written again, and how many generations of
+    /// others it has dropped.
+    reissued: BTreeMap<Author, (usize, usize)>,
     /// Generations that were judged.
     judged: BTreeSet<(SyncgroupId, Version)>,
     /// Parts of batches that were acknowledged as safe, with the replica that wrote them.
@@ -266,6 +273,8 @@ impl Watch {
             declined: BTreeSet::new(),
             made: BTreeSet::new(),
             heard: BTreeSet::new(),
+            again: BTreeMap::new(),
+            reissued: BTreeMap::new(),
             judged: BTreeSet::new(),
             safe: BTreeSet::new(),
             acknowledged: 0,
@@ -340,20 +349,30 @@ impl Watch {
         let (held, shown) = (held(seen.core), shown(seen.core));
         let before = std::mem::replace(&mut self.notes[seen.replica].held, held.clone());
         let before_shown = std::mem::replace(&mut self.notes[seen.replica].shown, shown.clone());
-        self.gave_up(seen.replica, &before, &held)?;
+        let was = Views { shown: &before_shown, held: &before };
+        let is_reissue =
+            expected.and_then(|it| it.reissues).is_some_and(|before| before != seen.core.author());
+        let again = match is_reissue {
+            true => self.written_again(seen, wall, was, actions, coverage)?,
+            false => Vec::new(),
+        };
+        if !is_reissue {
+            self.gave_up(seen.replica, &before, &held)?;
+        }
         let notices = actions.iter().filter_map(|action| match action {
             Action::Notice(notice) => Some(notice),
             _ => None,
         });
         let notices: Vec<&Notice> = notices.collect();
-        let was = Views { shown: &before_shown, held: &before };
         self.batch = (parts.len() > 1).then(|| self.next_batch());
         self.unasked.clear();
-        let mut batches = vec![parts];
+        let mut batches = if is_reissue { again } else { vec![parts] };
         if expected.is_none() {
             batches.extend(self.own_answers(seen, was, &shown, coverage)?);
         }
-        self.take_note(seen, wall, was, &shown, (&batches.concat(), &notices), expected)?;
+        if !is_reissue {
+            self.take_note(seen, wall, was, &shown, (&batches.concat(), &notices), expected)?;
+        }
         self.causality(seen.replica, &held, coverage)?;
         self.causality(seen.replica, &shown, coverage)?;
         self.access(seen, wall, &before, &held, coverage)?;

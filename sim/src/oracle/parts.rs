@@ -237,7 +237,10 @@ impl Parts {
             let others = others.get(place).into_iter().flatten().map(|(group, _)| *group);
             needs.insert(*place, others.filter(|group| scene.read.contains(group)).collect());
         }
-        needs.extend(split.iter().map(|(place, told)| (*place, told.read.clone())));
+        // What was taken back since, as it lay ahead of the clock, is not shown any more, in part or as a whole.
+        let is_shown = |(group, version): &Place| scene.shown.get(group).is_some_and(|it| holds(it, version));
+        let split_now = split.iter().filter(|(place, _)| is_shown(place));
+        needs.extend(split_now.map(|(place, told)| (*place, told.read.clone())));
         // More than are told of at once, and what is forged, is not asked for.
         needs.retain(|place, missing| {
             missing.retain(|group| is_missing(place, group));

@@ -33,6 +33,9 @@ impl Watch {
             ));
         }
         self.lost(replica, &notes, survived, coverage)?;
+        // Whoever asked before is not answered any more.
+        let device = self.devices[replica];
+        self.reissued.retain(|author, _| author.device != device);
         let seq = seen.store.seq();
         let after = [(survived, held.clone()), (seq, held.clone())].into();
         let shown = super::shown(seen.core);
@@ -141,6 +144,7 @@ impl Watch {
             return Err(Violation { oracle: Oracle::Durability, rule: "S-9", replicas, what });
         }
         self.model.withdraw(group, version);
+        self.again.retain(|(of, _), now| (of, &*now) != (group, version));
         self.parts.withdraw(group, version);
         self.judged.remove(&(*group, *version));
         self.resolutions.remove(&(*group, *version));

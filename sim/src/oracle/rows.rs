@@ -22,7 +22,8 @@ impl Watch {
         coverage: &mut Coverage,
     ) -> Checked {
         let now = self.views(seen.replica);
-        let written = self.touched(before.shown, now.shown);
+        // What is taken back, as it lay ahead of the clock, leaves its rows to what there was before.
+        let written = &self.touched(before.shown, now.shown) | &self.touched(now.shown, before.shown);
         let touched = &written | &self.judged_anew(before, now.held);
         if touched.is_empty() && !actions.iter().any(|action| matches!(action, Action::Changed(_))) {
             return Ok(());
@@ -110,9 +111,9 @@ impl Watch {
         let held = held.get(group).unwrap_or(&nothing);
         self.model.schemas(group).any(|(version, generation)| {
             let is_void = |held| self.model.is_void(group, version, held);
-            holds(held, version)
+            (holds(held, version) || holds(before, version))
                 && generation.rules.keys().any(|(of, _)| of == collection)
-                && (!holds(before, version)
+                && (holds(before, version) != holds(held, version)
                     || is_void(before) != is_void(held)
                     || self.model.may_have_flipped(group, before, held))
         })
@@ -166,7 +167,7 @@ impl Watch {
         }
     }
 
-    /// The rows of the generations that came in.
+    /// The rows of the generations that are in one set and not in another.
     fn touched(&self, before: &Held, held: &Held) -> BTreeSet<(SyncgroupId, RowKey)> {
         let mut touched = BTreeSet::new();
         for (group, held) in held {

@@ -60,7 +60,12 @@ impl Watch {
             let infos = seen.core.syncgroups();
             infos.into_iter().find(|info| info.id == *group).map(|info| info.state)
         };
-        self.held_back.iter().filter(|((.., author), _)| !is_hostile(author)).any(|(of, held)| {
+        // What was taken back, and has never come further, comes no more.
+        let is_somewhere = |group: &SyncgroupId, author: &Author, held: u64| {
+            all.iter().any(|it| it.core.held(group).is_some_and(|it| it.get(author) > Some(&held)))
+        };
+        let mut held_back = self.held_back.iter().filter(|((.., author), _)| !is_hostile(author));
+        held_back.any(|(of, held)| {
             use SyncgroupState::{Active, Left, Pending, Refused};
             let (replica, group, author) = of;
             let Some(seen) = all.iter().find(|seen| seen.replica == *replica) else { return false };
@@ -80,7 +85,7 @@ impl Watch {
                 _ => false,
             };
             let known = seen.core.knowledge(group).unwrap_or_default();
-            takes && known.get(author).copied().unwrap_or(0) <= *held
+            takes && is_somewhere(group, author, *held) && known.get(author).copied().unwrap_or(0) <= *held
         })
     }
 
@@ -112,6 +117,7 @@ impl Watch {
     /// with its author's disk before it reached anybody is nowhere.
     fn arrived(&self, group: &SyncgroupId, active: &[Seen<'_>], all: &[Seen<'_>]) -> Checked {
         for (_, version, author) in self.safe.iter().filter(|(of, ..)| of == group) {
+            let version = &self.called_now(group, version);
             let is_there = active.iter().any(|seen| self.held_by(seen.replica, group, version));
             let is_elsewhere = || self.stands_apart_from(*author, group, active, all);
             if self.model.is_void_in_the_end(group, version)
@@ -185,6 +191,7 @@ impl Watch {
         for (group, active) in self.active(all) {
             same_view(&group, &active)?;
             for (_, version, author) in self.safe.iter().filter(|(of, ..)| *of == group) {
+                let version = &self.called_now(&group, version);
                 let members = || active.iter().map(|seen| seen.replica);
                 let is_there = members().any(|replica| self.held_by(replica, &group, version));
                 // Its author holds it for ever, unless that one's disk is not what it was.

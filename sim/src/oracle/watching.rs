@@ -24,6 +24,8 @@ pub(super) struct Told {
     commits: BTreeMap<CommitSeq, Commit>,
     /// Up to this one it is not known.
     unknown: CommitSeq,
+    /// After these whoever watches begins anew: what lay ahead of the clock was taken back.
+    anew: BTreeSet<CommitSeq>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -40,11 +42,17 @@ impl Told {
     /// Commits after this one were lost in a crash.
     pub(super) fn survived(&mut self, last: CommitSeq) {
         self.commits.retain(|seq, _| *seq <= last);
+        self.anew.retain(|seq| *seq <= last);
+    }
+
+    /// After this commit whoever watches begins anew.
+    pub(super) fn begins_anew(&mut self, seq: CommitSeq) {
+        self.anew.insert(seq);
     }
 
     /// The disk was set back to what it was after a commit, maybe one of another course of things.
     pub(super) fn set_back(unknown: CommitSeq) -> Self {
-        Self { commits: BTreeMap::new(), unknown }
+        Self { unknown, ..Self::default() }
     }
 }
 

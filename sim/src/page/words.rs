@@ -163,6 +163,9 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
             format!("does not publish at {} any more", naming.of_device(device))
         }
         Entry::Decline { device, .. } => format!("hears that {} declines", naming.of_device(device)),
+        Entry::Cut { first, last, .. } => {
+            format!("stands for {first} to {last} of an earlier log of its own")
+        }
         Entry::Leave => "leaves".to_owned(),
         Entry::Revoke { device, keep: None } => format!("removes {}", naming.of_device(device)),
         Entry::Revoke { device, keep: Some(rights) } => {

@@ -239,6 +239,11 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "is_zero")]
         database: u8,
     },
+    /// Somebody has a device write again what it wrote while its clock was far ahead.
+    Reissue {
+        /// On which replica.
+        replica: usize,
+    },
     /// Somebody writes a batch.
     Write {
         /// On which replica.

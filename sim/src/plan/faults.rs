@@ -141,11 +141,17 @@ impl Drawing<'_> {
                 3 | 4 => -(by as i64 * 100),
                 _ => BEFORE_1970,
             };
+            let back = dice.one_in(2).then(|| at + dice.skewed(100, 20_000));
+            let again = back.filter(|_| ms > 0 && dice.one_in(2)).map(|back| back + dice.skewed(1, 20_000));
+            // Only what others do not take need be written again.
+            let ms = if again.is_some() { dice.between(FARTHEST / 2, FARTHEST) as i64 } else { ms };
             farthest = farthest.max(ms.max(0) as u64);
             self.step(at, Act::SetClock { replica, ms });
-            if dice.one_in(2) {
-                let back = at + dice.skewed(100, 20_000);
+            if let Some(back) = back {
                 self.step(back, Act::SetClock { replica, ms: 0 });
+            }
+            if let Some(again) = again {
+                self.step(again, Act::Reissue { replica });
             }
         }
         // What is stamped too far ahead is taken only when its time has come.

@@ -194,6 +194,7 @@ impl super::Act {
             | Decline { replica, .. }
             | PauseSync { replica, .. }
             | ResumeSync { replica, .. }
+            | Reissue { replica }
             | Write { replica, .. }
             | App { replica, .. }
             | Schema { replica, .. }

@@ -152,6 +152,7 @@ impl World<'_> {
             (_, Outcome::Joining(_) | Outcome::ResolverNoted | Outcome::PauseNoted) => Ok(()),
             (_, Outcome::UserRightsSet(..) | Outcome::Enrolled(..) | Outcome::StruckOff(..)) => Ok(()),
             (_, Outcome::Ejected(..) | Outcome::RightsSet(..) | Outcome::Destroyed(_)) => Ok(()),
+            (_, Outcome::Reissued(said)) => self.watch.says_written_again(replica, &said),
             (_, Outcome::SpecSet(..)) => Ok(()),
             (_, Outcome::Published(..) | Outcome::Unpublished(..) | Outcome::Declined(_)) => Ok(()),
             (what, outcome) => {

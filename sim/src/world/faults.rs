@@ -261,6 +261,7 @@ impl World<'_> {
                 | Act::StrikeOff { replica, .. }
                 | Act::PauseSync { replica, .. }
                 | Act::ResumeSync { replica, .. }
+                | Act::Reissue { replica }
                 | Act::Write { replica, .. }
                 | Act::App { replica, .. }
                 | Act::Schema { replica, .. }

@@ -129,6 +129,15 @@ impl World<'_> {
             }
             Act::PauseSync { replica, database } => self.pause_sync(*replica, label("db", *database), true),
             Act::ResumeSync { replica, database } => self.pause_sync(*replica, label("db", *database), false),
+            Act::Reissue { replica } => {
+                let it = &self.replicas[*replica];
+                // What a hostile device makes of its past is its own affair.
+                let is_hostile = self.plan.setup.hostile.contains(replica);
+                let Some(core) = it.core.as_ref().filter(|_| !is_hostile) else { return Ok(()) };
+                let wall = it.clock.now(self.now).wall;
+                let expected = self.watch.expect_reissue(core, wall, it.stopping);
+                self.ask_expecting(*replica, Command::Reissue, Question::Other, &expected)
+            }
             Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
             Act::App { replica, act } => self.use_application(*replica, act),
             Act::Publish { .. } | Act::Unpublish { .. } | Act::Accept { .. } | Act::Decline { .. } => {

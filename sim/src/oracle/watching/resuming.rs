@@ -34,7 +34,10 @@ impl Watch {
     /// Whether more commits came since somebody stopped watching than it is kept of what they changed.
     fn is_too_old(&self, seen: Seen<'_>, watcher: &Watcher) -> bool {
         let kept = self.watch_log.unwrap_or(driftless::Limits::default().watch_log);
-        watcher.marker.is_some_and(|marker| marker.seq.0 + kept < seen.store.seq().0)
+        let told = &self.notes[seen.replica].told;
+        watcher.marker.is_some_and(|marker| {
+            marker.seq.0 + kept < seen.store.seq().0 || told.anew.iter().any(|at| marker.seq < *at)
+        })
     }
 
     /// Whether the schema of anything that is watched is another one than at some time since somebody stopped watching,
