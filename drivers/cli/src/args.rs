@@ -295,6 +295,26 @@ pub enum Command {
     Pause,
     /// Let a paused database go on.
     Resume,
+    /// Write again what this device wrote while its clock was far ahead
+    ///
+    /// Others do not take what is stamped more than five minutes ahead before that
+    /// time has come, nor what is written after it: such a device is mute, and
+    /// `driftless status` says so. Set the clock right first, for this goes by it.
+    /// Then whole batches are written again, in their order, as if they had been
+    /// written as early as what they build on: what others have changed meanwhile
+    /// counts as newer, and stands beside them. Nothing is lost, and nothing counts
+    /// twice. What others wrote too far ahead comes again when its time has come, or
+    /// when they do the same. Who watches rows gets the current state anew.
+    ///
+    /// Examples:
+    ///   date
+    ///   driftless reissue --clock-is-right
+    #[command(verbatim_doc_comment)]
+    Reissue {
+        /// The clock of this device shows the right time.
+        #[arg(long)]
+        clock_is_right: bool,
+    },
     /// Check everything stored here against what its authors have signed
     ///
     /// Every signature, hash and right is checked as if all of it came from a

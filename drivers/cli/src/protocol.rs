@@ -42,7 +42,7 @@ use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;
@@ -281,6 +281,8 @@ pub enum Request {
     User(Box<UserRequest>),
     /// A look at the whole node: an item `status`.
     Status,
+    /// Write again what lies ahead of the clock: an item `reissued`.
+    Reissue,
     /// Leave the network, or come back.
     SetOnline {
         /// Whether to be in it.
@@ -428,6 +430,15 @@ pub enum Response {
         invitation: String,
         /// Addresses in it.
         addresses: Vec<String>,
+    },
+    /// What lay ahead of the clock was written again.
+    Reissued {
+        /// The author as which this device goes on.
+        author: String,
+        /// How many batches.
+        batches: u64,
+        /// How many generations of other devices were dropped, to come again.
+        dropped: u64,
     },
     /// What is published at this device.
     Offer(OfferText),
@@ -588,6 +599,9 @@ pub struct StatusText {
     pub addresses: Vec<String>,
     /// Whether it is in the network.
     pub online: bool,
+    /// How far ahead of its clock it stamps what it writes, in milliseconds, if others do not take that.
+    #[serde(default)]
+    pub ahead_ms: Option<u64>,
     /// The databases that are paused.
     #[serde(default)]
     pub paused: Vec<String>,

@@ -153,6 +153,11 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         }
         Request::User(request) => users::answer(node, *request, out).await,
         Request::Status => tell(out, Response::Status(status(node).await?)).await,
+        Request::Reissue => {
+            let it = node.reissue().await?;
+            let (batches, dropped) = (it.batches as u64, it.dropped as u64);
+            tell(out, Response::Reissued { author: it.author.to_string(), batches, dropped }).await
+        }
         Request::SetOnline { on } => {
             node.set_online(on);
             Ok(())
@@ -217,6 +222,7 @@ async fn status(node: &Node) -> Result<StatusText, Problem> {
         device: status.replica.device.to_string(),
         addresses: status.listening.iter().map(ToString::to_string).collect(),
         online: status.online,
+        ahead_ms: status.ahead.map(|ahead| u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX)),
         links: links.collect(),
         wanted: status.replica.wanted.iter().map(ToString::to_string).collect(),
         incomplete: status.replica.incomplete.iter().map(incomplete_text).collect(),

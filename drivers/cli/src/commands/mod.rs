@@ -141,6 +141,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Network { state } => network::network(context, state).await,
         Command::Pause => network::set_paused(context, true).await,
         Command::Resume => network::set_paused(context, false).await,
+        Command::Reissue { clock_is_right } => network::reissue(context, clock_is_right).await,
         Command::Verify => verify::verify(context).await,
         Command::Passphrase(action) => passphrase::passphrase(context, action).await,
         Command::Demo(args) => demo::demo(context, args).await,

@@ -1,5 +1,7 @@
 //! `init`, `status`, `network`: this device, and its place in the network.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use driftless_tokio::Options;
 use serde_json::json;
@@ -82,6 +84,14 @@ fn describe(status: &StatusText, served: bool) -> Vec<String> {
         let traffic = &status.traffic;
         let (sent, received) = (text::bytes(traffic.sent), text::bytes(traffic.received));
         lines.push(format!("traffic     {sent} sent, {received} received"));
+    }
+    if let Some(ahead) = status.ahead_ms {
+        // To the second: nobody needs to know more.
+        let ahead = humantime::format_duration(Duration::from_secs(ahead / 1_000));
+        lines.push(format!(
+            "mute        what is written here is stamped {ahead} ahead of the clock, and nobody takes it before; if the \
+             clock is right now: driftless reissue"
+        ));
     }
     for database in &status.paused {
         lines.push(format!("paused      database {database}: driftless resume --db {database}"));
@@ -169,6 +179,41 @@ pub(super) async fn network(context: &mut Context, state: Switch) -> Result<()> 
         bail!("no server is running here, so this device is in no network; driftless serve connects it");
     }
     session.tell(Request::SetOnline { on: state == Switch::On }).await
+}
+
+/// Has what lies ahead of the clock written again.
+pub(super) async fn reissue(context: &mut Context, clock_is_right: bool) -> Result<()> {
+    if !clock_is_right {
+        let shown = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+        bail!(
+            "the clock of this device shows {shown}, and what it holds of a later time is taken back and written again; \
+             if that is the right time, say so: driftless reissue --clock-is-right"
+        );
+    }
+    let mut session = context.session(Reach::Alone).await?;
+    let answer = session.one(Request::Reissue).await;
+    session.close().await;
+    let Response::Reissued { author, batches, dropped } = answer? else {
+        bail!("the answer does not say what was written again; this is a defect");
+    };
+    let told = json!({ "author": author, "batches": batches, "dropped": dropped });
+    if context.out.json {
+        return Ok(context.out.object(&told)?);
+    }
+    let is_nothing = (batches, dropped) == (0, 0);
+    let batches = if batches == 1 { "1 batch".to_owned() } else { format!("{batches} batches") };
+    let dropped = match dropped {
+        0 => String::new(),
+        dropped => {
+            let of_others = text::plural(dropped, "generation");
+            format!("; {of_others} of other devices dropped, to come again when their time has come")
+        }
+    };
+    context.out.remark(&match is_nothing {
+        true => "nothing lies ahead of the clock".to_owned(),
+        false => format!("{batches} written again{dropped}"),
+    });
+    Ok(())
 }
 
 pub(super) async fn set_paused(context: &mut Context, paused: bool) -> Result<()> {

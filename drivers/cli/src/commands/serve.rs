@@ -216,6 +216,11 @@ fn log_notice(notice: &Notice) {
         Notice::FromTheFuture { author, syncgroup } => tracing::warn!(
             "writes of {author} in syncgroup {syncgroup} are from the future and wait: check the clocks"
         ),
+        Notice::Ahead { by, written } => tracing::warn!(
+            "what is written here is stamped {} s ahead of the clock, and others do not take it before, nor {written} \
+             generations that were written so; if the clock is right now: driftless reissue",
+            by.0 / 1_000
+        ),
         Notice::BatchSplit { syncgroup, version, missing, why } => tracing::warn!(
             "a batch is shown in part: {version:?} in syncgroup {syncgroup} without its parts in {missing:?} ({why:?})"
         ),

@@ -36,6 +36,18 @@ fn a_pause_can_come_before_anything_else_and_lasts() {
 }
 
 #[test]
+fn nothing_is_written_again_unless_the_clock_is_said_to_be_right() {
+    let home = Home::with_notes();
+    home.run(["put", "notes", "a", "1"]).ok();
+    let error = home.run(["reissue"]).failed(2);
+    assert!(error.contains("--clock-is-right"), "{error}");
+    let told = &home.run(["reissue", "--clock-is-right", "--json"]).json()[0];
+    assert_eq!((&told["batches"], &told["dropped"]), (&json!(0), &json!(0)));
+    assert!(!home.run(["status"]).ok().contains("mute"));
+    assert_eq!(home.run(["get", "notes", "a"]).ok(), "1");
+}
+
+#[test]
 fn a_store_is_verified_from_end_to_end() {
     let here = Home::with_notes();
     let server = here.serve();

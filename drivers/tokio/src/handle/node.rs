@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driftless::store::Store;
-use driftless::{Command, Core, DeviceId, Identity, Invitation, Name, Outcome, PublicKey, Status, Written};
+use driftless::{
+    Command, Core, DeviceId, Identity, Invitation, Limits, Name, Outcome, PublicKey, Reissued, Status,
+    Written,
+};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -67,6 +70,9 @@ pub struct NodeStatus {
     pub replica: Status,
     /// Whether links are allowed, see [`Node::set_online`].
     pub online: bool,
+    /// How far ahead of this device's clock it stamps what it writes, if that is further than others take (S-27):
+    /// nobody sees it before that time. See [`Node::reissue`].
+    pub ahead: Option<Duration>,
     /// Where other devices can reach this one, as far as it can tell.
     pub listening: Vec<SocketAddr>,
     /// What went over the wire since the node was opened.
@@ -127,9 +133,12 @@ impl Node {
     /// # Errors
     /// [`Error::Closed`] if the node is closed.
     pub async fn status(&self) -> Result<NodeStatus, Error> {
-        let replica = self.look(Core::status).await?;
+        let (replica, last) = self.look(|core| (core.status(), core.last_stamp())).await?;
+        let ahead = last.wall().0.saturating_sub(replica::wall().0);
+        let is_ahead = ahead > Limits::default().drift.0;
         Ok(NodeStatus {
             replica,
+            ahead: is_ahead.then(|| Duration::from_millis(ahead)),
             online: self.is_online(),
             listening: self.local_addrs(),
             traffic: self.traffic(),
@@ -188,6 +197,35 @@ impl Node {
         match self.command(Command::Decline { invitation: invitation.clone() }).await? {
             Outcome::Declined(_) => Ok(()),
             _ => Err(Error::Unexpected("decline an offer")),
+        }
+    }
+
+    /// Writes again what this device wrote while its clock was far ahead, which others do not take before that time,
+    /// nor anything that is written after it (S-27): [`driftless::Notice::Ahead`] tells of it, and
+    /// [`NodeStatus::ahead`]. To be asked for when the clock is right, as it goes by that; where nothing lies ahead
+    /// nothing is changed. See [`driftless::Command::Reissue`].
+    ///
+    /// ```
+    /// # use driftless_tokio::{Node, Options};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = driftless_tokio::StoreOptions::new().state_dir(dir.path().join("state"));
+    /// # let node = Node::open(dir.path().join("data"), Options { discovery: false, store, ..Options::default() })?;
+    /// if node.status().await?.ahead.is_some() {
+    ///     println!("{} batches are written again", node.reissue().await?.batches);
+    /// }
+    /// # node.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it cannot be: nothing is changed then. [`Error::Closed`] if the node is closed.
+    pub async fn reissue(&self) -> Result<Reissued, Error> {
+        match self.command(Command::Reissue).await? {
+            Outcome::Reissued(reissued) => Ok(reissued),
+            _ => Err(Error::Unexpected("write again what lies ahead")),
         }
     }
 

@@ -15,9 +15,7 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Now {
-        // A clock that stands before 1970 counts as 1970: the core knows that clocks lie.
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Mono(millis(self.0.elapsed())), wall: Wall(millis(wall)) }
+        Now { mono: Mono(millis(self.0.elapsed())), wall: wall() }
     }
 
     /// Waits until a moment; for ever if there is none, and not at all if it has passed.
@@ -31,6 +29,11 @@ impl Clock {
             },
         }
     }
+}
+
+/// What the wall clock shows. One that stands before 1970 counts as 1970: the core knows that clocks lie.
+pub(crate) fn wall() -> Wall {
+    Wall(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
 fn millis(span: Duration) -> u64 {

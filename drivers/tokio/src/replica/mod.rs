@@ -20,6 +20,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::clock::Clock;
+pub(crate) use self::clock::wall;
 use self::disk::Disk;
 use self::run::Replica;
 use crate::address;
