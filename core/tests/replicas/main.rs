@@ -94,30 +94,34 @@ impl World {
             bytes: 0,
             closed: Vec::new(),
         };
-        for at in 0..count {
-            let secret = SecretKey([at as u8 + 1; 32]);
-            let config = Config::new(name(&format!("node {at}")));
-            let store = MemStore::new();
-            let (core, out) = boot(&secret, &config, at as u8, &store, Continuity::Unknown);
-            world.nodes.push(Node {
-                core,
-                store,
-                secret,
-                config,
-                replies: BTreeMap::new(),
-                notices: Vec::new(),
-                changed: Vec::new(),
-                raised: Vec::new(),
-                advertised: false,
-                requests: 0,
-                stopped: false,
-                durable: true,
-                called: Vec::new(),
-                is_answered: false,
-            });
-            world.perform(at, out);
-        }
+        (0..count).for_each(|_| world.arrive());
         world
+    }
+
+    /// One more replica, that nothing leads to yet.
+    fn arrive(&mut self) {
+        let at = self.nodes.len();
+        let secret = SecretKey([at as u8 + 1; 32]);
+        let config = Config::new(name(&format!("node {at}")));
+        let store = MemStore::new();
+        let (core, out) = boot(&secret, &config, at as u8, &store, Continuity::Unknown);
+        self.nodes.push(Node {
+            core,
+            store,
+            secret,
+            config,
+            replies: BTreeMap::new(),
+            notices: Vec::new(),
+            changed: Vec::new(),
+            raised: Vec::new(),
+            advertised: false,
+            requests: 0,
+            stopped: false,
+            durable: true,
+            called: Vec::new(),
+            is_answered: false,
+        });
+        self.perform(at, out);
     }
 
     /// Restarts a replica on a store.

@@ -184,26 +184,7 @@ fn what_an_admin_said_by_such_a_clock_is_said_again_and_whom_it_let_in_becomes_a
     let (mut world, id) = World::together(2);
     world.schema(0, id, &[("d/", Policy::Defer)]);
     world.run(5_000);
-    let secret = SecretKey([9; 32]);
-    let config = Config::new(name("newcomer"));
-    let store = MemStore::new();
-    let (core, out) = boot(&secret, &config, 9, &store, Continuity::Unknown);
-    world.nodes.push(Node {
-        core,
-        store,
-        secret,
-        config,
-        replies: BTreeMap::new(),
-        notices: Vec::new(),
-        changed: Vec::new(),
-        raised: Vec::new(),
-        advertised: false,
-        requests: 0,
-        stopped: false,
-        durable: true,
-        called: Vec::new(),
-    });
-    world.perform(2, out);
+    world.arrive();
     let now = world.now.wall;
     world.now.wall = now + YEAR;
     let invitation = world.invite(0, id, Rights::Write);

@@ -58,6 +58,10 @@ fn eventful() -> (World, SyncgroupId) {
     }
     world.delete(0, id, "gone").unwrap();
     world.eject(0, id, 2);
+    // 1 takes what 2 wrote before it hears of the removal.
+    world.link(1, 2);
+    world.run(10_000);
+    world.apart();
     world.all_linked();
     (world, id)
 }
