@@ -348,14 +348,17 @@ fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Resul
 }
 
 /// Whether all is shown that there was at admission: this device's own generations build on it. What its author has
-/// written again since may be stamped so that it comes in years: its place is taken (S-27).
+/// written again since may be stamped so that it comes in years: its place is taken (S-27), by the admission too.
 fn is_here(plan: &Plan<'_>, ix: GroupIx, admitted: &Admitted) -> bool {
     let shown = |author| plan.author_ix(author).map_or(0, |author| plan.last_shown(ix, author));
     let first_cut = |author| plan.metadata(ix)?.access.first_cut(author);
-    admitted.vector.iter().all(|(author, last)| {
+    let mut is_cut = false;
+    let is_shown = admitted.vector.iter().all(|(author, last)| {
         let needed = first_cut(author).map_or(*last, |first| first.saturating_sub(1).min(*last));
+        is_cut |= needed < *last;
         shown(author) >= needed
-    })
+    });
+    is_shown && (!is_cut || is_member(plan, ix))
 }
 
 #[cfg(test)]

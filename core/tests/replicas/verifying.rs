@@ -157,6 +157,16 @@ fn a_wrong_digest_and_missing_schemas_are_found() {
 }
 
 #[test]
+fn what_is_checked_is_not_left_once_more() {
+    let mut world = World::new(1);
+    let id = world.create(0, "notes");
+    world.command(0, Command::Leave { syncgroup: id }).unwrap();
+    // The departure comes after the genesis, and not with it.
+    world.nodes[0].config.limits.chunk_bytes = 1;
+    assert_eq!(world.problems(0, &world.nodes[0].store), []);
+}
+
+#[test]
 fn marks_that_are_lost_are_found() {
     let (world, _) = eventful();
     let node = &world.nodes[0];

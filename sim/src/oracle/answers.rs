@@ -222,7 +222,7 @@ impl Watch {
     }
 
     /// While it runs, a device writes as one author, and as another one only because it has heard that its store was set
-    /// back, and tells so (S-2).
+    /// back, and tells so (S-2), or as it is told to write again what lay ahead of its clock (S-27).
     pub(super) fn same_author(
         &mut self,
         seen: Seen<'_>,

@@ -334,6 +334,11 @@ impl Watch {
     ) -> Checked {
         let committed = self.commits(seen.replica, actions)?;
         let parts = self.answers(seen, wall, actions, expected, coverage)?;
+        let is_reissue =
+            expected.and_then(|it| it.reissues).is_some_and(|before| before != seen.core.author());
+        if is_reissue {
+            self.notes[seen.replica].author = Some(seen.core.author());
+        }
         self.same_author(seen, actions, coverage)?;
         if !committed {
             return match parts.first() {
@@ -350,8 +355,6 @@ impl Watch {
         let before = std::mem::replace(&mut self.notes[seen.replica].held, held.clone());
         let before_shown = std::mem::replace(&mut self.notes[seen.replica].shown, shown.clone());
         let was = Views { shown: &before_shown, held: &before };
-        let is_reissue =
-            expected.and_then(|it| it.reissues).is_some_and(|before| before != seen.core.author());
         let again = match is_reissue {
             true => self.written_again(seen, wall, was, actions, coverage)?,
             false => Vec::new(),

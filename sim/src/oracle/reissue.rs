@@ -356,8 +356,10 @@ fn renamed(says: &Fact, name: impl Fn(&Version) -> Version) -> Fact {
     match says {
         Fact::Revokes(all) => Fact::Revokes(revoked(all)),
         Fact::Destroys(all) => Fact::Destroys(revoked(all)),
-        Fact::Unpublishes(device, attempt) => Fact::Unpublishes(*device, name(attempt)),
-        Fact::Declines(device, attempt) => Fact::Declines(*device, name(attempt)),
+        Fact::Unpublishes(device, attempts) => {
+            Fact::Unpublishes(*device, attempts.iter().map(name).collect())
+        }
+        Fact::Declines(device, attempts) => Fact::Declines(*device, attempts.iter().map(name).collect()),
         other => other.clone(),
     }
 }
