@@ -158,15 +158,24 @@ impl Group {
 
     /// Whether a version of a row is a descendant of another one.
     fn supersedes(&self, row: &RowKey, version: &Version, other: &Version) -> bool {
-        let Some(generation) = self.generations.get(version) else { return false };
-        let is_version = |it: &&Version| self.rows.get(row).is_some_and(|versions| versions.contains(*it));
-        match &generation.parents {
-            None => holds(&generation.past, other),
-            Some(parents) => {
-                let mut parents = parents.get(row).into_iter().flatten().filter(is_version);
-                parents.any(|parent| parent == other || self.supersedes(row, parent, other))
+        let Some(versions) = self.rows.get(row) else { return false };
+        let (mut work, mut seen) = (vec![version], BTreeSet::new());
+        while let Some(version) = work.pop() {
+            let Some(generation) = self.generations.get(version) else { continue };
+            match &generation.parents {
+                None if holds(&generation.past, other) => return true,
+                None => {}
+                Some(parents) => {
+                    let parents = parents.get(row).into_iter().flatten().filter(|it| versions.contains(*it));
+                    if parents.clone().any(|parent| parent == other) {
+                        return true;
+                    }
+                    // Ways that meet again are gone once.
+                    work.extend(parents.filter(|it| seen.insert(*it)));
+                }
             }
         }
+        false
     }
 }
 
