@@ -299,7 +299,10 @@ impl Core {
             Command::Decline { invitation } => Some((invitation.clone(), false)),
             _ => None,
         };
-        let pauses = matches!(command, Command::Pause { .. });
+        let resumed = match &command {
+            Command::Pause { database, paused: false } => Some(database.clone()),
+            _ => None,
+        };
         // A batch of this device's is whole at once, and nothing waits for it.
         let may_release = !matches!(command, Command::Write(_) | Command::Resolve(_));
         let mut plan = Plan::new(&self.replica, view);
@@ -315,6 +318,13 @@ impl Core {
         if may_release {
             admission::settle(&mut plan, now)?;
         }
+        for link in self.sync.all().into_iter().filter(|_| resumed.is_some()) {
+            let ended = self.sync.says_ended(link, &self.replica).into_iter().filter(|ix| {
+                let group = self.replica.groups.get(ix);
+                group.map(|group| &group.record.database) == resumed.as_ref()
+            });
+            self.find_lost_admissions(&mut plan, link, ended);
+        }
         let effects = plan.finish();
         self.dice = dice;
         if let Some((database, attached)) = resolver {
@@ -325,10 +335,6 @@ impl Core {
         }
         self.raiser.resolves(&self.replica, written.iter());
         self.apply(now, effects, out);
-        if pauses {
-            let links = self.sync.all();
-            links.into_iter().for_each(|link| self.find_lost_admissions(now, link, view, out));
-        }
         self.raiser.answered(&self.replica, answered.iter(), now.mono);
         if let Outcome::Written(parts) = &outcome {
             out.push(Action::Written { request, parts: parts.clone() });

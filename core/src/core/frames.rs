@@ -132,13 +132,15 @@ impl Core {
             self.dice = dice;
         }
         admission::settle(&mut plan, now)?;
+        if self.sync.says_ended(link, &self.replica).contains(&ix) {
+            self.find_lost_admissions(&mut plan, link, [ix]);
+        }
         let effects = plan.finish();
         // What the sender has is noted first, so that it is not told of it.
         self.apply_first(now.mono, effects, out, |core, gained, out| {
             core.step(now.mono, out, |sync, step| sync.received(link, &name, &received, step));
             core.gained(now.mono, gained, out);
         });
-        self.find_lost_admissions(now, link, view, out);
         Ok(())
     }
 
@@ -157,7 +159,7 @@ impl Core {
             return Ok(Err(wrong));
         }
         let names = self.sync.names(link, &self.replica);
-        let plan = Plan::new(&self.replica, view);
+        let mut plan = Plan::new(&self.replica, view);
         let mut set_back = None;
         for offered in &offer.syncgroups {
             let Some(ix) = names.get(&offered.name) else { continue };
@@ -166,25 +168,21 @@ impl Core {
             }
         }
         if let Some(ix) = set_back {
-            self.set_back(now, ix, view, out);
+            let incarnation = Incarnation(self.dice.u64());
+            reincarnate(&mut plan, ix, self.replica.author(), incarnation);
         }
         let ended = offer.syncgroups.iter().filter(|offered| offered.ended);
-        let ended: Vec<_> = ended.filter_map(|offered| names.get(&offered.name)).collect();
-        if !ended.is_empty() {
-            let mut plan = Plan::new(&self.replica, view);
-            let groups = ended.iter().filter_map(|ix| self.replica.groups.get(ix));
-            groups.for_each(|group| remove::departed(&mut plan, group));
-            let effects = plan.finish();
-            self.apply(now, effects, out);
-        }
+        let ended: Vec<GroupIx> = ended.filter_map(|offered| names.get(&offered.name).copied()).collect();
+        let groups = ended.iter().filter_map(|ix| self.replica.groups.get(ix));
+        groups.for_each(|group| remove::departed(&mut plan, group));
+        let in_use = ended.into_iter().filter(|ix| !self.replica.is_paused(*ix));
+        self.find_lost_admissions(&mut plan, link, in_use);
+        let effects = plan.finish();
+        self.apply(now, effects, out);
         if let Some(device) = self.sync.device(link) {
             self.peers.heard(&device);
         }
-        let offered = self.step(now.mono, out, |sync, step| sync.offered(link, offer, step));
-        if offered.is_ok() {
-            self.find_lost_admissions(now, link, view, out);
-        }
-        Ok(offered)
+        Ok(self.step(now.mono, out, |sync, step| sync.offered(link, offer, step)))
     }
 
     /// Whether this device has signed something of its log that is no prefix of what is here.
@@ -204,14 +202,6 @@ impl Core {
             _ => signed.size == 0,
         };
         Ok(!is_prefix && signed.verify(&record.id, &author, &self.replica.keys))
-    }
-
-    fn set_back(&mut self, now: Now, ix: GroupIx, view: &dyn View, out: &mut Outbox) {
-        let incarnation = Incarnation(self.dice.u64());
-        let mut plan = Plan::new(&self.replica, view);
-        reincarnate(&mut plan, ix, self.replica.author(), incarnation);
-        let effects = plan.finish();
-        self.apply(now, effects, out);
     }
 
     fn join(
@@ -292,14 +282,15 @@ impl Core {
         Ok(())
     }
 
-    /// The other end of a link may say that this device is no member any more, and have let it in itself.
-    pub(super) fn find_lost_admissions(&mut self, now: Now, link: LinkId, view: &dyn View, out: &mut Outbox) {
-        let ended = self.sync.says_ended(link, &self.replica);
-        let mut plan = Plan::new(&self.replica, view);
-        let groups = self.admitted_before(link, ended);
-        groups.for_each(|group| remove::find_lost_admission(&mut plan, group));
-        let effects = plan.finish();
-        self.apply(now, effects, out);
+    /// The other end of a link says that this device is no member of some syncgroups any more, and may have let it in
+    /// itself.
+    pub(super) fn find_lost_admissions(
+        &self,
+        plan: &mut Plan<'_>,
+        link: LinkId,
+        ended: impl IntoIterator<Item = GroupIx>,
+    ) {
+        self.admitted_before(link, ended).for_each(|group| remove::find_lost_admission(plan, group));
     }
 
     /// Those of some syncgroups where the other end of a link let in this device, which waits for what there was then. The

@@ -77,8 +77,7 @@ impl Sync {
             return Vec::new();
         };
         let names = self.names(id, replica);
-        let ended = link.said_ended.iter().filter_map(|said| names.get(&said.name).copied());
-        ended.filter(|ix| !replica.is_paused(*ix)).collect()
+        link.said_ended.iter().filter_map(|said| names.get(&said.name).copied()).collect()
     }
 
     /// Databases are paused, or not any more: what others said meanwhile may be asked about now, and what is taken from
