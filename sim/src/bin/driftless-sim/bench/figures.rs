@@ -16,6 +16,7 @@ use super::memory;
 use crate::Trouble;
 
 #[derive(Debug, ClapArgs)]
+#[group(id = "figures")]
 pub(super) struct Args {
     /// How many replicas at once; each number is measured by itself.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "100,10000,100000")]
