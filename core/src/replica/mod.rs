@@ -3,6 +3,7 @@
 
 pub(crate) mod authors;
 pub(crate) mod changes;
+mod ends;
 mod incomplete;
 mod judging;
 pub(crate) mod load;
@@ -19,6 +20,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use self::authors::Authors;
+use self::ends::Ends;
 pub use self::incomplete::IncompleteBatch;
 pub use self::load::BootError;
 use self::paused::Paused;
@@ -54,6 +56,8 @@ pub(crate) struct Replica {
     pub(crate) waiting: Waiting,
     /// How long they wait at most.
     pub(crate) parts: Millis,
+    /// The clock, and when rights end by it.
+    pub(crate) ends: Ends,
     /// The greatest stamp of any generation held.
     pub(crate) stamp: Hlc,
     /// The last commit of which it is not kept any more which rows it changed.

@@ -10,6 +10,7 @@ use driftless::*;
 
 mod agreement;
 mod exchange;
+mod expiry;
 #[cfg(feature = "hostile")]
 mod forged;
 mod merging;
@@ -266,6 +267,7 @@ impl World {
         let command = Command::Invite {
             syncgroup,
             rights,
+            ends: None,
             valid_for: Millis(3_600_000),
             reusable: false,
             addresses: vec![],

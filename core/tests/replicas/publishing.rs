@@ -51,7 +51,8 @@ impl World {
 
     fn make_member_admin(&mut self, at: usize, id: SyncgroupId) {
         let device = self.device(at);
-        self.command(0, Command::SetRights { syncgroup: id, device, rights: Rights::Admin }).unwrap();
+        self.command(0, Command::SetRights { syncgroup: id, device, rights: Rights::Admin, ends: None })
+            .unwrap();
         self.run(60_000);
     }
 }

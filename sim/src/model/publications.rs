@@ -3,7 +3,7 @@
 //! * An *attempt* is a generation that counts, by which an admin asks a device to take part. Of several at one device the
 //!   last by (stamp, version) counts.
 //! * It is none any more where a generation that counts has withdrawn it. Else it has succeeded if the device is a
-//!   member. Else it is over if anything was said of the device's membership with a later stamp, that counts: that it was
+//!   member, or was one until its time was over. Else it is over if anything was said of the device's membership with a later stamp, that counts: that it was
 //!   let in, has left, or was removed. Else it was rejected if a generation that counts says so, or is pending.
 
 use driftless::{Address, DeviceId, Hlc, Knowledge, PublicationStatus, Rights, SyncgroupId, Version};
@@ -34,7 +34,7 @@ impl Group {
                 continue;
             }
             said.extend([at(way.grant.by), way.enrolled.and_then(|(by, _)| at(by))]);
-            let above = (way.grant.rights == Rights::Admin).then_some(senior);
+            let above = (way.grant.gives.rights == Rights::Admin).then_some(senior);
             for (by, generation) in self.facts().filter(|(by, _)| holds(held, by)) {
                 let mut revoked = generation.says.revokes().iter();
                 let is_named =
@@ -76,7 +76,7 @@ impl Model {
         if is_said(Fact::Unpublishes(*device, attempt)) {
             return None;
         }
-        let status = if self.rights(group, device, held).is_some() {
+        let status = if self.rights(group, device, held, None).is_some() {
             PublicationStatus::Running
         } else if of.last_said_of(device, held) > said {
             return None;

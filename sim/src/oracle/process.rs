@@ -43,9 +43,9 @@ impl Watch {
         let wrote = Default::default();
         let mut told = notes.told;
         told.survived(survived);
-        let (reported, paused) = (survived, notes.paused);
+        let (reported, paused, clock) = (survived, notes.paused, notes.clock);
         self.notes[replica] =
-            Notes { held, shown, seq, reported, after, wrote, collections, databases, paused, told };
+            Notes { held, shown, seq, reported, after, wrote, collections, databases, paused, told, clock };
         self.still_paused(seen, coverage)?;
         self.look(seen)
     }

@@ -263,6 +263,8 @@ impl Profile {
                 HeardOfRemoval,
                 WroteOn,
                 RightsRaised,
+                EndSet,
+                Expired,
                 RefusedSenior,
                 UserRevoked,
                 StruckOff,

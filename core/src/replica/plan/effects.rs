@@ -35,6 +35,8 @@ pub(crate) struct Effects {
     incarnation: Option<Incarnation>,
     paused: Option<Paused>,
     pub(crate) notices: Vec<Notice>,
+    /// Somebody's rights may have ended since who shares what with whom was looked at.
+    pub(crate) passes_ends: bool,
 }
 
 impl Effects {
@@ -57,7 +59,7 @@ impl Effects {
                 || draft.metadata.is_some()
                 || is_known_elsewhere
         };
-        self.changes_pauses() || self.drafts.values().any(changes)
+        self.changes_pauses() || self.passes_ends || self.drafts.values().any(changes)
     }
 }
 
@@ -98,6 +100,7 @@ impl Plan<'_> {
             incarnation,
             paused,
             notices,
+            passes_ends: false,
         }
     }
 
@@ -166,7 +169,10 @@ impl Replica {
                 group.record = record;
             }
             group.tip = draft.tip.unwrap_or_else(|| core::mem::take(&mut group.tip));
-            group.metadata = draft.metadata.unwrap_or_else(|| core::mem::take(&mut group.metadata));
+            if let Some(metadata) = draft.metadata {
+                group.metadata = metadata;
+                self.note_ends(ix);
+            }
         }
         moves.apply(&mut self.waiting);
         if let Some(paused) = paused {
