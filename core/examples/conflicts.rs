@@ -48,6 +48,7 @@ fn run(rows: u32, policy: &Policy, same: bool) -> Duration {
     let invite = Command::Invite {
         syncgroup,
         rights: Rights::Write,
+        ends: None,
         valid_for: Millis(1_000_000),
         reusable: false,
         addresses: vec![],

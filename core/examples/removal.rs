@@ -43,6 +43,7 @@ fn admit(admin: &mut Node, newcomer: &mut Node, syncgroup: SyncgroupId, number: 
     let invite = Command::Invite {
         syncgroup,
         rights: Rights::Write,
+        ends: None,
         valid_for: Millis(3_600_000),
         reusable: false,
         addresses: Vec::new(),

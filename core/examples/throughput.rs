@@ -46,6 +46,7 @@ fn main() {
     let invite = Command::Invite {
         syncgroup,
         rights: Rights::Read,
+        ends: None,
         valid_for: Millis(1_000_000),
         reusable: false,
         addresses: vec![],

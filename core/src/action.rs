@@ -15,7 +15,7 @@ use crate::resolve::conflict::{Conflict, NoAnswer};
 use crate::resolve::{Merge, Policy};
 use crate::store::Commit;
 use crate::syncgroup::{Invitation, Rights, SpecVersion, SyncgroupState};
-use crate::time::{Hlc, Millis};
+use crate::time::{Hlc, Millis, Wall};
 
 /// What the core asks its driver to do. Actions are performed in order; a [`Action::Commit`] before the next
 /// call of `Core::handle`.
@@ -159,6 +159,15 @@ pub enum Refusal {
     /// This device has left the syncgroup, or never became a member.
     #[error("this device is not a member of the syncgroup; what it has can be read, not changed")]
     NotMember,
+    /// The time is over for which this device might do that, as its clock and what it has heard of say (S-7).
+    #[error(
+        "the time is over for which this device may do that in the syncgroup; what it has can be read, and an admin can \
+         extend its time"
+    )]
+    Expired(Wall),
+    /// What shall end would have ended already, by this device's clock.
+    #[error("the end lies in the past; name one that is still to come")]
+    InThePast(Wall),
     /// The right is missing.
     #[error("this device lacks the right to {0} in the syncgroup; an admin can grant it by an invitation")]
     Forbidden(&'static str),
@@ -358,6 +367,10 @@ pub enum Notice {
         syncgroup: SyncgroupId,
         /// Whom.
         device: DeviceId,
+        /// What it may do.
+        rights: Rights,
+        /// The last moment for which it may, if there is one.
+        ends: Option<Wall>,
         /// By which generation.
         version: Version,
     },
@@ -373,6 +386,8 @@ pub enum Notice {
         number: Option<u64>,
         /// What it has granted to the user in the same step, as an admin.
         granted: Option<Rights>,
+        /// The last moment for which that is granted, if there is one.
+        ends: Option<Wall>,
         /// By which generation.
         version: Version,
     },

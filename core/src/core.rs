@@ -106,9 +106,13 @@ impl Core {
         // What was found in the store is due by this clock from now on; unless nothing comes of the event.
         let loaded = self.replica.waiting.is_loaded().then(|| self.replica.waiting.clone());
         self.replica.waiting.start(now, self.replica.parts);
+        let looked = self.replica.look_at_clock(now);
         let handled = self.dispatch(now, event, view, out);
-        if let (Err(_), Some(loaded)) = (&handled, loaded) {
-            self.replica.waiting = loaded;
+        if handled.is_err() {
+            self.replica.forget_look(looked);
+            if let Some(loaded) = loaded {
+                self.replica.waiting = loaded;
+            }
         }
         if handled.is_ok() && self.stopping == Stopping::No {
             ahead.into_iter().for_each(|notice| out.push(Action::Notice(notice)));
@@ -154,7 +158,8 @@ impl Core {
         let may_dial = self.peers.may_dial();
         let dial = may_dial.then(|| self.peers.deadline(&self.sync.linked(), self.max_links)).flatten();
         let (raise, parts) = (self.raiser.deadline(), self.replica.waiting.deadline());
-        self.sync.deadline().into_iter().chain(dial).chain(raise).chain(parts).min()
+        let ends = self.replica.ends.deadline();
+        self.sync.deadline().into_iter().chain(dial).chain(raise).chain(parts).chain(ends).min()
     }
 
     // ---- events that need no plan, or hardly any ----
@@ -224,13 +229,17 @@ impl Core {
         }
         let chunks = self.sync.plan_chunks(&self.replica, view)?;
         let releases = self.replica.waiting.deadline().is_some_and(|due| due <= now.mono);
+        let passed: Vec<GroupIx> = self.replica.ends.passed().collect();
         // The view does not show what is just released: conflicts are for the next tick then, which comes at once.
-        let raising = if releases { None } else { self.raising(now, view)? };
-        if releases {
+        let settles = releases || !passed.is_empty();
+        let raising = if settles { None } else { self.raising(now, view)? };
+        if settles {
             let mut plan = Plan::new(&self.replica, view);
+            passed.iter().for_each(|ix| plan.touch(*ix));
             admission::settle(&mut plan, now)?;
             let effects = plan.finish();
-            self.apply(now, effects, out);
+            self.replica.ends_are_settled();
+            self.apply_passing(now, effects, !passed.is_empty(), out);
         }
         if self.sync.compares(now.mono) {
             self.replica.settle_knowledge();
@@ -374,6 +383,12 @@ impl Core {
     /// Makes a planned change, and all that follows from it.
     fn apply(&mut self, now: Now, effects: Effects, out: &mut Outbox) {
         self.apply_first(now.mono, effects, out, |core, gained, out| core.gained(now.mono, gained, out));
+    }
+
+    /// The same, after somebody's rights may have ended: then it changes who shares what with whom.
+    fn apply_passing(&mut self, now: Now, mut effects: Effects, passing: bool, out: &mut Outbox) {
+        effects.passes_ends |= passing;
+        self.apply(now, effects, out);
     }
 
     fn apply_first(

@@ -13,7 +13,7 @@ use crate::read::Row;
 use crate::resolve::conflict::Resolution;
 use crate::resolve::{Operation, Policy, Rule};
 use crate::syncgroup::{Invitation, Rights, SpecChange, SpecVersion};
-use crate::time::Millis;
+use crate::time::{Millis, Wall};
 use crate::user::{Certificate, StrikingOff};
 
 /// What a driver tells the core.
@@ -172,6 +172,9 @@ pub enum Command {
         syncgroup: SyncgroupId,
         /// What the newcomer may do.
         rights: Rights,
+        /// The last moment for which it may do that, if there shall be one: for what it stamps no later. See
+        /// [`Command::SetRights`].
+        ends: Option<Wall>,
         /// How long the invitation is good, by this device's clock.
         valid_for: Millis,
         /// Whether several devices may use it.
@@ -221,6 +224,8 @@ pub enum Command {
         name: Name,
         /// What it may do from now on.
         rights: Rights,
+        /// The last moment for which it may do that, if there shall be one.
+        ends: Option<Wall>,
     },
     /// End what was granted to a user, for all its devices. What they wrote stays as far as this device has it. A device
     /// to which something was granted by itself keeps that.
@@ -257,8 +262,24 @@ pub enum Command {
         /// Whom: a member, and no admin whom this device cannot overrule.
         device: DeviceId,
     },
-    /// Give a member other rights. With less than it had it keeps what is left; what it wrote by the right that it
-    /// lost and this device does not have yet does not count.
+    /// Give a member other rights, or for another time. With less than it had it keeps what is left; what it wrote by the
+    /// right that it lost and this device does not have yet does not count.
+    ///
+    /// A right with an end is for what the member stamps no later (S-7): that counts, whenever it arrives; what is stamped
+    /// later nobody takes. Once a device's clock is past the end of all that was granted to another one, it gives that one
+    /// nothing any more, and takes from it only what members wrote, with what that builds on (S-36): what it wrote in time
+    /// and nobody has yet waits until its time is extended, by another of these commands. A member notices its own end by
+    /// its own clock: [`SyncgroupState::Expired`](crate::SyncgroupState::Expired). Whether it is over is never written
+    /// down, so a clock that is set right sets that right, too.
+    ///
+    /// ```
+    /// use driftless::{Command, DeviceId, Rights, SyncgroupId, Wall};
+    /// # let (syncgroup, device) = (SyncgroupId([7; 32]), DeviceId([8; 16]));
+    /// let new_year = Wall(1_798_761_600_000);
+    /// let lend = Command::SetRights { syncgroup, device, rights: Rights::Write, ends: Some(new_year) };
+    /// let extend = Command::SetRights { syncgroup, device, rights: Rights::Write, ends: None };
+    /// # assert_ne!(lend, extend);
+    /// ```
     SetRights {
         /// The syncgroup, of which this device must be an admin.
         syncgroup: SyncgroupId,
@@ -267,6 +288,8 @@ pub enum Command {
         device: DeviceId,
         /// What it may do from now on.
         rights: Rights,
+        /// The last moment for which it may do that, if there shall be one.
+        ends: Option<Wall>,
     },
     /// Say what members are told of a syncgroup: what it is for, and where to meet (S-30).
     SetSpec {

@@ -24,7 +24,7 @@ use crate::store::{Commit, Fault, Table, View};
 use crate::sync::handshake;
 use crate::syncgroup::group::GroupRecord;
 use crate::syncgroup::{Invitation, JoinRefusal, Rights, SpecChange};
-use crate::time::Hlc;
+use crate::time::{Hlc, Wall};
 use crate::user::{Certificate, StrikingOff};
 use crate::wire::codec::DecodeError;
 use crate::wire::{self, Message};
@@ -160,6 +160,8 @@ pub enum Entry {
         name: Name,
         /// What it may do.
         rights: Rights,
+        /// The last moment for which it may, if there is one.
+        ends: Option<Wall>,
     },
     /// A user may do something, by whatever device it has certified.
     AdmitUser {
@@ -169,6 +171,8 @@ pub enum Entry {
         name: Name,
         /// What it may do.
         rights: Rights,
+        /// The last moment for which it may, if there is one.
+        ends: Option<Wall>,
     },
     /// A device is one of a user's.
     Enrol(Certificate),
@@ -180,6 +184,8 @@ pub enum Entry {
         user: UserId,
         /// What is left.
         keep: Option<Rights>,
+        /// Until when, if not for ever.
+        ends: Option<Wall>,
     },
     /// What members are told is something else.
     Spec(SpecChange),
@@ -223,6 +229,8 @@ pub enum Entry {
         device: DeviceId,
         /// What is left to it.
         keep: Option<Rights>,
+        /// Until when, if not for ever.
+        ends: Option<Wall>,
     },
     /// A collection comes into being.
     Collection(Name),
@@ -317,17 +325,19 @@ fn entry(record: Record) -> Entry {
             edited: row.content.into(),
         },
         Record::Meta(MetaRecord::Genesis { name, .. }) => Entry::Genesis(name),
-        Record::Meta(MetaRecord::Admit { key, name, rights, .. }) => {
-            Entry::Admit { device: key.device(), name, rights }
+        Record::Meta(MetaRecord::Admit { key, name, rights, ends, .. }) => {
+            Entry::Admit { device: key.device(), name, rights, ends }
         }
-        Record::Meta(MetaRecord::AdmitUser { key, name, rights, .. }) => {
-            Entry::AdmitUser { user: key.user(), name, rights }
+        Record::Meta(MetaRecord::AdmitUser { key, name, rights, ends, .. }) => {
+            Entry::AdmitUser { user: key.user(), name, rights, ends }
         }
         Record::Meta(MetaRecord::Enrol { certificate, .. }) => Entry::Enrol(certificate),
         Record::Meta(MetaRecord::StrikeOff(striking)) => Entry::StrikeOff(striking),
-        Record::Meta(MetaRecord::RevokeUser { user, keep, .. }) => Entry::RevokeUser { user, keep },
+        Record::Meta(MetaRecord::RevokeUser { user, keep, ends, .. }) => {
+            Entry::RevokeUser { user, keep, ends }
+        }
         Record::Meta(MetaRecord::Leave { .. }) => Entry::Leave,
-        Record::Meta(MetaRecord::Revoke { device, keep, .. }) => Entry::Revoke { device, keep },
+        Record::Meta(MetaRecord::Revoke { device, keep, ends, .. }) => Entry::Revoke { device, keep, ends },
         Record::Meta(MetaRecord::Spec(change)) => Entry::Spec(change),
         Record::Meta(MetaRecord::Publish { device, rights, addresses }) => {
             Entry::Publish { device, rights, addresses }

@@ -101,11 +101,12 @@
 //! - **S-31** what can be done with syncgroups: they are made, joined, left and destroyed; members are removed;
 //! - **S-32** a newcomer writes once it holds what was there at its admission;
 //! - **S-33** a syncgroup is published at a named device: it is asked until it answers, and decides itself;
-//! - **S-34** a generation is allowed by the grants in its own causal past, so alike everywhere; it counts as far as no
-//!   revocation that is known takes from it what it was allowed by;
+//! - **S-34** a generation is allowed by the grants in its own causal past, as far as its stamp lies before their ends, so
+//!   alike everywhere; it counts as far as no revocation that is known takes from it what it was allowed by;
 //! - **S-35** what does not count is *void*: held and passed on, as others may have built on it, and not shown. Whether
 //!   something counts follows from what is held, whatever arrived first. Only a senior overrules an admin;
-//! - **S-36** a removed device gets nothing more, but what removed it with what that builds on, and is told;
+//! - **S-36** a removed device gets nothing more, but what removed it with what that builds on, and is told; so is, by the
+//!   clock of whoever would give it something, one whose time is over;
 //! - **S-37** the exchange of a database can be paused; what is paused looks like what is not there;
 //! - **S-38 … S-40** whom to reach is learned from discovery, invitations, members and past success; failures are
 //!   tried again later and later; a device announces itself as long as it has a reason to;

@@ -8,7 +8,7 @@ use crate::id::{Author, CommitSeq, DeviceId, Generation, Name, PublicKey, Syncgr
 use crate::replica::IncompleteBatch;
 use crate::sync::LinkStatus;
 use crate::syncgroup::{Invitation, Member, SyncgroupInfo, User};
-use crate::time::Hlc;
+use crate::time::{Hlc, Wall};
 use crate::user::{StrikingOff, UserKey};
 
 /// Generations of one syncgroup: for each author the last one of its log (S-21), and with it all before.
@@ -33,6 +33,12 @@ impl Core {
     /// The last stamp that this replica gave or took in (S-7): everything that it writes from now on comes after.
     pub fn last_stamp(&self) -> Hlc {
         self.replica.stamp
+    }
+
+    /// The wall clock as this replica has seen it last, with the last event: who is a member now, where rights end, is told
+    /// by that. Before the first event it is 0.
+    pub fn clock(&self) -> Wall {
+        self.replica.ends.clock()
     }
 
     /// The databases whose exchange is paused, ordered (S-37).

@@ -24,6 +24,11 @@ impl Add<Millis> for Mono {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Wall(pub u64);
 
+impl Wall {
+    /// The end of time, which no clock reaches: what ends then has no end.
+    pub const NEVER: Wall = Wall(u64::MAX);
+}
+
 impl Add<Millis> for Wall {
     type Output = Wall;
     fn add(self, span: Millis) -> Wall {

@@ -18,6 +18,7 @@ use crate::crypto::{Keys, SecretKey, Signature, SignatureScheme};
 use crate::hash;
 use crate::id::{DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId, UserId};
 use crate::pasted::{Pasted, Unread};
+use crate::time::Wall;
 
 /// What a certificate's text starts with.
 const PREFIX: &str = "driftless-device:";
@@ -66,10 +67,32 @@ impl UserKey {
     /// Signs that a device is one of the user's, under a name for people to read. A device that was struck off becomes
     /// one again by a certificate of a greater `number`.
     pub fn certify(&self, device: PublicKey, name: Name, number: u64) -> Certificate {
+        self.sign(device, name, number, None)
+    }
+
+    /// The same until an end: the device is one of the user's for what it stamps no later (S-7), and shares what the user
+    /// shares until then, by the clocks of others. Of several certificates each stands by itself, so a device that is to
+    /// stay longer gets another one with a later end; what shall end earlier is struck off, and certified anew under a
+    /// greater number. An old certificate that turns up again neither shortens nor lengthens anything.
+    ///
+    /// ```
+    /// use driftless::{Ed25519, Name, SecretKey, UserKey, Wall};
+    /// # use driftless::SignatureScheme;
+    /// let anna = UserKey::new(Name::new("Anna").unwrap(), SecretKey([7; 32]), &Ed25519);
+    /// let lent = Ed25519.public(&SecretKey([8; 32]));
+    /// let new_year = Wall(1_798_761_600_000);
+    /// let certificate = anna.certify_until(lent, Name::new("lent phone").unwrap(), 1, new_year);
+    /// assert_eq!(certificate.ends(), Some(new_year));
+    /// ```
+    pub fn certify_until(&self, device: PublicKey, name: Name, number: u64, ends: Wall) -> Certificate {
+        self.sign(device, name, number, Some(ends))
+    }
+
+    fn sign(&self, device: PublicKey, name: Name, number: u64, ends: Option<Wall>) -> Certificate {
         let (user, user_name) = (self.public, self.name.clone());
-        let message = Certificate::message(&user, &device, number, (&user_name, &name));
+        let message = Certificate::message(&user, &device, (number, ends), (&user_name, &name));
         let signature = self.scheme.sign(&self.secret, &message);
-        Certificate { user, user_name, device, name, number, signature }
+        Certificate { user, user_name, device, name, number, ends, signature }
     }
 
     /// Signs that a device is none of the user's any more in a syncgroup: no certificate up to this `number` counts
@@ -105,14 +128,22 @@ pub struct Certificate {
     device: PublicKey,
     name: Name,
     number: u64,
+    ends: Option<Wall>,
     signature: Signature,
 }
 
 impl Certificate {
-    fn message(user: &PublicKey, device: &PublicKey, number: u64, names: (&Name, &Name)) -> [u8; 32] {
+    fn message(
+        user: &PublicKey,
+        device: &PublicKey,
+        (number, ends): (u64, Option<Wall>),
+        names: (&Name, &Name),
+    ) -> [u8; 32] {
         let (of_user, of_device) = (names.0.as_str().as_bytes(), names.1.as_str().as_bytes());
         let (number, length) = (number.to_le_bytes(), (of_user.len() as u64).to_le_bytes());
-        let parts: [&[u8]; 6] = [&user.0, &device.0, &number, &length, of_user, of_device];
+        // One that never ends and one that ends at the end of time are the same.
+        let ends = ends.unwrap_or(Wall::NEVER).0.to_le_bytes();
+        let parts: [&[u8]; 7] = [&user.0, &device.0, &number, &ends, &length, of_user, of_device];
         hash::derive(hash::CERTIFICATE, &parts).0
     }
 
@@ -131,7 +162,7 @@ impl Certificate {
     /// Whether the user signed it.
     pub(crate) fn verify(&self, keys: &Keys) -> bool {
         let names = (&self.user_name, &self.name);
-        let message = Self::message(&self.user, &self.device, self.number, names);
+        let message = Self::message(&self.user, &self.device, (self.number, self.ends), names);
         keys.scheme.verify(&self.user, &message, &self.signature)
     }
 
@@ -168,6 +199,11 @@ impl Certificate {
     /// Its number: a striking-off ends all certificates up to one.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The last moment for which it is good; `None` if it has no end.
+    pub fn ends(&self) -> Option<Wall> {
+        self.ends
     }
 }
 
@@ -273,7 +309,12 @@ impl Certificate {
     pub(crate) fn unsigned(user: PublicKey, device: PublicKey, number: u64) -> Self {
         let name = Name::new("device").unwrap();
         let signature = Signature::from_bytes(&[0; 64]);
-        Self { user, user_name: name.clone(), device, name, number, signature }
+        Self { user, user_name: name.clone(), device, name, number, ends: None, signature }
+    }
+
+    /// The same until an end.
+    pub(crate) fn until(self, ends: Wall) -> Self {
+        Self { ends: Some(ends), ..self }
     }
 }
 
@@ -313,12 +354,13 @@ mod tests {
     #[test]
     fn a_certificate_verifies_as_long_as_nothing_of_it_is_changed() {
         assert!(certificate().verify(&keys(9)));
-        let changes: [fn(&mut Certificate); 5] = [
+        let changes: [fn(&mut Certificate); 6] = [
             |it| it.user = keys(2).public,
             |it| it.user_name = Name::new("Bert").unwrap(),
             |it| it.device = keys(2).public,
             |it| it.name = Name::new("tablet").unwrap(),
             |it| it.number += 1,
+            |it| it.ends = Some(Wall(5)),
         ];
         for change in changes {
             let mut changed = certificate();

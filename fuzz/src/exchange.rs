@@ -186,6 +186,7 @@ fn invite(host: &mut Side, syncgroup: SyncgroupId) -> Invitation {
     let command = Command::Invite {
         syncgroup,
         rights: Rights::Write,
+        ends: None,
         valid_for: Millis(1 << 32),
         reusable: false,
         addresses: Vec::new(),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use driftless::{
     Address, Certificate, CollectionId, DeviceId, Ed25519, Invitation, InvitationError, Name, PublicKey,
-    SecretKey, SyncgroupId, UserId, UserKey, limits,
+    SecretKey, SyncgroupId, UserId, UserKey, Wall, limits,
 };
 
 /// An invitation's bytes, without the checksum that its text form carries: mutated inputs get past it only here.
@@ -95,7 +95,10 @@ pub(crate) fn invitation_text_seeds() -> Vec<Vec<u8>> {
 fn certificates() -> Vec<Certificate> {
     let name = |text: &str| Name::new(text).expect("a seed is valid");
     let anna = UserKey::new(name("Anna"), SecretKey([7; 32]), &Ed25519);
-    [1, 2, u64::MAX].map(|number| anna.certify(PublicKey([number as u8; 32]), name("phone"), number)).into()
+    let key = |number: u64| PublicKey([number as u8; 32]);
+    let lent = |end| anna.certify_until(key(3), name("lent"), 3, Wall(end));
+    let for_ever = [1, 2, u64::MAX].map(|number| anna.certify(key(number), name("phone"), number));
+    for_ever.into_iter().chain([0, u64::MAX].map(lent)).collect()
 }
 
 pub(crate) fn certificate_seeds() -> Vec<Vec<u8>> {

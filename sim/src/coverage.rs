@@ -158,6 +158,12 @@ points! {
         RemovedEachOther = "removed each other while apart";
         /// A removed device was let in again.
         Readmitted = "let in again", from 1_000;
+        /// A right was given that ends, or was left until an end.
+        EndSet = "a right that ends", from 1_000;
+        /// The time of a device was over, and it noticed.
+        Expired = "a device whose time was over", from 1_000;
+        /// Somebody's time was over for what they wanted to do.
+        RefusedExpired = "refused: time over", from 1_000;
         /// A device lost a right, and stayed.
         RightsLowered = "rights lowered", from 1_000;
         /// A device got more rights.

@@ -28,7 +28,8 @@ impl Scene {
             here.command(Command::SetSchema { syncgroup, collection: name.clone(), rules });
         }
         let (rights, valid_for) = (Rights::Write, Millis(1_000_000));
-        let invite = Command::Invite { syncgroup, rights, valid_for, reusable: false, addresses: vec![] };
+        let invite =
+            Command::Invite { syncgroup, rights, ends: None, valid_for, reusable: false, addresses: vec![] };
         let Outcome::Invited(invitation) = here.command(invite) else { panic!("no invitation") };
         there.command(Command::Join { database: name.clone(), invitation });
         node::link(&mut here, &mut there, LINK.0);

@@ -21,7 +21,8 @@ use crate::resolve::merge;
 use crate::resolve::{Operation, Policy};
 use crate::store::key::GroupIx;
 use crate::syncgroup::Rights;
-use crate::syncgroup::group::{Group, Stage};
+use crate::syncgroup::command::{active, require};
+use crate::syncgroup::group::Group;
 use crate::time::Wall;
 
 /// What a batch comes to in one syncgroup: records, and the row that each of them changes, as it was read.
@@ -210,17 +211,9 @@ pub(crate) fn check_operation(policy: &Policy, operation: &Operation) -> Result<
 }
 
 pub(crate) fn writable<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Refusal> {
-    let group = replica.group(id).ok_or(Refusal::NoSyncgroup(*id))?;
-    match group.record.stage {
-        Stage::Active => {}
-        Stage::Joining(_) | Stage::Pending(_) => return Err(Refusal::Pending),
-        _ => return Err(Refusal::NotMember),
-    }
-    match group.metadata.access.rights(&replica.keys.device) {
-        Some(rights) if rights >= Rights::Write => Ok(group),
-        Some(_) => Err(Refusal::Forbidden("write")),
-        None => Err(Refusal::NotMember),
-    }
+    let group = active(replica, id)?;
+    require(replica, group, Rights::Write, "write")?;
+    Ok(group)
 }
 
 pub(crate) fn collection(group: &Group, row: &RowRef) -> Result<CollectionId, Refusal> {

@@ -119,12 +119,17 @@ impl<'s> ForgedLog<'s> {
             }
             Forgery::AdmitsGhost => {
                 let key = ghost();
-                let admit = MetaRecord::Admit { key, name, rights: Rights::Write, request: None };
+                let admit = MetaRecord::Admit { key, name, rights: Rights::Write, ends: None, request: None };
                 (meta(admit), Content::Admits(key.device(), Rights::Write))
             }
             Forgery::PromotesItself => {
-                let admit =
-                    MetaRecord::Admit { key: keys.public, name, rights: Rights::Admin, request: None };
+                let admit = MetaRecord::Admit {
+                    key: keys.public,
+                    name,
+                    rights: Rights::Admin,
+                    ends: None,
+                    request: None,
+                };
                 (meta(admit), Content::Admits(keys.device, Rights::Admin))
             }
             Forgery::EndsOthers => {
@@ -220,7 +225,8 @@ impl<'s> ForgedLog<'s> {
         let Some(group) = replica.group(&self.stage.syncgroup) else { return (Vec::new(), Content::Never) };
         let grants = group.metadata.access.grants(&device);
         let until = if all { Vec::new() } else { group.written_by(&device, &replica.authors) };
-        let revoke = MetaRecord::Revoke { device, grants: grants.clone(), keep, until: until.clone() };
+        let revoke =
+            MetaRecord::Revoke { device, grants: grants.clone(), keep, ends: None, until: until.clone() };
         (alloc::vec![Record::Meta(revoke)], Content::Revokes { device, grants, keep, until })
     }
 

@@ -11,6 +11,7 @@ use crate::hash::{Hash, Tag};
 use crate::id::{Author, Incarnation, Name, PublicKey, SyncgroupId};
 use crate::limits::{Limits, MAX_FRAME, MAX_OFFERS};
 use crate::log::Checkpoint;
+use crate::sync::handshake::PROTOCOL;
 use crate::syncgroup::group::Asking;
 use crate::syncgroup::invitation::Whom;
 use crate::syncgroup::{Invitation, Rights, Terms};
@@ -142,7 +143,7 @@ fn publish(invitations: Vec<Invitation>) -> Message {
 }
 
 fn hello(stage: &Stage<'_>) -> Hello {
-    Hello { protocol: 1, nonce: stage.bytes("nonce"), boot: stage.draw("boot"), wanted: true }
+    Hello { protocol: PROTOCOL, nonce: stage.bytes("nonce"), boot: stage.draw("boot"), wanted: true }
 }
 
 /// Says too much; `None` while the link cannot carry it.
@@ -221,7 +222,7 @@ fn invitation(stage: &Stage<'_>, syncgroup: SyncgroupId, nth: u64, whom: Whom) -
     let mut nonce: [u8; 16] = stage.bytes("nonce");
     nonce.iter_mut().zip(nth.to_le_bytes()).for_each(|(byte, nth)| *byte ^= nth);
     let expires = stage.wall + Millis(1_000_000);
-    let terms = Terms { syncgroup, rights: Rights::Admin, expires, reusable: true, nonce, whom };
+    let terms = Terms { syncgroup, rights: Rights::Admin, expires, reusable: true, nonce, whom, ends: None };
     let name = Name::new("hostile").ok()?;
     Some(Invitation::sign(terms, name, Vec::new(), &stage.core.replica.keys))
 }

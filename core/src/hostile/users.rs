@@ -48,15 +48,16 @@ impl ForgedLog<'_> {
             }
             Forgery::AdmitsOwnUser => {
                 let (key, rights) = (own.public(), Rights::Admin);
-                let admit = MetaRecord::AdmitUser { key, name, rights, request: None };
+                let admit = MetaRecord::AdmitUser { key, name, rights, ends: None, request: None };
                 (meta(admit), Content::AdmitsUser(key.user(), rights))
             }
             Forgery::RemovesUser => {
                 let user = stage.user()?.user();
                 let group = stage.core.replica.group(&stage.syncgroup)?;
-                let grants = group.metadata.access.grants_above(Holder::User(user), None);
+                let above = group.metadata.access.grants_above(Holder::User(user), None);
+                let grants: Vec<Version> = above.into_iter().map(|(grant, _)| grant).collect();
                 let (keep, until) = (None, Vec::new());
-                let revoke = MetaRecord::RevokeUser { user, grants: grants.clone(), keep, until };
+                let revoke = MetaRecord::RevokeUser { user, grants: grants.clone(), keep, ends: None, until };
                 (meta(revoke), Content::RevokesUser { user, grants })
             }
             _ => {

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::resolve::Policy;
 use crate::resolve::merge::Operations;
 use crate::syncgroup::{Rights, SpecChange};
-use crate::time::Hlc;
+use crate::time::{Hlc, Wall};
 use crate::user::{Certificate, StrikingOff};
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_author, put_bytes, put_varint};
 
@@ -62,24 +62,25 @@ pub(crate) enum Content {
 pub(crate) enum MetaRecord {
     /// The start of a syncgroup: first record of generation 1 of its creator, whose hash is its id.
     Genesis { name: Name, nonce: [u8; 16] },
-    /// A device becomes a member, or gets other rights.
-    Admit { key: PublicKey, name: Name, rights: Rights, request: Option<Used> },
+    /// A device becomes a member, or gets other rights: for what it stamps no later than the end, if there is one.
+    Admit { key: PublicKey, name: Name, rights: Rights, ends: Option<Wall>, request: Option<Used> },
     /// The author's device leaves: these grants to it end.
     Leave { grants: Vec<Version> },
     /// A collection exists.
     Collection { name: Name },
     /// What becomes of conflicts of a collection's rows whose keys start so; `None` takes a rule away (S-16).
     Rule { collection: CollectionId, prefix: Bytes, policy: Option<Policy> },
-    /// These grants to a device give no more than `keep` from now on; only what the device had written in each of its
-    /// logs until then stays allowed by them as before (S-34).
+    /// These grants to a device give no more than `keep` from now on, and no longer than until the end; only what the
+    /// device had written in each of its logs until then stays allowed by them as before (S-34).
     Revoke {
         device: DeviceId,
         grants: Vec<Version>,
         keep: Option<Rights>,
+        ends: Option<Wall>,
         until: Vec<(Incarnation, Generation)>,
     },
-    /// A user may do something, by whatever device it has certified (S-3).
-    AdmitUser { key: PublicKey, name: Name, rights: Rights, request: Option<Used> },
+    /// A user may do something, by whatever device it has certified (S-3), as long as a device that is admitted may.
+    AdmitUser { key: PublicKey, name: Name, rights: Rights, ends: Option<Wall>, request: Option<Used> },
     /// A device is one of a user's. The user's signature says so; who writes it down need only be a member.
     Enrol {
         certificate: Certificate,
@@ -88,9 +89,15 @@ pub(crate) enum MetaRecord {
     },
     /// A device is none of a user's any more, in this syncgroup. The user's signature says so.
     StrikeOff(StrikingOff),
-    /// These grants to a user give no more than `keep` from now on; only what its devices had written until then stays
-    /// allowed by them as before.
-    RevokeUser { user: UserId, grants: Vec<Version>, keep: Option<Rights>, until: Vec<(Author, Generation)> },
+    /// These grants to a user give no more than `keep` from now on, and no longer than until the end; only what its
+    /// devices had written until then stays allowed by them as before.
+    RevokeUser {
+        user: UserId,
+        grants: Vec<Version>,
+        keep: Option<Rights>,
+        ends: Option<Wall>,
+        until: Vec<(Author, Generation)>,
+    },
     /// What members are told of the syncgroup (S-30).
     Spec(SpecChange),
     /// A device is to take part, and is asked until it answers (S-33).

@@ -245,6 +245,8 @@ fn wanted(group: &Group, own: &DeviceId) -> Vec<DeviceId> {
         Stage::Pending(admitted) | Stage::Leaving(admitted) => members().chain([admitted.by]).collect(),
         Stage::Active => members().chain(group.to_be_offered(own).into_iter().map(|it| it.device)).collect(),
         Stage::Departing => members().collect(),
+        // Whoever extends its time shall find it.
+        Stage::Removed if group.metadata.access.is_expired(own) => members().collect(),
         Stage::Left | Stage::Removed => Vec::new(),
     }
 }

@@ -466,7 +466,7 @@ fn end(view: &dyn View, collection: &Collection) -> Result<Option<WatchEnd>, Fau
     };
     let wrong = |_| corrupt(Table::Syncgroup, DecodeError { what: "a syncgroup" });
     let record: GroupRecord = postcard::from_bytes(&bytes).map_err(wrong)?;
-    Ok(match record.stage.state() {
+    Ok(match record.stage.state(false) {
         SyncgroupState::Joining | SyncgroupState::Pending | SyncgroupState::Active => None,
         state => Some(WatchEnd::NotMember(state)),
     })

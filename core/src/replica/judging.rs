@@ -73,7 +73,7 @@ impl Plan<'_> {
             }
         }
         let before = if is_news { self.judge_all(group) } else { None };
-        if !self.counts(group, place, records, past) {
+        if !self.counts(group, (place, stamp), records, past) {
             self.staged.put(Table::Void, key::log(group, place.0, place.1), Bytes::new());
         } else {
             let (mut ruled, spec) = (BTreeSet::new(), self.spec_version(group));
@@ -105,13 +105,13 @@ impl Plan<'_> {
     fn counts(
         &self,
         group: GroupIx,
-        place: Place,
+        (place, stamp): (Place, Hlc),
         records: &[Record],
         past: crate::syncgroup::PastIx,
     ) -> bool {
         let (Some(metadata), Some(pasts)) = (self.metadata(group), self.pasts(group)) else { return true };
         let (author, judgement) = (self.author(place.0), metadata.access.judgement());
-        judge::counts(metadata, judgement, &author, place, records, pasts.get(past))
+        judge::counts(metadata, judgement, &author, (place, stamp), records, pasts.get(past))
     }
 
     /// Takes other metadata in the place of what there was, for want of some of it, and judges what is held by that.
@@ -197,8 +197,9 @@ impl Plan<'_> {
         let stored = self.stored(group, ix, generation)?;
         let mark = key::log(group, ix, generation);
         let was_void = self.staged.get(Table::Void, &mark)?.is_some();
-        let records = stored.encoded()?.records(&author).map_err(|error| corrupt(Table::Log, error))?;
-        let counts = self.counts(group, place, &records, stored.past);
+        let encoded = stored.encoded()?;
+        let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+        let counts = self.counts(group, (place, encoded.header.stamp), &records, stored.past);
         if counts != was_void {
             return Ok(());
         }

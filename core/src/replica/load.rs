@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::authors::Authors;
 use super::cited::Citations;
+use super::ends::Ends;
 use super::incomplete::SplitPart;
 use super::paused::Paused;
 use super::stored::{Kept, Lives, LogNodes, StateRecord, Stored, corrupt};
@@ -71,6 +72,9 @@ impl Replica {
         if let Some(state) = state.as_ref().filter(|state| state.format > StateRecord::FORMAT) {
             return Err(BootError::NewerFormat { found: state.format, known: StateRecord::FORMAT });
         }
+        if let Some(state) = state.as_ref().filter(|state| state.format < StateRecord::FORMAT) {
+            return Err(BootError::OlderFormat { found: state.format, known: StateRecord::FORMAT });
+        }
         let device = keys.device;
         let mut replica = Self {
             keys,
@@ -85,6 +89,7 @@ impl Replica {
             waiting: Waiting::default(),
             parts: config.timing.parts,
             cited: Citations::default(),
+            ends: Ends::default(),
             stamp: Hlc::default(),
             pruned: CommitSeq(0),
             seq: state.as_ref().map_or(CommitSeq(0), |state| state.seq),
@@ -122,6 +127,7 @@ impl Replica {
             self.stamp = stamps.max().unwrap_or_default().max(self.stamp);
             self.by_id.insert(group.record.id, ix);
             self.groups.insert(ix, Box::new(group));
+            self.note_ends(ix);
         }
         Ok(())
     }
@@ -269,6 +275,14 @@ pub enum BootError {
         /// The store's format.
         found: u32,
         /// The newest that this version reads.
+        known: u32,
+    },
+    /// The store was written by a version from before the first release, which said other things of members.
+    #[error("the store has format {found}, this version reads format {known}: use the version that made it")]
+    OlderFormat {
+        /// The store's format.
+        found: u32,
+        /// The one that this version reads.
         known: u32,
     },
 }

@@ -4,6 +4,7 @@
 pub(crate) mod authors;
 pub(crate) mod changes;
 pub(crate) mod cited;
+mod ends;
 mod incomplete;
 mod judging;
 pub(crate) mod load;
@@ -23,6 +24,7 @@ use alloc::vec::Vec;
 
 use self::authors::Authors;
 use self::cited::Citations;
+use self::ends::Ends;
 pub use self::incomplete::IncompleteBatch;
 pub use self::load::BootError;
 use self::paused::Paused;
@@ -60,6 +62,8 @@ pub(crate) struct Replica {
     pub(crate) parts: Millis,
     /// Of generations on which others build, what was read of late.
     pub(crate) cited: Citations,
+    /// The clock, and when rights end by it.
+    pub(crate) ends: Ends,
     /// The greatest stamp of any generation held.
     pub(crate) stamp: Hlc,
     /// The last commit of which it is not kept any more which rows it changed.

@@ -37,7 +37,7 @@ use crate::syncgroup::access::Recent;
 use crate::syncgroup::group::{Group, GroupRecord, Tip};
 use crate::syncgroup::metadata::Metadata;
 use crate::syncgroup::past::{Numbered, Past, Sets};
-use crate::time::{Hlc, Now};
+use crate::time::{Hlc, Now, Wall};
 use crate::wire::codec::put_author;
 
 /// Where a generation that is applied comes from.
@@ -171,6 +171,11 @@ impl<'a> Plan<'a> {
         self.draft(group).metadata = Some(metadata);
     }
 
+    /// Has a syncgroup looked at like one that changes.
+    pub(crate) fn touch(&mut self, ix: GroupIx) {
+        self.draft(ix);
+    }
+
     pub(super) fn draft(&mut self, ix: GroupIx) -> &mut Draft {
         self.drafts.entry(ix).or_default()
     }
@@ -240,7 +245,19 @@ impl<'a> Plan<'a> {
     pub(super) fn metadata_mut(&mut self, ix: GroupIx) -> &mut Metadata {
         let now = self.drafts.get(&ix).is_some_and(|draft| draft.metadata.is_some());
         let copy = if now { None } else { self.group(ix).map(|group| group.metadata.clone()) };
-        self.draft(ix).metadata.get_or_insert_with(|| copy.unwrap_or_default())
+        let clock = self.replica.ends.clock();
+        let start = || {
+            let mut metadata = copy.unwrap_or_default();
+            // What is taken in may end between when the clock was looked at for this syncgroup, and now.
+            metadata.access.set_clock(clock);
+            metadata
+        };
+        self.draft(ix).metadata.get_or_insert_with(start)
+    }
+
+    /// The moment at which what this device writes next is stamped, at the earliest.
+    pub(crate) fn moment(&self) -> Wall {
+        self.replica.moment().max(self.stamp.wall())
     }
 
     /// The heads of a row.
@@ -268,7 +285,9 @@ impl<'a> Plan<'a> {
         let bytes = postcard::to_allocvec(&record).unwrap_or_default();
         self.staged.put(Table::Syncgroup, key::number(ix), bytes.into());
         if self.group(ix).is_none() {
-            self.draft(ix).created = Some(Box::new(Group::new(ix, record)));
+            let mut group = Box::new(Group::new(ix, record));
+            self.replica.start_clock(&mut group);
+            self.draft(ix).created = Some(group);
         } else {
             if record.stage.is_read() {
                 // It may not have been, and what it has not counted then: see [`Plan::settle_stamp`].

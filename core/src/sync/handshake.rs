@@ -14,7 +14,7 @@ use crate::store::key::GroupIx;
 use crate::wire::{Hello, Message, Offer, Offered};
 
 /// The version of the protocol that this code speaks.
-const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 /// How many words of this device are looked at that the other end shows as it says that this one is no member.
 const MOST_SIGNED: usize = 4;
 

@@ -41,6 +41,18 @@
 //!
 //! A device may say that it has written again what it had written in another log of its own (see [`cuts`]). That makes
 //! no act void, and asks for no right: what it gave, others may have built on; and it is written again anyway.
+//!
+//! # Ends
+//!
+//! A grant, and a certificate, may have an **end**: a moment. Neither is for a generation that is stamped later; that
+//! follows from what both say, so it is the same everywhere and for ever, and takes part in all of the above: what a
+//! device writes after its end nobody holds, and what an admin grants after its own end nobody does. What was written in
+//! time stays, whatever it gives: that a right ends is no mistrust of what was done by it. A revocation that leaves
+//! something may leave it until an end, too, so that a right is shortened as it is lessened. Of several grants, and of
+//! several certificates, each stands by itself: the later end counts, and an old one that turns up again takes nothing
+//! away.
+//!
+//! Who is a member *now* is another question, which goes by this device's clock: see [`ending`].
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -51,8 +63,10 @@ use crate::id::{Author, DeviceId, Generation, Incarnation, Name, UserId, Version
 use crate::limits;
 use crate::log::record::MetaRecord;
 use crate::object::history::Place;
+use crate::time::Wall;
 
 mod cuts;
+mod ending;
 mod facts;
 mod judging;
 mod members;
@@ -60,8 +74,9 @@ mod members;
 mod tests;
 
 use self::cuts::Cuts;
+use self::ending::Ends;
 use self::facts::{Acts, Departure, Ended, Enrolment, Grant, Nth, Revocation, Standing, UserStanding};
-pub(crate) use self::facts::{At, Holder, Source};
+pub(crate) use self::facts::{At, Holder, Left, Source, end};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
 
 /// What was judged lately by the facts in a past alone.
@@ -83,6 +98,8 @@ pub(crate) struct Access {
     genesis: Option<Place>,
     /// By all that is known.
     judgement: Judgement,
+    /// When rights end, and by which clock they have.
+    ends: Ends,
 }
 
 /// Something by which a device may do something: a grant to it, or one to its user with what makes it the user's.
@@ -97,6 +114,11 @@ impl<'a> Title<'a> {
     /// What the device was given: a grant, or its enrolment. It is what a departure names.
     fn version(self) -> Version {
         self.enrolment.map_or(self.grant.version, |enrolment| enrolment.version)
+    }
+
+    /// The last moment, by their own stamps, for whose generations it is.
+    fn ends(self) -> Wall {
+        self.enrolment.map_or(self.grant.ends, |enrolment| enrolment.ends.min(self.grant.ends))
     }
 
     /// The certificate that makes the device its user's, if it has the title by that.
@@ -118,14 +140,14 @@ impl Access {
                 self.genesis = Some(from.place);
                 false
             }
-            MetaRecord::Admit { key, name, rights, .. } => {
-                let grant = grant(from, *rights, name);
+            MetaRecord::Admit { key, name, rights, ends, .. } => {
+                let grant = grant(from, self.ends.note(*rights, *ends), name);
                 facts::add(&mut self.standings.entry(key.device()).or_default().grants, grant);
                 self.acts.take(from);
                 !self.revocations.is_empty()
             }
-            MetaRecord::AdmitUser { key, name, rights, .. } => {
-                let grant = grant(from, *rights, name);
+            MetaRecord::AdmitUser { key, name, rights, ends, .. } => {
+                let grant = grant(from, self.ends.note(*rights, *ends), name);
                 let user = self.users.entry(key.user()).or_default();
                 facts::add(&mut user.grants, grant);
                 user.key = Some(*key);
@@ -141,6 +163,7 @@ impl Access {
                     user,
                     name: certificate.name().clone(),
                     number: certificate.number(),
+                    ends: self.ends.note(Rights::Read, certificate.ends()).ends,
                 };
                 self.standings.entry(device).or_default().enrol(enrolment);
                 self.users.entry(user).or_default().devices.insert(device);
@@ -154,16 +177,16 @@ impl Access {
                 // What knows of it was judged so before.
                 false
             }
-            MetaRecord::Revoke { device, grants, keep, until } => {
+            MetaRecord::Revoke { device, grants, keep, ends, until } => {
                 let until = until.iter().map(|(incarnation, last)| (author(*device, *incarnation), *last));
                 let what = Ended::Grants(Holder::Device(*device), grants.iter().copied().collect());
-                self.revoke(from, what, *keep, until.collect());
+                self.revoke(from, what, (*keep, *ends), until.collect());
                 self.acts.take(from);
                 true
             }
-            MetaRecord::RevokeUser { user, grants, keep, until } => {
+            MetaRecord::RevokeUser { user, grants, keep, ends, until } => {
                 let what = Ended::Grants(Holder::User(*user), grants.iter().copied().collect());
-                self.revoke(from, what, *keep, until.iter().copied().collect());
+                self.revoke(from, what, (*keep, *ends), until.iter().copied().collect());
                 self.acts.take(from);
                 true
             }
@@ -171,7 +194,7 @@ impl Access {
                 let device = striking.device;
                 let spared = striking.until.iter();
                 let until = spared.map(|(incarnation, last)| (author(device, *incarnation), *last));
-                let nth = self.revoke(from, Ended::Certificates, None, until.collect());
+                let nth = self.revoke(from, Ended::Certificates, (None, None), until.collect());
                 let user = self.users.entry(striking.user()).or_default();
                 user.strikings.push((device, striking.number, nth));
                 true
@@ -193,10 +216,11 @@ impl Access {
         &mut self,
         from: Source,
         what: Ended,
-        keep: Option<Rights>,
+        (keep, ends): (Option<Rights>, Option<Wall>),
         until: BTreeMap<Author, Generation>,
     ) -> Nth {
-        let revocation = Revocation { by: from.place, stamp: from.stamp, what, keep, until };
+        let ends = keep.map_or(Wall::NEVER, |rights| self.ends.note(rights, ends).ends);
+        let revocation = Revocation { by: from.place, stamp: from.stamp, what, keep, ends, until };
         let version = from.version();
         let of_it = (version, 0)..=(version, u32::MAX);
         let nth = (version, self.revocations.range(of_it).count() as u32);
@@ -247,6 +271,7 @@ impl Access {
         let known = |place: Place| at.past.has(place) && Some(place) != at.place;
         let counts = |title: &Title<'_>| {
             known(title.grant.place())
+                && at.stamp.wall() <= title.ends()
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
                 && !judgement.is_void(&title.grant.place())
                 && !standing.has_left(&title.version(), known)
@@ -254,7 +279,8 @@ impl Access {
         let left = |title: Title<'_>| {
             let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
             let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
-            ends.try_fold(title.grant.rights, |rights, end| end.leaves(rights, (at.author, at.generation)))
+            let place = (at.author, at.generation);
+            ends.try_fold(title.grant.rights, |rights, end| end.leaves(rights, place, at.stamp))
         };
         self.titles(&device).filter(counts).filter_map(left).max()
     }
@@ -274,19 +300,20 @@ impl Access {
         own.chain(of_users)
     }
 
-    /// What is left of a title for what its device writes from now on.
-    fn left(&self, device: &DeviceId, standing: &Standing, title: &Title<'_>) -> Option<Rights> {
+    /// What is left of a title for what its device writes from now on, whatever the time is.
+    fn left(&self, device: &DeviceId, standing: &Standing, title: &Title<'_>) -> Option<Left> {
         if self.judgement.is_void(&title.grant.place()) || standing.has_left(&title.version(), |_| true) {
             return None;
         }
         let parts = title.parts(*device);
         let ends = parts.flat_map(|(holder, version)| self.judgement.ends(holder, &version));
         let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
-        ends.try_fold(title.grant.rights, |rights, end| end.keep.map(|keep| keep.min(rights)))
+        let given = Left { rights: title.grant.rights, ends: title.ends() };
+        ends.try_fold(given, |left, end| end.lessens(left))
     }
 
-    /// The titles of a device that still give something, and what.
-    fn standing_titles<'a>(&'a self, device: &'a DeviceId) -> impl Iterator<Item = (Title<'a>, Rights)> {
+    /// The titles of a device that nobody has ended, and what is left of each. Their time may be over.
+    fn standing_titles<'a>(&'a self, device: &'a DeviceId) -> impl Iterator<Item = (Title<'a>, Left)> {
         let standing = self.standings.get(device).into_iter();
         let titles = standing.flat_map(|standing| self.titles(device).map(move |title| (standing, title)));
         titles.filter_map(|(standing, title)| {
@@ -295,16 +322,16 @@ impl Access {
         })
     }
 
-    /// The grants to a user that still give something, and what.
-    fn standing_grants_to<'a>(&'a self, user: &UserId) -> impl Iterator<Item = (&'a Grant, Rights)> {
+    /// The grants to a user that nobody has ended, and what is left of each. Their time may be over.
+    fn standing_grants_to<'a>(&'a self, user: &UserId) -> impl Iterator<Item = (&'a Grant, Left)> {
         let holder = Holder::User(*user);
         let grants = self.users.get(user).into_iter().flat_map(|user| &user.grants);
         let grants = grants.filter(|grant| !self.judgement.is_void(&grant.place()));
         grants.filter_map(move |grant| {
             let ends = self.judgement.ends(holder, &grant.version).iter();
             let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
-            let left = ends.try_fold(grant.rights, |rights, end| end.keep.map(|keep| keep.min(rights)));
-            Some((grant, left?))
+            let given = Left { rights: grant.rights, ends: grant.ends };
+            Some((grant, ends.try_fold(given, |left, end| end.lessens(left))?))
         })
     }
 
@@ -313,20 +340,16 @@ impl Access {
         self.cuts.first(author)
     }
 
-    /// What a device may do by all that is known here.
-    pub(crate) fn rights(&self, device: &DeviceId) -> Option<Rights> {
-        self.standing_titles(device).map(|(_, rights)| rights).max()
-    }
-
-    /// What a user may do, by whatever device, by all that is known here.
-    pub(crate) fn rights_of(&self, user: &UserId) -> Option<Rights> {
-        self.standing_grants_to(user).map(|(_, rights)| rights).max()
-    }
-
-    /// The grants to a device that have not ended, and its enrolments.
+    /// The grants to a device that nobody has ended, and its enrolments.
     pub(crate) fn grants(&self, device: &DeviceId) -> Vec<Version> {
+        self.versions(device, |_| true)
+    }
+
+    /// What was given to a device, of all that has some rest that is meant.
+    fn versions(&self, device: &DeviceId, is_meant: impl Fn(Left) -> bool) -> Vec<Version> {
         let mut versions: Vec<Version> = Vec::new();
-        for version in self.standing_titles(device).map(|(title, _)| title.version()) {
+        let meant = self.standing_titles(device).filter(|(_, left)| is_meant(*left));
+        for version in meant.map(|(title, _)| title.version()) {
             // By one enrolment a device has all that its user was granted.
             if !versions.contains(&version) {
                 versions.push(version);
@@ -335,14 +358,14 @@ impl Access {
         versions
     }
 
-    /// Who let in a device: whoever wrote down its enrolments, and gave the grants to it and to its users, that have not
+    /// Who let in a device: whoever wrote down its enrolments, and gave the grants to it and to its users, that nobody has
     /// ended.
     pub(crate) fn who_let_in(&self, device: &DeviceId) -> Vec<Author> {
         let titles = self.standing_titles(device).map(|(title, _)| title);
         titles.flat_map(|title| [title.version().author, title.grant.version.author]).collect()
     }
 
-    /// All that lets in a device and has not ended: its enrolments, and the grants to it and to its users.
+    /// All that lets in a device and nobody has ended: its enrolments, and the grants to it and to its users.
     pub(crate) fn let_in_by(&self, device: &DeviceId) -> Vec<Place> {
         let titles = self.standing_titles(device).map(|(title, _)| title);
         titles
@@ -350,31 +373,28 @@ impl Access {
             .collect()
     }
 
-    /// The grants to a device or a user that give more than something.
-    pub(crate) fn grants_above(&self, holder: Holder, rights: Option<Rights>) -> Vec<Version> {
-        let is_more = |left: Rights| Some(left) > rights;
+    /// The grants to a device or a user that give more than something, or for longer, and what is left of each. Those whose
+    /// time is over are among them: what somebody writes and dates back may rest on them.
+    pub(crate) fn grants_above(&self, holder: Holder, keep: Option<Left>) -> Vec<(Version, Left)> {
+        let is_more = |left: Left| !keep.is_some_and(|keep| keep.covers(left));
         match holder {
             Holder::User(user) => {
                 let more = self.standing_grants_to(&user).filter(|(_, left)| is_more(*left));
-                more.map(|(grant, _)| grant.version).collect()
+                more.map(|(grant, left)| (grant.version, left)).collect()
             }
             Holder::Device(device) => {
                 let own = self.standing_titles(&device).filter(|(title, _)| title.enrolment.is_none());
-                own.filter(|(_, left)| is_more(*left)).map(|(title, _)| title.grant.version).collect()
+                let more = own.filter(|(_, left)| is_more(*left));
+                more.map(|(title, left)| (title.grant.version, left)).collect()
             }
             Holder::DeviceOf(..) => Vec::new(),
         }
     }
 
-    /// The user as whose device a device may do the most, and what.
-    pub(crate) fn by_user(&self, device: &DeviceId) -> Option<(Rights, UserId)> {
-        let titles = self.standing_titles(device);
-        titles.filter_map(|(title, left)| Some((left, title.enrolment?.user))).max()
-    }
-
-    /// The best rank by which a device acts as an admin.
-    pub(crate) fn rank(&self, device: &DeviceId, ranks: &Ranks) -> Option<Rank> {
-        let admin = self.standing_titles(device).filter(|(_, left)| *left == Rights::Admin);
+    /// The best rank by which a device acts as an admin at a moment.
+    pub(crate) fn rank(&self, device: &DeviceId, ranks: &Ranks, moment: Wall) -> Option<Rank> {
+        let is_admin = |left: Left| left.at(moment) == Some(Rights::Admin);
+        let admin = self.standing_titles(device).filter(|(_, left)| is_admin(*left));
         admin.filter_map(|(title, _)| ranks.get(&(title.holder, title.grant.version)).copied()).min()
     }
 
@@ -421,6 +441,7 @@ impl Access {
                     standing.enrolments().iter().any(|it| {
                         it.user == user
                             && it.number == certificate.number()
+                            && it.ends >= end(certificate.ends())
                             && known(it.place())
                             && !standing.has_left(&it.version, known)
                     })
@@ -441,9 +462,10 @@ impl Access {
     }
 }
 
-fn grant(from: Source, rights: Rights, name: &Name) -> Grant {
+fn grant(from: Source, given: Left, name: &Name) -> Grant {
     let (author, version) = (from.place.0, from.version());
-    Grant { author, version, stamp: from.stamp, rights, name: name.clone() }
+    let Left { rights, ends } = given;
+    Grant { author, version, stamp: from.stamp, rights, ends, name: name.clone() }
 }
 
 fn author(device: DeviceId, incarnation: Incarnation) -> Author {

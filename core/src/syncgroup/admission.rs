@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::access::{Left, end};
 use super::command::{Means, move_to, new_group};
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
 use super::{Invitation, JoinRefusal, Rights, publish, remove, user};
@@ -37,6 +38,11 @@ pub(super) fn join(
     if invitation.expires() <= means.wall {
         return Err(Refusal::Invitation("it has expired; ask for a new one").into());
     }
+    if invitation.ends().is_some_and(|ends| ends < means.wall) {
+        return Err(
+            Refusal::Invitation("the time is over for which it would let in; ask for a new one").into()
+        );
+    }
     if invitation.device().is_some_and(|device| device != replica.keys.device) {
         return Err(Refusal::Invitation("it is for another device").into());
     }
@@ -54,6 +60,9 @@ pub(super) fn join(
         }
         (Some(it), _) if it.device_key() != replica.keys.public => {
             return Err(Refusal::Certificate("it is for another device").into());
+        }
+        (Some(it), _) if it.ends().is_some_and(|ends| ends < means.wall) => {
+            return Err(Refusal::Certificate("its time is over; its user can make another one").into());
         }
         (Some(it), _) if !it.verify(&replica.keys) => {
             return Err(Refusal::Certificate("its user did not sign it").into());
@@ -79,7 +88,7 @@ pub(super) fn join(
         Some((group, stage)) => (group.ix, Stage::Joining(beside(stage.requests(), asking)?)),
     };
     let database = known.map_or(database, |group| group.record.database.clone());
-    let state = stage.state();
+    let state = stage.state(false);
     plan.set_record(ix, GroupRecord { id, database, stage });
     plan.notice(Notice::Syncgroup { syncgroup: id, state });
     Ok(Outcome::Joining(id))
@@ -154,21 +163,28 @@ pub(crate) fn admit(
     let is_time = |may: bool| match may {
         false => Err(JoinRefusal::NotValid),
         true if terms.expires <= means.wall => Err(JoinRefusal::Expired),
+        true if end(terms.ends) < means.wall => Err(JoinRefusal::Expired),
         true if group.logs.len() >= replica.limits.authors => Err(JoinRefusal::Full),
         true => Ok(()),
     };
     let is_used = !terms.reusable && group.metadata.is_used(&terms.nonce);
     // What the invitation gives, as long as it does.
-    let granted = is_time(may_admit).and(if is_used { Err(JoinRefusal::Used) } else { Ok(terms.rights) });
+    let given = Left::new(terms.rights, terms.ends);
+    let granted = is_time(may_admit).and(if is_used { Err(JoinRefusal::Used) } else { Ok(given) });
     let request = Used { invitation: terms.nonce, request: *nonce };
     let records = match certificate {
         Some(it) if invitation.user().is_some_and(|user| user != it.user()) => Err(JoinRefusal::NotValid),
         // What is published at a device is so for that device, and not for its user.
         Some(_) if invitation.device().is_some() => Err(JoinRefusal::NotValid),
-        Some(it) => user::admission(plan, group, (key, it), request, (granted, is_time(may_answer))),
-        None if granted.is_ok_and(|rights| had >= Some(rights)) => Err(JoinRefusal::NotValid),
-        None => granted
-            .map(|rights| alloc::vec![MetaRecord::Admit { key: *key, name, rights, request: Some(request) }]),
+        Some(it) => {
+            let may = (granted, is_time(may_answer));
+            user::admission(plan, group, (key, it), request, may, means.wall)
+        }
+        None if granted.is_ok_and(|given| access.has(&device, given)) => Err(JoinRefusal::NotValid),
+        None => granted.map(|given| {
+            let (key, rights, ends) = (*key, given.rights, given.end());
+            alloc::vec![MetaRecord::Admit { key, name, rights, ends, request: Some(request) }]
+        }),
     };
     match records {
         // A member is one, whatever became of the invitation: the answer to an earlier request got lost.
@@ -191,9 +207,13 @@ pub(crate) fn admit(
 /// What is told of an admission.
 fn admitted(syncgroup: SyncgroupId, device: DeviceId, records: &[MetaRecord], version: Version) -> Notice {
     let (mut user, mut number, mut granted) = (None, None, None);
+    let mut until = None;
     for record in records {
         match record {
-            MetaRecord::AdmitUser { key, rights, .. } => (user, granted) = (Some(key.user()), Some(*rights)),
+            MetaRecord::Admit { rights, ends, .. } => (granted, until) = (Some(*rights), *ends),
+            MetaRecord::AdmitUser { key, rights, ends, .. } => {
+                (user, granted, until) = (Some(key.user()), Some(*rights), *ends);
+            }
             MetaRecord::Enrol { certificate: it, .. } => {
                 (user, number) = (Some(it.user()), Some(it.number()));
             }
@@ -201,8 +221,10 @@ fn admitted(syncgroup: SyncgroupId, device: DeviceId, records: &[MetaRecord], ve
         }
     }
     match user {
-        Some(user) => Notice::Enrolled { syncgroup, user, device, number, granted, version },
-        None => Notice::Admitted { syncgroup, device, version },
+        Some(user) => Notice::Enrolled { syncgroup, user, device, number, granted, ends: until, version },
+        None => {
+            Notice::Admitted { syncgroup, device, rights: granted.unwrap_or_default(), ends: until, version }
+        }
     }
 }
 
@@ -284,7 +306,7 @@ fn find_admission(plan: &mut Plan<'_>, ix: GroupIx) {
     if !stage.may_be_admitted() {
         return;
     }
-    let grants = metadata.access.grants(&plan.replica.keys.device).into_iter();
+    let grants = metadata.access.grants_now(&plan.replica.keys.device).into_iter();
     let vector: Vec<_> = grants.map(|grant| (grant.author, grant.generation)).collect();
     let is_leaving = stage.withdraws();
     if let Some((author, _)) = vector.first() {
@@ -398,7 +420,7 @@ mod tests {
         let create = Command::CreateSyncgroup { database, name: name.clone(), collections };
         run(&mut plan, &means(&name), create).unwrap();
         let key = keys(2).public;
-        let admit = MetaRecord::Admit { key, name, rights: Rights::Admin, request: None };
+        let admit = MetaRecord::Admit { key, name, rights: Rights::Admin, ends: None, request: None };
         plan.write(0, plan.next_stamp(WALL), &[Record::Meta(admit)], None).unwrap();
         let effects = plan.finish();
         store.apply(&replica.apply(effects).unwrap());
@@ -411,7 +433,8 @@ mod tests {
         let answer = |issuer: &Keys| {
             let (syncgroup, nonce) = (replica.groups[&0].record.id, [7; 16]);
             let (expires, whom) = (WALL + crate::time::Millis(1_000), Whom::Anybody);
-            let terms = Terms { syncgroup, rights: Rights::Write, expires, reusable: false, nonce, whom };
+            let (rights, ends) = (Rights::Write, None);
+            let terms = Terms { syncgroup, rights, expires, reusable: false, nonce, whom, ends };
             let invitation = Invitation::sign(terms, name(), Vec::new(), issuer);
             let asking = Asking { invitation, nonce: [8; 16], certificate: None };
             let request = Request { asking: &asking, name: name(), withdraw: false, wrote: Vec::new() };

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::access::Left;
 use super::group::{Group, GroupRecord, Stage};
 use super::invitation::Whom;
 use super::metadata::{Metadata, genesis};
@@ -46,9 +47,10 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         Command::ChangeSchema { syncgroup, collection, changes } => {
             set_schema(plan, means, &syncgroup, collection, &Wanted::Some(changes))
         }
-        Command::Invite { syncgroup, rights, valid_for, reusable, addresses } => {
+        Command::Invite { syncgroup, rights, ends, valid_for, reusable, addresses } => {
             let group = active(plan.replica, &syncgroup)?;
             require(plan.replica, group, Rights::Admin, "invite")?;
+            lies_ahead(means, ends)?;
             let terms = Terms {
                 syncgroup,
                 rights,
@@ -56,6 +58,7 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
                 reusable,
                 nonce: means.nonce,
                 whom: Whom::Anybody,
+                ends,
             };
             Ok(Outcome::Invited(invite(plan.replica, group, terms, addresses)?))
         }
@@ -67,8 +70,9 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         }
         Command::Leave { syncgroup } => remove::leave(plan, means, &syncgroup),
         Command::Eject { syncgroup, device } => remove::eject(plan, means, &syncgroup, device),
-        Command::SetRights { syncgroup, device, rights } => {
-            remove::set_rights(plan, means, &syncgroup, device, rights)
+        Command::SetRights { syncgroup, device, rights, ends } => {
+            lies_ahead(means, ends)?;
+            remove::set_rights(plan, means, &syncgroup, device, Left::new(rights, ends))
         }
         Command::SetSpec { syncgroup, change, unless_changed } => {
             spec::set(plan, means, &syncgroup, change, unless_changed)
@@ -82,8 +86,9 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         Command::InviteDevice { syncgroup, user, valid_for, addresses } => {
             user::invite_device(plan, means, (syncgroup, user), valid_for, addresses)
         }
-        Command::AdmitUser { syncgroup, user, name, rights } => {
-            user::set_rights(plan, means, &syncgroup, (user, name), rights)
+        Command::AdmitUser { syncgroup, user, name, rights, ends } => {
+            lies_ahead(means, ends)?;
+            user::set_rights(plan, means, &syncgroup, (user, name), Left::new(rights, ends))
         }
         Command::EjectUser { syncgroup, user } => user::eject(plan, means, &syncgroup, user),
         Command::Enrol { syncgroup, certificate } => user::enrol(plan, means, &syncgroup, certificate),
@@ -99,6 +104,14 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
     }
 }
 
+/// Whether what shall end has an end that is still to come.
+fn lies_ahead(means: &Means<'_>, ends: Option<Wall>) -> Result<(), Refusal> {
+    match ends.filter(|ends| *ends <= means.wall) {
+        Some(ends) => Err(Refusal::InThePast(ends)),
+        None => Ok(()),
+    }
+}
+
 /// Whether an offer may be declined; that it is, is noted where offers are kept: nothing is stored.
 fn decline(replica: &Replica, invitation: &Invitation) -> Result<Outcome, Stop> {
     if invitation.device() != Some(replica.keys.device) {
@@ -108,7 +121,7 @@ fn decline(replica: &Replica, invitation: &Invitation) -> Result<Outcome, Stop> 
         return Err(Refusal::Invitation("its signature is wrong").into());
     }
     let id = invitation.syncgroup();
-    match replica.group(&id).map(|group| (group, group.record.stage.state())) {
+    match replica.group(&id).map(|group| (group, group.state(&replica.keys.device))) {
         Some((group, SyncgroupState::Joining | SyncgroupState::Pending | SyncgroupState::Active)) => {
             Err(Refusal::AlreadyHere(group.record.database.clone()).into())
         }
@@ -154,7 +167,7 @@ fn create(
     let id = id_of(&replica.author(), &encoded.leaf);
     plan.set_record(ix, GroupRecord { id, database, stage: Stage::Active });
     plan.append_own(ix, &encoded, &records, Vec::new())?;
-    plan.notice(Notice::Syncgroup { syncgroup: id, state: Stage::Active.state() });
+    plan.notice(Notice::Syncgroup { syncgroup: id, state: SyncgroupState::Active });
     Ok(Outcome::Created(id))
 }
 
@@ -172,25 +185,36 @@ pub(super) fn new_group(replica: &Replica) -> Result<u32, Refusal> {
     Ok(replica.next_group())
 }
 
-pub(super) fn active<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Refusal> {
+pub(crate) fn active<'r>(replica: &'r Replica, id: &SyncgroupId) -> Result<&'r Group, Refusal> {
     let group = replica.group(id).ok_or(Refusal::NoSyncgroup(*id))?;
     match group.record.stage {
         Stage::Active => Ok(group),
         Stage::Joining(_) | Stage::Pending(_) => Err(Refusal::Pending),
+        Stage::Removed => Err(over(replica, group, Rights::Read).unwrap_or(Refusal::NotMember)),
         _ => Err(Refusal::NotMember),
     }
 }
 
-pub(super) fn require(
+/// Why this device may not do something any more that it may do otherwise: its time is over.
+fn over(replica: &Replica, group: &Group, right: Rights) -> Option<Refusal> {
+    let over = group.metadata.access.over_since(&replica.keys.device, right, replica.moment());
+    over.map(Refusal::Expired)
+}
+
+pub(crate) fn require(
     replica: &Replica,
     group: &Group,
     right: Rights,
     to: &'static str,
 ) -> Result<(), Refusal> {
-    match group.metadata.access.rights(&replica.keys.device) {
-        None => Err(Refusal::NotMember),
+    match group.metadata.access.rights_when(&replica.keys.device, replica.moment()) {
         Some(rights) if rights >= right => Ok(()),
-        Some(_) => Err(Refusal::Forbidden(to)),
+        Some(_) => Err(over(replica, group, right).unwrap_or(Refusal::Forbidden(to))),
+        // Whatever it wanted to do: it could do something once.
+        None => {
+            let over = over(replica, group, right).or_else(|| over(replica, group, Rights::Read));
+            Err(over.unwrap_or(Refusal::NotMember))
+        }
     }
 }
 
@@ -318,7 +342,9 @@ fn invite(
 }
 
 pub(super) fn move_to(plan: &mut Plan<'_>, group: &Group, stage: Stage) {
-    let state = stage.state();
+    let own = &plan.replica.keys.device;
+    let is_expired = plan.metadata(group.ix).is_some_and(|metadata| metadata.access.is_expired(own));
+    let state = stage.state(is_expired);
     plan.set_record(group.ix, GroupRecord { stage, ..group.record.clone() });
     plan.notice(Notice::Syncgroup { syncgroup: group.record.id, state });
 }

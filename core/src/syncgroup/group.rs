@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::access::Left;
 use super::knowledge::Knowledge;
 use super::metadata::Metadata;
 use super::past::Pasts;
@@ -56,7 +57,7 @@ pub(crate) enum Stage {
     /// The latest request was refused. Earlier ones that have not been answered may have been granted, and are asked
     /// for.
     Refused(JoinRefusal, Vec<Asking>),
-    /// Was removed, and knows it.
+    /// Was removed, and knows it; or its time is over.
     Removed,
 }
 
@@ -100,7 +101,9 @@ impl Stage {
         !self.requests().is_empty() || matches!(self, Stage::Refused(..))
     }
 
-    pub(crate) fn state(&self) -> SyncgroupState {
+    /// What it is called. Whether this device is no member only because its time is over is said by what is known of the
+    /// syncgroup, and by the clock.
+    pub(crate) fn state(&self, is_expired: bool) -> SyncgroupState {
         match self {
             Stage::Joining(_) => SyncgroupState::Joining,
             Stage::Pending(_) => SyncgroupState::Pending,
@@ -108,6 +111,7 @@ impl Stage {
             Stage::Withdrawing(_) | Stage::Leaving(_) => SyncgroupState::Leaving,
             Stage::Departing | Stage::Left => SyncgroupState::Left,
             Stage::Refused(refusal, _) => SyncgroupState::Refused(*refusal),
+            Stage::Removed if is_expired => SyncgroupState::Expired,
             Stage::Removed => SyncgroupState::Removed,
         }
     }
@@ -213,17 +217,24 @@ impl Group {
         signed
     }
 
+    /// How far this device is.
+    pub(crate) fn state(&self, own: &DeviceId) -> SyncgroupState {
+        self.record.stage.state(self.metadata.access.is_expired(own))
+    }
+
     pub(crate) fn info(&self, device: &DeviceId, waiting: u64) -> SyncgroupInfo {
         let mut collections: Vec<Name> = self.metadata.collections().values().cloned().collect();
         collections.sort();
         let rights: Option<Rights> = self.metadata.access.rights(device);
+        let ends = self.metadata.access.present(device).and_then(Left::end);
         SyncgroupInfo {
             id: self.record.id,
             name: self.metadata.name().cloned(),
             database: self.record.database.clone(),
-            state: self.record.stage.state(),
+            state: self.state(device),
             paused: self.paused,
             rights,
+            ends,
             spec: self.metadata.spec().spec(),
             spec_version: self.metadata.spec().version(),
             publications: self.publications(),

@@ -45,6 +45,8 @@ pub(crate) struct Terms {
     pub(crate) reusable: bool,
     pub(crate) nonce: [u8; 16],
     pub(crate) whom: Whom,
+    /// When what it gives ends.
+    pub(crate) ends: Option<Wall>,
 }
 
 /// Who may use an invitation.
@@ -99,6 +101,11 @@ impl Invitation {
     /// What the newcomer will be allowed to do.
     pub fn rights(&self) -> Rights {
         self.terms.rights
+    }
+
+    /// The last moment for which the newcomer will be a member; `None` if that has no end.
+    pub fn ends(&self) -> Option<Wall> {
+        self.terms.ends
     }
 
     /// The key of the admin who made it.
@@ -177,6 +184,7 @@ mod tests {
             reusable: false,
             nonce: [2; 16],
             whom: Whom::Anybody,
+            ends: None,
         };
         let addresses = alloc::vec![Address::new("quic:127.0.0.1:4433").unwrap()];
         (Invitation::sign(terms, Name::new("notes").unwrap(), addresses, &keys), keys)

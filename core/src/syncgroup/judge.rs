@@ -1,7 +1,7 @@
 //! Whether a generation is allowed, and whether it counts (S-34).
 //!
 //! It is *allowed* by the metadata in its own causal past, so alike at every replica and for ever: what is not is never
-//! held. It *counts* by all that is known, and may cease to when a revocation is heard of that its author had not heard
+//! held. That goes by its stamp, too, where rights end. It *counts* by all that is known, and may cease to when a revocation is heard of that its author had not heard
 //! of: then it is **void**, held and passed on like everything else, for others may have built on it, and not shown.
 
 use super::Rights;
@@ -16,6 +16,7 @@ use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
 use crate::replica::plan::Plan;
 use crate::store::key::GroupIx;
+use crate::time::Hlc;
 
 /// The right that a record needs; `None` if no right allows it.
 fn needed(record: &Record) -> Option<Rights> {
@@ -45,6 +46,11 @@ fn needed(record: &Record) -> Option<Rights> {
     }
 }
 
+/// The right that all of some records take.
+pub(crate) fn needed_for(records: &[Record]) -> Rights {
+    records.iter().filter_map(needed).max().unwrap_or(Rights::Read)
+}
+
 /// Judges the generation of this number by an author, given the metadata in its past.
 pub(crate) fn is_allowed(
     plan: &Plan<'_>,
@@ -69,7 +75,7 @@ pub(crate) fn is_allowed(
         return false;
     }
     let (Some(metadata), Some(pasts)) = (plan.metadata(group), plan.pasts(group)) else { return false };
-    let at = At { author: *author, place: None, generation, past };
+    let at = At { author: *author, place: None, generation, stamp: encoded.header.stamp, past };
     let Some(rights) = plan.judging(group, |recent| metadata.access.rights_in(pasts, at, recent)) else {
         return false;
     };
@@ -111,7 +117,7 @@ pub(crate) fn counts(
     metadata: &Metadata,
     judgement: &Judgement,
     author: &Author,
-    place: Place,
+    (place, stamp): (Place, Hlc),
     records: &[Record],
     past: &Past,
 ) -> bool {
@@ -121,7 +127,6 @@ pub(crate) fn counts(
     if judgement.is_cut(author, place.1) {
         return false;
     }
-    let at = At { author: *author, place: Some(place), generation: place.1, past };
-    let needed = records.iter().filter_map(needed).max().unwrap_or(Rights::Read);
-    metadata.access.rights_at(judgement, at) >= Some(needed)
+    let at = At { author: *author, place: Some(place), generation: place.1, stamp, past };
+    metadata.access.rights_at(judgement, at) >= Some(needed_for(records))
 }

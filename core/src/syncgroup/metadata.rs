@@ -184,7 +184,7 @@ pub(crate) fn genesis(
 ) -> Vec<MetaRecord> {
     let mut records = alloc::vec![
         MetaRecord::Genesis { name, nonce },
-        MetaRecord::Admit { key, name: device, rights: Rights::Admin, request: None },
+        MetaRecord::Admit { key, name: device, rights: Rights::Admin, ends: None, request: None },
     ];
     records.extend(collections.into_iter().map(|name| MetaRecord::Collection { name }));
     records

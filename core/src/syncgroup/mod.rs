@@ -24,6 +24,7 @@ pub(crate) use self::past::PastIx;
 pub use self::publish::{Publication, PublicationStatus};
 pub use self::spec::{Rendezvous, Spec, SpecChange, SpecVersion};
 use crate::id::{DeviceId, Name, PublicKey, SyncgroupId, UserId, Version};
+use crate::time::Wall;
 
 /// What a member may do (S-34). An admin may admit others and add collections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +56,9 @@ pub enum SyncgroupState {
     /// Not a member any more, because an admin has removed this device; what is here can be read (S-36). Another
     /// invitation makes it one again.
     Removed,
+    /// Not a member any more, because the time is over for which this device was one; what is here can be read (S-36).
+    /// It is one again if an admin extends that, or if a clock that was wrong is set right.
+    Expired,
     /// The request to join was refused.
     Refused(JoinRefusal),
 }
@@ -66,7 +70,7 @@ pub enum JoinRefusal {
     /// The invitation is not known to be good there. Whether the syncgroup exists is not told.
     #[error("the invitation is not valid there")]
     NotValid,
-    /// It was good once.
+    /// It was good once, or the time is over for which it would let in.
     #[error("the invitation has expired; ask for a new one")]
     Expired,
     /// It was good for one device, and another one has used it.
@@ -90,8 +94,10 @@ pub struct SyncgroupInfo {
     pub state: SyncgroupState,
     /// Whether the exchange of its database is paused (S-37).
     pub paused: bool,
-    /// What this device may do in it; `None` if nothing.
+    /// What this device may do in it now; `None` if nothing.
     pub rights: Option<Rights>,
+    /// The last moment for which it may do that, or could; `None` if that has no end.
+    pub ends: Option<Wall>,
     /// What members are told of it (S-30).
     pub spec: Spec,
     /// By which changes of that.
@@ -115,8 +121,12 @@ pub struct Member {
     pub device: DeviceId,
     /// What it called itself when it was admitted.
     pub name: Name,
-    /// What it may do; `None` once it has left or was removed.
+    /// What it may do now; `None` once it has left or was removed, or its time is over.
     pub rights: Option<Rights>,
+    /// The last moment for which it may do that, or could, by the stamps of what it writes; `None` if that has no end.
+    pub ends: Option<Wall>,
+    /// Whether it is none now only because its time is over, by this device's clock.
+    pub expired: bool,
     /// The latest generation that admitted it.
     pub admitted: Version,
     /// Whether it is none any more because it was removed.
@@ -134,8 +144,12 @@ pub struct User {
     pub key: PublicKey,
     /// What it is called.
     pub name: Name,
-    /// What it may do, by each of its devices that is enrolled; `None` once that has ended.
+    /// What it may do now, by each of its devices that is enrolled; `None` once that has ended.
     pub rights: Option<Rights>,
+    /// The last moment for which it may do that, or could; `None` if that has no end.
+    pub ends: Option<Wall>,
+    /// Whether it may do nothing now only because its time is over, by this device's clock.
+    pub expired: bool,
     /// The latest generation that granted it something.
     pub granted: Version,
 }

@@ -182,7 +182,8 @@ impl Publications {
         if end == Some(&End::Withdrawn) {
             return None;
         }
-        if access.rights(device).is_some() {
+        // Also if its time is over: to let it in again is to extend that, and not to ask it anew.
+        if access.stands(device) {
             return Some(PublicationStatus::Running);
         }
         let is_over = access.last_word_on(device).is_some_and(|stamp| stamp > attempt.at.0);
@@ -246,6 +247,7 @@ impl Group {
             reusable: false,
             nonce: self.offer_nonce(publication, &keys.device),
             whom: Whom::Device(publication.device),
+            ends: None,
         };
         let name = self.metadata.name()?.clone();
         Some(Invitation::sign(terms, name, Vec::new(), keys))
@@ -280,7 +282,7 @@ pub(super) fn publish(
     if addresses.len() > limits::MAX_ADDRESSES {
         return Err(Refusal::Limit { what: "addresses of a device", limit: limits::MAX_ADDRESSES }.into());
     }
-    if group.metadata.access.rights(&device).is_some() {
+    if group.metadata.access.stands(&device) {
         return Err(Refusal::IsMember(device).into());
     }
     let present = group.publications();
@@ -315,7 +317,7 @@ pub(super) fn unpublish(
 ) -> Result<Outcome, Stop> {
     let group = active(plan.replica, &syncgroup)?;
     require(plan.replica, group, Rights::Admin, "withdraw a publication")?;
-    if group.metadata.access.rights(&device).is_some() {
+    if group.metadata.access.stands(&device) {
         return Err(Refusal::IsMember(device).into());
     }
     if group.publications().iter().all(|it| it.device != device) {

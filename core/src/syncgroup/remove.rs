@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Rights;
-use super::access::{Holder, Rank};
+use super::access::{Holder, Left, Rank};
 use super::command::{Means, active, move_to, require};
 use super::group::{Group, GroupRecord, Stage};
 use super::user;
@@ -29,7 +29,7 @@ pub(super) fn eject(
     if device == plan.replica.keys.device {
         return Err(Refusal::Yourself.into());
     }
-    if group.metadata.access.rights(&device).is_none() {
+    if !group.metadata.access.stands(&device) {
         return Err(Refusal::NoMember(device).into());
     }
     let revocation = Reach::new(plan, group).revoke(device, None)?;
@@ -38,32 +38,38 @@ pub(super) fn eject(
     Ok(Outcome::Ejected(*syncgroup, device))
 }
 
-/// Gives a member more rights, or takes some away.
+/// Gives a member more rights, or takes some away; or gives them for longer, or for less long. What was written meanwhile
+/// by what stays of them stays.
 pub(super) fn set_rights(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
     syncgroup: &SyncgroupId,
     device: DeviceId,
-    rights: Rights,
+    wanted: Left,
 ) -> Result<Outcome, Stop> {
     let group = active(plan.replica, syncgroup)?;
     require(plan.replica, group, Rights::Admin, "change rights")?;
     if device == plan.replica.keys.device {
         return Err(Refusal::Yourself.into());
     }
-    let Some(had) = group.metadata.access.rights(&device) else {
+    let access = &group.metadata.access;
+    if !access.stands(&device) {
         return Err(Refusal::NoMember(device).into());
-    };
-    let record = if had > rights {
-        Reach::new(plan, group).revoke(device, Some(rights))?
-    } else if had < rights {
-        grant(plan, group, &device, rights)?.ok_or(Refusal::NoMember(device))?
-    } else {
-        return Ok(Outcome::RightsSet(*syncgroup, device, rights));
-    };
-    let stamp = plan.next_stamp(means.wall);
-    plan.write(group.ix, stamp, &[Record::Meta(record)], None)?;
-    Ok(Outcome::RightsSet(*syncgroup, device, rights))
+    }
+    let mut records = Vec::new();
+    let by_user = access.by_user(&device, Wall(0)).is_some_and(|(left, _)| left > wanted);
+    if by_user || !access.grants_above(Holder::Device(device), Some(wanted)).is_empty() {
+        records.push(Record::Meta(Reach::new(plan, group).revoke(device, Some(wanted))?));
+    }
+    // What is lessened leaves all that is wanted where it had that much.
+    if !access.has(&device, wanted) {
+        records.push(Record::Meta(grant(plan, group, &device, wanted)?.ok_or(Refusal::NoMember(device))?));
+    }
+    if !records.is_empty() {
+        let stamp = plan.next_stamp(means.wall);
+        plan.write(group.ix, stamp, &records, None)?;
+    }
+    Ok(Outcome::RightsSet(*syncgroup, device, wanted.rights))
 }
 
 /// Another grant to a device, with the key and the name by which it was admitted.
@@ -71,8 +77,9 @@ fn grant(
     plan: &Plan<'_>,
     group: &Group,
     device: &DeviceId,
-    rights: Rights,
+    given: Left,
 ) -> Result<Option<MetaRecord>, Fault> {
+    let (rights, ends) = (given.rights, given.end());
     let members = group.metadata.access.members();
     let Some(member) = members.iter().find(|member| member.device == *device) else { return Ok(None) };
     let Version { author, generation } = member.admitted;
@@ -80,11 +87,11 @@ fn grant(
     let records = plan.stored(group.ix, ix, generation)?.encoded()?.records(&author).unwrap_or_default();
     Ok(records.into_iter().find_map(|record| match record {
         Record::Meta(MetaRecord::Admit { key, name, .. }) if key.device() == *device => {
-            Some(MetaRecord::Admit { key, name, rights, request: None })
+            Some(MetaRecord::Admit { key, name, rights, ends, request: None })
         }
         Record::Meta(MetaRecord::Enrol { certificate: it, .. }) if it.device() == *device => {
             let (key, name) = (it.device_key(), it.name().clone());
-            Some(MetaRecord::Admit { key, name, rights, request: None })
+            Some(MetaRecord::Admit { key, name, rights, ends, request: None })
         }
         _ => None,
     }))
@@ -100,7 +107,7 @@ pub(super) fn destroy(
     require(plan.replica, group, Rights::Admin, "destroy it")?;
     let own = plan.replica.keys.device;
     let reach = Reach::new(plan, group);
-    let others = group.metadata.access.joined().map(|(device, _)| *device).filter(|device| *device != own);
+    let others = group.metadata.access.standing().copied().filter(|device| *device != own);
     let mut records: Vec<Record> = Vec::new();
     for device in others {
         let holder = Holder::Device(device);
@@ -121,16 +128,18 @@ pub(super) struct Reach<'g> {
     group: &'g Group,
     authors: &'g crate::replica::authors::Authors,
     ranks: super::access::Ranks,
-    /// Its own rank.
+    /// Its own rank, at the moment of what it writes next.
     rank: Option<Rank>,
+    moment: Wall,
 }
 
 impl<'g> Reach<'g> {
     pub(super) fn new(plan: &Plan<'g>, group: &'g Group) -> Self {
         let own = plan.replica.keys.device;
         let ranks = plan.pasts(group.ix).map(|pasts| group.metadata.access.ranks(pasts)).unwrap_or_default();
-        let rank = group.metadata.access.rank(&own, &ranks);
-        Self { group, authors: &plan.replica.authors, ranks, rank }
+        let moment = plan.moment();
+        let rank = group.metadata.access.rank(&own, &ranks, moment);
+        Self { group, authors: &plan.replica.authors, ranks, rank, moment }
     }
 
     /// Whether it may end a grant: any that makes no admin, and of the others those of a greater rank than its own.
@@ -140,10 +149,10 @@ impl<'g> Reach<'g> {
     }
 
     /// Ends all grants to a device that give more than `keep`.
-    fn revoke(&self, device: DeviceId, keep: Option<Rights>) -> Result<MetaRecord, Refusal> {
+    fn revoke(&self, device: DeviceId, keep: Option<Left>) -> Result<MetaRecord, Refusal> {
         let access = &self.group.metadata.access;
         // What it may do as a user's device is not its own to lose.
-        if let Some((_, user)) = access.by_user(&device).filter(|(left, _)| Some(*left) > keep) {
+        if let Some((_, user)) = access.by_user(&device, Wall(0)).filter(|(left, _)| Some(*left) > keep) {
             return Err(Refusal::DeviceOf { device, user });
         }
         let grants = self.all_above(Holder::Device(device), keep).ok_or(Refusal::Senior(device))?;
@@ -151,21 +160,27 @@ impl<'g> Reach<'g> {
     }
 
     /// The grants to a device or a user that give more than `keep`; `None` if one of them is not its to end. Then none
-    /// is ended: whoever stays an admin shall not lose what it wrote before it became one.
-    pub(super) fn all_above(&self, holder: Holder, keep: Option<Rights>) -> Option<Vec<Version>> {
+    /// is ended: whoever stays an admin shall not lose what it wrote before it became one. One whose time is over makes
+    /// nobody an admin any more: it is left alone where it is not its to end.
+    pub(super) fn all_above(&self, holder: Holder, keep: Option<Left>) -> Option<Vec<Version>> {
         let grants = self.group.metadata.access.grants_above(holder, keep);
-        grants.iter().all(|grant| self.covers(holder, grant)).then_some(grants)
+        let is_over = |left: &Left| left.at(self.moment).is_none();
+        let (mine, others): (Vec<_>, Vec<_>) =
+            grants.into_iter().partition(|(grant, _)| self.covers(holder, grant));
+        let may = others.iter().all(|(_, left)| is_over(left)) && (others.is_empty() || !mine.is_empty());
+        may.then(|| mine.into_iter().map(|(grant, _)| grant).collect())
     }
 
     /// What the device has written, as far as that is here, stays.
-    fn end(&self, device: DeviceId, grants: Vec<Version>, keep: Option<Rights>) -> MetaRecord {
+    fn end(&self, device: DeviceId, grants: Vec<Version>, keep: Option<Left>) -> MetaRecord {
         let until = self.group.written_by(&device, self.authors);
-        MetaRecord::Revoke { device, grants, keep, until }
+        let (keep, ends) = (keep.map(|keep| keep.rights), keep.and_then(Left::end));
+        MetaRecord::Revoke { device, grants, keep, ends, until }
     }
 }
 
 /// Notices that this device is a member after all, though it was removed: somebody let it in again who did not know of
-/// the removal.
+/// the removal, or has extended its time, or the clock was set back to before that was over.
 pub(super) fn find_return(plan: &mut Plan<'_>, ix: GroupIx) {
     let Some(group) = plan.replica.groups.get(&ix) else { return };
     let is_removed = plan.record(ix).is_some_and(|record| record.stage == Stage::Removed);
@@ -175,7 +190,8 @@ pub(super) fn find_return(plan: &mut Plan<'_>, ix: GroupIx) {
     }
 }
 
-/// Notices that this device is no member any more, as it was removed, or has left before its disk was set back.
+/// Notices that this device is no member any more, as it was removed, or its time is over, or it has left before its disk
+/// was set back.
 pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
     let Some(group) = plan.replica.groups.get(&ix) else { return };
     let own = &plan.replica.keys.device;
@@ -193,7 +209,11 @@ pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
             let mut by_admitter = admitted.vector.iter().filter(|(author, _)| author.device == admitted.by);
             let is_nowhere = access.rights(&admitted.by) != Some(Rights::Admin)
                 && by_admitter.any(|(author, last)| access.is_void_before(author, *last));
-            access.has_gone_since(own, knew) || is_nowhere && access.rights(own).is_none()
+            // What let it in is here, and its time is over: nobody will send the rest.
+            let mut by_admitter = admitted.vector.iter().filter(|(author, _)| author.device == admitted.by);
+            let is_late =
+                access.is_expired(own) && by_admitter.all(|(author, last)| plan.held(ix, author) >= *last);
+            access.has_gone_since(own, knew) || is_late || is_nowhere && access.rights(own).is_none()
         }
         _ => false,
     };

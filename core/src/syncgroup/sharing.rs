@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a member | everything |
 //! | one that has left, and may not rest yet | everything: nobody else may know what it wrote last |
-//! | one that has left, or was removed | when it asks: what ended its membership, and what that builds on |
+//! | one that has left, or was removed, or has no time left | when it asks: what ended its membership, and what that builds on |
 //! | anybody else | nothing, and is answered like about something that does not exist |
 //!
 //! Of a syncgroup whose database is paused nobody is given anything, and nothing is taken: it is answered like one that
@@ -102,7 +102,10 @@ impl Group {
                 // Whoever was a member before has more to give than what it was sent since: it waits for its admission,
                 // which members pass on (see `may_take`).
                 let is_new = !access.is_known(&replica.keys.device);
-                is_new && admitted.by == *device && !access.has_gone_since(device, knew)
+                is_new
+                    && admitted.by == *device
+                    && !access.is_expired(device)
+                    && !access.has_gone_since(device, knew)
             }
             _ => false,
         };

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::access::Holder;
+use super::access::{Holder, Left, end};
 use super::command::{Means, active, require};
 use super::group::Group;
 use super::invitation::Whom;
@@ -16,7 +16,7 @@ use crate::limits;
 use crate::log::record::{MetaRecord, Record, Used};
 use crate::replica::Stop;
 use crate::replica::plan::Plan;
-use crate::time::Millis;
+use crate::time::{Millis, Wall};
 use crate::user::{Certificate, StrikingOff};
 
 /// Whether what users have signed in a generation is signed by them. Nobody who checks that passes on what is not: so it
@@ -45,7 +45,8 @@ pub(super) fn invite_device(
     require(plan.replica, group, Rights::Read, "invite devices")?;
     let rights = group.metadata.access.rights_of(&user).ok_or(Refusal::NoUser(user))?;
     let (expires, whom) = (means.wall + valid_for, Whom::DevicesOf(user));
-    let terms = Terms { syncgroup, rights, expires, reusable: true, nonce: means.nonce, whom };
+    let ends = None; // Its certificates say that, and what is granted to the user.
+    let terms = Terms { syncgroup, rights, expires, reusable: true, nonce: means.nonce, whom, ends };
     let name = group.metadata.name().cloned().ok_or(Refusal::Pending)?;
     let addresses = addresses.into_iter().take(limits::MAX_ADDRESSES).collect();
     Ok(Outcome::Invited(Invitation::sign(terms, name, addresses, &plan.replica.keys)))
@@ -57,20 +58,22 @@ pub(super) fn set_rights(
     means: &Means<'_>,
     syncgroup: &SyncgroupId,
     (key, name): (PublicKey, Name),
-    rights: Rights,
+    wanted: Left,
 ) -> Result<Outcome, Stop> {
     let group = active(plan.replica, syncgroup)?;
     require(plan.replica, group, Rights::Admin, "say what users may do")?;
     let user = key.user();
-    let had = group.metadata.access.rights_of(&user);
-    let record = if had < Some(rights) {
-        Some(MetaRecord::AdmitUser { key, name, rights, request: None })
-    } else if had > Some(rights) {
-        Some(revoke(plan, group, user, Some(rights))?)
-    } else {
-        None
-    };
-    write(plan, means, group, record)?;
+    let access = &group.metadata.access;
+    let mut records = Vec::new();
+    if !access.grants_above(Holder::User(user), Some(wanted)).is_empty() {
+        records.push(revoke(plan, group, user, Some(wanted))?);
+    }
+    // What is lessened leaves all that is wanted where it had that much.
+    let (rights, ends) = (wanted.rights, wanted.end());
+    if !access.has_user(&user, wanted) {
+        records.push(MetaRecord::AdmitUser { key, name, rights, ends, request: None });
+    }
+    write(plan, means, group, records)?;
     Ok(Outcome::UserRightsSet(*syncgroup, user, Some(rights)))
 }
 
@@ -83,18 +86,19 @@ pub(super) fn eject(
 ) -> Result<Outcome, Stop> {
     let group = active(plan.replica, syncgroup)?;
     require(plan.replica, group, Rights::Admin, "remove users")?;
-    if group.metadata.access.rights_of(&user).is_none() {
+    if group.metadata.access.present_of(&user).is_none() {
         return Err(Refusal::NoUser(user).into());
     }
     let record = revoke(plan, group, user, None)?;
-    write(plan, means, group, Some(record))?;
+    write(plan, means, group, [record])?;
     Ok(Outcome::UserRightsSet(*syncgroup, user, None))
 }
 
-fn revoke(plan: &Plan<'_>, group: &Group, user: UserId, keep: Option<Rights>) -> Result<MetaRecord, Refusal> {
+fn revoke(plan: &Plan<'_>, group: &Group, user: UserId, keep: Option<Left>) -> Result<MetaRecord, Refusal> {
     let grants = Reach::new(plan, group).all_above(Holder::User(user), keep);
     let grants = grants.ok_or(Refusal::SeniorUser(user))?;
-    Ok(MetaRecord::RevokeUser { user, grants, keep, until: written_by(plan, group, &user) })
+    let (keep, ends) = (keep.map(|keep| keep.rights), keep.and_then(Left::end));
+    Ok(MetaRecord::RevokeUser { user, grants, keep, ends, until: written_by(plan, group, &user) })
 }
 
 /// The end of all that was granted to users and this device may end.
@@ -104,7 +108,7 @@ pub(super) fn all_ended(plan: &Plan<'_>, group: &Group, reach: &Reach<'_>) -> Ve
         let (user, holder) = (it.user, Holder::User(it.user));
         let grants = reach.all_above(holder, None).filter(|grants| !grants.is_empty())?;
         let until = written_by(plan, group, &user);
-        Some(Record::Meta(MetaRecord::RevokeUser { user, grants, keep: None, until }))
+        Some(Record::Meta(MetaRecord::RevokeUser { user, grants, keep: None, ends: None, until }))
     });
     ended.collect()
 }
@@ -129,9 +133,11 @@ pub(super) fn enrol(
     let group = active(plan.replica, syncgroup)?;
     require(plan.replica, group, Rights::Read, "enrol devices")?;
     let (user, device) = (certificate.user(), certificate.device());
-    if let Some(record) = enrolment(plan, group, certificate, None)? {
-        write(plan, means, group, Some(record))?;
+    if end(certificate.ends()) < means.wall {
+        return Err(Refusal::Certificate("its time is over; its user can make another one").into());
     }
+    let record = enrolment(plan, group, certificate, None)?;
+    write(plan, means, group, record)?;
     Ok(Outcome::Enrolled(*syncgroup, user, device))
 }
 
@@ -143,6 +149,7 @@ fn enrolment(
     request: Option<[u8; 16]>,
 ) -> Result<Option<MetaRecord>, Refusal> {
     let (user, device, number) = (certificate.user(), certificate.device(), certificate.number());
+    let ends = end(certificate.ends());
     if !certificate.verify(&plan.replica.keys) {
         return Err(Refusal::Certificate("its user did not sign it"));
     }
@@ -154,7 +161,7 @@ fn enrolment(
         return Err(Refusal::Certificate("the device was struck off; its user can make another certificate"));
     }
     let record = MetaRecord::Enrol { certificate, request };
-    Ok((!access.is_enrolled(&user, &device, number)).then_some(record))
+    Ok((!access.is_enrolled(&user, &device, number, ends)).then_some(record))
 }
 
 /// Writes down that a device is none of a user's any more.
@@ -176,7 +183,7 @@ pub(super) fn strike_off(
         return Err(Refusal::NoMember(device).into());
     }
     if !access.is_struck_off(&user, &device, striking.number) {
-        write(plan, means, group, Some(MetaRecord::StrikeOff(striking)))?;
+        write(plan, means, group, [MetaRecord::StrikeOff(striking)])?;
     }
     Ok(Outcome::StruckOff(*syncgroup, user, device))
 }
@@ -187,11 +194,13 @@ pub(super) fn admission(
     group: &Group,
     (key, certificate): (&PublicKey, &Certificate),
     request: Used,
-    (granted, may_enrol): (Result<Rights, JoinRefusal>, Result<(), JoinRefusal>),
+    (granted, may_enrol): (Result<Left, JoinRefusal>, Result<(), JoinRefusal>),
+    wall: Wall,
 ) -> Result<Vec<MetaRecord>, JoinRefusal> {
     let (access, user) = (&group.metadata.access, certificate.user());
     let enrols = |has: bool| {
-        let is_there = access.is_enrolled(&user, &key.device(), certificate.number());
+        let ends = end(certificate.ends());
+        let is_there = access.is_enrolled(&user, &key.device(), certificate.number(), ends);
         let record = MetaRecord::Enrol { certificate: certificate.clone(), request: Some(request.request) };
         let with = (!has).then_some(user);
         let has_room = is_there || access.may_say(&everything(plan, group), &record, with);
@@ -201,11 +210,15 @@ pub(super) fn admission(
     if certificate.device_key() != *key || !certificate.verify(&plan.replica.keys) || is_struck_off {
         return Err(JoinRefusal::NotValid);
     }
+    if end(certificate.ends()) < wall {
+        return Err(JoinRefusal::Expired);
+    }
     let has = access.rights_of(&user);
     match granted {
-        Ok(rights) if has < Some(rights) => {
+        Ok(given) if !access.has_user(&user, given) => {
             let (key, name) = (certificate.user_key(), certificate.user_name().clone());
-            let admit = MetaRecord::AdmitUser { key, name, rights, request: Some(request) };
+            let (rights, ends) = (given.rights, given.end());
+            let admit = MetaRecord::AdmitUser { key, name, rights, ends, request: Some(request) };
             Ok(core::iter::once(admit).chain(enrols(has.is_some())?).collect())
         }
         // What the user has already is enough, and the certificate is all that it takes.
@@ -224,16 +237,19 @@ fn everything(plan: &Plan<'_>, group: &Group) -> Past {
     all
 }
 
-/// Writes a record, if there is one to be written.
+/// Writes records, if there are any to be written.
 fn write(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
     group: &Group,
-    record: Option<MetaRecord>,
+    records: impl IntoIterator<Item = MetaRecord>,
 ) -> Result<(), Stop> {
-    let Some(record) = record else { return Ok(()) };
+    let records: Vec<MetaRecord> = records.into_iter().collect();
+    if records.is_empty() {
+        return Ok(());
+    }
     let (access, past) = (&group.metadata.access, everything(plan, group));
-    if !access.may_say(&past, &record, None) {
+    if let Some(record) = records.iter().find(|record| !access.may_say(&past, record, None)) {
         let of_all = ("certificates of all users", limits::MAX_ENROLMENTS);
         let of_user = ("certificates and strikings-off of a user", limits::MAX_ENROLMENTS_OF_USER);
         let is_full = matches!(record, MetaRecord::Enrol { .. }) && access.is_full(&past);
@@ -241,6 +257,7 @@ fn write(
         return Err(Refusal::Limit { what, limit }.into());
     }
     let stamp = plan.next_stamp(means.wall);
-    plan.write(group.ix, stamp, &[Record::Meta(record)], None)?;
+    let records: Vec<Record> = records.into_iter().map(Record::Meta).collect();
+    plan.write(group.ix, stamp, &records, None)?;
     Ok(())
 }

@@ -7,7 +7,8 @@ use super::*;
 fn enrolled_beside_its_removal() -> (World, SyncgroupId) {
     let (mut world, id) = World::together(2);
     let (user, rights) = (key(1), Rights::Write);
-    let admit = Command::AdmitUser { syncgroup: id, user: user.public(), name: name("user 1"), rights };
+    let admit =
+        Command::AdmitUser { syncgroup: id, user: user.public(), name: name("user 1"), rights, ends: None };
     world.command(0, admit).unwrap();
     world.run(10_000);
     world.apart();
@@ -68,7 +69,8 @@ fn a_certificate_of_a_user_who_counts_no_more_lets_nobody_in() {
     world.apart();
     world.link(1, 2);
     let (user, rights) = (key(1), Rights::Write);
-    let admit = Command::AdmitUser { syncgroup: id, user: user.public(), name: name("user 1"), rights };
+    let admit =
+        Command::AdmitUser { syncgroup: id, user: user.public(), name: name("user 1"), rights, ends: None };
     world.command(2, admit).unwrap();
     world.run(10_000);
     let certificate = world.certificate(&user, 1, 1);

@@ -80,7 +80,7 @@ fn a_rule_counts_only_if_an_admin_made_it() {
     assert_eq!(world.taken(0, id, &made), (0, 0));
     assert_eq!(rules(&world, 0), []);
     let device = world.nodes[1].core.public_key().device();
-    let command = Command::SetRights { syncgroup: id, device, rights: Rights::Admin };
+    let command = Command::SetRights { syncgroup: id, device, rights: Rights::Admin, ends: None };
     world.command(0, command).unwrap();
     world.run(10_000);
     let made = world.forge(id, Forgery::Rule, 2);
@@ -96,7 +96,7 @@ fn a_rule_counts_only_if_an_admin_made_it() {
 fn what_cannot_be_read_is_not_taken_and_whoever_passes_it_on_is_not_blamed() {
     let (mut world, id) = World::together(3);
     let device = world.nodes[1].core.public_key().device();
-    let command = Command::SetRights { syncgroup: id, device, rights: Rights::Admin };
+    let command = Command::SetRights { syncgroup: id, device, rights: Rights::Admin, ends: None };
     world.command(0, command).unwrap();
     world.run(10_000);
     for forgery in [Forgery::LongRule, Forgery::LargeOperation, Forgery::NamelessField] {

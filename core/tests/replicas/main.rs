@@ -11,6 +11,7 @@ use driftless::*;
 mod agreement;
 mod disagreeing;
 mod exchange;
+mod expiry;
 #[cfg(feature = "hostile")]
 mod forged;
 mod merging;
@@ -293,6 +294,7 @@ impl World {
         let command = Command::Invite {
             syncgroup,
             rights,
+            ends: None,
             valid_for: Millis(3_600_000),
             reusable: false,
             addresses: vec![],

@@ -61,7 +61,8 @@ impl World {
 
     fn make_member_admin(&mut self, at: usize, id: SyncgroupId) {
         let device = self.device(at);
-        self.command(0, Command::SetRights { syncgroup: id, device, rights: Rights::Admin }).unwrap();
+        self.command(0, Command::SetRights { syncgroup: id, device, rights: Rights::Admin, ends: None })
+            .unwrap();
         self.run(60_000);
     }
 }
@@ -232,7 +233,9 @@ fn an_offer_makes_a_member_of_a_device_and_gives_no_more_to_one_that_is_one() {
             world.ask_to_join(2, used[0].clone()).unwrap();
             world.run(10_000);
             assert_eq!(world.info(2, id).rights, Some(Rights::Admin));
-            world.command(0, Command::SetRights { syncgroup: id, device, rights: Rights::Read }).unwrap();
+            world
+                .command(0, Command::SetRights { syncgroup: id, device, rights: Rights::Read, ends: None })
+                .unwrap();
         }
         world.run(60_000);
         assert_eq!(world.info(2, id).rights, Some(Rights::Read));

@@ -15,7 +15,7 @@ impl World {
 
     pub(super) fn set_rights(&mut self, at: usize, id: SyncgroupId, whom: usize, rights: Rights) {
         let device = self.device(whom);
-        let outcome = self.command(at, Command::SetRights { syncgroup: id, device, rights });
+        let outcome = self.command(at, Command::SetRights { syncgroup: id, device, rights, ends: None });
         assert_eq!(outcome, Ok(Outcome::RightsSet(id, device, rights)));
     }
 
@@ -39,7 +39,7 @@ impl World {
         self.run(60_000);
     }
 
-    fn judged(&self, at: usize) -> Vec<(DeviceId, usize, usize)> {
+    pub(super) fn judged(&self, at: usize) -> Vec<(DeviceId, usize, usize)> {
         let judged = self.nodes[at].notices.iter().filter_map(|notice| match notice {
             Notice::Judged { device, voided, restored, .. } => Some((*device, *voided, *restored)),
             _ => None,
@@ -240,7 +240,7 @@ fn an_admin_cannot_remove_whoever_made_it_one() {
     world.run(10_000);
     for command in [
         Command::Eject { syncgroup: id, device: world.device(0) },
-        Command::SetRights { syncgroup: id, device: world.device(0), rights: Rights::Read },
+        Command::SetRights { syncgroup: id, device: world.device(0), rights: Rights::Read, ends: None },
     ] {
         assert_eq!(world.command(1, command), Err(Refusal::Senior(world.device(0))));
     }

@@ -160,7 +160,7 @@ fn what_is_left_open_may_lie_where_this_device_can_only_read() {
     world.run(120_000);
     let device = world.nodes[1].core.public_key().device();
     let readable = groups.iter().max().copied().unwrap();
-    let lessen = Command::SetRights { syncgroup: readable, device, rights: Rights::Read };
+    let lessen = Command::SetRights { syncgroup: readable, device, rights: Rights::Read, ends: None };
     world.command(0, lessen).unwrap();
     world.run(60_000);
     // The row that is left comes first in the one case, and last in the other.

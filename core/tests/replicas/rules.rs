@@ -20,6 +20,7 @@ fn a_reader_may_not_write_and_a_stranger_sees_nothing() {
     let invite = Command::Invite {
         syncgroup: id,
         rights: Rights::Admin,
+        ends: None,
         valid_for: Millis(1_000),
         reusable: false,
         addresses: vec![],
@@ -458,7 +459,11 @@ fn a_damaged_store_is_refused_at_boot_by_name() {
                 let error = boot(&damaged, secret);
                 let is_named = matches!(
                     error,
-                    None | Some(BootError::Fault(Fault::Corrupt { .. }) | BootError::NewerFormat { .. })
+                    None | Some(
+                        BootError::Fault(Fault::Corrupt { .. })
+                            | BootError::NewerFormat { .. }
+                            | BootError::OlderFormat { .. }
+                    )
                 );
                 assert!(is_named, "{error:?}");
             }

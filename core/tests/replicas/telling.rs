@@ -27,7 +27,7 @@ impl World {
 
     fn make_admin(&mut self, at: usize, id: SyncgroupId) {
         let device = self.nodes[at].core.public_key().device();
-        let command = Command::SetRights { syncgroup: id, device, rights: Rights::Admin };
+        let command = Command::SetRights { syncgroup: id, device, rights: Rights::Admin, ends: None };
         self.command(0, command).unwrap();
         self.run(60_000);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LONG: Millis = Millis(3_600_000);
+pub(super) const LONG: Millis = Millis(3_600_000);
 
 pub(super) fn key(n: u8) -> UserKey {
     UserKey::new(name(&format!("user {n}")), SecretKey([100 + n; 32]), &Ed25519)
@@ -13,12 +13,17 @@ impl World {
         user.certify(self.nodes[at].core.public_key(), name(&format!("device {at}")), number)
     }
 
-    fn join_as(&mut self, at: usize, invitation: Invitation, user: &UserKey) -> Result<Outcome, Refusal> {
+    pub(super) fn join_as(
+        &mut self,
+        at: usize,
+        invitation: Invitation,
+        user: &UserKey,
+    ) -> Result<Outcome, Refusal> {
         let certificate = Box::new(self.certificate(user, at, 1));
         self.command(at, Command::JoinAs { database: name("db"), invitation, certificate })
     }
 
-    fn invite_device(&mut self, at: usize, id: SyncgroupId, user: &UserKey) -> Invitation {
+    pub(super) fn invite_device(&mut self, at: usize, id: SyncgroupId, user: &UserKey) -> Invitation {
         let (user, valid_for, addresses) = (user.id(), LONG, vec![]);
         match self.command(at, Command::InviteDevice { syncgroup: id, user, valid_for, addresses }) {
             Ok(Outcome::Invited(invitation)) => invitation,
@@ -33,7 +38,7 @@ impl World {
         assert_eq!(outcome, Ok(Outcome::StruckOff(id, user.id(), device)));
     }
 
-    fn member(&self, at: usize, id: SyncgroupId, of: usize) -> Member {
+    pub(super) fn member(&self, at: usize, id: SyncgroupId, of: usize) -> Member {
         let device = self.nodes[of].core.public_key().device();
         let members = self.nodes[at].core.members(&id).unwrap();
         members.into_iter().find(|member| member.device == device).expect("a member")
@@ -168,7 +173,7 @@ fn a_user_is_given_more_and_less_for_all_its_devices() {
     let (mut world, id) = family(3);
     let set = |world: &mut World, rights| {
         let (user, name) = (key(1).public(), key(1).name().clone());
-        let outcome = world.command(0, Command::AdmitUser { syncgroup: id, user, name, rights });
+        let outcome = world.command(0, Command::AdmitUser { syncgroup: id, user, name, rights, ends: None });
         assert_eq!(outcome, Ok(Outcome::UserRightsSet(id, key(1).id(), Some(rights))));
         world.run(60_000);
         assert_eq!(
@@ -207,7 +212,7 @@ fn what_a_user_did_not_sign_is_refused() {
     let other = world.create(0, "other");
     let (user, name) = (key(1).public(), key(1).name().clone());
     let rights = Rights::Read;
-    world.command(0, Command::AdmitUser { syncgroup: other, user, name, rights }).unwrap();
+    world.command(0, Command::AdmitUser { syncgroup: other, user, name, rights, ends: None }).unwrap();
     let device = world.nodes[2].core.public_key().device();
     let striking = world.nodes[0].core.striking_off(&id, &device, &key(1)).unwrap();
     let refused = world.command(0, Command::StrikeOff { syncgroup: other, striking });

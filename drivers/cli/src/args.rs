@@ -17,7 +17,7 @@ mod user;
 pub use self::conflicts::{Conflicts, Log, Resolve};
 use self::device::parse_span;
 pub use self::device::{Demo, Init, Passphrase, Repair, Serve, Switch};
-pub use self::membership::{Membership, Preset};
+pub use self::membership::{Lasting, Membership, Preset};
 pub(crate) use self::merging::parse_policy;
 pub use self::merging::{Add, ChangeSet, Field, Policy, Schema, SchemaAction};
 pub use self::rows::{CollectionArgs, Count, Delete, Get, KeysWithin, Put, Scan, Watch};

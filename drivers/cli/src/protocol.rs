@@ -198,6 +198,8 @@ pub enum Request {
         of: SyncgroupRef,
         /// What the newcomer may do.
         rights: Rights,
+        /// The last moment for which it may, in milliseconds since 1970, if there shall be one.
+        ends: Option<u64>,
         /// How long it is good.
         valid_for: Duration,
         /// Whether several devices may use it.
@@ -225,6 +227,8 @@ pub enum Request {
         device: String,
         /// What it may do from now on; `None` removes it.
         rights: Option<Rights>,
+        /// The last moment for which it may, in milliseconds since 1970, if there shall be one.
+        ends: Option<u64>,
     },
     /// Remove everybody from a syncgroup, and leave: an item `syncgroup`.
     Destroy {
@@ -513,6 +517,9 @@ pub struct SyncgroupText {
     pub explained: Option<String>,
     /// What this device may do, in a word.
     pub rights: Option<String>,
+    /// Until when it may do that, or could, if that has an end.
+    #[serde(default)]
+    pub until: Option<String>,
     /// Its collections.
     pub collections: Vec<String>,
     /// How many members it has.
@@ -577,8 +584,14 @@ pub struct MemberText {
     pub device: String,
     /// What it called itself.
     pub name: String,
-    /// What it may do; `None` once it has left or was removed.
+    /// What it may do now; `None` once it has left or was removed, or its time is over.
     pub rights: Option<String>,
+    /// Until when it may do that, or could, if that has an end.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// Whether it is none now only because its time is over.
+    #[serde(default)]
+    pub expired: bool,
     /// Whether it is none any more because it was removed.
     #[serde(default)]
     pub removed: bool,

@@ -4,7 +4,7 @@
 use driftless::read::prefix_end;
 use driftless::{
     IncompleteBatch, Invitation, JoinRefusal, Member, Merge, Policy, Refusal, Rights, Rule, Split,
-    SyncgroupInfo, SyncgroupState, User,
+    SyncgroupInfo, SyncgroupState, User, Wall,
 };
 use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup};
 use tokio::sync::mpsc::Sender;
@@ -89,8 +89,8 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
             syncgroup.create_collection(collection.as_str()).await?;
             tell_syncgroup(&syncgroup, out).await
         }
-        Request::Invite { of, rights, valid_for, reusable } => {
-            let options = InviteOptions { rights, valid_for, reusable };
+        Request::Invite { of, rights, ends, valid_for, reusable } => {
+            let options = InviteOptions { rights, valid_for, reusable, ends: ends.map(Wall) };
             let made = find_syncgroup(node, &of).await?.invite(options).await?;
             let addresses = made.addresses().iter().map(ToString::to_string).collect();
             tell(out, Response::Invitation { invitation: made.to_string(), addresses }).await
@@ -105,14 +105,15 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
             syncgroup.leave().await?;
             tell_syncgroup(&syncgroup, out).await
         }
-        Request::SetRights { of, device, rights } => {
+        Request::SetRights { of, device, rights, ends } => {
+            let wanted = rights.map(|rights| (rights, ends.map(Wall)));
             let syncgroup = find_syncgroup(node, &of).await?;
             let former = if rights.is_some() { Former::RanksAlike } else { Former::GivesWay };
             let device = match membership::find_holder(&syncgroup, &device, former).await? {
                 Holder::Device(device) => device,
-                Holder::User(user) => return users::set_rights(&syncgroup, &user, rights, out).await,
+                Holder::User(user) => return users::set_rights(&syncgroup, &user, wanted, out).await,
             };
-            membership::set_rights(&syncgroup, device, rights).await?;
+            membership::set_rights(&syncgroup, device, wanted).await?;
             let (members, users) = (syncgroup.members().await?, syncgroup.users().await?);
             let member = members.iter().find(|member| member.device == device);
             match member {
@@ -320,6 +321,7 @@ fn syncgroup_text(info: SyncgroupInfo) -> SyncgroupText {
         state: state_word(info.state),
         explained: explained(info.state),
         rights: info.rights.map(rights_word),
+        until: info.ends.map(moment),
         collections: info.collections.iter().map(ToString::to_string).collect(),
         members: info.members as u64,
         generations: info.generations,
@@ -338,10 +340,17 @@ fn member_text(node: &Node, member: &Member, users: &[User]) -> MemberText {
         device: member.device.to_string(),
         name: member.name.to_string(),
         rights: member.rights.map(rights_word),
+        until: member.ends.map(moment),
+        expired: member.expired,
         removed: member.removed,
         user: member.user.map(|user| user.to_string()),
         user_name: user.map(|user| user.name.to_string()),
     }
+}
+
+/// A moment, for people and programs.
+fn moment(wall: Wall) -> String {
+    crate::text::time(wall.0)
 }
 
 fn rights_word(rights: Rights) -> String {
@@ -361,6 +370,7 @@ fn state_word(state: SyncgroupState) -> String {
         SyncgroupState::Leaving => "leaving".to_owned(),
         SyncgroupState::Left => "left".to_owned(),
         SyncgroupState::Removed => "removed".to_owned(),
+        SyncgroupState::Expired => "expired".to_owned(),
         SyncgroupState::Refused(_) => "refused".to_owned(),
         other => format!("{other:?}").to_lowercase(),
     }
@@ -378,6 +388,11 @@ fn explained(state: SyncgroupState) -> Option<String> {
                 .into(),
         ),
         SyncgroupState::Refused(why) => Some(refusal(why)),
+        SyncgroupState::Expired => Some(
+            "the time is over for which this device was a member: what is here can be read; an admin can extend it: \
+             driftless syncgroup grant"
+                .into(),
+        ),
         SyncgroupState::Removed => Some(
             "an admin has removed this device, or its user: what is here can be read; to be a member again, ask for an \
              invitation"
@@ -413,6 +428,14 @@ fn next_step(refusal: &Refusal) -> Option<String> {
             "device {device} is a member as one of user {user}'s: the user can strike it off, driftless device revoke; \
              and driftless syncgroup eject SYNCGROUP {user} removes the user with all its devices"
         )),
+        Refusal::Expired(end) => Some(format!(
+            "the time for which this device may do that was over at {}: what it has can be read, and an admin can extend \
+             it: driftless syncgroup grant SYNCGROUP DEVICE RIGHTS",
+            moment(*end)
+        )),
+        Refusal::InThePast(end) => {
+            Some(format!("{} lies in the past; name a time that is still to come", moment(*end)))
+        }
         Refusal::Certificate(why) => Some(format!(
             "the certificate is not valid: {why}. Make another where the user's key is: driftless device add KEY NAME"
         )),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use data_encoding::BASE64;
@@ -161,6 +162,16 @@ pub fn bytes(count: u64) -> String {
 /// `1 row`, `2 rows`.
 pub fn plural(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A time, in UTC.
+pub(crate) fn time(wall_ms: u64) -> String {
+    // A stamp may say anything: one that is beyond what can be written is shown as its number.
+    const LAST: u64 = 253_402_300_799_999;
+    if wall_ms > LAST {
+        return format!("{wall_ms} ms");
+    }
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(wall_ms)).to_string()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use driftless::{DeviceId, Limits, MergeFunction, Millis, Name, Rights, Timing};
+use driftless::{DeviceId, Limits, MergeFunction, Millis, Name, Rights, Timing, Wall};
 use driftless_fjall::Options as StoreOptions;
 
 /// Settings of a node. The defaults suit an application on a laptop or a phone.
@@ -188,11 +188,15 @@ pub struct InviteOptions {
     pub valid_for: Duration,
     /// Whether several devices may use it. By default one.
     pub reusable: bool,
+    /// The last moment for which the newcomer will be a member; see [`crate::Syncgroup::set_rights_until`]. By default
+    /// there is none.
+    pub ends: Option<Wall>,
 }
 
 impl Default for InviteOptions {
     fn default() -> Self {
-        Self { rights: Rights::Write, valid_for: Duration::from_secs(24 * 60 * 60), reusable: false }
+        let valid_for = Duration::from_secs(24 * 60 * 60);
+        Self { rights: Rights::Write, valid_for, reusable: false, ends: None }
     }
 }
 

@@ -163,6 +163,7 @@ impl Scope {
         let invite = Command::Invite {
             syncgroup,
             rights: Rights::Admin,
+            ends: None,
             valid_for: Millis(86_400_000),
             reusable: true,
             addresses: Vec::new(),

@@ -21,21 +21,24 @@
 //! * A device may *write again* under another name what it had written. What it says that this stands for does not
 //!   count any more where that is known, whoever says so and whatever becomes of that. What was granted by it stays
 //!   granted (S-27).
+//! * A grant may have an *end*. It is for what is stamped no later, and so is what a revocation leaves until an end: that
+//!   takes part in all of the above. Who is a member *now* goes by somebody's clock in the place of a stamp; whatever
+//!   the time is, nothing else follows from the clock.
 //! * A device is entitled to a generation if it was ever granted something of whose end the generation's author
 //!   did not know (S-36).
 
 use std::collections::BTreeSet;
 
-use driftless::{Author, DeviceId, Knowledge, Rights, SyncgroupId, UserId, Version};
+use driftless::{Author, DeviceId, Knowledge, Rights, SyncgroupId, UserId, Version, Wall};
 
-use super::{Enrolled, Fact, Generation, Group, Model, Revoked, Struck, Whom, holds};
+use super::{Enrolled, Fact, Generation, Granted, Group, Model, Revoked, Struck, Whom, holds};
 
 /// A grant.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grant<'g> {
     pub(super) by: &'g Version,
     to: Whom,
-    pub(super) rights: Rights,
+    pub(super) gives: Granted,
 }
 
 impl Grant<'_> {
@@ -66,15 +69,28 @@ impl Way<'_> {
 /// How senior whoever acts by a grant is: by how many grants from the creator's, and its version.
 pub(super) type Seniority = (usize, Version);
 
-/// Which generation a right is for; `None` is what is written from now on.
-type For = Option<(Author, u64)>;
+/// What a right is for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct For {
+    /// Which generation; `None` is what is written from now on.
+    of: Option<(Author, u64)>,
+    /// At which moment; `None` is whatever the time is.
+    when: Option<Wall>,
+}
+
+impl For {
+    /// What is written from now on.
+    pub(super) fn now(when: Option<Wall>) -> Self {
+        Self { of: None, when }
+    }
+}
 
 impl Group {
     /// The grants to somebody.
     pub(super) fn grants(&self, whom: Whom) -> impl Iterator<Item = Grant<'_>> {
         let grants = self.facts().filter_map(|(by, generation)| {
-            let (to, rights) = generation.says.grants(&by.author.device)?;
-            Some(Grant { by, to, rights })
+            let (to, gives) = generation.says.grants(&by.author.device)?;
+            Some(Grant { by, to, gives })
         });
         grants.filter(move |grant| grant.to == whom)
     }
@@ -119,7 +135,7 @@ impl Group {
             it.user == enrolled.user
                 && it.device == enrolled.device
                 && it.number >= enrolled.number
-                && !at.is_some_and(spared)
+                && !at.of.is_some_and(spared)
         })
     }
 
@@ -152,13 +168,16 @@ impl Group {
         revocations: &Knowledge,
         below: Option<Seniority>,
     ) -> Option<Seniority> {
-        let past = &self.generations.get(act)?.past;
-        let (device, at) = (&act.author.device, Some((act.author, act.generation)));
-        let admin = self.ways(device).into_iter().filter(|way| way.grant.rights == Rights::Admin);
+        let generation = self.generations.get(act)?;
+        let past = &generation.past;
+        let at = For { of: Some((act.author, act.generation)), when: generation.moment() };
+        let device = &act.author.device;
+        let admin = self.ways(device).into_iter().filter(|way| way.grant.gives.rights == Rights::Admin);
         let mut best = None;
         for way in admin.filter(|way| way.is_in(past) && !self.has_left(way.given(), device, past)) {
             let Some(senior) = self.seniority_below(&way.grant, revocations, below) else { continue };
-            if self.left(&way, revocations, Some(senior), at) == Some(Rights::Admin) {
+            let left = self.left(&way, revocations, Some(senior), at);
+            if left.and_then(|left| left.at(at.when)) == Some(Rights::Admin) {
                 best = Some(best.map_or(senior, |best: Seniority| best.min(senior)));
             }
         }
@@ -172,7 +191,7 @@ impl Group {
         revocations: &Knowledge,
         senior: Option<Seniority>,
         at: For,
-    ) -> Option<Rights> {
+    ) -> Option<Granted> {
         if self.is_struck_off(way, revocations, at) {
             return None;
         }
@@ -186,16 +205,16 @@ impl Group {
         revocations: &Knowledge,
         senior: Option<Seniority>,
         at: For,
-    ) -> Option<Rights> {
-        let above = senior.filter(|_| grant.rights == Rights::Admin);
-        let mut left = Some(grant.rights);
+    ) -> Option<Granted> {
+        let above = senior.filter(|_| grant.gives.rights == Rights::Admin);
+        let mut left = Some(grant.gives);
         for (by, generation) in self.facts().filter(|(by, _)| holds(revocations, by)) {
             let names = |it: &&Revoked| it.whom == grant.to && it.grants.contains(grant.by);
             for revoked in generation.says.revokes().iter().filter(names) {
                 let spared =
                     |(author, number)| revoked.until.get(&author).is_some_and(|last| number <= *last);
-                if !at.is_some_and(spared) && self.authority(by, revocations, above).is_some() {
-                    left = left.min(revoked.keep);
+                if !at.of.is_some_and(spared) && self.authority(by, revocations, above).is_some() {
+                    left = left.zip(revoked.keep).map(|(left, keep)| left.least(keep));
                 }
             }
         }
@@ -214,17 +233,17 @@ impl Group {
         let there = known_ways.filter(|way| !self.has_left(way.given(), device, known));
         let left = there.filter_map(|way| {
             let senior = self.seniority(&way.grant, revocations)?;
-            self.left(&way, revocations, Some(senior), at)
+            self.left(&way, revocations, Some(senior), at)?.at(at.when)
         });
         left.max()
     }
 
-    /// What a user may do by all that is known.
-    fn rights_of(&self, user: &UserId, known: &Knowledge) -> Option<Rights> {
+    /// What a user may do at a moment, by all that is known.
+    fn rights_of(&self, user: &UserId, known: &Knowledge, when: Option<Wall>) -> Option<Rights> {
         let grants = self.grants(Whom::User(*user)).filter(|grant| holds(known, grant.by));
         let left = grants.filter_map(|grant| {
             let senior = self.seniority(&grant, known)?;
-            self.left_of(&grant, known, Some(senior), None)
+            self.left_of(&grant, known, Some(senior), For::default())?.at(when)
         });
         left.max()
     }
@@ -239,7 +258,7 @@ impl Group {
         if known.into_iter().any(|(_, it)| it.says.stands_for(version)) {
             return false;
         }
-        let at = Some((version.author, version.generation));
+        let at = For { of: Some((version.author, version.generation)), when: generation.moment() };
         let rights = self.rights(&version.author.device, &generation.past, revocations, at);
         rights.is_some_and(|rights| rights >= generation.needs())
     }
@@ -279,14 +298,41 @@ impl Group {
 }
 
 impl Model {
-    /// What a device may do by a set of generations.
-    pub fn rights(&self, group: &SyncgroupId, device: &DeviceId, known: &Knowledge) -> Option<Rights> {
-        self.groups.get(group)?.rights(device, known, known, None)
+    /// What a device may do at a moment by a set of generations; without a moment, whatever the time is.
+    pub fn rights(
+        &self,
+        group: &SyncgroupId,
+        device: &DeviceId,
+        known: &Knowledge,
+        when: Option<Wall>,
+    ) -> Option<Rights> {
+        self.groups.get(group)?.rights(device, known, known, For::now(when))
     }
 
-    /// What a user may do, by whatever device, by a set of generations.
-    pub fn rights_of(&self, group: &SyncgroupId, user: &UserId, known: &Knowledge) -> Option<Rights> {
-        self.groups.get(group)?.rights_of(user, known)
+    /// What a user may do, by whatever device, at a moment by a set of generations.
+    pub fn rights_of(
+        &self,
+        group: &SyncgroupId,
+        user: &UserId,
+        known: &Knowledge,
+        when: Option<Wall>,
+    ) -> Option<Rights> {
+        self.groups.get(group)?.rights_of(user, known, when)
+    }
+
+    /// All ends that anybody has set.
+    pub fn all_ends(&self) -> impl Iterator<Item = Wall> {
+        self.groups.keys().flat_map(|group| self.ends_in(group))
+    }
+
+    /// All ends that anybody has set in a syncgroup.
+    pub fn ends_in(&self, group: &SyncgroupId) -> impl Iterator<Item = Wall> + use<'_> {
+        let facts = self.groups.get(group).into_iter().flat_map(Group::facts);
+        facts.flat_map(|(by, it)| {
+            let granted = it.says.grants(&by.author.device).and_then(|(_, granted)| granted.ends);
+            let kept = it.says.revokes().iter().filter_map(|it| it.keep?.ends);
+            granted.into_iter().chain(kept).collect::<Vec<_>>()
+        })
     }
 
     /// Whether anybody may hold a generation.
@@ -354,7 +400,7 @@ impl Model {
                 && !of.has_left(way.given(), device, past)
                 && of
                     .seniority(&way.grant, past)
-                    .is_some_and(|senior| of.left(way, past, Some(senior), None).is_some())
+                    .is_some_and(|senior| of.left(way, past, Some(senior), For::default()).is_some())
         })
     }
 
@@ -369,10 +415,10 @@ impl Model {
         self.groups.iter().any(|(id, group)| group.ways(device).iter().any(|way| self.is_way(id, way)))
     }
 
-    /// Whether a device is a member by all that was ever written.
-    pub fn is_member(&self, group: &SyncgroupId, device: &DeviceId) -> bool {
+    /// Whether a device is a member at a moment, by all that was ever written.
+    pub fn is_member(&self, group: &SyncgroupId, device: &DeviceId, when: Option<Wall>) -> bool {
         let Some(of) = self.groups.get(group) else { return false };
-        of.rights(device, &of.everything(), &of.everything(), None).is_some()
+        of.rights(device, &of.everything(), &of.everything(), For::now(when)).is_some()
     }
 
     /// Whether somebody removed a device at any time.
@@ -416,6 +462,10 @@ mod tests {
         Version { author: Author { device: device(number), incarnation: Incarnation(0) }, generation }
     }
 
+    fn admits(number: u8, rights: Rights) -> Fact {
+        Fact::Admits(device(number), Granted::for_ever(rights))
+    }
+
     fn add(model: &mut Model, it: Version, past: &[Version], says: Fact) {
         let past = past.iter().map(|version| (version.author, version.generation)).collect();
         model.record(GROUP, it, Generation { past, says, ..Generation::default() });
@@ -425,8 +475,8 @@ mod tests {
     fn story() -> Model {
         let mut model = Model::default();
         add(&mut model, version(1, 1), &[], Fact::Begins);
-        add(&mut model, version(1, 2), &[version(1, 1)], Fact::Admits(device(2), Rights::Write));
-        add(&mut model, version(1, 3), &[version(1, 2)], Fact::Admits(device(3), Rights::Read));
+        add(&mut model, version(1, 2), &[version(1, 1)], admits(2, Rights::Write));
+        add(&mut model, version(1, 3), &[version(1, 2)], admits(3, Rights::Read));
         add(&mut model, version(2, 1), &[version(1, 2)], Fact::Leaves);
         add(&mut model, version(1, 4), &[version(1, 3)], Fact::AddsCollection);
         add(&mut model, version(1, 5), &[version(1, 4), version(2, 1)], Fact::AddsCollection);
@@ -437,7 +487,7 @@ mod tests {
     fn a_generation_is_judged_by_its_own_past() {
         let mut model = story();
         assert!(model.generations(&GROUP).all(|(version, _)| model.is_permitted(&GROUP, version)));
-        add(&mut model, version(3, 1), &[version(1, 3)], Fact::Admits(device(4), Rights::Read));
+        add(&mut model, version(3, 1), &[version(1, 3)], admits(4, Rights::Read));
         add(&mut model, version(2, 2), &[version(2, 1), version(1, 2)], Fact::Nothing);
         add(&mut model, version(5, 1), &[], Fact::Begins);
         for not in [version(3, 1), version(2, 2), version(5, 1)] {
@@ -453,7 +503,7 @@ mod tests {
             |number, generation| model.is_entitled(&GROUP, &device(number), &version(1, generation));
         assert!(entitled(2, 1) && entitled(2, 4), "4 was written without knowing that 2 had left");
         assert!(!entitled(2, 5) && entitled(3, 5) && !entitled(4, 1));
-        assert!(model.is_member(&GROUP, &device(3)) && !model.is_member(&GROUP, &device(2)));
+        assert!(model.is_member(&GROUP, &device(3), None) && !model.is_member(&GROUP, &device(2), None));
     }
 
     fn revokes(whom: u8, grants: &[Version], until: u64) -> Fact {
@@ -478,7 +528,7 @@ mod tests {
         let before = Knowledge::from([(version(3, 2).author, 2), (version(1, 5).author, 5)]);
         assert!(!model.is_void(&GROUP, &version(3, 2), &before));
         assert!(model.is_permitted(&GROUP, &version(3, 2)), "its author had not heard");
-        assert!(!model.is_member(&GROUP, &device(3)));
+        assert!(!model.is_member(&GROUP, &device(3), None));
         add(&mut model, version(3, 3), &[version(1, 6), version(3, 2)], Fact::Nothing);
         assert!(!model.is_permitted(&GROUP, &version(3, 3)), "now it has");
         assert!(model.is_entitled(&GROUP, &device(3), &version(1, 6)), "of its removal a device may hear");
@@ -491,17 +541,46 @@ mod tests {
         let mut model = Model::default();
         let (two, three) = (version(1, 2), version(1, 3));
         add(&mut model, version(1, 1), &[], Fact::Begins);
-        add(&mut model, two, &[version(1, 1)], Fact::Admits(device(2), Rights::Admin));
-        add(&mut model, three, &[two], Fact::Admits(device(3), Rights::Admin));
+        add(&mut model, two, &[version(1, 1)], admits(2, Rights::Admin));
+        add(&mut model, three, &[two], admits(3, Rights::Admin));
         add(&mut model, version(2, 1), &[three], revokes(3, &[three], 0));
         add(&mut model, version(3, 1), &[three], revokes(2, &[two], 0));
-        add(&mut model, version(3, 2), &[version(3, 1), three], Fact::Admits(device(4), Rights::Write));
-        let is_member = |number| model.is_member(&GROUP, &device(number));
+        add(&mut model, version(3, 2), &[version(3, 1), three], admits(4, Rights::Write));
+        let is_member = |number| model.is_member(&GROUP, &device(number), None);
         assert!(is_member(2) && !is_member(3) && !is_member(4));
         assert!(model.is_void(&GROUP, &version(3, 1), &everything(&model)));
         let held = everything(&model);
         assert!(model.revoking(&GROUP, &device(2), Whom::Device(device(1)), None, &held).is_err());
         let ended = model.destroying(&GROUP, &device(1), &held);
         assert_eq!(ended.iter().map(|it| it.whom).collect::<Vec<_>>(), [Whom::Device(device(2))]);
+    }
+
+    #[test]
+    fn a_grant_is_for_what_is_stamped_no_later_than_its_end_and_what_was_done_by_it_stays() {
+        let mut model = Model::default();
+        let at = |it: &mut Model, version, past: &[Version], moment: u64, says| {
+            let past = past.iter().map(|version| (version.author, version.generation)).collect();
+            let said = Some(driftless::Hlc(moment << 16));
+            it.record(GROUP, version, Generation { past, said, says, ..Generation::default() });
+        };
+        let until = |rights, end| Granted { rights, ends: Some(Wall(end)) };
+        let two = version(1, 2);
+        at(&mut model, version(1, 1), &[], 1, Fact::Begins);
+        at(&mut model, two, &[version(1, 1)], 2, Fact::Admits(device(2), until(Rights::Admin, 5)));
+        at(&mut model, version(2, 1), &[two], 5, admits(3, Rights::Write));
+        at(&mut model, version(2, 2), &[version(2, 1), two], 6, admits(4, Rights::Write));
+        assert!(model.is_permitted(&GROUP, &version(2, 1)) && !model.is_permitted(&GROUP, &version(2, 2)));
+        let may = |model: &Model, number, moment| {
+            model.rights(&GROUP, &device(number), &everything(model), Some(Wall(moment)))
+        };
+        assert_eq!((may(&model, 2, 5), may(&model, 2, 6)), (Some(Rights::Admin), None));
+        assert_eq!((may(&model, 3, 9), may(&model, 4, 9)), (Some(Rights::Write), None));
+        // Less of it is left from now on, and less long.
+        let keep = Some(until(Rights::Write, 3));
+        let lessened =
+            Revoked { whom: Whom::Device(device(2)), grants: [two].into(), keep, until: Knowledge::new() };
+        at(&mut model, version(1, 3), &[two], 4, Fact::Revokes(vec![lessened]));
+        assert_eq!((may(&model, 2, 3), may(&model, 2, 4)), (Some(Rights::Write), None));
+        assert_eq!(may(&model, 3, 9), None);
     }
 }

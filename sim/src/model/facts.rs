@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::{Address, DeviceId, Incarnation, Knowledge, Rights, SpecChange, UserId, Version};
+use driftless::{Address, DeviceId, Incarnation, Knowledge, Rights, SpecChange, UserId, Version, Wall};
 
 use super::Generation;
 
@@ -15,9 +15,9 @@ pub enum Fact {
     /// The syncgroup begins.
     Begins,
     /// A device may do something.
-    Admits(DeviceId, Rights),
+    Admits(DeviceId, Granted),
     /// A user may do something.
-    AdmitsUser(UserId, Rights),
+    AdmitsUser(UserId, Granted),
     /// A device is a user's.
     Enrols(Enrolled),
     /// A device is a user's no more.
@@ -36,11 +36,51 @@ pub enum Fact {
     Declines(DeviceId, BTreeSet<Version>),
     /// Somebody loses rights.
     Revokes(Vec<Revoked>),
+    /// Somebody gets other rights: what there was becomes less, and something is granted beside it.
+    Replaces(Revoked, Granted),
     /// All lose what the author may take, and its device leaves.
     Destroys(Vec<Revoked>),
     /// What the author's device had written under other names is written again under this one, and counts no more
     /// there.
     StandsFor(BTreeSet<Version>),
+}
+
+/// A right, and the last moment for which it is; `None` is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted {
+    /// What somebody may do.
+    pub rights: Rights,
+    /// Until when.
+    pub ends: Option<Wall>,
+}
+
+impl Granted {
+    /// A right without an end.
+    pub fn for_ever(rights: Rights) -> Self {
+        Self { rights, ends: None }
+    }
+
+    /// What it comes to at a moment; whatever the moment is, if there is none.
+    pub fn at(self, when: Option<Wall>) -> Option<Rights> {
+        let is_over = self.ends.zip(when).is_some_and(|(end, when)| when > end);
+        (!is_over).then_some(self.rights)
+    }
+
+    /// Whether it gives as much as another, and for as long.
+    pub fn covers(self, other: Granted) -> bool {
+        let lasts = match (self.ends, other.ends) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(other)) => own >= other,
+        };
+        lasts && self.rights >= other.rights
+    }
+
+    /// What both give.
+    pub(super) fn least(self, other: Granted) -> Granted {
+        let ends = [self.ends, other.ends].into_iter().flatten().min();
+        Granted { rights: self.rights.min(other.rights), ends }
+    }
 }
 
 /// To whom something is granted.
@@ -62,7 +102,7 @@ pub struct Enrolled {
     /// The number of the certificate.
     pub number: u64,
     /// What the user is granted in the same step.
-    pub granted: Option<Rights>,
+    pub granted: Option<Granted>,
     /// Whether the device has asked for it.
     pub asked: bool,
 }
@@ -88,7 +128,7 @@ pub struct Revoked {
     /// By which grants.
     pub grants: BTreeSet<Version>,
     /// What is left of them.
-    pub keep: Option<Rights>,
+    pub keep: Option<Granted>,
     /// The last generation of each log for which they stay as they were.
     pub until: Knowledge,
 }
@@ -102,8 +142,20 @@ impl Fact {
     pub fn revokes(&self) -> &[Revoked] {
         match self {
             Fact::Revokes(all) | Fact::Destroys(all) => all,
+            Fact::Replaces(it, _) => std::slice::from_ref(it),
             _ => &[],
         }
+    }
+
+    /// Of whose rights it says something.
+    pub fn concerns(&self) -> Vec<Whom> {
+        let lose = self.revokes().iter().map(|it| it.whom);
+        let granted = match self {
+            Fact::Admits(device, _) => Some(Whom::Device(*device)),
+            Fact::AdmitsUser(user, _) => Some(Whom::User(*user)),
+            _ => None,
+        };
+        lose.chain(granted).collect()
     }
 
     /// Whether it makes void something that others may have.
@@ -122,23 +174,29 @@ impl Fact {
     }
 
     /// What is granted by it, and to whom.
-    pub(super) fn grants(&self, author: &DeviceId) -> Option<(Whom, Rights)> {
+    pub(super) fn grants(&self, author: &DeviceId) -> Option<(Whom, Granted)> {
         match self {
-            Fact::Begins => Some((Whom::Device(*author), Rights::Admin)),
-            Fact::Admits(device, rights) => Some((Whom::Device(*device), *rights)),
-            Fact::AdmitsUser(user, rights) => Some((Whom::User(*user), *rights)),
-            Fact::Enrols(it) => it.granted.map(|rights| (Whom::User(it.user), rights)),
+            Fact::Begins => Some((Whom::Device(*author), Granted::for_ever(Rights::Admin))),
+            Fact::Admits(device, granted) => Some((Whom::Device(*device), *granted)),
+            Fact::AdmitsUser(user, granted) => Some((Whom::User(*user), *granted)),
+            Fact::Replaces(it, granted) => Some((it.whom, *granted)),
+            Fact::Enrols(it) => it.granted.map(|granted| (Whom::User(it.user), granted)),
             _ => None,
         }
     }
 }
 
 impl Generation {
+    /// The moment that it is stamped with, as far as that matters to anybody.
+    pub fn moment(&self) -> Option<Wall> {
+        self.stamp.or(self.said).map(driftless::Hlc::wall)
+    }
+
     /// The right that it takes to write it.
     pub fn needs(&self) -> Rights {
         match &self.says {
             Fact::Begins | Fact::Admits(..) | Fact::AdmitsUser(..) | Fact::AddsCollection => Rights::Admin,
-            Fact::Revokes(_) | Fact::Destroys(_) | Fact::Describes(_) => Rights::Admin,
+            Fact::Revokes(_) | Fact::Replaces(..) | Fact::Destroys(_) | Fact::Describes(_) => Rights::Admin,
             Fact::Publishes(..) | Fact::Unpublishes(..) | Fact::Declines(..) => Rights::Admin,
             Fact::Enrols(it) if it.granted.is_some() => Rights::Admin,
             _ if !self.rules.is_empty() => Rights::Admin,

@@ -43,7 +43,7 @@ use bytes::Bytes;
 use driftless::{Hlc, Knowledge, Merge, Name, Operation, SyncgroupId, Version};
 
 pub use self::conflict::{Conflict, ConflictedRow, Place};
-pub use self::facts::{Enrolled, Fact, Revoked, Struck, Whom};
+pub use self::facts::{Enrolled, Fact, Granted, Revoked, Struck, Whom};
 pub use self::merge::is_base;
 pub use self::publications::Published;
 pub use self::rows::{Head, Live, Seen, Shown};

@@ -7,7 +7,7 @@
 //!   too: of the last eight that count for it those that are not withdrawn. So does whoever hears that it was declined:
 //!   those that are neither withdrawn nor rejected.
 //! * It is none any more where a generation that counts has withdrawn it. Else it has succeeded if the device is a
-//!   member. Else it is over if anything was said of the device's membership with a later stamp, that counts: that it was
+//!   member, or was one until its time was over. Else it is over if anything was said of the device's membership with a later stamp, that counts: that it was
 //!   let in, has left, or was removed. Else it was rejected if a generation that counts says so, or is pending.
 
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ impl Group {
                 continue;
             }
             said.extend([at(way.grant.by), way.enrolled.and_then(|(by, _)| at(by))]);
-            let above = (way.grant.rights == Rights::Admin).then_some(senior);
+            let above = (way.grant.gives.rights == Rights::Admin).then_some(senior);
             for (by, generation) in self.facts().filter(|(by, _)| holds(held, by)) {
                 let mut revoked = generation.says.revokes().iter();
                 let is_named =
@@ -143,7 +143,7 @@ impl Model {
         if withdrawn.contains(&attempt) {
             return None;
         }
-        let status = if self.rights(group, device, held).is_some() {
+        let status = if self.rights(group, device, held, None).is_some() {
             PublicationStatus::Running
         } else if of.last_said_of(device, held) > said {
             return None;

@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::{DeviceId, Knowledge, Rights, SyncgroupId, UserId, Version};
+use driftless::{DeviceId, Knowledge, Rights, SyncgroupId, UserId, Version, Wall};
 
-use super::{Enrolled, Fact, Model, Struck, Whom, holds};
+use super::{Enrolled, Fact, Granted, Model, Struck, Whom, holds};
 
 impl Model {
-    /// All devices and users that may do anything by a set of generations, with what.
-    pub fn all_rights(&self, group: &SyncgroupId, held: &Knowledge) -> BTreeMap<Whom, Rights> {
+    /// All devices and users that may do anything at a moment by a set of generations, with what.
+    pub fn all_rights(
+        &self,
+        group: &SyncgroupId,
+        held: &Knowledge,
+        when: Option<Wall>,
+    ) -> BTreeMap<Whom, Rights> {
         let facts = self.facts(group).filter(|(by, _)| holds(held, by));
         let granted = facts.flat_map(|(by, generation)| {
             let enrolled = match &generation.says {
@@ -20,27 +25,40 @@ impl Model {
         });
         let rights = granted.collect::<BTreeSet<Whom>>().into_iter().filter_map(|whom| {
             let rights = match &whom {
-                Whom::Device(device) => self.rights(group, device, held),
-                Whom::User(user) => self.rights_of(group, user, held),
+                Whom::Device(device) => self.rights(group, device, held, when),
+                Whom::User(user) => self.rights_of(group, user, held, when),
             };
             Some((whom, rights?))
         });
         rights.collect()
     }
 
-    /// The user by whom a device may do the most, with what, by a set of generations.
+    /// What is left to somebody by a set of generations, by each grant that is left, whatever the time is.
+    pub fn left_to(&self, group: &SyncgroupId, whom: Whom, held: &Knowledge) -> Vec<Granted> {
+        let of = self.groups.get(group);
+        of.map(|of| of.standing(whom, held)).into_iter().flatten().map(|(.., left)| left).collect()
+    }
+
+    /// The same, of a device only by what is granted to it by itself.
+    pub fn granted_itself(&self, group: &SyncgroupId, whom: Whom, held: &Knowledge) -> Vec<Granted> {
+        let standing = self.groups.get(group).map(|of| of.standing(whom, held)).into_iter().flatten();
+        standing.filter(|(way, ..)| way.enrolled.is_none()).map(|(.., left)| left).collect()
+    }
+
+    /// The user by whom a device may do the most, and then for longest, with what, by a set of generations, whatever the
+    /// time is.
     pub fn by_user(
         &self,
         group: &SyncgroupId,
         device: &DeviceId,
         held: &Knowledge,
-    ) -> Option<(Rights, UserId)> {
+    ) -> Option<(Granted, UserId)> {
         let of = self.groups.get(group)?;
         let users = of.standing(Whom::Device(*device), held).into_iter().filter_map(|(way, _, left)| {
             let (_, enrolled) = way.enrolled?;
             Some((left, enrolled.user))
         });
-        users.max()
+        users.max_by_key(|(left, user)| (left.rights, left.ends.is_none(), left.ends, *user))
     }
 
     /// Whether a certificate is of no use any more, by a set of generations.

@@ -9,10 +9,13 @@ use driftless::{
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{self, Enrolled, Fact, Generation, Revoked, RowKey, Rows, Rules, Whom, holds};
+use crate::model::{self, Enrolled, Fact, Generation, Granted, Revoked, RowKey, Rows, Rules, Whom, holds};
 
 /// How far ahead of a replica's clock a stamp may be to be taken (S-27), in milliseconds.
 const DRIFT: u64 = 5 * 60 * 1_000;
+/// How long what was put together may wait for a disk before it leaves, in milliseconds: slow ones are slower than that
+/// only where much else waits as well.
+const UNDER_WAY: u64 = 60_000;
 
 /// An invitation that a device has shown.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +23,7 @@ pub(super) struct Shown {
     device: DeviceId,
     group: SyncgroupId,
     issuer: DeviceId,
-    rights: Rights,
+    granted: Granted,
     /// As whose device.
     user: Option<UserId>,
 }
@@ -33,9 +36,10 @@ impl Watch {
         invitation: &Invitation,
         certificate: Option<&Certificate>,
     ) {
-        let (group, rights) = (invitation.syncgroup(), invitation.rights());
+        let group = invitation.syncgroup();
+        let granted = Granted { rights: invitation.rights(), ends: invitation.ends() };
         let user = certificate.map(Certificate::user);
-        self.shown.push(Shown { device, group, issuer: invitation.issuer().device(), rights, user });
+        self.shown.push(Shown { device, group, issuer: invitation.issuer().device(), granted, user });
     }
 
     /// Whether a device has a reason to wait in vain to be let in: whoever would let it in is not there, or is
@@ -85,19 +89,23 @@ impl Watch {
                     let place = (crate::world::collection(0), rule.prefix.clone());
                     generation.rules = Rules::from([(place, Some(rule.policy.clone()))]);
                 }
-                Content::Admits(device, rights) => generation.says = Fact::Admits(*device, *rights),
+                Content::Admits(device, rights) => {
+                    generation.says = Fact::Admits(*device, Granted::for_ever(*rights));
+                }
                 Content::Revokes { device, grants, keep, until } => {
                     generation.says = Fact::Revokes(vec![Revoked {
                         whom: Whom::Device(*device),
                         grants: grants.iter().copied().collect(),
-                        keep: *keep,
+                        keep: keep.map(Granted::for_ever),
                         until: until
                             .iter()
                             .map(|it| (Author { device: *device, incarnation: it.0 }, it.1))
                             .collect(),
                     }]);
                 }
-                Content::AdmitsUser(user, rights) => generation.says = Fact::AdmitsUser(*user, *rights),
+                Content::AdmitsUser(user, rights) => {
+                    generation.says = Fact::AdmitsUser(*user, Granted::for_ever(*rights));
+                }
                 Content::Enrols(user, device, number) => {
                     let (user, device, number, granted) = (*user, *device, *number, None);
                     let enrolled = Enrolled { user, device, number, granted, asked: false };
@@ -131,8 +139,9 @@ impl Watch {
         version: &Version,
     ) -> Result<Fact, Violation> {
         let enrolled = notices.iter().find_map(|notice| match notice {
-            Notice::Enrolled { user, device, number, granted, version: by, .. } if by == version => {
-                Some((*user, *device, *number, *granted))
+            Notice::Enrolled { user, device, number, granted, ends, version: by, .. } if by == version => {
+                let granted = granted.map(|rights| Granted { rights, ends: *ends });
+                Some((*user, *device, *number, granted))
             }
             _ => None,
         });
@@ -144,22 +153,21 @@ impl Watch {
                     (Some(number), granted) => {
                         Fact::Enrols(Enrolled { user, device, number, granted, asked: true })
                     }
-                    (None, Some(rights)) => Fact::AdmitsUser(user, rights),
+                    (None, Some(granted)) => Fact::AdmitsUser(user, granted),
                     (None, None) => Fact::Nothing,
                 },
             });
         }
         let admitted = notices.iter().find_map(|notice| match notice {
-            Notice::Admitted { device, version: by, .. } if by == version => Some(*device),
+            Notice::Admitted { device, rights, ends, version: by, .. } if by == version => {
+                Some((*device, Granted { rights: *rights, ends: *ends }))
+            }
             _ => None,
         });
-        if let Some(device) = admitted {
-            let members = seen.core.members(group).unwrap_or_default();
-            let rights = members.iter().find(|member| member.device == device).and_then(|it| it.rights);
-            let rights = rights.unwrap_or_default();
-            self.was_invited(seen, group, &device, rights)?;
+        if let Some((device, granted)) = admitted {
+            self.was_invited(seen, group, &device, granted)?;
             let withheld = self.sabotage.is_some_and(crate::world::Sabotage::withholds_admissions);
-            return Ok(if withheld { Fact::Nothing } else { Fact::Admits(device, rights) });
+            return Ok(if withheld { Fact::Nothing } else { Fact::Admits(device, granted) });
         }
         let declined = notices.iter().find_map(|notice| match notice {
             Notice::Declined { device, attempt, version: by, .. } if by == version => {
@@ -193,17 +201,18 @@ impl Watch {
         seen: Seen<'_>,
         group: &SyncgroupId,
         (user, device): (&UserId, &DeviceId),
-        granted: Option<Rights>,
+        granted: Option<Granted>,
     ) -> Checked {
+        let now = self.moment(seen.core);
         let held = seen.core.knowledge(group).unwrap_or_default();
         let may = |it: &Shown| {
             let is_it = it.device == *device && it.group == *group && it.user == Some(*user);
             is_it
                 && match granted {
-                    None => self.model.rights_of(group, user, &held).is_some(),
-                    Some(rights) => {
-                        it.rights == rights
-                            && self.model.rights(group, &it.issuer, &held) == Some(Rights::Admin)
+                    None => self.model.rights_of(group, user, &held, Some(seen.core.clock())).is_some(),
+                    Some(granted) => {
+                        it.granted == granted
+                            && self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
                     }
                 }
         };
@@ -215,19 +224,26 @@ impl Watch {
     }
 
     /// Whoever is admitted has shown an invitation that gives just that, by one who might give it.
-    fn was_invited(&self, seen: Seen<'_>, group: &SyncgroupId, device: &DeviceId, rights: Rights) -> Checked {
+    fn was_invited(
+        &self,
+        seen: Seen<'_>,
+        group: &SyncgroupId,
+        device: &DeviceId,
+        granted: Granted,
+    ) -> Checked {
+        let now = Some(seen.core.clock());
         let held = seen.core.knowledge(group).unwrap_or_default();
         let gives = |it: &Shown| {
             it.device == *device
                 && it.group == *group
-                && it.rights == rights
-                && self.model.rights(group, &it.issuer, &held) == Some(Rights::Admin)
+                && it.granted == granted
+                && self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
         };
         if self.shown.iter().any(gives) {
             return Ok(());
         }
         let what =
-            format!("admits {device:?} with {rights:?}, which has shown no invitation that gives it that");
+            format!("admits {device:?} with {granted:?}, which has shown no invitation that gives it that");
         Err(Violation::new(Oracle::Access, "S-32", seen.replica, what))
     }
 
@@ -237,20 +253,67 @@ impl Watch {
         let others = self.notes.iter().enumerate().filter(|(replica, _)| *replica != to);
         let mut held =
             others.filter_map(|(_, notes)| notes.held.get(group)).filter(|held| holds(held, version));
-        held.any(|held| self.model.rights(group, &self.devices[to], held).is_some())
+        held.any(|held| self.model.rights(group, &self.devices[to], held, None).is_some())
     }
 
-    /// The first of some generations that go to a replica over a link, and that it may not have.
+    /// Whether a member gives a device nothing but what ended its membership: its time is over, by what the member holds
+    /// and its clock, and was so long enough ago for what was put together before to have left.
+    fn is_over_for(&self, from: usize, to: usize, group: &SyncgroupId) -> bool {
+        let (device, notes) = (&self.devices[to], &self.notes[from]);
+        let Some(held) = notes.held.get(group) else { return false };
+        let earlier = Wall(notes.clock.0.saturating_sub(UNDER_WAY));
+        self.model.rights(group, device, held, None).is_some()
+            && self.model.rights(group, device, held, Some(earlier)).is_none()
+            && self.model.rights(group, &self.devices[from], held, Some(notes.clock)).is_some()
+    }
+
+    /// Whether a generation was written when, by every clock, the time of a device had been over for a while, whatever was
+    /// said of it before or after.
+    fn is_after_the_end(&self, group: &SyncgroupId, device: &DeviceId, version: &Version) -> bool {
+        if self.model.ends_in(group).next().is_none() {
+            return false; // As nearly always.
+        }
+        let Some(moment) = self.model.generation(group, version).and_then(Generation::moment) else {
+            return false;
+        };
+        let earlier = Wall(moment.0.saturating_sub(UNDER_WAY + self.most_apart));
+        self.model.is_member(group, device, None) && !self.model.is_member(group, device, Some(earlier))
+    }
+
+    /// Whether a device may have a generation as one that tells it of its end, or of what let it in.
+    fn tells_of_its_end(&self, group: &SyncgroupId, device: &DeviceId, version: &Version) -> bool {
+        self.model.facts(group).any(|(by, it)| {
+            let user =
+                |whom: &Whom| matches!(whom, Whom::User(user) if self.is_device_of(group, user, device));
+            let concerns = |whom: Whom| whom == Whom::Device(*device) || user(&whom);
+            let is_its = match &it.says {
+                Fact::Enrols(it) => it.device == *device || concerns(Whom::User(it.user)),
+                Fact::StrikesOff(it) => it.device == *device,
+                Fact::Begins => false,
+                says => {
+                    by.author.device == *device && *says == Fact::Leaves
+                        || says.concerns().into_iter().any(concerns)
+                }
+            };
+            is_its && (by == version || holds(&it.past, version))
+        })
+    }
+
+    /// The first of some generations that go from a replica to another one over a link, and that it may not have.
     pub(crate) fn may_not_have<'v>(
         &self,
-        to: usize,
+        (from, to): (usize, usize),
         names: &LinkNames,
         name: &Tag,
         mut versions: impl Iterator<Item = &'v Version>,
     ) -> Option<(SyncgroupId, Version)> {
         let device = &self.devices[to];
         let group = self.model.syncgroups().find(|group| names.of(group) == *name)?;
+        let is_over = self.is_over_for(from, to, group);
         let may_have = |version: &Version| {
+            if is_over && version.author.device != *device {
+                return self.tells_of_its_end(group, device, version);
+            }
             version.author.device == *device
                 || self.made.contains(&(*group, *version))
                 || self.model.is_entitled(group, device, version)
@@ -292,6 +355,14 @@ impl Watch {
                     };
                     if !is_made && !may_have() {
                         let what = format!("holds {version:?} of {group:?}, to which it is not entitled");
+                        return wrong("S-36", what);
+                    }
+                    if author.device != device
+                        && !is_made
+                        && self.is_after_the_end(group, &device, &version)
+                        && !self.tells_of_its_end(group, &device, &version)
+                    {
+                        let what = format!("holds {version:?} of {group:?}, written after its time was over");
                         return wrong("S-36", what);
                     }
                     if author.device == device && *author != seen.core.author() {

@@ -84,9 +84,18 @@ impl Watch {
         let info = core.syncgroups().into_iter().find(|info| info.id == *group);
         let Some(info) = info else { return vec![Refusal::NoSyncgroup(*group)] };
         let held = core.held(group).unwrap_or_default();
-        let rights = self.model.rights(group, &core.author().device, &held);
+        let (device, moment) = (core.author().device, self.moment(core));
+        let rights = self.model.rights(group, &device, &held, moment);
+        let at_another_time = self.model.rights(group, &device, &held, None);
         let mut reasons = match info.state {
+            SyncgroupState::Active
+                if rights < Some(right)
+                    && (at_another_time >= Some(right) || rights.is_none() && at_another_time.is_some()) =>
+            {
+                vec![Refusal::Expired(Wall::default())]
+            }
             SyncgroupState::Active if rights < Some(right) => vec![Refusal::Forbidden("")],
+            SyncgroupState::Expired if rights.is_none() => vec![Refusal::Expired(Wall::default())],
             SyncgroupState::Active => Vec::new(),
             SyncgroupState::Joining | SyncgroupState::Pending => vec![Refusal::Pending],
             _ => vec![Refusal::NotMember],
@@ -282,6 +291,7 @@ impl Watch {
             Notice::PeerFault { .. } => coverage.hit(Point::FaultBlamed),
             Notice::FromTheFuture { .. } => coverage.hit(Point::HeldBack),
             Notice::Syncgroup { state: SyncgroupState::Removed, .. } => coverage.hit(Point::HeardOfRemoval),
+            Notice::Syncgroup { state: SyncgroupState::Expired, .. } => coverage.hit(Point::Expired),
             Notice::Judged { voided, restored, .. } => {
                 let points = [(*voided, Point::Undone), (*restored, Point::UndoneAgain)];
                 points.into_iter().filter(|(count, _)| *count > 0).for_each(|(_, point)| coverage.hit(point));
@@ -324,6 +334,7 @@ impl WriteExpected {
         let same = |reason: &&Refusal| match (reason, refusal) {
             (Refusal::Forbidden(_), Refusal::Forbidden(_)) => true,
             (Refusal::Certificate(_), Refusal::Certificate(_)) => true,
+            (Refusal::Expired(_), Refusal::Expired(_)) => true,
             // The new state that comes with it is checked where it is looked at.
             (Refusal::NoAnswer(reason), Refusal::NoAnswer(refusal)) => match (&**reason, &**refusal) {
                 (NoAnswer::Stale(_), NoAnswer::Stale(_)) => true,
@@ -338,6 +349,7 @@ impl WriteExpected {
         match refusal {
             Refusal::Pending => coverage.hit(Point::RefusedPending),
             Refusal::NotMember => coverage.hit(Point::RefusedNotMember),
+            Refusal::Expired(_) => coverage.hit(Point::RefusedExpired),
             Refusal::Forbidden(_) => coverage.hit(Point::RefusedForbidden),
             Refusal::Senior(_) => coverage.hit(Point::RefusedSenior),
             Refusal::Precondition { .. } => coverage.hit(Point::PreconditionFailed),

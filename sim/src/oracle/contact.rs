@@ -149,7 +149,7 @@ impl Watch {
     fn has_reason(&self, info: &SyncgroupInfo, seen: Seen<'_>, device: &DeviceId) -> bool {
         let is_in = || {
             let held = seen.core.held(&info.id).unwrap_or_default();
-            self.model.rights(&info.id, device, &held) >= Some(Rights::Read)
+            self.model.rights(&info.id, device, &held, Some(seen.core.clock())) >= Some(Rights::Read)
         };
         let by_state = match info.state {
             SyncgroupState::Active => is_in(),

@@ -65,7 +65,7 @@ impl Watch {
                 // What came in by the same event came before: nobody writes first and takes in then. Where nothing
                 // came, whatever is shown by the same event is so because of what was written: who leaves waits no
                 // more. But who leaves before it has seen its own admission sees that first, and writes then.
-                let was_in = || self.model.rights(group, &author.device, old).is_some();
+                let was_in = || self.model.rights(group, &author.device, old, None).is_some();
                 let past = if came || !was_in() { new } else { old };
                 let birth = Birth { past, written, says, stamp: seen.core.last_stamp(), wall };
                 self.record(seen.replica, *group, version, &birth, expected)?;

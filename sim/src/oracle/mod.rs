@@ -173,6 +173,8 @@ struct Notes {
     contacts: contact::Contacts,
     /// What readers were told of each of its commits.
     told: watching::Told,
+    /// What its clock shows.
+    clock: Wall,
 }
 
 /// What has become of a replica, so that less can be asked of it.
@@ -241,6 +243,8 @@ pub(crate) struct Watch {
     batch: Option<u64>,
     /// What replicas wrote by themselves in the last event.
     unasked: conflicts::Unasked,
+    /// By how much clocks were ever apart, in milliseconds.
+    most_apart: u64,
     /// The generations that are answers to conflicts.
     resolutions: BTreeSet<(SyncgroupId, Version)>,
     /// How often each row was resolved since the faults ended.
@@ -280,6 +284,7 @@ impl Watch {
             acknowledged: 0,
             parts: Parts::new(replicas),
             fastest: Wall::default(),
+            most_apart: 0,
             held_back: BTreeMap::new(),
             greatest: driftless::Hlc::default(),
             sabotage,
@@ -300,6 +305,27 @@ impl Watch {
     pub(crate) fn has_app(&mut self, merges: Merges) {
         self.has_app = true;
         self.model.merges = merges;
+    }
+
+    /// The clock of a replica shows this.
+    pub(crate) fn shows_time(&mut self, replica: usize, wall: Wall) {
+        self.notes[replica].clock = wall;
+    }
+
+    /// Clocks of those who keep to the protocol are apart by so many milliseconds.
+    pub(crate) fn are_apart(&mut self, millis: u64) {
+        self.most_apart = self.most_apart.max(millis);
+    }
+
+    /// The moment at which what a replica writes next is stamped.
+    fn moment(&self, core: &Core) -> Option<Wall> {
+        let clock = self.clock_of(core.author().device)?;
+        Some(driftless::Hlc::after(core.last_stamp(), clock).wall())
+    }
+
+    fn clock_of(&self, device: DeviceId) -> Option<Wall> {
+        let at = self.devices.iter().position(|it| *it == device)?;
+        Some(self.notes[at].clock)
     }
 
     /// Some wall clock shows this, as the plan has it.

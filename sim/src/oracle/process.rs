@@ -49,6 +49,7 @@ impl Watch {
         let (reported, paused, author) = (survived, notes.paused, Some(seen.core.author()));
         self.notes[replica] = Notes {
             author,
+            clock: notes.clock,
             contacts,
             held,
             shown,

@@ -50,7 +50,7 @@ impl Watch {
     ) -> (WriteExpected, Knowledge) {
         let mut expected = self.expect_admin(core, group, stopping);
         let held = core.held(group).unwrap_or_default();
-        let is_member = self.model.rights(group, &device, &held).is_some();
+        let is_member = self.model.rights(group, &device, &held, None).is_some();
         expected.reasons.extend(is_member.then_some(Refusal::IsMember(device)));
         (expected, held)
     }
@@ -158,7 +158,7 @@ impl Watch {
             for info in admin.core.syncgroups() {
                 let is_admin = info.state == SyncgroupState::Active && info.rights == Some(Rights::Admin);
                 let is_sound =
-                    !self.fates[admin.replica].is_changed() && self.model.is_member(&info.id, &own);
+                    !self.fates[admin.replica].is_changed() && self.is_member(&info.id, admin.replica);
                 let pending = info.publications.iter().filter(|it| {
                     is_admin && is_sound && !info.paused && it.status == PublicationStatus::Pending
                 });

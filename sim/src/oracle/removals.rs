@@ -5,16 +5,50 @@ use driftless::{Core, DeviceId, Knowledge, Refusal, Rights, SyncgroupId, Syncgro
 use super::answers::infos;
 use super::{Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
-use crate::model::{Fact, Revoked, Whom, holds};
+use crate::model::{Fact, Granted, Revoked, Whom, holds};
 
 impl Watch {
+    /// What a change of rights should come to, for all that somebody holds: `None` if it changes nothing. `Err` if it is
+    /// not theirs to make.
+    pub(super) fn changed(
+        &self,
+        core: &Core,
+        group: &SyncgroupId,
+        whom: Whom,
+        wanted: Option<Granted>,
+        (present, by_others): (&[Granted], bool),
+    ) -> Result<Option<Fact>, ()> {
+        let held = core.held(group).unwrap_or_default();
+        let moment = self.moment(core);
+        // What it has by itself is lessened where it is more in any way, and completed where it is less in any.
+        let own = self.model.granted_itself(group, whom, &held);
+        let is_more = |left: &Granted| !wanted.is_some_and(|wanted| wanted.covers(*left));
+        let lessened = if own.iter().any(is_more) || wanted.is_none() {
+            let by = core.author().device;
+            Some(self.model.revoking(group, &by, whom, wanted, (&held, moment)).map_err(|_| ())?)
+        } else {
+            None
+        };
+        if by_others {
+            return Err(());
+        }
+        let lacking = wanted.filter(|wanted| !present.iter().any(|left| left.covers(*wanted)));
+        Ok(match (lessened, lacking, whom) {
+            (Some(lessened), Some(granted), _) => Some(Fact::Replaces(lessened, granted)),
+            (Some(lessened), None, _) => Some(Fact::Revokes(vec![lessened])),
+            (None, Some(granted), Whom::Device(device)) => Some(Fact::Admits(device, granted)),
+            (None, Some(granted), Whom::User(user)) => Some(Fact::AdmitsUser(user, granted)),
+            (None, None, _) => None,
+        })
+    }
+
     /// Says what should become of the wish that a device have other rights, or none.
     pub(crate) fn expect_rights(
         &self,
         core: &Core,
         group: SyncgroupId,
         device: DeviceId,
-        rights: Option<Rights>,
+        wanted: Option<Granted>,
         stopping: bool,
     ) -> WriteExpected {
         let mut expected = self.expect_admin(core, &group, stopping);
@@ -22,25 +56,28 @@ impl Watch {
             expected.reasons.push(Refusal::Yourself);
         }
         let held = core.held(&group).unwrap_or_default();
-        let had = self.model.rights(&group, &device, &held);
-        if had.is_none() {
+        let present = self.model.left_to(&group, Whom::Device(device), &held);
+        if present.is_empty() {
             expected.reasons.push(Refusal::NoMember(device));
         }
-        let fact = if had > rights {
-            // What a device may do as a user's is not its own to lose.
-            let by_user = self.model.by_user(&group, &device, &held);
-            let by_user = by_user.filter(|(left, _)| Some(*left) > rights).map(|(_, user)| user);
-            expected.reasons.extend(by_user.map(|user| Refusal::DeviceOf { device, user }));
-            match self.model.revoking(&group, &core.author().device, Whom::Device(device), rights, &held) {
-                _ if by_user.is_some() => None,
-                Ok(revoked) => Some(Fact::Revokes(vec![revoked])),
-                Err(_) => {
-                    expected.reasons.push(Refusal::Senior(device));
-                    None
-                }
+        // What a device may do as a user's is not its own to lose.
+        let more = |left: &Granted| match wanted {
+            None => true,
+            Some(wanted) => {
+                let order = |it: &Granted| (it.rights, it.ends.is_none(), it.ends);
+                order(left) > order(&wanted)
             }
-        } else {
-            rights.filter(|rights| had < Some(*rights)).map(|rights| Fact::Admits(device, rights))
+        };
+        let by_user = self.model.by_user(&group, &device, &held);
+        let by_user = by_user.filter(|(left, _)| more(left)).map(|(_, user)| user);
+        expected.reasons.extend(by_user.map(|user| Refusal::DeviceOf { device, user }));
+        let of = (present.as_slice(), by_user.is_some());
+        let fact = match self.changed(core, &group, Whom::Device(device), wanted, of) {
+            Ok(fact) => fact,
+            Err(()) => {
+                expected.reasons.extend(by_user.is_none().then_some(Refusal::Senior(device)));
+                None
+            }
         };
         let withheld = self.sabotage.is_some_and(crate::world::Sabotage::withholds_removals);
         expected.says(core, group, fact.map(|fact| if withheld { Fact::Nothing } else { fact }));
@@ -51,7 +88,7 @@ impl Watch {
     pub(crate) fn expect_end(&self, core: &Core, group: SyncgroupId, stopping: bool) -> WriteExpected {
         let mut expected = self.expect_admin(core, &group, stopping);
         let held = core.held(&group).unwrap_or_default();
-        let ended = self.model.destroying(&group, &core.author().device, &held);
+        let ended = self.model.destroying(&group, &core.author().device, (&held, self.moment(core)));
         expected.says(core, group, Some(Fact::Destroys(ended)));
         expected
     }
@@ -62,13 +99,19 @@ impl Watch {
         let mut expected = WriteExpected::default();
         expected.reasons.extend(stopping.then_some(Refusal::ShuttingDown));
         let is_active = infos(core).get(&group).is_some_and(|info| info.state == SyncgroupState::Active);
-        let all = self.model.all_rights(&group, &core.held(&group).unwrap_or_default());
+        let now = self.clock_of(core.author().device);
+        let all = self.model.all_rights(&group, &core.held(&group).unwrap_or_default(), now);
         let own = Whom::Device(core.author().device);
         let is_other = |whom: &Whom| matches!(whom, Whom::Device(_)) && *whom != own;
         let others: Vec<Rights> = all.iter().filter(|(it, _)| is_other(it)).map(|(_, has)| *has).collect();
         let is_admin = |rights: &Rights| *rights == Rights::Admin;
         let is_last = all.get(&own).is_some_and(is_admin) && !others.iter().any(is_admin);
         expected.reasons.extend((is_active && is_last && !others.is_empty()).then_some(Refusal::LastAdmin));
+        // What it would write is stamped after its end, though its clock is not there yet.
+        let held = core.held(&group).unwrap_or_default();
+        let may = |when| self.model.rights(&group, &core.author().device, &held, when).is_some();
+        let is_late = is_active && may(now) && !may(self.moment(core));
+        expected.reasons.extend(is_late.then_some(Refusal::Expired(driftless::Wall::default())));
         expected
     }
 
@@ -99,6 +142,16 @@ impl Watch {
         if !holds(&held, version) {
             return;
         }
+        let ends = match fact {
+            Fact::Admits(_, granted) | Fact::AdmitsUser(_, granted) | Fact::Replaces(_, granted) => {
+                granted.ends
+            }
+            Fact::Revokes(all) => all.iter().find_map(|it| it.keep?.ends),
+            _ => None,
+        };
+        if ends.is_some() {
+            coverage.hit(Point::EndSet);
+        }
         match fact {
             Fact::Admits(..) => coverage.hit(Point::RightsRaised),
             Fact::AdmitsUser(..) => coverage.hit(Point::UserAdmitted),
@@ -128,7 +181,7 @@ impl Watch {
                     coverage.hit(Point::RemovedEachOther);
                 }
             }
-            Fact::Revokes(_) => coverage.hit(Point::RightsLowered),
+            Fact::Revokes(_) | Fact::Replaces(..) => coverage.hit(Point::RightsLowered),
             _ => {}
         }
     }
@@ -139,9 +192,10 @@ impl Watch {
         let nothing = Knowledge::new();
         let own = self.notes[replica].held.get(group).unwrap_or(&nothing);
         let mut others = self.notes.iter().filter_map(|notes| notes.held.get(group));
-        self.model.rights(group, device, own).is_some()
+        self.model.rights(group, device, own, None).is_some()
             && others.any(|held| {
-                self.model.has_revocations(group, held) && self.model.rights(group, device, held).is_none()
+                self.model.has_revocations(group, held)
+                    && self.model.rights(group, device, held, None).is_none()
             })
     }
 }

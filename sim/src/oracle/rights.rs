@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use driftless::{Rights, SyncgroupInfo, SyncgroupState};
+use driftless::{Knowledge, Rights, SyncgroupInfo, SyncgroupState, Wall};
 
 use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::model::Whom;
@@ -19,7 +19,10 @@ impl Watch {
             // Who is listed as a former member has none.
             let listed = members.chain(users).filter_map(|(whom, rights)| Some((whom, rights?)));
             let listed: BTreeMap<Whom, Rights> = listed.collect();
-            let real = self.model.all_rights(&info.id, &held);
+            let clock = seen.core.clock();
+            let now = Some(self.sabotage.map_or(clock, |it| it.moment(clock)));
+            let real = self.model.all_rights(&info.id, &held, now);
+            self.tells_the_ends(seen, &info.id, &held)?;
             let rights = |of: &BTreeMap<Whom, Rights>, whom: &Whom| of.get(whom).copied();
             let mut all = listed.keys().chain(real.keys());
             if let Some(odd) = all.find(|whom| rights(&listed, whom) != rights(&real, whom)) {
@@ -28,7 +31,31 @@ impl Watch {
                 return Err(Violation::new(Oracle::Access, "S-34", seen.replica, what));
             }
             let own = rights(&real, &Whom::Device(seen.core.author().device));
-            self.knows_its_own(seen.replica, &info, own)?;
+            self.knows_its_own(seen, &info, own)?;
+        }
+        Ok(())
+    }
+
+    /// Members and users are listed with the end of what they may do, or with the end that has come.
+    fn tells_the_ends(&self, seen: Seen<'_>, group: &driftless::SyncgroupId, held: &Knowledge) -> Checked {
+        let now = Some(seen.core.clock());
+        let members = seen.core.members(group).unwrap_or_default().into_iter();
+        let members = members.map(|it| (Whom::Device(it.device), it.ends, it.expired));
+        let users = seen.core.users(group).unwrap_or_default().into_iter();
+        let users = users.map(|it| (Whom::User(it.user), it.ends, it.expired));
+        for (whom, ends, expired) in members.chain(users) {
+            let left = self.model.left_to(group, whom, held);
+            // For ever is later than any time.
+            let latest = |ends: Option<Wall>| (ends.is_none(), ends);
+            let most = left.iter().max_by_key(|it| (it.at(now), latest(it.ends), it.rights));
+            let is_over = most.is_some_and(|it| it.at(now).is_none());
+            let real = most.and_then(|it| it.ends);
+            if (ends, expired) != (real, is_over) {
+                let what = format!(
+                    "says that the time of {whom:?} in {group:?} ends {ends:?}, over: {expired}; that is {real:?}, {is_over}"
+                );
+                return Err(Violation::new(Oracle::Access, "S-34", seen.replica, what));
+            }
         }
         Ok(())
     }
@@ -38,9 +65,16 @@ impl Watch {
         rights.map(|rights| sabotage.map_or(rights, |it| it.listed(rights)))
     }
 
+    /// Whether what follows from an end may not be found out yet: that is done by the next tick, which is due.
+    fn is_due(&self, seen: Seen<'_>, info: &SyncgroupInfo) -> bool {
+        let at_once = seen.core.next_deadline() == Some(driftless::Mono(0));
+        at_once && self.model.ends_in(&info.id).next().is_some()
+    }
+
     /// A device knows what it may do itself, and whether it is a member.
-    fn knows_its_own(&self, replica: usize, info: &SyncgroupInfo, own: Option<Rights>) -> Checked {
+    fn knows_its_own(&self, seen: Seen<'_>, info: &SyncgroupInfo, own: Option<Rights>) -> Checked {
         let is_right = match info.state {
+            _ if self.is_due(seen, info) => true,
             SyncgroupState::Active => own.is_some(),
             // What lets it in may be on its way, or may not be shown yet; or what it must hold before it can leave.
             SyncgroupState::Pending | SyncgroupState::Leaving => true,
@@ -51,6 +85,6 @@ impl Watch {
         }
         let SyncgroupInfo { id, state, rights, .. } = info;
         let what = format!("says that it is {state:?} in {id:?}, and has {rights:?}; it has {own:?}");
-        Err(Violation::new(Oracle::Access, "S-34", replica, what))
+        Err(Violation::new(Oracle::Access, "S-34", seen.replica, what))
     }
 }

@@ -9,6 +9,11 @@ use super::rows::{collections, fault, name};
 use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::coverage::Coverage;
 
+/// How long it may take until what follows from an end is the same everywhere, in milliseconds.
+const AFTER_AN_END: u64 = 20_000;
+/// What ends later than that ends when nobody looks any more, in milliseconds.
+const LATER: u64 = 1_800_000;
+
 impl Watch {
     /// Whether all replicas agree: nobody waits to get in or out, and the active members of each syncgroup hold the
     /// same. Says who does not.
@@ -89,6 +94,25 @@ impl Watch {
         })
     }
 
+    /// Whether a replica is a member by all that was ever written and its own clock.
+    pub(super) fn is_member(&self, group: &SyncgroupId, replica: usize) -> bool {
+        self.model.is_member(group, &self.devices[replica], Some(self.notes[replica].clock))
+    }
+
+    /// Whether a replica is no member only because its time is over.
+    fn is_over(&self, group: &SyncgroupId, replica: usize) -> bool {
+        self.model.is_member(group, &self.devices[replica], None) && !self.is_member(group, replica)
+    }
+
+    /// Whether somebody's time is about to be over, or was a moment ago, by some clock: until then who is a member is not
+    /// the same everywhere, or will not stay so while anybody looks.
+    pub(crate) fn awaits_an_end(&self, all: &[Seen<'_>]) -> bool {
+        let clocks = || all.iter().map(|seen| self.notes[seen.replica].clock.0);
+        let (Some(first), Some(last)) = (clocks().min(), clocks().max()) else { return false };
+        let mut ends = self.model.all_ends();
+        ends.any(|end| end.0.saturating_add(AFTER_AN_END) >= first && end.0 <= last.saturating_add(LATER))
+    }
+
     /// Whoever is no member any more has heard of it from those whom it takes for members and who know (S-36).
     fn know_their_end(&self, group: &SyncgroupId, active: &[Seen<'_>], all: &[Seen<'_>]) -> Checked {
         for seen in active {
@@ -149,11 +173,12 @@ impl Watch {
     }
 
     /// Whether what a replica was told is safe may be held by no member: its disk is not what it was, or it has
-    /// left, and whoever it told may not be what it was.
+    /// left, and whoever it told may not be what it was; or its time was over before it could tell anybody.
     fn may_be_gone(&self, group: &SyncgroupId, author: usize) -> bool {
         let is_anybody_changed = self.fates.iter().any(|fate| fate.is_changed());
         self.fates[author].is_changed()
-            || is_anybody_changed && !self.model.is_member(group, &self.devices[author])
+            || self.is_over(group, author)
+            || is_anybody_changed && !self.is_member(group, author)
     }
 
     /// Whether a replica may still wait to be let in: whoever would let it in is not there, or is not what it was,
@@ -174,7 +199,7 @@ impl Watch {
         };
         let pending = all.iter().filter(|other| other.replica != seen.replica).filter(is_pending).copied();
         let has_left =
-            !self.model.departures(group, &device).is_empty() && !self.model.is_member(group, &device);
+            !self.model.departures(group, &device).is_empty() && !self.is_member(group, seen.replica);
         let has_forgotten = self.fates[seen.replica].set_back && has_left;
         has_forgotten
             || self.waits_in_vain(&device, group) && !active.chain(pending).any(|other| knows_more(&other))
@@ -218,7 +243,7 @@ impl Watch {
             let mut groups = seen.core.syncgroups().into_iter();
             let fate = self.fates[seen.replica];
             groups.any(|group| group.id == *id && group.state == SyncgroupState::Active)
-                && (!fate.set_back || self.model.is_member(id, &self.devices[seen.replica]))
+                && (!fate.set_back || self.is_member(id, seen.replica))
         };
         let mut apart = Vec::new();
         for id in groups {

@@ -3,7 +3,7 @@
 use driftless::{Certificate, Core, DeviceId, Refusal, Rights, StrikingOff, SyncgroupId, UserId, Version};
 
 use super::{Oracle, Violation, Watch, WriteExpected};
-use crate::model::{Enrolled, Fact, Struck, Whom, holds};
+use crate::model::{Enrolled, Fact, Granted, Struck, Whom, holds};
 
 impl Watch {
     /// Says what should become of the wish that a user have these rights, or none.
@@ -12,25 +12,21 @@ impl Watch {
         core: &Core,
         group: SyncgroupId,
         user: UserId,
-        rights: Option<Rights>,
+        wanted: Option<Granted>,
         stopping: bool,
     ) -> WriteExpected {
         let mut expected = self.expect_admin(core, &group, stopping);
         let held = core.held(&group).unwrap_or_default();
-        let had = self.model.rights_of(&group, &user, &held);
-        if rights.is_none() && had.is_none() {
+        let present = self.model.left_to(&group, Whom::User(user), &held);
+        if wanted.is_none() && present.is_empty() {
             expected.reasons.push(Refusal::NoUser(user));
         }
-        let fact = if had > rights {
-            match self.model.revoking(&group, &core.author().device, Whom::User(user), rights, &held) {
-                Ok(revoked) => Some(Fact::Revokes(vec![revoked])),
-                Err(_) => {
-                    expected.reasons.push(Refusal::SeniorUser(user));
-                    None
-                }
+        let fact = match self.changed(core, &group, Whom::User(user), wanted, (&present, false)) {
+            Ok(fact) => fact,
+            Err(()) => {
+                expected.reasons.push(Refusal::SeniorUser(user));
+                None
             }
-        } else {
-            rights.filter(|rights| had < Some(*rights)).map(|rights| Fact::AdmitsUser(user, rights))
         };
         expected.says(core, group, fact);
         expected
@@ -45,7 +41,8 @@ impl Watch {
         stopping: bool,
     ) -> WriteExpected {
         let mut expected = self.expect_with(core, &group, Rights::Read, stopping);
-        if self.model.rights_of(&group, user, &core.held(&group).unwrap_or_default()).is_none() {
+        let now = self.clock_of(core.author().device);
+        if self.model.rights_of(&group, user, &core.held(&group).unwrap_or_default(), now).is_none() {
             expected.reasons.push(Refusal::NoUser(*user));
         }
         expected
@@ -62,7 +59,8 @@ impl Watch {
         let mut expected = self.expect_with(core, &group, Rights::Read, stopping);
         let held = core.held(&group).unwrap_or_default();
         let (user, device, number) = (certificate.user(), certificate.device(), certificate.number());
-        if self.model.rights_of(&group, &user, &held).is_none() {
+        let now = self.clock_of(core.author().device);
+        if self.model.rights_of(&group, &user, &held, now).is_none() {
             expected.reasons.push(Refusal::NoUser(user));
         }
         let enrolled = Enrolled { user, device, number, granted: None, asked: false };
@@ -138,6 +136,6 @@ impl Watch {
         let granted_itself = self.model.generations(group).any(|(version, generation)| {
             holds(&held, version) && generation.says.is_for(Whom::Device(device), &version.author.device)
         });
-        by_user.is_some_and(|(rights, _)| rights >= Rights::Write) && !granted_itself
+        by_user.is_some_and(|(left, _)| left.rights >= Rights::Write) && !granted_itself
     }
 }

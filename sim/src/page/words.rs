@@ -143,17 +143,19 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
             }
         }
         Entry::Genesis(name) => format!("founds {name}"),
-        Entry::Admit { device, rights, .. } => {
-            format!("admits {} ({rights:?})", naming.of_device(device))
+        Entry::Admit { device, rights, ends, .. } => {
+            format!("admits {} ({rights:?}{})", naming.of_device(device), until(*ends))
         }
-        Entry::AdmitUser { name, rights, .. } => format!("admits user {name} ({rights:?})"),
+        Entry::AdmitUser { name, rights, ends, .. } => {
+            format!("admits user {name} ({rights:?}{})", until(*ends))
+        }
         Entry::Enrol(it) => {
             format!("enrols {} as a device of user {}", naming.of_device(&it.device()), it.user_name())
         }
         Entry::StrikeOff(it) => format!("strikes off {}", naming.of_device(&it.device())),
-        Entry::RevokeUser { user, keep: None } => format!("removes user {user:?}"),
-        Entry::RevokeUser { user, keep: Some(rights) } => {
-            format!("leaves user {user:?} no more than {rights:?}")
+        Entry::RevokeUser { user, keep: None, .. } => format!("removes user {user:?}"),
+        Entry::RevokeUser { user, keep: Some(rights), ends } => {
+            format!("leaves user {user:?} no more than {rights:?}{}", until(*ends))
         }
         Entry::Spec(change) => format!("says {}", spec(naming, change)),
         Entry::Publish { device, rights, .. } => {
@@ -167,9 +169,9 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
             format!("stands for {first} to {last} of an earlier log of its own")
         }
         Entry::Leave => "leaves".to_owned(),
-        Entry::Revoke { device, keep: None } => format!("removes {}", naming.of_device(device)),
-        Entry::Revoke { device, keep: Some(rights) } => {
-            format!("leaves {} no more than {rights:?}", naming.of_device(device))
+        Entry::Revoke { device, keep: None, .. } => format!("removes {}", naming.of_device(device)),
+        Entry::Revoke { device, keep: Some(rights), ends } => {
+            format!("leaves {} no more than {rights:?}{}", naming.of_device(device), until(*ends))
         }
         Entry::Collection(name) => format!("adds collection {name}"),
         Entry::Rule { collection, prefix, policy } => {
@@ -333,6 +335,7 @@ pub(super) fn state(state: &SyncgroupState) -> String {
         SyncgroupState::Leaving => "is leaving".to_owned(),
         SyncgroupState::Left => "has left".to_owned(),
         SyncgroupState::Removed => "was removed".to_owned(),
+        SyncgroupState::Expired => "has no more time".to_owned(),
         SyncgroupState::Refused(why) => format!("was refused: {why}"),
         other => format!("{other:?}"),
     }
@@ -396,4 +399,9 @@ mod tests {
         assert_eq!(text(b"0123456789abcdefgh", 16), "0123456789abcdef…");
         assert_eq!(text(&[0, 255], 16), "00ff");
     }
+}
+
+/// Until when something is, if it ends.
+fn until(ends: Option<driftless::Wall>) -> String {
+    ends.map_or_else(String::new, |end| format!(" until {}", end.0))
 }

@@ -53,6 +53,9 @@ pub enum Act {
         /// How long it is good.
         #[serde(default = "a_day", skip_serializing_if = "is_a_day")]
         valid_ms: u64,
+        /// How long the newcomer may do that, from when it is made; 0 is for ever.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        lasts_ms: u64,
     },
     /// Somebody takes an invitation, as soon as it is made.
     Join {
@@ -90,6 +93,9 @@ pub enum Act {
         peer: usize,
         /// What it may do from now on.
         rights: driftless::Rights,
+        /// For how long; 0 is for ever.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        lasts_ms: u64,
     },
     /// Somebody says what a syncgroup is for, and where to meet.
     Describe {
@@ -155,6 +161,9 @@ pub enum Act {
         user: u8,
         /// What it may do from now on.
         rights: driftless::Rights,
+        /// For how long; 0 is for ever.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        lasts_ms: u64,
     },
     /// Somebody ends what was granted to a user.
     EjectUser {

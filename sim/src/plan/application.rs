@@ -32,7 +32,10 @@ impl Drawing<'_> {
             let (ticket, at) = (replica as u32, 300 + dice.below(late));
             let rights = if dice.one_in(4) { Rights::Admin } else { Rights::Write };
             let (reusable, valid_ms) = (false, 24 * 3_600_000);
-            self.step(at, Act::Invite { replica: creator, group, ticket, rights, reusable, valid_ms });
+            self.step(
+                at,
+                Act::Invite { replica: creator, group, ticket, rights, reusable, valid_ms, lasts_ms: 0 },
+            );
             let joins = at + dice.skewed(1, 2_000);
             self.step(joins, Act::Join { replica, ticket, database: 0 });
             members.push((replica, joins + 1_000));

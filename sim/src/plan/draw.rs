@@ -259,7 +259,10 @@ impl Drawing<'_> {
         };
         let valid_ms = if dice.one_in(20) { dice.between(1, 5_000) } else { 24 * 3_600_000 };
         let reusable = dice.one_in(3);
-        self.step(at, Act::Invite { replica: inviter, group, ticket, rights, reusable, valid_ms });
+        self.step(
+            at,
+            Act::Invite { replica: inviter, group, ticket, rights, reusable, valid_ms, lasts_ms: 0 },
+        );
         let joins_at = at + dice.skewed(1, 10_000);
         self.step(joins_at, Act::Join { replica: joiner, ticket, database: database(dice) });
         if dice.one_in(8) {

@@ -236,8 +236,15 @@ impl Drawing<'_> {
             let (label, at) = (group.label, from + dice.skewed(10, 5_000));
             let rights = if dice.one_in(3) { Rights::Admin } else { Rights::Write };
             let valid_ms = 24 * 3_600_000;
-            let act =
-                Act::Invite { replica: creator, group: label, ticket, rights, reusable: false, valid_ms };
+            let act = Act::Invite {
+                replica: creator,
+                group: label,
+                ticket,
+                rights,
+                reusable: false,
+                valid_ms,
+                lasts_ms: 0,
+            };
             self.step(at, act);
             let joins = at + dice.skewed(1, 5_000);
             self.step(joins, Act::Join { replica, ticket, database: database(dice) });

@@ -13,6 +13,7 @@ impl Drawing<'_> {
     /// Members are removed and let in again, and get other rights; now and then a syncgroup is destroyed.
     pub(super) fn removals(&mut self, groups: &[Group]) {
         let mut dice = Dice::new(self.seed, Concern::People, &[2]);
+        let mut lasting = Dice::new(self.seed, Concern::People, &[6]);
         let tickets = 500;
         for number in 0..dice.skewed(1, 8) {
             let Some(group) = dice.pick(groups) else { return };
@@ -38,6 +39,7 @@ impl Drawing<'_> {
                             rights,
                             reusable: false,
                             valid_ms: 24 * 3_600_000,
+                            lasts_ms: lasts(&mut lasting),
                         };
                         self.step(then, invite);
                         let joins = then + dice.skewed(1, 10_000);
@@ -50,7 +52,10 @@ impl Drawing<'_> {
                     let before = at.saturating_sub(dice.skewed(100, 10_000));
                     for peer in [one, two] {
                         let rights = Rights::Admin;
-                        self.step(before, Act::SetRights { replica: creator, group: label, peer, rights });
+                        self.step(
+                            before,
+                            Act::SetRights { replica: creator, group: label, peer, rights, lasts_ms: 0 },
+                        );
                     }
                     self.step(at, Act::Eject { replica: one, group: label, peer: two });
                     let then = at + dice.below(ANSWERED_WITHIN);
@@ -58,7 +63,16 @@ impl Drawing<'_> {
                 }
                 7..=10 => {
                     let rights = [Rights::Read, Rights::Write, Rights::Admin][dice.index(3)];
-                    self.step(at, Act::SetRights { replica: by, group: label, peer: two, rights });
+                    let lasts_ms = lasts(&mut lasting);
+                    let said = Act::SetRights { replica: by, group: label, peer: two, rights, lasts_ms };
+                    self.step(at, said);
+                    if lasts_ms > 0 && lasting.one_in(2) {
+                        // It is to stay for longer, or for less long; in time or not.
+                        let then = at + lasting.between(1, 2 * lasts_ms);
+                        let lasts_ms = if lasting.one_in(3) { 0 } else { lasts(&mut lasting) };
+                        let peer = two;
+                        self.step(then, Act::SetRights { replica: by, group: label, peer, rights, lasts_ms });
+                    }
                 }
                 _ => {
                     let replica = if dice.one_in(2) { creator } else { one };
@@ -68,4 +82,9 @@ impl Drawing<'_> {
             }
         }
     }
+}
+
+/// For how long somebody may do something: mostly for ever, which is 0.
+pub(super) fn lasts(dice: &mut Dice) -> u64 {
+    if dice.one_in(2) { 0 } else { dice.skewed(1_000, 120_000) }
 }

@@ -267,6 +267,8 @@ impl Profile {
                 HeardOfRemoval,
                 WroteOn,
                 RightsRaised,
+                EndSet,
+                Expired,
                 RefusedSenior,
                 UserRevoked,
                 StruckOff,

@@ -4,6 +4,7 @@ use driftless::Rights;
 
 use super::Act;
 use super::draw::{Drawing, Group, database};
+use super::removals::lasts;
 use crate::dice::{Concern, Dice};
 
 /// Users that there are.
@@ -27,19 +28,24 @@ impl Drawing<'_> {
         let user = dice.below(USERS) as u8;
         let rights = [Rights::Read, Rights::Write, Rights::Write, Rights::Admin][dice.index(4)];
         let ticket = u32::from(label) * 1_000 + TICKETS + 10 * number;
+        let mut lasting = Dice::new(self.seed, Concern::People, &[7, u64::from(number)]);
         let made_at = group.made_at();
         let at = dice.between(made_at, made_at + self.safety_ms / 3);
         let (one, two) = (dice.index(self.replicas), dice.index(self.replicas));
         // The user comes with a device, or is let in before it has any.
         let by = if dice.one_in(4) { member(dice) } else { creator };
         if dice.one_in(2) {
-            let (reusable, valid_ms) = (false, 24 * 3_600_000);
-            self.step(at, Act::Invite { replica: by, group: label, ticket, rights, reusable, valid_ms });
+            let (reusable, valid_ms, lasts_ms) = (false, 24 * 3_600_000, lasts(&mut lasting));
+            self.step(
+                at,
+                Act::Invite { replica: by, group: label, ticket, rights, reusable, valid_ms, lasts_ms },
+            );
             let joins_at = at + dice.skewed(1, 5_000);
             let database = database(dice);
             self.step(joins_at, Act::JoinAs { replica: one, ticket, user, number: 0, database });
         } else {
-            self.step(at, Act::AdmitUser { replica: by, group: label, user, rights });
+            let lasts_ms = lasts(&mut lasting);
+            self.step(at, Act::AdmitUser { replica: by, group: label, user, rights, lasts_ms });
             let enrols_at = at + dice.skewed(1, 5_000);
             let replica = if dice.one_in(2) { by } else { member(dice) };
             self.step(enrols_at, Act::Enrol { replica, group: label, peer: one, user, number: 0 });
@@ -65,7 +71,8 @@ impl Drawing<'_> {
             1 | 2 => {
                 let rights = [Rights::Read, Rights::Write, Rights::Admin][dice.index(3)];
                 let replica = if dice.one_in(2) { creator } else { one };
-                self.step(at, Act::AdmitUser { replica, group: label, user, rights });
+                let lasts_ms = lasts(&mut lasting);
+                self.step(at, Act::AdmitUser { replica, group: label, user, rights, lasts_ms });
             }
             _ => {}
         }

@@ -116,8 +116,14 @@ impl Scale {
             let group = self.group_of(at);
             self.groups[group] = Some(syncgroup);
             let (rights, valid_for) = (Rights::Write, Millis(u64::MAX >> 20));
-            let invite =
-                Command::Invite { syncgroup, rights, valid_for, reusable: true, addresses: Vec::new() };
+            let invite = Command::Invite {
+                syncgroup,
+                rights,
+                ends: None,
+                valid_for,
+                reusable: true,
+                addresses: Vec::new(),
+            };
             self.command(at, invite)?;
         }
         self.run(None)?;

@@ -27,7 +27,7 @@ fn people(act: &Act, names: &Names) -> Option<String> {
         Act::AddCollection { replica, group, collection } => {
             format!("{} adds collection c{collection} to {}.", names.device(*replica), names.group(*group))
         }
-        Act::Invite { replica, group, ticket, rights, reusable, valid_ms } => {
+        Act::Invite { replica, group, ticket, rights, reusable, valid_ms, lasts_ms } => {
             let (who, group) = (names.device(*replica), names.group(*group));
             let rights = match rights {
                 Rights::Read => "a reader",
@@ -40,7 +40,8 @@ fn people(act: &Act, names: &Names) -> Option<String> {
             } else {
                 format!(", good for {} s", seconds(*valid_ms))
             };
-            format!("{who} invites {rights} to {group} (invitation {ticket}{often}{valid}).")
+            let lasts = lasts(*lasts_ms);
+            format!("{who} invites {rights}{lasts} to {group} (invitation {ticket}{often}{valid}).")
         }
         Act::Join { replica, ticket, database } => {
             format!("{} takes invitation {ticket}{}.", names.device(*replica), in_database(*database))
@@ -52,10 +53,11 @@ fn people(act: &Act, names: &Names) -> Option<String> {
             let (who, whom) = (names.device(*replica), names.device(*peer));
             format!("{who} removes {whom} from {}.", names.group(*group))
         }
-        Act::SetRights { replica, group, peer, rights } => {
+        Act::SetRights { replica, group, peer, rights, lasts_ms } => {
             let (who, whom) = (names.device(*replica), names.device(*peer));
             let rights = may(*rights);
-            format!("{who} says that {whom} may {rights} in {}.", names.group(*group))
+            let lasts = lasts(*lasts_ms);
+            format!("{who} says that {whom} may {rights} in {}{lasts}.", names.group(*group))
         }
         Act::Describe { replica, group, description, meet, unless_changed } => {
             let describes = description.map(|number| format!("what it is for ({number})"));
@@ -84,10 +86,11 @@ fn people(act: &Act, names: &Names) -> Option<String> {
             let who = names.device(*replica);
             format!("From now on {who} declines {} when it is published there.", names.group(*group))
         }
-        Act::AdmitUser { replica, group, user, rights } => {
+        Act::AdmitUser { replica, group, user, rights, lasts_ms } => {
             let who = names.device(*replica);
             let rights = may(*rights);
-            format!("{who} says that user {user} may {rights} in {}.", names.group(*group))
+            let lasts = lasts(*lasts_ms);
+            format!("{who} says that user {user} may {rights} in {}{lasts}.", names.group(*group))
         }
         Act::EjectUser { replica, group, user } => {
             format!("{} removes user {user} from {}.", names.device(*replica), names.group(*group))
@@ -252,6 +255,11 @@ fn may(rights: Rights) -> &'static str {
         Rights::Write => "read and write",
         _ => "do everything",
     }
+}
+
+/// For how long, if not for ever.
+fn lasts(millis: u64) -> String {
+    if millis == 0 { String::new() } else { format!(" for {} s", seconds(millis)) }
 }
 
 /// Which of several certificates.

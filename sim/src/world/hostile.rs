@@ -74,7 +74,7 @@ impl World<'_> {
                 let (Some(one), Some(other)) = (of(replica), of(peer)) else { return Ok(()) };
                 let Some(Frame::Deltas { name, generations }) = inspect::frame(frame) else { return Ok(()) };
                 let versions = generations.iter().map(|(version, _)| version);
-                match self.watch.may_not_have(peer, &LinkNames::new(one, other), &name, versions) {
+                match self.watch.may_not_have((replica, peer), &LinkNames::new(one, other), &name, versions) {
                     Some((group, version)) => wrong(format!(
                         "sends {version:?} of {group:?} to replica {peer}, which may not have it"
                     )),

@@ -194,6 +194,7 @@ impl<'t> World<'t> {
         while self.queue.next_at().is_some_and(|at| at < end) {
             let Some((at, happening)) = self.queue.pop() else { break };
             self.now = at;
+            self.clocks_go_on();
             self.happen(happening)?;
             self.people_look()?;
             self.check_application()?;
@@ -205,7 +206,21 @@ impl<'t> World<'t> {
             }
         }
         self.now = end;
+        self.clocks_go_on();
         Ok(())
+    }
+
+    /// The oracles see what the clocks show.
+    fn clocks_go_on(&mut self) {
+        let (mut first, mut last) = (u64::MAX, 0);
+        for it in &self.replicas {
+            let wall = it.clock.now(self.now).wall;
+            self.watch.shows_time(it.index, wall);
+            if !it.hostile && !it.vanished {
+                (first, last) = (first.min(wall.0), last.max(wall.0));
+            }
+        }
+        self.watch.are_apart(last.saturating_sub(first));
     }
 
     /// Ends every fault: the liveness phase begins.

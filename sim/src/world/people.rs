@@ -8,12 +8,15 @@ use driftless::{
 use super::replica::{Invited, Question, Remembered};
 use super::{World, address, label};
 use crate::coverage::Point;
-use crate::model::Content;
+use crate::model::{Content, Granted};
 use crate::oracle::{Checked, Violation};
 use crate::plan::{Act, Edit, Require, RowLabel};
 
 /// Who waits for which invitation, in which database, and as whose device, by which certificate.
 type Waits = (usize, u32, u8, Option<(u8, u8)>);
+
+/// By how much a clock is wrong when people notice.
+const NOTICED_MS: u64 = 60_000;
 
 /// What people told each other, outside of the system.
 #[derive(Debug, Default)]
@@ -63,11 +66,12 @@ impl World<'_> {
                 let command = Command::CreateCollection { syncgroup, collection };
                 self.ask_as_admin(*replica, syncgroup, command, Question::Other)
             }
-            Act::Invite { replica, group, ticket, rights, reusable, valid_ms } => {
+            Act::Invite { replica, group, ticket, rights, reusable, valid_ms, lasts_ms } => {
                 let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
                 let command = Command::Invite {
                     syncgroup,
                     rights: *rights,
+                    ends: self.end(*replica, *lasts_ms),
                     valid_for: Millis(*valid_ms),
                     reusable: *reusable,
                     addresses: vec![address(*replica)],
@@ -98,15 +102,15 @@ impl World<'_> {
                 };
                 self.set_rights(*replica, syncgroup, (device, None), Command::Eject { syncgroup, device })
             }
-            Act::SetRights { replica, group, peer, rights } => {
+            Act::SetRights { replica, group, peer, rights, lasts_ms } => {
                 let (Some(syncgroup), device) =
                     (self.group_at(*replica, *group), self.replicas[*peer].device)
                 else {
                     return Ok(());
                 };
-                let rights = *rights;
-                let command = Command::SetRights { syncgroup, device, rights };
-                self.set_rights(*replica, syncgroup, (device, Some(rights)), command)
+                let (rights, ends) = (*rights, self.end(*replica, *lasts_ms));
+                let command = Command::SetRights { syncgroup, device, rights, ends };
+                self.set_rights(*replica, syncgroup, (device, Some(Granted { rights, ends })), command)
             }
             Act::Destroy { replica, group } => {
                 let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
@@ -181,13 +185,25 @@ impl World<'_> {
         &mut self,
         replica: usize,
         syncgroup: SyncgroupId,
-        (device, rights): (driftless::DeviceId, Option<driftless::Rights>),
+        (device, rights): (driftless::DeviceId, Option<Granted>),
         command: Command,
     ) -> Checked {
         let it = &self.replicas[replica];
         let Some(core) = it.core.as_ref() else { return Ok(()) };
         let expected = self.watch.expect_rights(core, syncgroup, device, rights, it.stopping);
+        let command = match &self.sabotage {
+            Some(saboteur) => saboteur.metadata(command),
+            None => command,
+        };
         self.ask_of_access(replica, command, &expected)
+    }
+
+    /// When something ends that somebody at a replica wants to last for so long, by the clock there; never where that
+    /// clock is so wrong that they notice.
+    pub(super) fn end(&self, replica: usize, lasts_ms: u64) -> Option<driftless::Wall> {
+        let it = &self.replicas[replica];
+        let is_right = it.wall.error(self.now).unsigned_abs() <= NOTICED_MS;
+        (lasts_ms > 0 && is_right).then(|| it.clock.now(self.now).wall + Millis(lasts_ms))
     }
 
     /// Somebody pauses the exchange of a database, or resumes it.

@@ -5,6 +5,7 @@ use driftless::{Certificate, Command, Millis, SecretKey, UserKey};
 use super::replica::{Invited, Question, scheme};
 use super::{World, address, label};
 use crate::dice::{Concern, Dice};
+use crate::model::Granted;
 use crate::oracle::Checked;
 use crate::plan::Act;
 
@@ -26,8 +27,9 @@ impl World<'_> {
     /// A step that has to do with users.
     pub(super) fn user_step(&mut self, act: &Act) -> Checked {
         match *act {
-            Act::AdmitUser { replica, group, user, rights } => {
-                self.user_rights(replica, group, user, Some(rights))
+            Act::AdmitUser { replica, group, user, rights, lasts_ms } => {
+                let ends = self.end(replica, lasts_ms);
+                self.user_rights(replica, group, user, Some(Granted { rights, ends }))
             }
             Act::EjectUser { replica, group, user } => self.user_rights(replica, group, user, None),
             Act::InviteDevice { replica, group, ticket, user } => {
@@ -62,21 +64,15 @@ impl World<'_> {
         }
     }
 
-    fn user_rights(
-        &mut self,
-        replica: usize,
-        group: u8,
-        user: u8,
-        rights: Option<driftless::Rights>,
-    ) -> Checked {
+    fn user_rights(&mut self, replica: usize, group: u8, user: u8, wanted: Option<Granted>) -> Checked {
         let Some(syncgroup) = self.group_at(replica, group) else { return Ok(()) };
         let key = self.user(user);
         let it = &self.replicas[replica];
         let Some(core) = it.core.as_ref() else { return Ok(()) };
-        let expected = self.watch.expect_user_rights(core, syncgroup, key.id(), rights, it.stopping);
+        let expected = self.watch.expect_user_rights(core, syncgroup, key.id(), wanted, it.stopping);
         let (user, name) = (key.public(), key.name().clone());
-        let command = match rights {
-            Some(rights) => Command::AdmitUser { syncgroup, user, name, rights },
+        let command = match wanted {
+            Some(Granted { rights, ends }) => Command::AdmitUser { syncgroup, user, name, rights, ends },
             None => Command::EjectUser { syncgroup, user: key.id() },
         };
         self.ask_of_access(replica, command, &expected)

@@ -118,9 +118,11 @@ impl World<'_> {
         self.resolved()
     }
 
-    /// Whether anybody still lacks what it has held back because its time had not come.
+    /// Whether anybody still lacks what it has held back because its time had not come, or somebody's time is about to be
+    /// over.
     pub(crate) fn awaits_its_time(&self) -> bool {
-        self.watch.awaits_its_time(&self.all_seen())
+        let all = self.all_seen();
+        self.watch.awaits_its_time(&all) || self.watch.awaits_an_end(&all)
     }
 
     /// Whether anybody waits to get in or out.

@@ -37,6 +37,8 @@ pub(crate) struct Effects {
     paused: Option<Paused>,
     cited: Citations,
     pub(crate) notices: Vec<Notice>,
+    /// Somebody's rights may have ended since who shares what with whom was looked at.
+    pub(crate) passes_ends: bool,
 }
 
 impl Effects {
@@ -59,7 +61,7 @@ impl Effects {
                 || draft.metadata.is_some()
                 || is_known_elsewhere
         };
-        self.changes_pauses() || self.drafts.values().any(changes)
+        self.changes_pauses() || self.passes_ends || self.drafts.values().any(changes)
     }
 }
 
@@ -102,6 +104,7 @@ impl Plan<'_> {
             paused,
             cited: cited.into_inner(),
             notices,
+            passes_ends: false,
         }
     }
 
@@ -175,7 +178,10 @@ impl Replica {
                 group.record = record;
             }
             group.tip = draft.tip.unwrap_or_else(|| core::mem::take(&mut group.tip));
-            group.metadata = draft.metadata.unwrap_or_else(|| core::mem::take(&mut group.metadata));
+            if let Some(metadata) = draft.metadata {
+                group.metadata = metadata;
+                self.note_ends(ix);
+            }
         }
         moves.apply(&mut self.waiting);
         if let Some(paused) = paused {

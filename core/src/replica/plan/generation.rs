@@ -200,7 +200,8 @@ impl Plan<'_> {
 
     /// Whether what [`Plan::encode`] made can be applied now. It builds on what is shown: if what allows it is held
     /// and still waits for a part of a batch, others would not take it, and it is refused for now (S-28, S-34). The first
-    /// generation of a log is looked at in any case, as all others follow on it.
+    /// generation of a log is looked at in any case, as all others follow on it, and so are all where rights end: a stamp
+    /// may lie ahead of the clock.
     pub(crate) fn check_own(
         &self,
         group: GroupIx,
@@ -209,13 +210,21 @@ impl Plan<'_> {
     ) -> Result<(), Stop> {
         let author = self.own();
         let held = self.held(group, &author);
-        if held > 0 && !self.waits_in(group) {
+        let has_ends = self.metadata(group).is_some_and(|metadata| metadata.access.has_ends());
+        if held > 0 && !self.waits_in(group) && !has_ends {
             return Ok(());
         }
         let past = self.past_of(group, &author, &encoded.header.dependencies)?;
         let shown = self.author_ix(&author).map_or(0, |own| self.last_shown(group, own));
         let is_allowed = judge::is_allowed(self, group, &author, held + 1, encoded, records, &past);
-        if shown == held && is_allowed { Ok(()) } else { Err(Refusal::Pending.into()) }
+        if shown == held && is_allowed {
+            return Ok(());
+        }
+        let needed = judge::needed_for(records);
+        let over = self.metadata(group).and_then(|metadata| {
+            metadata.access.over_since(&author.device, needed, encoded.header.stamp.wall())
+        });
+        Err(over.map_or(Refusal::Pending, Refusal::Expired).into())
     }
 
     /// Applies what [`Plan::encode`] made; of each record the row that it changes, as far as they were read.

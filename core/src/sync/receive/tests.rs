@@ -152,6 +152,7 @@ fn member(here: &mut Here) -> (Keys, Run) {
         key: keys.public,
         name: Name::new("member").unwrap(),
         rights: Rights::Write,
+        ends: None,
         request: None,
     };
     let change = |_, header: &mut Header| {
@@ -186,8 +187,13 @@ fn what_a_user_did_not_sign_is_its_senders_fault() {
     let certificate = || anna.certify(key, name(), 1);
     let strikes = |group: &SyncgroupId| anna.strike_off(group, key.device(), 1, Vec::new());
     let say = |record: MetaRecord| {
-        let admits =
-            MetaRecord::AdmitUser { key: anna.public(), name: name(), rights: Rights::Write, request: None };
+        let admits = MetaRecord::AdmitUser {
+            key: anna.public(),
+            name: name(),
+            rights: Rights::Write,
+            ends: None,
+            request: None,
+        };
         let record = |n| alloc::vec![Record::Meta(if n == 1 { admits.clone() } else { record.clone() })];
         let change = |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
         take(&here, alloc::vec![run_of(&here, &here.replica.keys, 2, change, record)]).0

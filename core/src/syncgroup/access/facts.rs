@@ -9,7 +9,7 @@ use super::super::past::{Past, PastIx};
 use crate::id::{Author, DeviceId, Generation, Name, PublicKey, UserId, Version};
 use crate::object::history::Place;
 use crate::store::key::AuthorIx;
-use crate::time::Hlc;
+use crate::time::{Hlc, Wall};
 
 /// To whom something was given that may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub(super) struct Grant {
     pub(super) version: Version,
     pub(super) stamp: Hlc,
     pub(super) rights: Rights,
+    /// The last moment, by their own stamps, for whose generations it is.
+    pub(super) ends: Wall,
     pub(super) name: Name,
 }
 
@@ -49,6 +51,8 @@ pub(super) struct Enrolment {
     pub(super) name: Name,
     /// The certificate's number.
     pub(super) number: u64,
+    /// The last moment, by their own stamps, for whose generations it is.
+    pub(super) ends: Wall,
 }
 
 impl Enrolment {
@@ -153,16 +157,62 @@ pub(super) struct Revocation {
     pub(super) what: Ended,
     /// What is left.
     pub(super) keep: Option<Rights>,
+    /// Until when.
+    pub(super) ends: Wall,
     /// The last generation of each of the logs concerned for which all stays as it was.
     pub(super) until: BTreeMap<Author, Generation>,
 }
 
 impl Revocation {
-    /// What a right comes to by it, for one of the generations concerned.
-    pub(super) fn leaves(&self, rights: Rights, at: (Author, Generation)) -> Option<Rights> {
+    /// What a right comes to by it, for one of the generations concerned, which is stamped so.
+    pub(super) fn leaves(&self, rights: Rights, at: (Author, Generation), stamp: Hlc) -> Option<Rights> {
         let is_before = self.until.get(&at.0).is_some_and(|last| at.1 <= *last);
-        if is_before { Some(rights) } else { self.keep.map(|keep| keep.min(rights)) }
+        if is_before { Some(rights) } else { self.keep_at(stamp.wall()).map(|keep| keep.min(rights)) }
     }
+
+    /// What is left at a moment.
+    pub(super) fn keep_at(&self, moment: Wall) -> Option<Rights> {
+        self.keep.filter(|_| moment <= self.ends)
+    }
+
+    /// What a right comes to by it for all that is written from now on.
+    pub(super) fn lessens(&self, left: Left) -> Option<Left> {
+        self.keep.map(|keep| Left { rights: keep.min(left.rights), ends: self.ends.min(left.ends) })
+    }
+}
+
+/// What is left of a right for all that is written from now on, and until when. Of two the greater gives more rights, or
+/// the same for longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Left {
+    pub(crate) rights: Rights,
+    pub(crate) ends: Wall,
+}
+
+impl Left {
+    pub(crate) fn new(rights: Rights, ends: Option<Wall>) -> Self {
+        Self { rights, ends: end(ends) }
+    }
+
+    /// What it gives at a moment.
+    pub(crate) fn at(self, moment: Wall) -> Option<Rights> {
+        (moment <= self.ends).then_some(self.rights)
+    }
+
+    /// Whether it gives as much, for as long.
+    pub(crate) fn covers(self, other: Left) -> bool {
+        self.rights >= other.rights && self.ends >= other.ends
+    }
+
+    /// When it ends, for whoever asks.
+    pub(crate) fn end(self) -> Option<Wall> {
+        (self.ends < Wall::NEVER).then_some(self.ends)
+    }
+}
+
+/// When something ends that may have no end.
+pub(crate) fn end(ends: Option<Wall>) -> Wall {
+    ends.unwrap_or(Wall::NEVER)
 }
 
 /// Which revocation: its generation's version, and which record there.
@@ -173,28 +223,30 @@ pub(super) type Nth = (Version, u32);
 pub(super) struct Act {
     pub(super) author: Author,
     pub(super) place: Place,
+    pub(super) stamp: Hlc,
     /// The metadata in its past, itself included.
     pub(super) past: PastIx,
 }
 
 /// All such generations: few authors have many of them, as there is one for each member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Acts(BTreeMap<AuthorIx, (Author, Vec<(Generation, PastIx)>)>);
+pub(super) struct Acts(BTreeMap<AuthorIx, (Author, Vec<(Generation, Hlc, PastIx)>)>);
 
 impl Acts {
     pub(super) fn take(&mut self, from: Source) {
         let (ix, generation) = from.place;
         let (_, acts) = self.0.entry(ix).or_insert_with(|| (from.author, Vec::new()));
-        if let Err(at) = acts.binary_search_by_key(&generation, |(it, _)| *it) {
-            acts.insert(at, (generation, from.past));
+        if let Err(at) = acts.binary_search_by_key(&generation, |(it, ..)| *it) {
+            acts.insert(at, (generation, from.stamp, from.past));
         }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Act> {
         self.0.iter().flat_map(|(ix, (author, acts))| {
-            acts.iter().map(|(generation, past)| Act {
+            acts.iter().map(|(generation, stamp, past)| Act {
                 author: *author,
                 place: (*ix, *generation),
+                stamp: *stamp,
                 past: *past,
             })
         })
@@ -207,6 +259,7 @@ pub(crate) struct At<'p> {
     pub(crate) author: Author,
     pub(crate) place: Option<Place>,
     pub(crate) generation: Generation,
+    pub(crate) stamp: Hlc,
     /// The metadata in its past.
     pub(crate) past: &'p Past,
 }

@@ -279,6 +279,7 @@ impl<'a> Court<'a> {
         let given = self.access.titles(&act.author.device).filter(|title| title.holder == holder);
         let mut titles = given.filter(|title| {
             title.grant.version == rank.1
+                && act.stamp.wall() <= title.ends()
                 && known(title.grant.place())
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
         });
@@ -292,7 +293,8 @@ impl<'a> Court<'a> {
             !has_left
                 && ends.chain(struck).all(|nth| {
                     let revocation = self.access.revocations.get(nth);
-                    let left = |it: &Revocation| it.leaves(Rights::Admin, (act.author, act.place.1));
+                    let place = (act.author, act.place.1);
+                    let left = |it: &Revocation| it.leaves(Rights::Admin, place, act.stamp);
                     revocation.is_none_or(|it| left(it) == Some(Rights::Admin))
                 })
         })

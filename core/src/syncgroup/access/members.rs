@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use super::super::past::Past;
 use super::super::{Member, Rights, User};
-use super::facts::{Enrolment, Holder, Revocation, Standing};
+use super::facts::{Enrolment, Holder, Left, Revocation, Standing};
 use super::{Access, Nth, Title};
 use crate::id::{Author, DeviceId, Generation, UserId, Version};
 use crate::object::history::Place;
-use crate::time::Hlc;
+use crate::time::{Hlc, Wall};
 
 impl Access {
     /// Whether a device is or was a member.
@@ -18,13 +18,13 @@ impl Access {
         self.standings.get(device).is_some_and(has_any)
     }
 
-    /// Whether a device was a member and is none any more.
+    /// Whether a device was a member and is none any more, or not now.
     pub(crate) fn is_former(&self, device: &DeviceId) -> bool {
         self.is_known(device) && self.rights(device).is_none()
     }
 
     /// Whether a device is no member any more, and not because it left: that goes by its latest admission, as it may
-    /// have been let in again.
+    /// have been let in again. It was removed, or its time is over: for others that is the same.
     pub(crate) fn is_removed(&self, device: &DeviceId) -> bool {
         let has_left = |standing: &Standing| {
             standing.latest().is_some_and(|grant| standing.has_left(&grant.version, |_| true))
@@ -53,7 +53,9 @@ impl Access {
         let parts = titles.flat_map(|title| title.parts(author.device));
         let mut ends = parts.flat_map(|(holder, version)| self.ends(holder, version));
         ends.any(|(end, _)| {
-            end.keep < Some(Rights::Admin) && end.until.get(author).is_none_or(|it| *it < last)
+            // When what it wrote is stamped is not known yet.
+            let ends = end.keep < Some(Rights::Admin) || end.ends < Wall::NEVER;
+            ends && end.until.get(author).is_none_or(|it| *it < last)
         })
     }
 
@@ -61,9 +63,13 @@ impl Access {
     /// void the generation that gave it, and of each enrolment what struck it off. The first of several, as others may
     /// know more than the device may learn. And the enrolments themselves: whoever ended what the user was granted need
     /// not have known of them, and without them that says nothing of the device. For certificates that it has shown, and
-    /// that are [unheard of](Access::unheard_of), the same of what their users were granted.
+    /// that are [unheard of](Access::unheard_of), the same of what their users were granted. Where its time is over, the
+    /// grants say that.
     pub(crate) fn what_ended(&self, device: &DeviceId, unheard_of: &[(UserId, u64)]) -> BTreeSet<Place> {
         let mut found = self.what_removed(device, unheard_of);
+        let of_users = unheard_of.iter().flat_map(|(user, _)| self.standing_grants_to(user));
+        found.extend(of_users.map(|(grant, _)| grant.place()));
+        found.extend(self.standing_titles(device).map(|(title, _)| title.grant.place()));
         if let Some(standing) = self.standings.get(device) {
             found.extend(standing.departures().iter().map(|departure| departure.by));
             found.extend(standing.enrolments().iter().map(Enrolment::place));
@@ -89,8 +95,13 @@ impl Access {
         while let Some((grant, parts, struck, least)) = work.pop() {
             // One end is enough: of later ones a device that heard of it may not hear.
             let ends = parts.into_iter().flat_map(|(holder, version)| self.ends(holder, version));
-            let ends = ends.filter(|(end, _)| end.keep <= least).map(|(end, nth)| (end.stamp, nth));
-            let first = ends.chain(struck).min().and_then(|(_, nth)| self.revocations.get(&nth));
+            let is_over = |end: &Revocation| end.keep_at(self.clock()) <= least;
+            // By what leaves a right until some time, what was given after that is void as well.
+            let shortens = |end: &Revocation| least.is_some() && end.ends < Wall::NEVER;
+            let ends = ends.filter(|(end, _)| is_over(end) || shortens(end));
+            let ends = ends.map(|(end, nth)| (!is_over(end), end.stamp, nth));
+            let struck = struck.map(|(stamp, nth)| (false, stamp, nth));
+            let first = ends.chain(struck).min().and_then(|(.., nth)| self.revocations.get(&nth));
             if let Some(end) = first {
                 found.insert(end.by);
                 continue;
@@ -159,19 +170,26 @@ impl Access {
         given.chain(ended.map(|(end, _)| end.stamp)).chain(left).max()
     }
 
-    /// The devices that may do anything, with what they may do.
+    /// The devices that may do anything now, with what they may do.
     pub(crate) fn joined(&self) -> impl Iterator<Item = (&DeviceId, Rights)> {
         self.standings.keys().filter_map(|device| Some((device, self.rights(device)?)))
+    }
+
+    /// The devices to which anything is left, though their time may be over.
+    pub(crate) fn standing(&self) -> impl Iterator<Item = &DeviceId> {
+        self.standings.keys().filter(|device| self.stands(device))
     }
 
     /// Everybody who was ever admitted, by device.
     pub(crate) fn members(&self) -> Vec<Member> {
         let member = |(device, standing): (&DeviceId, &Standing)| {
             let latest = standing.latest()?;
-            let removed = self.is_removed(device);
-            let user = self.by_user(device).map(|(_, user)| user).or(latest.user);
+            let (rights, present) = (self.rights(device), self.present(device));
+            let expired = rights.is_none() && present.is_some();
+            let removed = self.is_removed(device) && !expired;
+            let (user, ends) = (self.user_now(device).or(latest.user), present.and_then(Left::end));
             let (name, admitted) = (latest.name.clone(), latest.version);
-            Some(Member { device: *device, name, rights: self.rights(device), admitted, removed, user })
+            Some(Member { device: *device, name, rights, ends, expired, admitted, removed, user })
         };
         self.standings.iter().filter_map(member).collect()
     }
@@ -183,7 +201,10 @@ impl Access {
             let (grants, key) = (standing.grants.iter(), standing.key?);
             let latest = grants.max_by_key(|grant| (grant.stamp, grant.version))?;
             let (name, granted) = (latest.name.clone(), latest.version);
-            Some(User { user: *user, key, name, rights: self.rights_of(user), granted })
+            let (rights, present) = (self.rights_of(user), self.present_of(user));
+            let expired = rights.is_none() && present.is_some();
+            let ends = present.and_then(Left::end);
+            Some(User { user: *user, key, name, rights, ends, expired, granted })
         };
         self.users.keys().filter_map(user).collect()
     }
@@ -193,22 +214,23 @@ impl Access {
         self.users.get(user).into_iter().flat_map(|user| &user.devices)
     }
 
-    /// Whether a certificate of a device is known, and has not ended.
-    pub(crate) fn is_enrolled(&self, user: &UserId, device: &DeviceId, number: u64) -> bool {
-        self.stands(user, device, |it| it >= number)
+    /// Whether a certificate of a device is known that nobody has ended, of this number or a greater one, and good for as
+    /// long.
+    pub(crate) fn is_enrolled(&self, user: &UserId, device: &DeviceId, number: u64, ends: Wall) -> bool {
+        self.has_certificate(user, device, |it| it.number >= number && it.ends >= ends)
     }
 
-    /// Whether a device is a user's by the certificate of this number, which has not ended.
+    /// Whether a device is a user's by the certificate of this number, which nobody has ended.
     pub(crate) fn is_enrolled_by(&self, user: &UserId, device: &DeviceId, number: u64) -> bool {
-        self.stands(user, device, |it| it == number)
+        self.has_certificate(user, device, |it| it.number == number)
     }
 
-    fn stands(&self, user: &UserId, device: &DeviceId, is_it: impl Fn(u64) -> bool) -> bool {
+    fn has_certificate(&self, user: &UserId, device: &DeviceId, is_it: impl Fn(&Enrolment) -> bool) -> bool {
         let Some(standing) = self.standings.get(device) else { return false };
         let holder = Holder::DeviceOf(*user, *device);
         standing.enrolments().iter().any(|it| {
             it.user == *user
-                && is_it(it.number)
+                && is_it(it)
                 && !standing.has_left(&it.version, |_| true)
                 && self.judgement.ends(holder, &it.version).is_empty()
         })

@@ -9,9 +9,10 @@ use super::super::past::{NO_PAST, Pasts};
 use super::*;
 use crate::id::PublicKey;
 use crate::store::key::AuthorIx;
-use crate::time::Hlc;
+use crate::time::{Hlc, Wall};
 use crate::user::{Certificate, StrikingOff};
 
+mod ending;
 mod users;
 
 fn author(n: u8) -> Author {
@@ -27,12 +28,28 @@ fn name() -> Name {
 }
 
 fn admit(n: u8, rights: Rights) -> MetaRecord {
-    MetaRecord::Admit { key: PublicKey([n; 32]), name: name(), rights, request: None }
+    MetaRecord::Admit { key: PublicKey([n; 32]), name: name(), rights, ends: None, request: None }
+}
+
+/// The same until an end, if there is one.
+fn until(says: MetaRecord, at: Option<u64>) -> MetaRecord {
+    let mut says = says;
+    match &mut says {
+        MetaRecord::Admit { ends, .. }
+        | MetaRecord::AdmitUser { ends, .. }
+        | MetaRecord::Revoke { ends, .. }
+        | MetaRecord::RevokeUser { ends, .. } => *ends = at.map(Wall),
+        MetaRecord::Enrol { certificate, .. } => {
+            *certificate = at.map_or(certificate.clone(), |at| certificate.clone().until(Wall(at)));
+        }
+        _ => {}
+    }
+    says
 }
 
 fn revoke(n: u8, grants: &[Version], keep: Option<Rights>, until: Generation) -> MetaRecord {
     let until = vec![(author(n).incarnation, until)];
-    MetaRecord::Revoke { device: author(n).device, grants: grants.to_vec(), keep, until }
+    MetaRecord::Revoke { device: author(n).device, grants: grants.to_vec(), keep, ends: None, until }
 }
 
 fn user(n: u8) -> PublicKey {
@@ -40,7 +57,7 @@ fn user(n: u8) -> PublicKey {
 }
 
 fn admit_user(n: u8, rights: Rights) -> MetaRecord {
-    MetaRecord::AdmitUser { key: user(n), name: name(), rights, request: None }
+    MetaRecord::AdmitUser { key: user(n), name: name(), rights, ends: None, request: None }
 }
 
 fn enrol(of: u8, n: u8, number: u64) -> MetaRecord {
@@ -55,7 +72,7 @@ fn strike_off(of: u8, n: u8, number: u64, until: Generation) -> MetaRecord {
 
 fn revoke_user(of: u8, grants: &[Version], keep: Option<Rights>, until: &[(u8, Generation)]) -> MetaRecord {
     let until = until.iter().map(|(n, last)| (author(*n), *last)).collect();
-    MetaRecord::RevokeUser { user: user(of).user(), grants: grants.to_vec(), keep, until }
+    MetaRecord::RevokeUser { user: user(of).user(), grants: grants.to_vec(), keep, ends: None, until }
 }
 
 /// A generation of metadata: who wrote it, with what in its past (not itself), and what it says.
@@ -63,11 +80,20 @@ fn revoke_user(of: u8, grants: &[Version], keep: Option<Rights>, until: &[(u8, G
 struct Fact {
     by: u8,
     generation: Generation,
+    /// Its wall time.
+    stamp: u64,
     past: Past,
     says: Vec<MetaRecord>,
 }
 
+/// A generation of a device: which, and its wall time.
+type Spot = (u8, Generation, u64);
+
 impl Fact {
+    fn spot(&self) -> Spot {
+        (self.by, self.generation, self.stamp)
+    }
+
     fn place(&self) -> Place {
         (AuthorIx::from(self.by), self.generation)
     }
@@ -88,7 +114,7 @@ impl History {
     fn new() -> Self {
         let nonce = [0; 16];
         let says = vec![MetaRecord::Genesis { name: name(), nonce }, admit(1, Rights::Admin)];
-        Self(vec![Fact { by: 1, generation: 1, past: Past::default(), says }])
+        Self(vec![Fact { by: 1, generation: 1, stamp: 1, past: Past::default(), says }])
     }
 
     fn last(&self, by: u8) -> Generation {
@@ -102,7 +128,9 @@ impl History {
         let own = self.0.iter().filter(|fact| fact.by == by);
         let heard = heard.iter().filter_map(|at| self.0.get(*at));
         own.chain(heard).for_each(|fact| past.join(&fact.with_itself()));
-        self.0.push(Fact { by, generation, past, says });
+        let known = self.0.iter().filter(|fact| past.has(fact.place()));
+        let stamp = known.map(|fact| fact.stamp).max().unwrap_or(0) + 1;
+        self.0.push(Fact { by, generation, stamp, past, says });
         version(by, generation)
     }
 
@@ -116,7 +144,7 @@ impl History {
                 pasts.next() - 1
             });
             assert_ne!(number, NO_PAST);
-            let stamp = Hlc(fact.generation);
+            let stamp = Hlc(fact.stamp << 16);
             let from = Source { place: fact.place(), author: author(fact.by), stamp, past: number };
             for record in &fact.says {
                 access.take(from, record);
@@ -131,7 +159,7 @@ impl History {
         let Some(fact) = self.0.last() else { return true };
         let known: Vec<usize> = (0..self.0.len()).filter(|at| fact.past.has(self.0[*at].place())).collect();
         let (alone, _) = self.taken(&known);
-        let at = At { author: author(fact.by), place: None, generation: fact.generation, past: &fact.past };
+        let at = at(fact.spot(), &fact.past);
         let is_free = |record: &MetaRecord| {
             matches!(record, MetaRecord::Leave { .. } | MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_))
         };
@@ -143,6 +171,10 @@ impl History {
     fn all(&self) -> Access {
         self.taken(&(0..self.0.len()).collect::<Vec<_>>()).0
     }
+}
+
+fn at((by, generation, stamp): Spot, past: &Past) -> At<'_> {
+    At { author: author(by), place: None, generation, stamp: Hlc(stamp << 16), past }
 }
 
 // ---- the specification ----
@@ -160,6 +192,12 @@ struct Given<'h> {
     by: &'h Fact,
     to: To,
     rights: Rights,
+    ends: Option<Wall>,
+}
+
+/// Whether an end lies before a moment.
+fn is_over(ends: Option<Wall>, stamp: u64) -> bool {
+    ends.is_some_and(|end| end.0 < stamp)
 }
 
 impl Given<'_> {
@@ -172,11 +210,11 @@ impl History {
     fn grants(&self) -> Vec<Given<'_>> {
         let of = |by| {
             move |record: &MetaRecord| match record {
-                MetaRecord::Admit { key, rights, .. } => {
-                    Some(Given { by, to: To::Device(key.0[0]), rights: *rights })
+                MetaRecord::Admit { key, rights, ends, .. } => {
+                    Some(Given { by, to: To::Device(key.0[0]), rights: *rights, ends: *ends })
                 }
-                MetaRecord::AdmitUser { key, rights, .. } => {
-                    Some(Given { by, to: To::User(key.0[0] - 100), rights: *rights })
+                MetaRecord::AdmitUser { key, rights, ends, .. } => {
+                    Some(Given { by, to: To::User(key.0[0] - 100), rights: *rights, ends: *ends })
                 }
                 _ => None,
             }
@@ -184,29 +222,32 @@ impl History {
         self.0.iter().flat_map(|fact| fact.says.iter().filter_map(of(fact))).collect()
     }
 
-    /// The generations that say that a device is a user's, with the number of the certificate.
-    fn enrolments(&self, of: u8, n: u8) -> Vec<(&Fact, u64)> {
+    /// The generations that say that a device is a user's, with the number and the end of the certificate.
+    fn enrolments(&self, of: u8, n: u8) -> Vec<(&Fact, u64, Option<Wall>)> {
         let says = |fact: &Fact| {
             fact.says.iter().find_map(|record| match record {
                 MetaRecord::Enrol { certificate: it, .. } => {
                     let is_it = it.user() == user(of).user() && it.device() == author(n).device;
-                    is_it.then_some(it.number())
+                    is_it.then_some((it.number(), it.ends()))
                 }
                 _ => None,
             })
         };
-        self.0.iter().filter_map(|fact| Some((fact, says(fact)?))).collect()
+        let found = self.0.iter().filter_map(|fact| Some((fact, says(fact)?)));
+        found.map(|(fact, (number, ends))| (fact, number, ends)).collect()
     }
 
     /// Whether a grant is given to a device, or to a user whose it is, at a generation with this past.
-    fn reaches(&self, given: &Given<'_>, at: (u8, Generation), past: &Past) -> bool {
-        let known = |fact: &Fact| past.has(fact.place()) && (fact.by, fact.generation) != at;
+    fn reaches(&self, given: &Given<'_>, at: Spot, past: &Past) -> bool {
+        let known = |fact: &Fact| past.has(fact.place()) && fact.spot() != at;
         let stays = |version: Version| !self.has_left(at.0, version, past);
         known(given.by)
+            && !is_over(given.ends, at.2)
             && match given.to {
                 To::Device(n) => n == at.0 && stays(given.version()),
-                To::User(of) => self.enrolments(of, at.0).into_iter().any(|(fact, number)| {
+                To::User(of) => self.enrolments(of, at.0).into_iter().any(|(fact, number, ends)| {
                     known(fact)
+                        && !is_over(ends, at.2)
                         && stays(version(fact.by, fact.generation))
                         && !self.is_struck_off(of, number, at)
                 }),
@@ -214,7 +255,7 @@ impl History {
     }
 
     /// Whether a user has struck off a certificate of a device, for one of its generations.
-    fn is_struck_off(&self, of: u8, number: u64, at: (u8, Generation)) -> bool {
+    fn is_struck_off(&self, of: u8, number: u64, at: Spot) -> bool {
         self.0.iter().flat_map(|fact| &fact.says).any(|record| {
             let MetaRecord::StrikeOff(it) = record else { return false };
             let spared = it.until.iter().find(|(incarnation, _)| *incarnation == author(at.0).incarnation);
@@ -227,7 +268,7 @@ impl History {
 
     /// The best rank, below a bound, by which an admin's act is valid: that of a grant in its past which counts for it.
     fn authority(&self, act: &Fact, below: Rank) -> Option<Rank> {
-        let at = (act.by, act.generation);
+        let at = act.spot();
         let admin = self
             .grants()
             .into_iter()
@@ -257,27 +298,28 @@ impl History {
     }
 
     /// What is left of a grant at a generation, by the revocations that were made by those above a rank.
-    fn left(&self, given: &Given<'_>, above: Rank, at: (u8, Generation)) -> Option<Rights> {
+    fn left(&self, given: &Given<'_>, above: Rank, at: Spot) -> Option<Rights> {
         let mut left = Some(given.rights);
         for fact in &self.0 {
             for record in &fact.says {
-                let (grants, keep, last) = match (record, given.to) {
-                    (MetaRecord::Revoke { device, grants, keep, until }, To::Device(n))
+                let (grants, keep, ends, last) = match (record, given.to) {
+                    (MetaRecord::Revoke { device, grants, keep, ends, until }, To::Device(n))
                         if *device == author(n).device =>
                     {
                         let of = |(it, _): &&(Incarnation, Generation)| *it == author(at.0).incarnation;
-                        (grants, keep, until.iter().find(of).map(|(_, last)| *last))
+                        (grants, keep, ends, until.iter().find(of).map(|(_, last)| *last))
                     }
-                    (MetaRecord::RevokeUser { user: of, grants, keep, until }, To::User(n))
+                    (MetaRecord::RevokeUser { user: of, grants, keep, ends, until }, To::User(n))
                         if *of == user(n).user() =>
                     {
                         let of = |(it, _): &&(Author, Generation)| *it == author(at.0);
-                        (grants, keep, until.iter().find(of).map(|(_, last)| *last))
+                        (grants, keep, ends, until.iter().find(of).map(|(_, last)| *last))
                     }
                     _ => continue,
                 };
                 if grants.contains(&given.version()) && self.authority(fact, above).is_some() {
-                    left = if at.1 <= last.unwrap_or(0) { left } else { left.min(*keep) };
+                    let keep = keep.filter(|_| !is_over(*ends, at.2));
+                    left = if at.1 <= last.unwrap_or(0) { left } else { left.min(keep) };
                 }
             }
         }
@@ -285,7 +327,7 @@ impl History {
     }
 
     /// What a device may do at a generation with this past.
-    fn rights(&self, at: (u8, Generation), past: &Past) -> Option<Rights> {
+    fn rights(&self, at: Spot, past: &Past) -> Option<Rights> {
         const LOWEST: Rank = (
             u32::MAX,
             Version {
@@ -304,13 +346,18 @@ impl History {
     }
 }
 
-/// What somebody does next: who, whom they have heard, what, to whom, and some numbers.
-type Move = (u8, Vec<prop::sample::Index>, u8, u8, prop::sample::Index, u64);
+/// What somebody does next: who, whom they have heard, what, to whom, some numbers, and until when.
+type Move = (u8, Vec<prop::sample::Index>, u8, u8, prop::sample::Index, u64, Option<u64>);
+
+/// Some ends, before and after what is said, as stamps go.
+fn ends() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![3 => Just(None), 2 => (2u64..12).prop_map(Some)]
+}
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let index = any::<prop::sample::Index>;
     prop::collection::vec(
-        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..18, 1u8..5, index(), 0u64..4),
+        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..18, 1u8..5, index(), 0u64..4, ends()),
         1..10,
     )
 }
@@ -328,6 +375,7 @@ fn moves_of_users() -> impl Strategy<Value = Vec<Move>> {
             of(&[3, 4, 4]),
             index(),
             until,
+            ends(),
         ),
         1..8,
     )
@@ -342,17 +390,17 @@ fn played(moves: Vec<Move>) -> History {
     // Of users too, one with a device of its own.
     history.say(1, &[0], vec![admit_user(1, Rights::Admin)]);
     history.say(1, &[3], vec![enrol(1, 4, 0)]);
-    for (by, heard, what, whom, which, until) in moves {
+    for (by, heard, what, whom, which, last, ends) in moves {
         let heard: Vec<usize> = heard.iter().map(|at| at.index(history.0.len())).collect();
         let grants: Vec<Version> =
             history.grants().iter().filter(|it| it.to == To::Device(whom)).map(Given::version).collect();
-        let of = 1 + (until as u8) % 2;
+        let of = 1 + (last as u8) % 2;
         let to_user: Vec<Version> =
             history.grants().iter().filter(|it| it.to == To::User(of)).map(Given::version).collect();
         let own = history.grants().into_iter().filter(|it| it.to == To::Device(by));
         let mut own: Vec<Version> = own.map(|it| it.version()).collect();
         let enrolled = (1..3).flat_map(|of| history.enrolments(of, by));
-        own.extend(enrolled.map(|(fact, _)| version(fact.by, fact.generation)));
+        own.extend(enrolled.map(|(fact, ..)| version(fact.by, fact.generation)));
         let number = which.index(3) as u64;
         let one = grants.get(which.index(grants.len().max(1))).copied().into_iter().collect::<Vec<_>>();
         let says = match what {
@@ -360,16 +408,17 @@ fn played(moves: Vec<Move>) -> History {
             2 => admit(whom, Rights::Write),
             3 => MetaRecord::Leave { grants: own },
             4 | 5 => revoke(whom, &grants, None, history.last(whom)),
-            6 => revoke(whom, &one, Some(Rights::Read), until),
+            6 => revoke(whom, &one, Some(Rights::Read), last),
+            7 => revoke(whom, &grants, Some(Rights::Admin), last),
             9 => admit_user(of, Rights::Admin),
             10 => admit_user(of, Rights::Write),
             11..=13 => enrol(of, whom, number),
-            14 | 15 => strike_off(of, whom, number, until),
-            16 => revoke_user(of, &to_user, None, &[(whom, until)]),
+            14 | 15 => strike_off(of, whom, number, last),
+            16 => revoke_user(of, &to_user, None, &[(whom, last)]),
             17 => revoke_user(of, &to_user, Some(Rights::Write), &[]),
-            _ => revoke(whom, &grants, None, until),
+            _ => revoke(whom, &grants, None, last),
         };
-        history.say(by, &heard, vec![says]);
+        history.say(by, &heard, vec![until(says, ends)]);
         if !history.may_hold_the_last() {
             history.0.pop();
         }
@@ -396,12 +445,11 @@ proptest! {
         prop_assert_eq!(&one.judgement, &other.judgement);
         for fact in &history.0 {
             let past = fact.with_itself();
-            let (author, place) = (author(fact.by), Some(fact.place()));
-            let at = At { author, place, generation: fact.generation, past: &past };
+            let at = At { place: Some(fact.place()), ..at(fact.spot(), &past) };
             let specified = if fact.generation == 1 && fact.by == 1 {
                 Some(Rights::Admin)
             } else {
-                history.rights((fact.by, fact.generation), &fact.past)
+                history.rights(fact.spot(), &fact.past)
             };
             prop_assert_eq!(one.rights_at(&one.judgement, at), specified, "{:?}", fact);
         }
@@ -418,7 +466,7 @@ proptest! {
             // Only those facts that are in its past are known.
             let known: Vec<usize> = (0..history.0.len()).filter(|at| fact.past.has(history.0[*at].place())).collect();
             let (alone, of_it) = history.taken(&known);
-            let at = At { author: author(fact.by), place: None, generation: fact.generation, past: &fact.past };
+            let at = at(fact.spot(), &fact.past);
             let by_all = access.rights_in(Numbered { held: &pasts, planned: &[] }, at, &mut recent);
             prop_assert_eq!(by_all, alone.rights_in(Numbered { held: &of_it, planned: &[] }, at, &mut Recent::new()), "{:?}", fact);
             prop_assert_eq!(by_all, alone.rights_at(&alone.judgement, at), "{:?}", fact);
@@ -449,9 +497,9 @@ proptest! {
             let now = history.taken(&taken).0;
             let anew = now.judged_anew(&before.judgement);
             for (fact, generation) in known.iter().flat_map(|at| (1..9).map(|it| (&history.0[*at], it))) {
-                for n in 1..5 {
+                for (n, later) in (1..5).flat_map(|n| [(n, 1), (n, 4)]) {
                     let past = fact.with_itself();
-                    let at = At { author: author(n), place: None, generation, past: &past };
+                    let at = at((n, generation, fact.stamp + later), &past);
                     if now.rights_at(&before.judgement, at) != now.rights_at(&now.judgement, at) {
                         prop_assert!(anew.contains(&author(n).device), "{n} at {generation}");
                         let first = now.first_judged_anew(&before.judgement, &author(n));
@@ -527,10 +575,7 @@ fn who_was_let_in_again_is_a_member_by_the_new_grant() {
     let access = history.all();
     assert_eq!(rights(&access, 2), Some(Rights::Read));
     let (before, after) = (&history.0[1].with_itself(), &history.0[3].with_itself());
-    let at = |generation, past| {
-        let at = At { author: author(2), place: None, generation, past };
-        access.rights_at(&access.judgement, at)
-    };
+    let at = |generation, past| access.rights_at(&access.judgement, at((2, generation, 9), past));
     assert_eq!(at(3, before), Some(Rights::Write), "what the admin had seen stays");
     assert_eq!(at(4, before), None);
     assert_eq!(at(5, after), Some(Rights::Read));
@@ -579,10 +624,8 @@ fn what_a_revocation_that_ends_several_leaves_alone_for_one_of_them_counts_again
     history.say(1, &[5], vec![revoke_user(1, &[by_creator], None, &[])]);
     let now = history.all();
     let past = history.0[8].with_itself();
-    let rights = |access: &Access, generation| {
-        let at = At { author: author(6), place: None, generation, past: &past };
-        access.rights_at(&access.judgement, at)
-    };
+    let rights =
+        |access: &Access, generation| access.rights_at(&access.judgement, at((6, generation, 99), &past));
     assert_eq!((rights(&before, 51), rights(&now, 51)), (None, Some(Rights::Admin)));
     assert!(now.judged_anew(&before.judgement).contains(&author(6).device));
     assert!(now.first_judged_anew(&before.judgement, &author(6)) <= 51);

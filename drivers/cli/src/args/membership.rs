@@ -1,8 +1,9 @@
 //! Arguments of what an admin decides about members.
 
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use driftless::{DeviceId, PublicKey, Rights};
 
 /// Reads a device, by its id or its key.
@@ -26,7 +27,16 @@ pub enum Membership {
         /// The device, or the user: its id, the start of its id, or its name if only one has it.
         device: String,
     },
-    /// Say what a member, or a user with all its devices, may do from now on.
+    /// Say what a member, or a user with all its devices, may do from now on
+    ///
+    /// With an end, what it stamps later does not count, and it is given nothing after that; it goes on
+    /// reading what it has. Granting anew extends its time, or makes it shorter.
+    ///
+    /// Examples:
+    ///   driftless syncgroup grant notes tablet read-only
+    ///   driftless syncgroup grant notes tablet read-write --for 30d
+    ///   driftless syncgroup grant notes Anna read-write --until 2027-01-31
+    #[command(verbatim_doc_comment)]
     Grant {
         /// The syncgroup: its name, its id, or the start of its id.
         syncgroup: String,
@@ -34,6 +44,9 @@ pub enum Membership {
         device: String,
         /// What it may do.
         rights: Preset,
+        /// Until when it may.
+        #[command(flatten)]
+        lasting: Lasting,
     },
     /// Publish a syncgroup at a device: it is asked to take part until it answers
     ///
@@ -77,6 +90,42 @@ pub enum Membership {
     },
 }
 
+/// Until when somebody may do something. By default there is no end.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Lasting {
+    /// The last moment, in UTC: a day, of which all counts, or a day and a time.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with = "span")]
+    pub until: Option<u64>,
+    /// For how long from now, for example 12h, 7d or 30d.
+    #[arg(long = "for", value_name = "SPAN", id = "span", value_parser = super::parse_span)]
+    pub span: Option<Duration>,
+}
+
+impl Lasting {
+    /// The last moment, in milliseconds since 1970, by this device's clock.
+    pub fn end(self) -> Option<u64> {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let after = self.span.map(|span| millis(now().saturating_add(span)));
+        self.until.or(after)
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Reads a day, or a day and a time.
+fn parse_moment(text: &str) -> Result<u64, String> {
+    let is_day = text.len() == "2027-01-31".len();
+    let whole = if is_day { format!("{text} 23:59:59") } else { text.to_owned() };
+    let read = humantime::parse_rfc3339_weak(&whole).ok();
+    let since = read.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since.map(millis).ok_or_else(|| {
+        "a time is a day, of which all counts, or a day and a time, in UTC: 2027-01-31, or \"2027-01-31 12:00:00\""
+            .to_owned()
+    })
+}
+
 /// What a member may do, as people think of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
@@ -95,5 +144,29 @@ impl From<Preset> for Rights {
             Preset::ReadWrite => Rights::Write,
             Preset::Admin => Rights::Admin,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_counts_as_a_whole_and_a_time_to_the_second() {
+        assert_eq!(parse_moment("1970-01-02"), Ok((2 * 86_400 - 1) * 1_000));
+        assert_eq!(parse_moment("1970-01-01 00:01:00"), Ok(60_000));
+        assert_eq!(parse_moment("1970-01-01T00:01:00Z"), Ok(60_000));
+        for wrong in ["", "tomorrow", "2027-13-01", "1969-12-31", "31.1.2027", "12:00"] {
+            assert!(parse_moment(wrong).unwrap_err().contains("UTC"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_counted_from_now_and_no_option_is_no_end() {
+        assert_eq!(Lasting::default().end(), None);
+        assert_eq!(Lasting { until: Some(7), span: None }.end(), Some(7));
+        let now = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+        let end = Lasting { until: None, span: Some(Duration::from_secs(60)) }.end().unwrap();
+        assert!((now + 60_000..now + 120_000).contains(&end));
     }
 }

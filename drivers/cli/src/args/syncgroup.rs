@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use driftless::{DeviceId, Name};
 
-use super::{Membership, Preset, parse_span};
+use super::{Lasting, Membership, Preset, parse_span};
 
 /// What to do with syncgroups.
 #[derive(Debug, Subcommand)]
@@ -33,6 +33,7 @@ pub enum Syncgroup {
     /// Examples:
     ///   driftless syncgroup invite notes
     ///   driftless syncgroup invite notes --rights read-only --reusable --valid 7d
+    ///   driftless syncgroup invite notes --for 30d     # a member for 30 days from now
     #[command(verbatim_doc_comment)]
     Invite(Invite),
     /// Join a syncgroup, and wait until all of it is here.
@@ -74,7 +75,7 @@ pub enum Syncgroup {
     Members {
         /// The syncgroup: its name, its id, or the start of its id.
         syncgroup: String,
-        /// Those too that have left or were removed.
+        /// Those too that have left or were removed. Whose time is over is listed in any case.
         #[arg(long)]
         all: bool,
     },
@@ -131,4 +132,7 @@ pub struct Invite {
     /// How long it is good, for example 30min, 12h or 7d.
     #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = parse_span)]
     pub valid: Duration,
+    /// Until when the newcomer will be a member.
+    #[command(flatten)]
+    pub lasting: Lasting,
 }

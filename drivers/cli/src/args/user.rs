@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use driftless::{Name, PublicKey};
 
-use super::parse_span;
+use super::{Lasting, parse_span};
 
 /// What to do with the user.
 #[derive(Debug, Subcommand)]
@@ -34,6 +34,7 @@ pub enum Device {
     ///   driftless whoami                    # on the other device: prints its key
     ///   driftless device add 5c0f...9ab1 phone
     ///   driftless device join driftless-device:AbC...    # on the other device
+    ///   driftless device add 5c0f...9ab1 lent --for 14d
     #[command(verbatim_doc_comment)]
     Add {
         /// The other device's key, as `driftless whoami` prints it there.
@@ -43,6 +44,10 @@ pub enum Device {
         /// How long the invitations in the pass are good, for example 30min, 12h or 7d.
         #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = parse_span)]
         valid: Duration,
+        /// Until when the device is one of the user's. To make that longer, add it anew; to make it shorter, revoke it
+        /// first.
+        #[command(flatten)]
+        lasting: Lasting,
     },
     /// Use a pass on the device for which it was made: join all that it is for.
     Join {

@@ -12,9 +12,9 @@ use crate::text;
 
 pub(super) async fn membership(context: &mut Context, command: Membership) -> Result<()> {
     match command {
-        Membership::Eject { syncgroup, device } => set_rights(context, syncgroup, device, None).await,
-        Membership::Grant { syncgroup, device, rights } => {
-            set_rights(context, syncgroup, device, Some(rights.into())).await
+        Membership::Eject { syncgroup, device } => set_rights(context, syncgroup, device, None, None).await,
+        Membership::Grant { syncgroup, device, rights, lasting } => {
+            set_rights(context, syncgroup, device, Some(rights.into()), lasting.end()).await
         }
         Membership::Publish { syncgroup, device, rights, at } => {
             let (of, rights) = (reference(context, syncgroup), Some(rights.into()));
@@ -39,8 +39,9 @@ async fn set_rights(
     syncgroup: String,
     device: String,
     rights: Option<Rights>,
+    ends: Option<u64>,
 ) -> Result<()> {
-    let request = Request::SetRights { of: reference(context, syncgroup), device, rights };
+    let request = Request::SetRights { of: reference(context, syncgroup), device, rights, ends };
     let mut session = context.session(Reach::Alone).await?;
     let served = session.is_remote();
     let answer = session.one(request).await;
@@ -77,15 +78,22 @@ async fn publish(context: &mut Context, request: Request, what: &str) -> Result<
 fn told(member: &MemberText) -> String {
     let name = text::escape_short(member.name.as_bytes(), 64);
     match &member.rights {
-        Some(rights) => format!("{name} ({}) may {rights}", member.device),
+        Some(rights) => format!("{name} ({}) may {rights}{}", member.device, until(member.until.as_deref())),
         None => format!("{name} ({}) is removed", member.device),
     }
+}
+
+fn until(end: Option<&str>) -> String {
+    end.map_or_else(String::new, |end| format!(" until {end}"))
 }
 
 fn told_of_user(user: &UserText) -> String {
     let name = text::escape_short(user.name.as_bytes(), 64);
     match &user.rights {
-        Some(rights) => format!("user {name} ({}) may {rights}, by all its devices", user.user),
+        Some(rights) => {
+            let until = until(user.until.as_deref());
+            format!("user {name} ({}) may {rights}{until}, by all its devices", user.user)
+        }
         None => format!("user {name} ({}) is removed, with all its devices", user.user),
     }
 }

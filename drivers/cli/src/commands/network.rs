@@ -7,11 +7,11 @@ use driftless_tokio::Options;
 use serde_json::json;
 
 use super::Context;
-use super::who::time;
 use crate::args::{Init, Switch};
 use crate::output::table;
 use crate::protocol::{IncompleteText, Request, Response, StatusText, SyncgroupText};
 use crate::session::{self, Reach, Session, explain};
+use crate::text::time;
 use crate::{settings, text};
 
 pub(super) async fn init(context: &mut Context, args: Init) -> Result<()> {

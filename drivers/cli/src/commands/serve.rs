@@ -177,6 +177,10 @@ fn log_notice(notice: &Notice) {
             SyncgroupState::Removed => tracing::warn!(
                 "an admin has removed this device from syncgroup {syncgroup}; what is here can be read"
             ),
+            SyncgroupState::Expired => tracing::warn!(
+                "the time is over for which this device was a member of syncgroup {syncgroup}; what is here can be read, and \
+                 an admin can extend it: driftless syncgroup grant"
+            ),
             SyncgroupState::Refused(why) => {
                 tracing::warn!("not admitted to syncgroup {syncgroup}: {}", refusal(*why));
             }

@@ -90,6 +90,7 @@ async fn invite(context: &mut Context, args: Invite) -> Result<()> {
     let request = Request::Invite {
         of: reference(context, args.syncgroup),
         rights,
+        ends: args.lasting.end(),
         valid_for: args.valid,
         reusable: args.reusable,
     };
@@ -254,7 +255,7 @@ async fn members(context: &mut Context, syncgroup: String, all: bool) -> Result<
     let found = collect_members(&mut session, of).await;
     session.close().await;
     let mut found = found?;
-    found.retain(|member| all || member.rights.is_some());
+    found.retain(|member| all || member.rights.is_some() || member.expired);
     if context.out.json {
         for member in &found {
             context.out.object(&serde_json::to_value(member)?)?;
@@ -262,18 +263,22 @@ async fn members(context: &mut Context, syncgroup: String, all: bool) -> Result<
         return Ok(());
     }
     let has_users = found.iter().any(|member| member.user.is_some());
-    let columns: &[&str] =
-        if has_users { &["DEVICE", "NAME", "RIGHTS", "USER", ""] } else { &["DEVICE", "NAME", "RIGHTS", ""] };
-    let mut table = table(columns);
+    let has_ends = found.iter().any(|member| member.until.is_some());
+    let mut columns = vec!["DEVICE", "NAME", "RIGHTS"];
+    columns.extend(has_ends.then_some("UNTIL"));
+    columns.extend(has_users.then_some("USER"));
+    columns.push("");
+    let mut table = table(&columns);
     for member in found {
-        let gone = if member.removed { "removed" } else { "left" };
-        let rights = member.rights.unwrap_or_else(|| gone.into());
+        let rights = may(&member);
+        let until = member.until.unwrap_or_default();
         let this = if member.this { "this device" } else { "" };
         let name = text::escape_short(member.name.as_bytes(), 64);
         let user = member
             .user_name
             .map_or_else(|| member.user.unwrap_or_default(), |name| text::escape(name.as_bytes()));
         let mut row = vec![member.device, name, rights];
+        row.extend(has_ends.then_some(until));
         row.extend(has_users.then_some(user));
         row.push(this.to_owned());
         table.add_row(row);
@@ -282,6 +287,16 @@ async fn members(context: &mut Context, syncgroup: String, all: bool) -> Result<
         context.out.line(line.trim_end())?;
     }
     Ok(())
+}
+
+/// What a member may do, or why it may nothing.
+pub(super) fn may(member: &MemberText) -> String {
+    match &member.rights {
+        Some(rights) => rights.clone(),
+        None if member.expired => "expired".to_owned(),
+        None if member.removed => "removed".to_owned(),
+        None => "left".to_owned(),
+    }
 }
 
 async fn collect_members(session: &mut Session, of: SyncgroupRef) -> Result<Vec<MemberText>> {

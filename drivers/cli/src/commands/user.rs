@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
-use driftless::{Certificate, DeviceId, Incarnation, Invitation, Name, PublicKey, UserKey};
+use driftless::{Certificate, DeviceId, Incarnation, Invitation, Name, PublicKey, UserKey, Wall};
 use driftless_fjall::Passphrase;
 use driftless_tokio::Options;
 use serde_json::json;
 
 use super::Context;
-use super::syncgroup::print_syncgroup;
+use super::syncgroup::{may, print_syncgroup};
 use crate::args::{Device, User};
 use crate::output::table;
 use crate::protocol::{DrawnUp, Request, Response, UserRequest};
@@ -73,7 +73,7 @@ fn new_user(dir: &Path, name: &Name, passphrase: Option<&Passphrase>) -> Result<
 
 pub(super) async fn device(context: &mut Context, command: Device) -> Result<()> {
     match command {
-        Device::Add { key, name, valid } => add(context, key, name, valid).await,
+        Device::Add { key, name, valid, lasting } => add(context, key, name, valid, lasting.end()).await,
         Device::Join { pass, timeout } => join(context, pass, timeout).await,
         Device::Revoke { device } => revoke(context, device).await,
         Device::List => list(context).await,
@@ -94,6 +94,7 @@ pub(super) async fn whoami(context: &mut Context) -> Result<()> {
                 "name": it.user_name().as_str(),
                 "device_name": it.name().as_str(),
                 "holds_key": holds_key,
+                "until": it.ends().map(|end| text::time(end.0)),
             })
         });
         return Ok(context.out.object(&json!({ "device": device, "key": key.to_string(), "user": user }))?);
@@ -104,7 +105,8 @@ pub(super) async fn whoami(context: &mut Context) -> Result<()> {
         Some(it) => {
             let name = text::escape_short(it.user_name().as_str().as_bytes(), 64);
             let kept = if holds_key { ", whose key is kept here" } else { "" };
-            context.out.line(&format!("user   {} ({name}){kept}", it.user()))?;
+            let until = it.ends().map_or_else(String::new, |end| format!(", until {}", text::time(end.0)));
+            context.out.line(&format!("user   {} ({name}){kept}{until}", it.user()))?;
         }
         None => context.out.remark(
             "this device belongs to no user: driftless user create NAME makes one; or add this device where the \
@@ -164,12 +166,24 @@ async fn keys(context: &Context) -> Result<(UserKey, Certificate)> {
     }
 }
 
-async fn add(context: &mut Context, key: PublicKey, name: Name, valid_for: Duration) -> Result<()> {
+async fn add(
+    context: &mut Context,
+    key: PublicKey,
+    name: Name,
+    valid_for: Duration,
+    ends: Option<u64>,
+) -> Result<()> {
     let (user, own) = keys(context).await?;
     if key == own.device_key() {
         bail!("this is the key of this device: give the one that driftless whoami prints on the other");
     }
-    let certificate = user.certify(key, name, number()?);
+    let number = number()?;
+    let certificate = match ends.map(Wall) {
+        None => user.certify(key, name, number),
+        // A number is the time at which it was given.
+        Some(Wall(end)) if end <= number => bail!("the end lies in the past; name one that is still to come"),
+        Some(end) => user.certify_until(key, name, number, end),
+    };
     let database = context.global.db.clone();
     let request = UserRequest::AddDevice { database, certificate: certificate.clone(), own, valid_for };
     let mut session = context.session(Reach::Alone).await?;
@@ -356,7 +370,7 @@ async fn list(context: &mut Context) -> Result<()> {
     });
     let found = found.await;
     session.close().await;
-    let mut table = table(&["DEVICE", "NAME", "SYNCGROUP", "RIGHTS", ""]);
+    let mut table = table(&["DEVICE", "NAME", "SYNCGROUP", "RIGHTS", "UNTIL", ""]);
     for (syncgroup, name, member) in found? {
         if context.out.json {
             let mut object = serde_json::to_value(&member)?;
@@ -365,12 +379,12 @@ async fn list(context: &mut Context) -> Result<()> {
             context.out.object(&object)?;
             continue;
         }
-        let gone = if member.removed { "removed" } else { "left" };
-        let rights = member.rights.unwrap_or_else(|| gone.into());
+        let rights = may(&member);
+        let until = member.until.unwrap_or_default();
         let this = if member.this { "this device" } else { "" };
         let group = name.map_or(syncgroup, |name| text::escape_short(name.as_bytes(), 64));
         let name = text::escape_short(member.name.as_bytes(), 64);
-        table.add_row([member.device, name, group, rights, this.into()]);
+        table.add_row([member.device, name, group, rights, until, this.into()]);
     }
     if !context.out.json {
         for line in table.to_string().lines() {

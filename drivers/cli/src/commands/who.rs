@@ -1,7 +1,5 @@
 //! Who wrote a version and when, for people and as JSON.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use serde_json::{Map, Value, json};
 
 use crate::protocol::Who;
@@ -29,17 +27,7 @@ pub(super) fn json_who(who: &Who) -> Map<String, Value> {
 
 /// When a version was written, by the clock of its author.
 pub(super) fn when(who: &Who) -> String {
-    time(who.wall_ms)
-}
-
-/// A time, in UTC.
-pub(super) fn time(wall_ms: u64) -> String {
-    // A stamp may say anything: one that is beyond what can be written is shown as its number.
-    const LAST: u64 = 253_402_300_799_999;
-    if wall_ms > LAST {
-        return format!("{wall_ms} ms");
-    }
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(wall_ms)).to_string()
+    text::time(who.wall_ms)
 }
 
 pub(super) fn name(who: &Who) -> String {

@@ -149,6 +149,7 @@ impl Stage<'_> {
             let request = Request::Invite {
                 of: SyncgroupRef { database: database.clone(), syncgroup: SYNCGROUP.to_owned() },
                 rights: Rights::Write,
+                ends: None,
                 valid_for: Duration::from_secs(3_600),
                 reusable: false,
             };

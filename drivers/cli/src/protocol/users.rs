@@ -69,6 +69,9 @@ pub struct UserText {
     pub name: String,
     /// What it may do; `None` if that has ended.
     pub rights: Option<String>,
+    /// Until when, if that has an end.
+    #[serde(default)]
+    pub until: Option<String>,
 }
 
 /// What a user signs to strike a device off.

@@ -1,6 +1,6 @@
 //! What an admin decides about members.
 
-use driftless::{DeviceId, Member, Rights, User};
+use driftless::{DeviceId, Member, Rights, User, Wall};
 use driftless_tokio::Syncgroup;
 
 use crate::protocol::Problem;
@@ -56,7 +56,8 @@ pub(super) fn devices<'m, T>(
         kind: "",
         id: member.device.to_string(),
         name: member.name.to_string(),
-        is_current: member.rights.is_some(),
+        // Whose time is over has been no less than a member, and can be one again.
+        is_current: member.rights.is_some() || member.expired,
     })
 }
 
@@ -65,7 +66,7 @@ fn users(users: Vec<User>) -> impl Iterator<Item = Candidate<Holder>> {
         kind: "user ",
         id: user.user.to_string(),
         name: user.name.to_string(),
-        is_current: user.rights.is_some(),
+        is_current: user.rights.is_some() || user.expired,
         who: Holder::User(user),
     })
 }
@@ -126,10 +127,11 @@ pub(super) async fn find_holder(
 pub(super) async fn set_rights(
     syncgroup: &Syncgroup,
     device: DeviceId,
-    rights: Option<Rights>,
+    wanted: Option<(Rights, Option<Wall>)>,
 ) -> Result<(), Problem> {
-    match rights {
-        Some(rights) => syncgroup.set_rights(device, rights).await?,
+    match wanted {
+        Some((rights, None)) => syncgroup.set_rights(device, rights).await?,
+        Some((rights, Some(ends))) => syncgroup.set_rights_until(device, rights, ends).await?,
         None => syncgroup.eject(device).await?,
     }
     Ok(())

@@ -1,13 +1,13 @@
 //! Users with several devices, on a node.
 
 use driftless::{
-    Certificate, Incarnation, Invitation, Member, Rights, SyncgroupInfo, SyncgroupState, UserId,
+    Certificate, Incarnation, Invitation, Member, Rights, SyncgroupInfo, SyncgroupState, UserId, Wall,
 };
 use driftless_tokio::{Database, Node, Syncgroup};
 use tokio::sync::mpsc::Sender;
 
 use super::membership::{Former, choose, devices};
-use super::{member_text, problem, rights_word, tell, tell_syncgroup};
+use super::{member_text, moment, problem, rights_word, tell, tell_syncgroup};
 use crate::protocol::{DrawnUp, Problem, Response, UserRequest, UserText};
 
 pub(super) async fn answer(node: &Node, request: UserRequest, out: &Sender<Response>) -> Result<(), Problem> {
@@ -61,7 +61,9 @@ pub(super) async fn answer(node: &Node, request: UserRequest, out: &Sender<Respo
             // Those without rights, too: the id of one means no other one.
             let candidates: Vec<_> = devices(enrolled.iter().map(|(member, _)| member), |it| it).collect();
             let meant = choose(&candidates, &device, Former::GivesWay)?;
-            enrolled.retain(|(member, _)| Some(member.device) == meant && member.rights.is_some());
+            enrolled.retain(|(member, _)| {
+                Some(member.device) == meant && (member.rights.is_some() || member.expired)
+            });
             if enrolled.is_empty() {
                 let message = format!(
                     "the user has no device \"{device}\" that is a member of a syncgroup of this database: driftless \
@@ -99,7 +101,8 @@ async fn brings_user(
     own: &Certificate,
 ) -> Result<bool, Problem> {
     let users = syncgroup.users().await?;
-    let is_there = users.iter().any(|it| it.user == own.user() && it.rights.is_some());
+    // What was granted to the user until some time is not made more of here.
+    let is_there = users.iter().any(|it| it.user == own.user() && (it.rights.is_some() || it.expired));
     if !is_there && info.rights == Some(Rights::Admin) {
         syncgroup.admit_user(own.user_key(), own.user_name(), Rights::Admin).await?;
         return Ok(true);
@@ -129,13 +132,17 @@ fn parse_user(text: &str) -> Result<UserId, Problem> {
 pub(super) async fn set_rights(
     syncgroup: &Syncgroup,
     user: &driftless::User,
-    rights: Option<Rights>,
+    wanted: Option<(Rights, Option<Wall>)>,
     out: &Sender<Response>,
 ) -> Result<(), Problem> {
-    match rights {
-        Some(rights) => syncgroup.admit_user(user.key, &user.name, rights).await?,
+    match wanted {
+        Some((rights, None)) => syncgroup.admit_user(user.key, &user.name, rights).await?,
+        Some((rights, Some(ends))) => {
+            syncgroup.admit_user_until(user.key, &user.name, rights, ends).await?;
+        }
         None => syncgroup.eject_user(user.user).await?,
     }
     let (id, name) = (user.user.to_string(), user.name.to_string());
-    tell(out, Response::User(UserText { user: id, name, rights: rights.map(rights_word) })).await
+    let (rights, until) = (wanted.map(|(rights, _)| rights_word(rights)), wanted.and_then(|(_, ends)| ends));
+    tell(out, Response::User(UserText { user: id, name, rights, until: until.map(moment) })).await
 }

@@ -7,6 +7,7 @@
 )]
 
 mod conflicts;
+mod expiry;
 mod groups;
 mod membership;
 mod merging;

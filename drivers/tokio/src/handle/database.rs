@@ -96,7 +96,10 @@ impl Database {
             match state {
                 SyncgroupState::Active => return Ok(syncgroup),
                 SyncgroupState::Refused(refusal) => return Err(refusal.into()),
-                SyncgroupState::Leaving | SyncgroupState::Left | SyncgroupState::Removed => {
+                SyncgroupState::Leaving
+                | SyncgroupState::Left
+                | SyncgroupState::Removed
+                | SyncgroupState::Expired => {
                     return Err(Error::JoinGivenUp { syncgroup: syncgroup.id() });
                 }
                 _ => {}

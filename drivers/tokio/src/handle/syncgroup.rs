@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use driftless::{
     Address, Command, DeviceId, Invitation, Member, Outcome, Rendezvous, Rights, SpecChange, SpecVersion,
-    SyncgroupId, SyncgroupInfo, limits,
+    SyncgroupId, SyncgroupInfo, Wall, limits,
 };
 
 use super::{Collection, Database};
@@ -78,6 +78,7 @@ impl Syncgroup {
         self.invited(Command::Invite {
             syncgroup: self.id,
             rights: options.rights,
+            ends: options.ends,
             valid_for: millis(options.valid_for),
             reusable: options.reusable,
             addresses: self.addresses(),
@@ -118,7 +119,32 @@ impl Syncgroup {
     /// # Errors
     /// [`Error::Refused`] for the same reasons as [`Syncgroup::eject`].
     pub async fn set_rights(&self, device: DeviceId, rights: Rights) -> Result<(), Error> {
-        let command = Command::SetRights { syncgroup: self.id, device, rights };
+        self.change_rights(device, rights, None).await
+    }
+
+    /// The same until an end: a right is for what the member stamps no later. After that it is given nothing any more, and
+    /// reads what it has; what it wrote in time and nobody has yet arrives when its time is extended, by this or by
+    /// [`Syncgroup::set_rights`]. What it may do is what was said last, so this also makes a time shorter.
+    ///
+    /// ```no_run
+    /// # async fn lend(syncgroup: driftless_tokio::Syncgroup, tablet: driftless::DeviceId) -> Result<(), driftless_tokio::Error> {
+    /// use driftless::{Rights, Wall};
+    /// let new_year = Wall(1_798_761_600_000);
+    /// syncgroup.set_rights_until(tablet, Rights::Write, new_year).await?;
+    /// let members = syncgroup.members().await?;
+    /// assert!(members.iter().any(|it| it.device == tablet && it.ends == Some(new_year) && !it.expired));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Syncgroup::set_rights`]; [`Error::Refused`] also if the end lies in the past.
+    pub async fn set_rights_until(&self, device: DeviceId, rights: Rights, ends: Wall) -> Result<(), Error> {
+        self.change_rights(device, rights, Some(ends)).await
+    }
+
+    async fn change_rights(&self, device: DeviceId, rights: Rights, ends: Option<Wall>) -> Result<(), Error> {
+        let command = Command::SetRights { syncgroup: self.id, device, rights, ends };
         match self.database.node().command(command).await? {
             Outcome::RightsSet(..) => Ok(()),
             _ => Err(Error::Unexpected("change rights")),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use driftless::{
     Certificate, Command, DeviceId, Generation, Incarnation, Invitation, Name, Outcome, PublicKey, Rights,
-    StrikingOff, User, UserId, UserKey,
+    StrikingOff, User, UserId, UserKey, Wall,
 };
 
 use super::{Database, Syncgroup};
@@ -61,7 +61,31 @@ impl Syncgroup {
     /// # Errors
     /// [`Error::Refused`] if this device is no admin, or the user is an admin whom it cannot overrule.
     pub async fn admit_user(&self, user: PublicKey, name: &Name, rights: Rights) -> Result<(), Error> {
-        let command = Command::AdmitUser { syncgroup: self.id(), user, name: name.clone(), rights };
+        self.grant_user(user, name, rights, None).await
+    }
+
+    /// The same until an end, for all its devices: see [`Syncgroup::set_rights_until`].
+    ///
+    /// # Errors
+    /// As [`Syncgroup::admit_user`]; [`Error::Refused`] also if the end lies in the past.
+    pub async fn admit_user_until(
+        &self,
+        user: PublicKey,
+        name: &Name,
+        rights: Rights,
+        ends: Wall,
+    ) -> Result<(), Error> {
+        self.grant_user(user, name, rights, Some(ends)).await
+    }
+
+    async fn grant_user(
+        &self,
+        user: PublicKey,
+        name: &Name,
+        rights: Rights,
+        ends: Option<Wall>,
+    ) -> Result<(), Error> {
+        let command = Command::AdmitUser { syncgroup: self.id(), user, name: name.clone(), rights, ends };
         match self.database().node().command(command).await? {
             Outcome::UserRightsSet(..) => Ok(()),
             _ => Err(Error::Unexpected("say what a user may do")),

@@ -122,6 +122,10 @@ planted! {
     WithholdsRemovals = "withholds-removals", noticed by Access;
     /// The model does not hear that devices are enrolled as users'.
     WithholdsEnrolments = "withholds-enrolments", noticed by Access;
+    /// A driver has rights last for ever that shall end.
+    LastsForEver = "lasts-for-ever", noticed by Access;
+    /// The model believes that whoever is a member now has been none for a day.
+    EndsBefore = "ends-before", noticed by Access;
     /// The model does not hear that users strike devices off.
     WithholdsStrikings = "withholds-strikings", noticed by Access;
     /// The model believes that a batch was stamped long ago.
@@ -199,6 +203,11 @@ impl Sabotage {
     /// What a list of members says of one who has these rights.
     pub(crate) fn listed(self, rights: Rights) -> Rights {
         if self == Sabotage::FlattersReaders { rights.max(Rights::Write) } else { rights }
+    }
+
+    /// The moment for which the model is asked who is a member.
+    pub(crate) fn moment(self, clock: driftless::Wall) -> driftless::Wall {
+        if self == Sabotage::EndsBefore { clock + driftless::Millis(86_400_000) } else { clock }
     }
 
     /// Whether the model does not hear of removals.

@@ -282,6 +282,9 @@ impl Saboteur {
             {
                 Command::Publish { syncgroup, device, rights: Rights::Read, addresses }
             }
+            Command::SetRights { syncgroup, device, rights, .. } if self.kind == Sabotage::LastsForEver => {
+                Command::SetRights { syncgroup, device, rights, ends: None }
+            }
             Command::ChangeSchema { syncgroup, collection, changes }
                 if self.kind == Sabotage::ReplacesSchemas =>
             {

@@ -145,6 +145,7 @@ fn of_whoever_was_removed_only_what_members_build_on_is_taken() {
         device: gone.device,
         grants: alloc::vec![granted],
         keep: None,
+        ends: None,
         until: Vec::new(),
     };
     let say = |_| alloc::vec![Record::Meta(revoke.clone())];
@@ -259,7 +260,8 @@ fn a_void_rule_is_none_also_for_a_collection_that_there_is_not() {
             }
         };
         let name = Name::new("member").unwrap();
-        let admin = MetaRecord::Admit { key: keys.public, name, rights: Rights::Admin, request: None };
+        let admin =
+            MetaRecord::Admit { key: keys.public, name, rights: Rights::Admin, ends: None, request: None };
         let say = |_| alloc::vec![Record::Meta(admin.clone())];
         let promotes = log_of(&here, (&own, Incarnation(101)), 1, at(2, alloc::vec![on(&admits, 1)]), say);
         keep(&mut here, alloc::vec![promotes.clone()]);
@@ -273,6 +275,7 @@ fn a_void_rule_is_none_also_for_a_collection_that_there_is_not() {
             device: keys.device,
             grants: grants.to_vec(),
             keep: None,
+            ends: None,
             until: Vec::new(),
         };
         let say = |_| alloc::vec![Record::Meta(revoke.clone())];
@@ -398,5 +401,19 @@ fn what_is_built_on_large_generations_does_not_have_them_read_again_and_again() 
         assert!(read <= limit, "{read} bytes read, after {} others", nth - 400);
         let commit = here.replica.apply(effects).unwrap();
         here.store.apply(&commit);
+    }
+}
+
+#[test]
+fn what_is_dated_back_below_what_it_builds_on_is_not_taken() {
+    let mut here = here();
+    let (keys, admits) = member(&mut here);
+    for (stamp, taken) in [(0, 0), (1, 0), (2, 1)] {
+        let change = |_, header: &mut Header| {
+            header.stamp = Hlc((WALL.0 + stamp) << 16);
+            header.dependencies.push(on(&admits, 1));
+        };
+        let run = log_of(&here, (&keys, Incarnation(9)), 1, change, |_| row(&here, Vec::new()));
+        assert_eq!(take(&here, alloc::vec![run]).0, Ok(taken), "{stamp}");
     }
 }
