@@ -550,8 +550,8 @@ mod tests {
         assert!(is_member(2) && !is_member(3) && !is_member(4));
         assert!(model.is_void(&GROUP, &version(3, 1), &everything(&model)));
         let held = everything(&model);
-        assert!(model.revoking(&GROUP, &device(2), Whom::Device(device(1)), None, &held).is_err());
-        let ended = model.destroying(&GROUP, &device(1), &held);
+        assert!(model.revoking(&GROUP, &device(2), Whom::Device(device(1)), None, (&held, None)).is_err());
+        let ended = model.destroying(&GROUP, &device(1), (&held, None));
         assert_eq!(ended.iter().map(|it| it.whom).collect::<Vec<_>>(), [Whom::Device(device(2))]);
     }
 
@@ -560,8 +560,8 @@ mod tests {
         let mut model = Model::default();
         let at = |it: &mut Model, version, past: &[Version], moment: u64, says| {
             let past = past.iter().map(|version| (version.author, version.generation)).collect();
-            let said = Some(driftless::Hlc(moment << 16));
-            it.record(GROUP, version, Generation { past, said, says, ..Generation::default() });
+            let stamp = Some(driftless::Hlc(moment << 16));
+            it.record(GROUP, version, Generation { past, stamp, says, ..Generation::default() });
         };
         let until = |rights, end| Granted { rights, ends: Some(Wall(end)) };
         let two = version(1, 2);

@@ -189,7 +189,7 @@ impl Fact {
 impl Generation {
     /// The moment that it is stamped with, as far as that matters to anybody.
     pub fn moment(&self) -> Option<Wall> {
-        self.stamp.or(self.said).map(driftless::Hlc::wall)
+        self.stamp.map(driftless::Hlc::wall)
     }
 
     /// The right that it takes to write it.

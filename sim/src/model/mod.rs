@@ -85,11 +85,8 @@ pub type Rows = BTreeMap<RowKey, Content>;
 pub struct Generation {
     /// What its author held just before.
     pub past: Knowledge,
-    /// Its stamp; of generations of metadata only those tell theirs that say something of schemas or of the spec.
+    /// Its stamp.
     pub stamp: Option<Hlc>,
-    /// When it was said, if it says something of the syncgroup itself. Where one event has several written, in different
-    /// syncgroups, that is about so.
-    pub said: Option<Hlc>,
     /// The rows that it changed; none if it holds metadata.
     pub rows: Rows,
     /// What it says of the syncgroup itself.

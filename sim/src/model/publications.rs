@@ -36,7 +36,7 @@ impl Group {
     /// When the last thing was said of a device's membership, of what is held and counts.
     fn last_said_of(&self, device: &DeviceId, held: &Knowledge) -> Option<Hlc> {
         let mut said = Vec::new();
-        let at = |version: &Version| self.generations.get(version).and_then(|it| it.said);
+        let at = |version: &Version| self.generations.get(version).and_then(|it| it.stamp);
         for way in self.ways(device).into_iter().filter(|way| holds(held, way.grant.by)) {
             let Some(senior) = self.seniority(&way.grant, held) else { continue };
             if way.enrolled.is_some_and(|(by, _)| !holds(held, by)) {
@@ -56,14 +56,14 @@ impl Group {
                     _ => false,
                 };
                 if is_ended || is_struck {
-                    said.push(generation.said);
+                    said.push(generation.stamp);
                 }
             }
         }
         let departures = self
             .facts()
             .filter(|(by, it)| holds(held, by) && by.author.device == *device && it.says.leaves());
-        said.extend(departures.map(|(_, it)| it.said));
+        said.extend(departures.map(|(_, it)| it.stamp));
         said.into_iter().flatten().max()
     }
 }
@@ -83,7 +83,7 @@ impl Model {
                 && !self.is_void(group, version, held)
         });
         let mut attempts: Vec<_> =
-            attempts.map(|(version, generation)| (generation.said, *version)).collect();
+            attempts.map(|(version, generation)| (generation.stamp, *version)).collect();
         attempts.sort();
         attempts
     }

@@ -11,8 +11,6 @@ use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
 use crate::model::{self, Enrolled, Fact, Generation, Granted, Revoked, RowKey, Rows, Rules, Whom, holds};
 
-/// How far ahead of a replica's clock a stamp may be to be taken (S-27), in milliseconds.
-const DRIFT: u64 = 5 * 60 * 1_000;
 /// How long what was put together may wait for a disk before it leaves, in milliseconds: slow ones are slower than that
 /// only where much else waits as well.
 const UNDER_WAY: u64 = 60_000;
@@ -71,7 +69,7 @@ impl Watch {
                 }
             }
             let stamp = Some(it.stamp);
-            let mut generation = Generation { past, stamp, said: stamp, ..Generation::default() };
+            let mut generation = Generation { past, stamp, ..Generation::default() };
             match &it.content {
                 Content::Never => continue,
                 Content::Row { key, parents, edit, .. } => {
@@ -387,7 +385,7 @@ impl Watch {
                     let stamp = known.and_then(|it| it.stamp).unwrap_or_default();
                     self.greatest = self.greatest.max(stamp);
                     let ahead = stamp.wall().0.saturating_sub(wall.0);
-                    if author.device != device && ahead > DRIFT {
+                    if author.device != device && ahead > self.limits.drift.0 {
                         let what = format!("took {version:?}, stamped {ahead} ms ahead of its clock");
                         return Err(Violation::new(Oracle::Clocks, "S-27", seen.replica, what));
                     }

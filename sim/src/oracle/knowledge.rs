@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::{Hlc, Knowledge, Notice, SyncgroupId, Version, Wall, Written};
+use driftless::inspect;
+use driftless::{Action, Hlc, Knowledge, Notice, SyncgroupId, Version, Wall, Written};
 
-use super::{Checked, Held, Oracle, Seen, Views, Violation, Watch, WriteExpected, part};
+use super::rows::fault;
+use super::{Checked, Held, Oracle, Seen, Views, Violation, Watch, WriteExpected, notice, part};
 use crate::coverage::Coverage;
 use crate::model::{Fact, Generation, Impossible, RowKey, View};
 
@@ -15,7 +17,7 @@ struct Birth<'b> {
     /// What was said to be written; metadata is not told of.
     written: Option<&'b Written>,
     says: Fact,
-    /// The last stamp that its author gave.
+    /// Its stamp.
     stamp: Hlc,
     /// What its author's clock shows.
     wall: Wall,
@@ -44,9 +46,10 @@ impl Watch {
         wall: Wall,
         before: Views<'_>,
         held: &Held,
-        (parts, notices): (&[Written], &[&Notice]),
+        (parts, actions): (&[Written], &[Action]),
         expected: Option<&WriteExpected>,
     ) -> Checked {
+        let notices: Vec<&Notice> = actions.iter().filter_map(notice).collect();
         let author = seen.core.author();
         let nothing = Knowledge::new();
         for (group, new) in held {
@@ -59,7 +62,7 @@ impl Watch {
                 let written = part(parts, group, &version);
                 // What comes before the last one only joins what there is.
                 let says = match written {
-                    None if generation == newest => self.fact(seen, notices, group, &version)?,
+                    None if generation == newest => self.fact(seen, &notices, group, &version)?,
                     _ => Fact::Nothing,
                 };
                 // What came in by the same event came before: nobody writes first and takes in then. Where nothing
@@ -67,7 +70,11 @@ impl Watch {
                 // more. But who leaves before it has seen its own admission sees that first, and writes then.
                 let was_in = || self.model.rights(group, &author.device, old, None).is_some();
                 let past = if came || !was_in() { new } else { old };
-                let birth = Birth { past, written, says, stamp: seen.core.last_stamp(), wall };
+                let stamp = match written {
+                    Some(written) => written.stamp,
+                    None => stamp_of(seen, actions, (*group, version))?,
+                };
+                let birth = Birth { past, written, says, stamp, wall };
                 self.record(seen.replica, *group, version, &birth, expected)?;
             }
         }
@@ -96,15 +103,14 @@ impl Watch {
         birth: &Birth<'_>,
         expected: Option<&WriteExpected>,
     ) -> Checked {
-        let Birth { past, written, ref says, stamp: last_stamp, wall } = *birth;
+        let Birth { past, written, ref says, stamp: given, wall } = *birth;
         let says = says.clone();
         let wrong = |rule, what: String| Err(Violation::new(Oracle::Clocks, rule, replica, what));
         if self.model.generation(&group, &version).is_some() {
             let what = format!("goes on as an author whose {version:?} of {group:?} is written already");
             return Err(Violation::new(Oracle::Durability, "S-2", replica, what));
         }
-        // Stamps follow the clock of whoever gives them: of metadata, too, which does not tell its own.
-        let given = written.map_or(last_stamp, |written| written.stamp);
+        // Stamps follow the clock of whoever gives them.
         if given.wall() < wall {
             return wrong("S-7", format!("{version:?} is stamped {given:?}, and its clock shows {wall:?}"));
         }
@@ -112,46 +118,40 @@ impl Watch {
         notes.wrote.push_back((notes.seq, group, version));
         let mut past = past.clone();
         past.insert(version.author, version.generation - 1);
+        let latest = self.model.latest_stamp(&group, &past).unwrap_or_default();
+        if given <= latest {
+            let what = format!("{version:?} is stamped {given:?}, which is not above {latest:?} in its past");
+            return wrong("S-7", what);
+        }
+        let highest = latest.wall().max(self.fastest).max(self.greatest.wall());
+        if given.wall() > highest && given != Hlc(latest.0 + 1) {
+            let fastest = self.fastest;
+            let what = format!("{version:?} is stamped {given:?}, and no clock shows more than {fastest:?}");
+            return wrong("S-7", what);
+        }
+        let own = self.model.last_stamp(&version.author).unwrap_or_default();
         let Some(written) = written else {
-            // A schema, or what members are told, is all that its command writes, so the last stamp is its own.
+            if given < own {
+                let what = format!("{version:?} is stamped {given:?}, and {own:?} came before");
+                return wrong("S-43", what);
+            }
             let fact = expected.and_then(|expected| expected.fact.clone());
             let fact = fact.filter(|(of, at, _)| (*of, *at) == (group, version));
             let says = fact.map(|(.., fact)| fact).unwrap_or(says);
             let schema = expected.and_then(|expected| expected.schema.clone());
             let schema = schema.filter(|(of, at, _)| (*of, *at) == (group, version));
-            let tells_its_stamp = schema.is_some() || matches!(says, Fact::Describes(_));
-            let stamp = tells_its_stamp.then_some(last_stamp);
             let rules = schema.map(|(.., rules)| rules).unwrap_or_default();
-            let said = Some(last_stamp);
-            let generation = Generation { past, says, stamp, said, rules, ..Generation::default() };
+            let generation = Generation { past, says, stamp: Some(given), rules, ..Generation::default() };
             self.model.record(group, version, generation);
             return Ok(());
         };
-        let latest = self.model.latest_stamp(&group, &past).unwrap_or_default();
         let stamp = self.sabotage.map_or(written.stamp, |it| it.stamp(self.batches, written.stamp));
-        let own = self.model.last_stamp(&version.author).unwrap_or_default();
         // Parts of one batch have one stamp.
         let asked = || Some((expected?.rows.get(&group)?.clone(), self.batch));
         let unasked = self.unasked.get(&(group, version)).cloned();
         let (rows, batch) = unasked.or_else(asked).unwrap_or_default();
         if stamp < own || stamp == own && batch.is_none() {
             return wrong("S-43", format!("{version:?} is stamped {stamp:?}, and {own:?} came before"));
-        }
-        if written.stamp <= latest {
-            let stamp = written.stamp;
-            return wrong(
-                "S-7",
-                format!("{version:?} is stamped {stamp:?}, which is not above {latest:?} in its past"),
-            );
-        }
-        if written.stamp.wall() > latest.wall().max(self.fastest).max(self.greatest.wall())
-            && written.stamp != Hlc(latest.0 + 1)
-        {
-            let (stamp, fastest) = (written.stamp, self.fastest);
-            return wrong(
-                "S-7",
-                format!("{version:?} is stamped {stamp:?}, and no clock shows more than {fastest:?}"),
-            );
         }
         self.batches += 1;
         if expected.is_some_and(|expected| expected.is_answer) {
@@ -215,4 +215,22 @@ impl Watch {
             }
         }
     }
+}
+
+/// The stamp of a generation that some commit brings.
+fn stamp_of(
+    seen: Seen<'_>,
+    actions: &[Action],
+    (group, version): (SyncgroupId, Version),
+) -> Result<Hlc, Violation> {
+    for action in actions {
+        let Action::Commit(commit) = action else { continue };
+        let all = inspect::generations(commit, seen.store).map_err(fault(seen))?;
+        let found = all.into_iter().find(|(of, it, _)| (*of, *it) == (group, version));
+        if let Some((.., content)) = found {
+            return Ok(content.stamp);
+        }
+    }
+    let what = format!("holds {version:?} of {group:?} as its own, and no commit has brought it");
+    Err(Violation::new(Oracle::Durability, "S-9", seen.replica, what))
 }

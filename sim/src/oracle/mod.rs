@@ -388,11 +388,6 @@ impl Watch {
         if !is_reissue {
             self.gave_up(seen.replica, &before, &held)?;
         }
-        let notices = actions.iter().filter_map(|action| match action {
-            Action::Notice(notice) => Some(notice),
-            _ => None,
-        });
-        let notices: Vec<&Notice> = notices.collect();
         self.batch = (parts.len() > 1).then(|| self.next_batch());
         self.unasked.clear();
         let mut batches = if is_reissue { again } else { vec![parts] };
@@ -400,7 +395,7 @@ impl Watch {
             batches.extend(self.own_answers(seen, was, &shown, coverage)?);
         }
         if !is_reissue {
-            self.take_note(seen, wall, was, &shown, (&batches.concat(), &notices), expected)?;
+            self.take_note(seen, wall, was, &shown, (&batches.concat(), actions), expected)?;
         }
         self.causality(seen.replica, &held, coverage)?;
         self.causality(seen.replica, &shown, coverage)?;
@@ -485,4 +480,8 @@ pub(crate) fn shown(core: &Core) -> Held {
 /// The part of a batch that a syncgroup got.
 fn part<'a>(parts: &'a [Written], group: &SyncgroupId, version: &Version) -> Option<&'a Written> {
     parts.iter().find(|part| part.syncgroup == *group && part.version == *version)
+}
+
+fn notice(action: &Action) -> Option<&Notice> {
+    if let Action::Notice(notice) = action { Some(notice) } else { None }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::inspect::{self, Content, Entry};
 use driftless::{
-    Action, Author, Core, Hlc, Knowledge, Limits, Refusal, Reissued, SyncgroupId, SyncgroupState, Version,
+    Action, Author, Core, Hlc, Knowledge, Refusal, Reissued, SyncgroupId, SyncgroupState, Version,
 };
 use driftless::{Wall, Written};
 
@@ -33,11 +33,11 @@ impl Watch {
         if stopping {
             expected.reasons.push(Refusal::ShuttingDown);
         }
-        let limit = wall + Limits::default().drift;
+        let limit = wall + self.limits.drift;
         for info in core.syncgroups() {
             let held = core.held(&info.id).unwrap_or_default();
             let mut facts = self.model.facts(&info.id).filter(|(version, _)| holds(&held, version));
-            if facts.any(|(_, it)| it.said.is_some_and(|said| said.wall() > limit)) {
+            if facts.any(|(_, it)| it.stamp.is_some_and(|stamp| stamp.wall() > limit)) {
                 expected.reasons.push(Refusal::MadeAhead(info.id));
             }
         }
@@ -119,7 +119,7 @@ impl Watch {
         wall: Wall,
         before: Views<'_>,
     ) -> Result<BTreeSet<Place>, Violation> {
-        let limit = wall + Limits::default().drift;
+        let limit = wall + self.limits.drift;
         let wrong = |oracle, what| Err(Violation::new(oracle, "S-27", seen.replica, what));
         let stamp = |group: &SyncgroupId, version: &Version| self.model.generation(group, version)?.stamp;
         let state = |group: &SyncgroupId| {
@@ -169,7 +169,7 @@ impl Watch {
         let mut old: Vec<Version> = said.iter().filter(|(of, _)| *of == group).map(|(_, it)| *it).collect();
         let when = |version: &Version| {
             let it = self.model.generation(&group, version);
-            it.and_then(|it| it.stamp.or(it.said))
+            it.and_then(|it| it.stamp)
         };
         old.sort_by_key(|version| (when(version), *version));
         let mut new =
@@ -219,7 +219,7 @@ impl Watch {
                 .unwrap_or_default();
             self.as_early_as_may_be((seen, *group, *version), stamp, &past, bound)?;
             bound = bound.max(stamp);
-            let mut new = Generation { past, stamp: Some(stamp), said: Some(stamp), ..Generation::default() };
+            let mut new = Generation { past, stamp: Some(stamp), ..Generation::default() };
             match was.get(&(*group, *version)) {
                 None => new.says = Fact::StandsFor(stands_for(&version.author, content)),
                 Some(old) => {
@@ -302,7 +302,7 @@ impl Watch {
     /// When the last of a set of generations was written. Of some it is only known that it was not later.
     fn said_last(&self, group: &SyncgroupId, past: &Knowledge) -> Hlc {
         let known = self.model.generations(group).filter(|(it, _)| holds(past, it));
-        known.filter_map(|(_, it)| it.stamp.max(it.said)).max().unwrap_or_default()
+        known.filter_map(|(_, it)| it.stamp).max().unwrap_or_default()
     }
 
     /// What a version supersedes that says again what another one said: what that one did, where it is left; of what is
