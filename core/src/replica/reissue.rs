@@ -135,13 +135,14 @@ fn again(
     let (mut least, mut parts) = (before, Vec::with_capacity(places.len()));
     for (group, place) in places {
         let Some(course) = courses.get_mut(&group) else { continue };
-        least = least.max(course.learn(plan, group, place)?);
+        let mut known = before.max(course.learn(plan, group, place)?);
         let cuts = core::mem::take(&mut course.cuts);
         if !cuts.is_empty() {
             let records: Vec<_> = cuts.into_iter().map(Record::Meta).collect();
-            least = Hlc::after(least, Wall(0));
-            course.write(plan, group, (least, None), records)?;
+            known = Hlc::after(known, Wall(0));
+            course.write(plan, group, (known, None), records)?;
         }
+        least = least.max(known);
         let part = course.part(plan, group, place)?;
         least = least.max(part.at);
         parts.push(part);

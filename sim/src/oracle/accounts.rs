@@ -19,7 +19,7 @@ impl Watch {
         let Some(view) = self.views(seen.replica).of(group) else { return Ok(()) };
         for ledger in Ledger::ALL {
             let guaranteed = match ledger {
-                Ledger::Own => self.in_turn(group, view.shown),
+                Ledger::Own => self.in_turn(group, view),
                 Ledger::Shared => self.all_count(group, view.held),
                 Ledger::Whole => self.none_is_open(group, view),
             };
@@ -37,16 +37,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Whether each transfer knew of all before it: then they add up whatever becomes of conflicts.
-    fn in_turn(&self, group: &SyncgroupId, shown: &Knowledge) -> bool {
+    /// Whether each transfer knew of all before it: then they add up whatever becomes of conflicts. What is built on a
+    /// transfer that has become void stays, so nothing is promised where something is.
+    fn in_turn(&self, group: &SyncgroupId, view: View<'_>) -> bool {
         let is_account = |row: &RowKey| Ledger::Own.has(&row.key);
-        let here = self
-            .model
-            .generations(group)
-            .filter(|(version, generation)| holds(shown, version) && generation.rows.keys().any(is_account));
+        let here = self.model.generations(group).filter(|(version, generation)| {
+            holds(view.shown, version) && generation.rows.keys().any(is_account)
+        });
         let mut all: Vec<(&Version, &Knowledge)> = here.map(|(version, it)| (version, &it.past)).collect();
         all.sort_by_key(|(_, past)| past.values().sum::<u64>());
-        all.windows(2).all(|pair| holds(pair[1].1, pair[0].0))
+        let stays = |version: &Version| !self.model.is_void(group, version, view.held);
+        all.windows(2).all(|pair| holds(pair[1].1, pair[0].0) && (stays(pair[0].0) || !stays(pair[1].0)))
     }
 
     /// Whether all shared accounts are counters.

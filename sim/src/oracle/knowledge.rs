@@ -114,6 +114,7 @@ impl Watch {
         if given.wall() < wall {
             return wrong("S-7", format!("{version:?} is stamped {given:?}, and its clock shows {wall:?}"));
         }
+        self.are_apart(given.wall().0 - wall.0);
         let notes = &mut self.notes[replica];
         notes.wrote.push_back((notes.seq, group, version));
         let mut past = past.clone();

@@ -243,7 +243,7 @@ pub(crate) struct Watch {
     batch: Option<u64>,
     /// What replicas wrote by themselves in the last event.
     unasked: conflicts::Unasked,
-    /// By how much clocks were ever apart, in milliseconds.
+    /// By how much clocks were ever apart, or a stamp was ahead of the clock of whoever gave it, in milliseconds.
     most_apart: u64,
     /// The generations that are answers to conflicts.
     resolutions: BTreeSet<(SyncgroupId, Version)>,
@@ -312,7 +312,7 @@ impl Watch {
         self.notes[replica].clock = wall;
     }
 
-    /// Clocks of those who keep to the protocol are apart by so many milliseconds.
+    /// Clocks of those who keep to the protocol are apart by so many milliseconds, or a stamp and its clock are.
     pub(crate) fn are_apart(&mut self, millis: u64) {
         self.most_apart = self.most_apart.max(millis);
     }
