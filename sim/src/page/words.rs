@@ -381,6 +381,11 @@ pub(super) fn text(bytes: &[u8], most: usize) -> String {
     short
 }
 
+/// Until when something is, if it ends.
+fn until(ends: Option<driftless::Wall>) -> String {
+    ends.map_or_else(String::new, |end| format!(" until {}", end.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,9 +404,4 @@ mod tests {
         assert_eq!(text(b"0123456789abcdefgh", 16), "0123456789abcdef…");
         assert_eq!(text(&[0, 255], 16), "00ff");
     }
-}
-
-/// Until when something is, if it ends.
-fn until(ends: Option<driftless::Wall>) -> String {
-    ends.map_or_else(String::new, |end| format!(" until {}", end.0))
 }

@@ -230,7 +230,10 @@ pub(super) struct Act {
 
 /// All such generations: few authors have many of them, as there is one for each member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Acts(BTreeMap<AuthorIx, (Author, Vec<(Generation, Hlc, PastIx)>)>);
+pub(super) struct Acts(BTreeMap<AuthorIx, (Author, Vec<ActOf>)>);
+
+/// One of an author: which, when, and the metadata in its past.
+type ActOf = (Generation, Hlc, PastIx);
 
 impl Acts {
     pub(super) fn take(&mut self, from: Source) {
