@@ -383,7 +383,7 @@ fn a_device_is_a_users_until_its_certificate_ends_and_longer_by_another_one() {
     world.run(SOON.0);
     assert_eq!(world.state(3, id), SyncgroupState::Expired);
     assert_eq!(world.state(1, id), SyncgroupState::Active, "the user's other devices go on");
-    let enrol = Command::Enrol { syncgroup: id, certificate: certificate };
+    let enrol = Command::Enrol { syncgroup: id, certificate };
     assert!(matches!(world.command(1, enrol), Err(Refusal::Certificate(_))));
     // Any member passes on what the user has signed, and an old one takes nothing away.
     let longer = world.now.wall + SOON;

@@ -50,6 +50,7 @@ fn an_end_is_one_that_is_still_to_come() {
 fn a_device_is_a_users_until_its_pass_says() {
     let (laptop, lent) = (Home::with_notes(), Home::new());
     laptop.run(["user", "create", "Anna"]).ok();
+    lent.run(["init"]).ok();
     let key = lent.run(["whoami", "--json"]).json()[0]["key"].as_str().unwrap().to_owned();
     assert!(laptop.run(["device", "add", &key, "lent", "--until", "2020-01-31"]).failed(2).contains("past"));
     let (_server, _other) = (laptop.serve(), lent.serve());
