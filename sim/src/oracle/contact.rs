@@ -132,6 +132,9 @@ impl Watch {
     /// Whether a device lets itself be found exactly while it has a reason to (S-40). There are no private syncgroups yet.
     pub(crate) fn is_to_be_found(&self, seen: Seen<'_>, announces: bool, stopping: bool) -> Checked {
         let device = self.devices[seen.replica];
+        if seen.core.syncgroups().iter().any(|info| self.is_due(seen, info)) {
+            return Ok(());
+        }
         let reason = seen.core.syncgroups().into_iter().find(|info| self.has_reason(info, seen, &device));
         let reason = reason.filter(|_| !stopping);
         let what = match (&reason, announces) {

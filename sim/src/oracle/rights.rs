@@ -66,7 +66,7 @@ impl Watch {
     }
 
     /// Whether what follows from an end may not be found out yet: that is done by the next tick, which is due.
-    fn is_due(&self, seen: Seen<'_>, info: &SyncgroupInfo) -> bool {
+    pub(super) fn is_due(&self, seen: Seen<'_>, info: &SyncgroupInfo) -> bool {
         let at_once = seen.core.next_deadline() == Some(driftless::Mono(0));
         at_once && self.model.ends_in(&info.id).next().is_some()
     }
