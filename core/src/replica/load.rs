@@ -207,11 +207,7 @@ impl Replica {
         let is_void = view.get(Table::Void, log_key)?.is_some();
         for record in encoded.records(&author).map_err(|error| corrupt(Table::Log, error))? {
             if let Record::Meta(meta) = record {
-                group.metadata.take(from, &meta);
-                group.metadata.keep_own(&self.keys.device, &meta);
-                if !is_void {
-                    group.metadata.rule(from, &meta);
-                }
+                group.metadata.reload(&self.keys.device, from, &meta, is_void);
             }
         }
         Ok(())

@@ -46,6 +46,7 @@ use crate::log::record::{Content, MetaRecord, Record, RowRecord};
 use crate::object::history::Place;
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
+use crate::syncgroup::access::Cuts;
 use crate::syncgroup::command::Means;
 use crate::syncgroup::judge;
 use crate::time::{Hlc, Wall};
@@ -58,7 +59,7 @@ struct Course {
     syncgroup: SyncgroupId,
     back: TakenBack,
     /// What counts no more where it was.
-    cuts: Vec<MetaRecord>,
+    cuts: Cuts,
     /// What is left, and in the past of what was written again.
     known: BTreeMap<AuthorIx, Generation>,
     /// The same of what was taken back.
@@ -138,7 +139,7 @@ fn again(
         let mut known = before.max(course.learn(plan, group, place)?);
         let cuts = core::mem::take(&mut course.cuts);
         if !cuts.is_empty() {
-            let records: Vec<_> = cuts.into_iter().map(Record::Meta).collect();
+            let records: Vec<_> = cuts.records().map(Record::Meta).collect();
             known = Hlc::after(known, Wall(0));
             course.write(plan, group, (known, None), records)?;
         }
@@ -165,12 +166,16 @@ fn former(plan: &Plan<'_>, group: GroupIx, (ix, generation): Place) -> Result<En
     Stored::get(&get, group, ix, generation)?.encoded()
 }
 
+fn is_cut(record: &Record) -> bool {
+    matches!(record, Record::Meta(MetaRecord::Cut { .. }))
+}
+
 impl Course {
     fn new(syncgroup: SyncgroupId, back: TakenBack) -> Self {
         Self {
             syncgroup,
             back,
-            cuts: Vec::new(),
+            cuts: Cuts::default(),
             known: BTreeMap::new(),
             seen: BTreeSet::new(),
             pending: BTreeMap::new(),
@@ -180,7 +185,7 @@ impl Course {
 
     /// Finds what is to be written again. Returns how much of this device's own was taken back.
     fn collect(&mut self, plan: &Plan<'_>, group: GroupIx, batches: &mut Batches) -> Result<usize, Fault> {
-        let mut mine = 0;
+        let (mut mine, mut stood_for) = (0, Vec::new());
         for (ix, range) in self.back.logs() {
             let author = plan.author(ix);
             if author.device != plan.own().device {
@@ -191,24 +196,23 @@ impl Course {
                 if plan.view().get(Table::Void, &key::log(group, ix, generation))?.is_some() {
                     continue;
                 }
-                let incarnation = author.incarnation;
-                let is_full = self.cuts.len() >= limits::MAX_CUTS;
-                match self.cuts.last_mut() {
-                    Some(MetaRecord::Cut { incarnation: of, last, .. })
-                        if *of == incarnation && *last + 1 == generation =>
-                    {
-                        *last = generation;
-                    }
-                    // What lies between two that are named does not count anyway: so it does no harm to name it.
-                    Some(MetaRecord::Cut { incarnation: of, last, .. }) if *of == incarnation && is_full => {
-                        *last = generation;
-                    }
-                    _ => self.cuts.push(MetaRecord::Cut { incarnation, first: generation, last: generation }),
-                }
+                // What lies between two that are named does not count anyway: so it does no harm to name it.
+                let is_full = self.cuts.count() >= limits::MAX_CUTS;
+                let last = self
+                    .cuts
+                    .last(&author)
+                    .filter(|last| is_full && (*range.start()..generation).contains(last));
+                self.cuts.take(author, last.unwrap_or(generation)..=generation);
                 let encoded = former(plan, group, (ix, generation))?;
-                // What only joins what a header cannot name says nothing.
                 let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
-                if records.is_empty() {
+                // What this log stood for the new one stands for, and says that when it begins.
+                for record in &records {
+                    if let Record::Meta(MetaRecord::Cut { incarnation, first, last }) = record {
+                        stood_for.push((Author { incarnation: *incarnation, ..author }, *first..=*last));
+                    }
+                }
+                // What only joins what a header cannot name says nothing.
+                if records.iter().all(is_cut) {
                     continue;
                 }
                 let header = encoded.header;
@@ -217,6 +221,7 @@ impl Course {
                 batches.entry((header.stamp, ix, id, alone)).or_default().push((group, (ix, generation)));
             }
         }
+        stood_for.into_iter().for_each(|(author, range)| self.cuts.take(author, range));
         Ok(mine)
     }
 
@@ -251,7 +256,7 @@ impl Course {
         let encoded = former(plan, group, place)?;
         let records = encoded.records(&was.author).map_err(|error| corrupt(Table::Log, error))?;
         let mut part = Part { group, was, at: Hlc::default(), records: Vec::with_capacity(records.len()) };
-        for record in records {
+        for record in records.into_iter().filter(|record| !is_cut(record)) {
             part.records.push(match record {
                 Record::Row(mut row) => {
                     row.parents = self.parents(plan, group, &row)?;

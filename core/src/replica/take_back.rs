@@ -222,6 +222,7 @@ impl Plan<'_> {
         let (from, end) = (key::number(group), group.checked_add(1).map(key::number));
         let places = entries(self.view(), &Scan::range(Table::Metadata, &from, end.as_deref()))?;
         let mut metadata = Metadata::default();
+        metadata.access.set_clock(self.replica.ends.clock());
         for (at, _) in places {
             let (_, rest) = key::split_number(&at).ok_or_else(wrong)?;
             let (ix, rest) = key::split_number(rest).ok_or_else(wrong)?;
@@ -236,10 +237,7 @@ impl Plan<'_> {
             let is_void = self.staged.get(Table::Void, &at)?.is_some();
             for record in encoded.records(&author).map_err(|error| corrupt(Table::Log, error))? {
                 if let Record::Meta(meta) = record {
-                    metadata.take(from, &meta);
-                    if !is_void {
-                        metadata.rule(from, &meta);
-                    }
+                    metadata.reload(&self.replica.keys.device, from, &meta, is_void);
                 }
             }
         }

@@ -40,7 +40,8 @@
 //! # Cuts
 //!
 //! A device may say that it has written again what it had written in another log of its own (see [`cuts`]). That makes
-//! no act void, and asks for no right: what it gave, others may have built on; and it is written again anyway.
+//! no act void: what it gave, others may have built on; and it is written again anyway. It counts as long as the device
+//! might be here when it said so: else who is removed could undo what was left of it.
 //!
 //! # Ends
 //!
@@ -73,7 +74,8 @@ mod members;
 #[cfg(test)]
 mod tests;
 
-use self::cuts::Cuts;
+pub(crate) use self::cuts::Cuts;
+use self::cuts::Cutting;
 use self::ending::Ends;
 use self::facts::{Acts, Departure, Ended, Enrolment, Grant, Nth, Revocation, Standing, UserStanding};
 pub(crate) use self::facts::{At, Holder, Left, Source, end};
@@ -92,9 +94,10 @@ pub(crate) struct Access {
     users: BTreeMap<UserId, UserStanding>,
     revocations: BTreeMap<Nth, Revocation>,
     acts: Acts,
-    /// What devices have written again in another log of theirs. It stands whatever becomes of the generation that says
-    /// so, as an enrolment does.
+    /// What devices say that they have written again in another log of theirs.
     cuts: Cuts,
+    /// By what generations: it counts where they do.
+    cutting: BTreeMap<Place, Cutting>,
     genesis: Option<Place>,
     /// By all that is known.
     judgement: Judgement,
@@ -200,7 +203,11 @@ impl Access {
                 true
             }
             MetaRecord::Cut { incarnation, first, last } => {
-                self.cuts.take(author(from.author.device, *incarnation), *first..=*last);
+                let (author, range) = (author(from.author.device, *incarnation), *first..=*last);
+                self.cuts.take(author, range.clone());
+                let cutting =
+                    || Cutting { by: from.author, stamp: from.stamp, past: from.past, cuts: Vec::new() };
+                self.cutting.entry(from.place).or_insert_with(cutting).cuts.push((author, range));
                 true
             }
             MetaRecord::Collection { .. }
@@ -335,7 +342,8 @@ impl Access {
         })
     }
 
-    /// The first generation of a log that was written again elsewhere. What follows on it may come in years, or never.
+    /// The first generation of a log of which its device says that it has written it again elsewhere. What follows on it
+    /// may come in years, or never.
     pub(crate) fn first_cut(&self, author: &Author) -> Option<Generation> {
         self.cuts.first(author)
     }

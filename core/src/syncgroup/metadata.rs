@@ -72,6 +72,15 @@ impl Metadata {
         self.access.take(from, record)
     }
 
+    /// Takes in what is read from the store, where it may be `void`. `own` is this device.
+    pub(crate) fn reload(&mut self, own: &DeviceId, from: Source, record: &MetaRecord, void: bool) {
+        self.take(from, record);
+        self.keep_own(own, record);
+        if !void {
+            self.rule(from, record);
+        }
+    }
+
     /// Keeps a certificate of this device.
     pub(crate) fn keep_own(&mut self, own: &DeviceId, record: &MetaRecord) {
         if let MetaRecord::Enrol { certificate, .. } = record

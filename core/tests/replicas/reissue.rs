@@ -331,3 +331,104 @@ fn what_was_lost_with_the_disk_is_not_cut_with_the_rest() {
     assert_eq!(world.rows(0, id), [("kept".into(), "1".into()), ("lost".into(), "2".into())]);
     assert_eq!(world.heads(0, id, "kept").len(), 1);
 }
+
+#[test]
+fn a_clock_that_is_set_right_in_two_steps_has_it_written_again_twice() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("n/", Policy::Merge(Merge::Counter))]);
+    world.run(5_000);
+    let hour = Millis(3_600_000);
+    world.ahead(hour, |world| world.put(0, id, "early", "x"));
+    world.ahead(Millis(2 * hour.0), |world| {
+        world.operate(0, id, "n/a", Operation::Add(7));
+        // 1 takes it, by the same clock.
+        world.run(5_000);
+    });
+    world.links_of(0).into_iter().for_each(|link| world.unlink(link));
+    world.ahead(hour, |world| assert_eq!(world.reissue(0).batches, 1));
+    assert_eq!(world.reissue(0).batches, 2, "what was written again by half of the way is ahead as well");
+    assert!(world.nodes[0].core.last_stamp().wall() <= world.now.wall);
+    world.reissue(1);
+    world.link(0, 1);
+    world.run(3 * hour.0);
+    world.assert_same(id);
+    let shown = |world: &World, at, key| world.text(at, id, key);
+    assert_eq!(shown(&world, 1, "early").as_deref(), Some("x"));
+    assert_eq!(shown(&world, 1, "n/a").as_deref(), Some("7"), "by whatever name it has come");
+    (0..2).for_each(|at| world.assert_sound(at));
+}
+
+/// Two steps back, and somebody goes on holding the first of three names.
+#[test]
+fn what_a_log_stood_for_the_next_one_stands_for() {
+    let (mut world, id) = World::together(2);
+    world.schema(0, id, &[("n/", Policy::Merge(Merge::Counter))]);
+    world.run(5_000);
+    let hour = Millis(3_600_000);
+    world.ahead(hour, |world| world.put(0, id, "early", "x"));
+    world.ahead(Millis(2 * hour.0), |world| {
+        world.operate(0, id, "n/a", Operation::Add(7));
+        world.run(5_000);
+    });
+    world.links_of(0).into_iter().for_each(|link| world.unlink(link));
+    world.ahead(hour, |world| _ = world.reissue(0));
+    world.reissue(0);
+    // The time of the first name comes, and 1 still has it.
+    world.now.wall = world.now.wall + Millis(3 * hour.0);
+    world.link(0, 1);
+    world.run(60_000);
+    world.assert_same(id);
+    assert_eq!(world.text(1, id, "n/a").as_deref(), Some("7"));
+    (0..2).for_each(|at| world.assert_sound(at));
+}
+
+#[test]
+fn whoever_was_removed_takes_back_nothing_that_it_was_left() {
+    let (mut world, id) = World::together(3);
+    world.run(5_000);
+    world.apart();
+    world.ahead(Millis(3_600_000), |world| {
+        let link = world.link(1, 2);
+        world.put(1, id, "row", "left alone");
+        world.run(5_000);
+        world.unlink(link);
+    });
+    world.reissue(1);
+    world.run(2 * 3_600_000);
+    let link = world.link(0, 2);
+    world.run(30_000);
+    assert_eq!(world.text(0, id, "row").as_deref(), Some("left alone"));
+    world.unlink(link);
+    world.eject(0, id, 1);
+    // 2 has not heard, and takes what 1 has written again, and what it says of the rest.
+    let link = world.link(1, 2);
+    world.run(30_000);
+    world.unlink(link);
+    world.link(0, 2);
+    world.run(30_000);
+    assert_eq!(world.nodes[0].core.held(&id), world.nodes[2].core.held(&id));
+    for at in [0, 2] {
+        assert_eq!(world.text(at, id, "row").as_deref(), Some("left alone"), "{at}");
+        world.assert_sound(at);
+    }
+}
+
+#[test]
+fn a_device_goes_on_knowing_its_own_certificates() {
+    let (mut world, id) = World::together(2);
+    let (user, rights) = (users::key(1), Rights::Write);
+    let admit =
+        Command::AdmitUser { syncgroup: id, user: user.public(), name: name("user 1"), rights, ends: None };
+    world.command(0, admit).unwrap();
+    world.run(10_000);
+    world.apart();
+    world.eject(0, id, 1);
+    let certificate = world.certificate(&user, 1, 1);
+    world.command(1, Command::Enrol { syncgroup: id, certificate }).unwrap();
+    world.ahead(YEAR, |world| world.put(1, id, "row", "of a user's device"));
+    world.reissue(1);
+    world.relink();
+    assert_eq!(world.state(1, id), SyncgroupState::Active, "it has shown it");
+    assert_eq!(world.text(0, id, "row").as_deref(), Some("of a user's device"));
+    world.assert_same(id);
+}

@@ -11,19 +11,52 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
+use super::super::past::{Numbered, PastIx};
+use super::{Access, At, Judgement};
 use crate::id::{Author, Generation};
+use crate::log::record::MetaRecord;
+use crate::time::Hlc;
+
+/// A generation that says what counts no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cutting {
+    pub(super) by: Author,
+    pub(super) stamp: Hlc,
+    /// The metadata in its past, itself included.
+    pub(super) past: PastIx,
+    pub(super) cuts: Vec<(Author, RangeInclusive<Generation>)>,
+}
+
+impl Access {
+    /// What counts no more, by a judgement of everything else: a generation by which nothing is given and nothing ended
+    /// takes no part in that.
+    pub(super) fn cuts_by(&self, judgement: &Judgement, pasts: Numbered<'_>) -> Cuts {
+        if judgement.is_clean() {
+            return self.cuts.clone();
+        }
+        let mut cuts = Cuts::default();
+        for (place, it) in &self.cutting {
+            let (generation, past) = (place.1, pasts.get(it.past));
+            let at = At { author: it.by, place: Some(*place), generation, stamp: it.stamp, past };
+            if self.rights_at(judgement, at).is_some() {
+                it.cuts.iter().for_each(|(author, range)| cuts.take(*author, range.clone()));
+            }
+        }
+        cuts
+    }
+}
 
 /// By log, the generations that count no more: ranges in order, with others between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cuts(BTreeMap<Author, Vec<RangeInclusive<Generation>>>);
 
 impl Cuts {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Adds generations. What comes of it is the same in any order.
-    pub(super) fn take(&mut self, author: Author, range: RangeInclusive<Generation>) {
+    pub(crate) fn take(&mut self, author: Author, range: RangeInclusive<Generation>) {
         let ranges = self.0.entry(author).or_default();
         let (mut first, mut last) = range.into_inner();
         let touches = |it: &mut RangeInclusive<Generation>| {
@@ -34,6 +67,24 @@ impl Cuts {
         }
         let at = ranges.partition_point(|it| it.end() < &first);
         ranges.insert(at, first..=last);
+    }
+
+    /// How many ranges there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// The last generation of a log that counts no more.
+    pub(crate) fn last(&self, author: &Author) -> Option<Generation> {
+        self.0.get(author)?.last().map(|it| *it.end())
+    }
+
+    /// The records that say so, for a generation of another log of the same device.
+    pub(crate) fn records(&self) -> impl Iterator<Item = MetaRecord> {
+        self.0.iter().flat_map(|(author, ranges)| {
+            let incarnation = author.incarnation;
+            ranges.iter().map(move |it| MetaRecord::Cut { incarnation, first: *it.start(), last: *it.end() })
+        })
     }
 
     pub(super) fn has(&self, author: &Author, generation: Generation) -> bool {

@@ -22,7 +22,8 @@ pub(crate) type Rank = (u32, Version);
 pub(crate) struct Judgement {
     void: BTreeSet<Place>,
     ends: BTreeMap<(Holder, Version), Vec<Nth>>,
-    /// What was written again elsewhere. What may be *held* does not hang on it, so it is empty where that is judged.
+    /// What was written again elsewhere, where that counts. What may be *held* does not hang on it, so it is empty where
+    /// that is judged.
     cuts: Cuts,
 }
 
@@ -58,11 +59,14 @@ impl Access {
     /// Judges by what is known: by all, or by the facts in a past alone.
     pub(super) fn judged(&self, pasts: Numbered<'_>, known: Option<&Past>) -> Judgement {
         let is_known = |revocation: &Revocation| known.is_none_or(|past| past.has(revocation.by));
-        let cuts = if known.is_none() { self.cuts.clone() } else { Cuts::default() };
-        if !self.revocations.values().any(is_known) {
-            return Judgement { cuts, ..Judgement::default() };
+        let mut judgement = match self.revocations.values().any(is_known) {
+            true => Court::new(self, pasts, known).sit().0,
+            false => Judgement::default(),
+        };
+        if known.is_none() {
+            judgement.cuts = self.cuts_by(&judgement, pasts);
         }
-        Judgement { cuts, ..Court::new(self, pasts, known).sit().0 }
+        judgement
     }
 
     /// The ranks of grants, by all that is known.
@@ -106,13 +110,22 @@ impl Access {
         if now.void != before.void || now.ends != before.ends {
             return alloc::vec![self.first_judged_anew(before, author)..=held];
         }
-        let added = now.cuts.added(&before.cuts, author).into_iter();
-        added.map(|range| *range.start()..=held.min(*range.end())).collect()
+        self.cut_anew(before, author).map(|range| *range.start()..=held.min(*range.end())).collect()
+    }
+
+    /// The generations of an author's log that have come to be written again elsewhere, or not to be.
+    fn cut_anew(
+        &self,
+        before: &Judgement,
+        author: &Author,
+    ) -> impl Iterator<Item = RangeInclusive<Generation>> {
+        let (before, now) = (&before.cuts, &self.judgement.cuts);
+        now.added(before, author).into_iter().chain(before.added(now, author))
     }
 
     pub(super) fn first_judged_anew(&self, before: &Judgement, author: &Author) -> Generation {
         let (now, device) = (&self.judgement, &author.device);
-        let cut = now.cuts.added(&before.cuts, author).first().map(|range| *range.start());
+        let cut = self.cut_anew(before, author).map(|range| *range.start()).min();
         if self.titles(device).any(|title| {
             let given = title.grant.place();
             before.is_void(&given) != now.is_void(&given)
