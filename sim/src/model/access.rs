@@ -19,8 +19,8 @@
 //!   is how many grants lie between it and the creator's; whoever acts by a grant of less distance, or of the same and
 //!   an earlier version, is senior to it.
 //! * A device may *write again* under another name what it had written. What it says that this stands for does not
-//!   count any more where that is known, whoever says so and whatever becomes of that. What was granted by it stays
-//!   granted (S-27).
+//!   count any more where that is known, as long as it might be here when it said so. What was granted by it stays granted
+//!   (S-27).
 //! * A grant may have an *end*. It is for what is stamped no later, and so is what a revocation leaves until an end: that
 //!   takes part in all of the above. Who is a member *now* goes by somebody's clock in the place of a stamp; whatever
 //!   the time is, nothing else follows from the clock.
@@ -255,7 +255,11 @@ impl Group {
             return true;
         }
         let known = self.facts().filter(|(by, _)| holds(revocations, by));
-        if known.into_iter().any(|(_, it)| it.says.stands_for(version)) {
+        let may_be_here = |by: &Version, it: &Generation| {
+            let at = For { of: Some((by.author, by.generation)), when: it.moment() };
+            self.rights(&by.author.device, &it.past, revocations, at).is_some()
+        };
+        if known.into_iter().any(|(by, it)| it.says.stands_for(version) && may_be_here(by, it)) {
             return false;
         }
         let at = For { of: Some((version.author, version.generation)), when: generation.moment() };

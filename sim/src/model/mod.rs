@@ -277,12 +277,6 @@ impl Model {
         self.groups.get(group).into_iter().flat_map(|group| group.rows.keys())
     }
 
-    /// All versions of a row that were ever written.
-    pub fn row_versions(&self, group: &SyncgroupId, row: &RowKey) -> impl Iterator<Item = Version> {
-        let versions = self.groups.get(group).and_then(|group| group.rows.get(row));
-        versions.into_iter().flatten().copied()
-    }
-
     /// The greatest stamp that an author has handed out in any syncgroup.
     pub fn last_stamp(&self, author: &driftless::Author) -> Option<Hlc> {
         let from = |generation| Version { author: *author, generation };

@@ -16,7 +16,7 @@ use driftless::{Wall, Written};
 use super::rows::fault;
 use super::{Checked, Oracle, Seen, Views, Violation, Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
-use crate::model::{Fact, Generation, Revoked, RowKey, Undone, holds};
+use crate::model::{Fact, Generation, Revoked, RowKey, Undone, View, holds};
 
 /// A generation, wherever it is.
 type Place = (SyncgroupId, Version);
@@ -25,8 +25,8 @@ type Place = (SyncgroupId, Version);
 type Brought = BTreeMap<Place, Content>;
 
 impl Watch {
-    /// Says what should become of writing again what lies ahead. It may be refused where whoever lets this device write
-    /// had said so by a clock that was ahead.
+    /// Says what should become of writing again what lies ahead. It may be refused where somebody else had said by a
+    /// clock that was ahead what lets this device write; and where the syncgroup came about by one.
     pub(crate) fn expect_reissue(&self, core: &Core, wall: Wall, stopping: bool) -> WriteExpected {
         let mut expected =
             WriteExpected { optional: !stopping, reissues: Some(core.author()), ..WriteExpected::default() };
@@ -37,7 +37,10 @@ impl Watch {
         for info in core.syncgroups() {
             let held = core.held(&info.id).unwrap_or_default();
             let mut facts = self.model.facts(&info.id).filter(|(version, _)| holds(&held, version));
-            if facts.any(|(_, it)| it.stamp.is_some_and(|stamp| stamp.wall() > limit)) {
+            let needs =
+                |by: &Version, says: &Fact| by.author.device != core.author().device || *says == Fact::Begins;
+            if facts.any(|(by, it)| needs(by, &it.says) && it.stamp.is_some_and(|stamp| stamp.wall() > limit))
+            {
                 expected.reasons.push(Refusal::MadeAhead(info.id));
             }
         }
@@ -317,10 +320,10 @@ impl Watch {
         let (mut parents, mut seen, mut work) = (BTreeSet::new(), BTreeSet::new(), vec![*old]);
         while let Some(of) = work.pop() {
             let Some(it) = self.model.generation(group, &of) else { continue };
-            let all = self.model.row_versions(group, row);
+            let heads = || self.model.heads(group, row, View::from(&it.past)).into_iter();
             let named: Vec<Version> = match &it.parents {
                 Some(parents) => parents.get(row).into_iter().flatten().copied().collect(),
-                None => all.filter(|version| holds(&it.past, version)).collect(),
+                None => heads().map(|head| head.version).collect(),
             };
             for parent in named.into_iter().filter(|parent| seen.insert(*parent)).collect::<Vec<_>>() {
                 match names.get(&(*group, parent)) {
