@@ -14,7 +14,7 @@ use crate::coverage::{Coverage, Point};
 use crate::facts::Facts;
 use crate::oracle::{Checked, Oracle, Violation};
 use crate::page::Recording;
-use crate::plan::{Plan, Setup, Step};
+use crate::plan::{Plan, Setup, Step, Waits};
 use crate::trace::{Trace, TraceLine};
 use crate::world::{LONGEST_THOUGHT, Sabotage, World};
 
@@ -213,7 +213,8 @@ fn phases(
             return Ok(());
         }
         // Whoever waits in vain may do so; but what it waits for may be on its way.
-        let may_wait_yet = next < setup.safety_ms + setup.timing.patience_max.min(setup.liveness_ms / 2);
+        let may_wait_yet =
+            next < setup.safety_ms + world.longest_wait(|it| it.patience_max).min(setup.liveness_ms / 2);
         match world.agreed() {
             Ok(()) if may_wait_yet && world.anybody_waits() => {}
             // What cannot be taken yet will be asked for until it can.
@@ -268,10 +269,10 @@ fn rest(
     end: u64,
     invariant: &mut dyn FnMut(&World<'_>) -> Checked,
 ) -> Checked {
-    let waits = &setup.timing;
-    let settle = 60_000 + 2 * (waits.patience_max + waits.redial_max + waits.confirm + waits.relay);
+    let waits = |it: &Waits| 2 * (it.patience_max + it.redial_max + it.confirm + it.relay);
     // A conflict that was left open may be answered still: after as many turns as there are members.
-    let settle = settle + LONGEST_THOUGHT + setup.replicas as u64 * waits.resolve;
+    let turns = LONGEST_THOUGHT + setup.replicas as u64 * world.longest_wait(|it| it.resolve);
+    let settle = 60_000 + world.longest_wait(waits) + turns;
     world.run_until((world.now_ms() + settle).min(end), invariant)?;
     let (before, _) = world.traffic();
     let quiet = world.now_ms() + QUIET;

@@ -123,7 +123,7 @@ pub(crate) type Answer = Result<Vec<(Author, Generation)>, JoinRefusal>;
 
 /// The answer to a request: an admin's, or of a member that a device of a user asks. Whether the syncgroup is here is
 /// told only to those who show an invitation of one of its admins, or are what a member's says. No answer while
-/// something is missing that the asker wrote: it may have left.
+/// something is missing that the asker wrote: it may have left. Whoever has left itself does not wait for that.
 pub(crate) fn admit(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
@@ -144,7 +144,8 @@ pub(crate) fn admit(
         plan.held(group.ix, &Author { device, incarnation: *incarnation }) < *last
     };
     if group.metadata.access.rights(&device).is_some() && wrote.iter().any(is_missing) {
-        return Ok(None);
+        // Whoever has left itself gets nothing of that any more, and lets in nobody.
+        return if group.is_joined() { Ok(None) } else { unknown };
     }
     let had = group.metadata.access.rights(&device);
     let is_admin = |device: &DeviceId| group.metadata.access.rights(device) == Some(Rights::Admin);

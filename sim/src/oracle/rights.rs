@@ -73,11 +73,18 @@ impl Watch {
 
     /// A device knows what it may do itself, and whether it is a member.
     fn knows_its_own(&self, seen: Seen<'_>, info: &SyncgroupInfo, own: Option<Rights>) -> Checked {
+        // Its stamps may lie ahead of the clock by which its time is not over yet: then it cannot even leave.
+        let is_mute = || {
+            let held = seen.core.held(&info.id).unwrap_or_default();
+            let (device, moment) = (seen.core.author().device, self.moment(seen.core));
+            self.model.rights(&info.id, &device, &held, moment).is_none()
+        };
         let is_right = match info.state {
             _ if self.is_due(seen, info) => true,
             SyncgroupState::Active => own.is_some(),
             // What lets it in may be on its way, or may not be shown yet; or what it must hold before it can leave.
             SyncgroupState::Pending | SyncgroupState::Leaving => true,
+            SyncgroupState::Left => own.is_none() || is_mute(),
             _ => own.is_none(),
         };
         if info.rights == own && is_right {

@@ -12,6 +12,7 @@ use crate::coverage::Coverage;
 use crate::merges::Merges;
 use crate::oracle::settled::waits;
 use crate::oracle::{Checked, Oracle, Seen, Violation};
+use crate::plan::Waits;
 
 /// One of so many seeds verifies the stores of its replicas: that costs as much as receiving everything once more.
 const VERIFIED_EVERY: u64 = 8;
@@ -82,6 +83,11 @@ impl World<'_> {
 
     pub(crate) fn events(&self) -> u64 {
         self.trace.events
+    }
+
+    /// The longest that any replica may wait for something, as they are set up now.
+    pub(crate) fn longest_wait(&self, of: impl Fn(&Waits) -> u64) -> u64 {
+        self.replicas.iter().map(|it| of(it.waits(&self.plan.setup))).max().unwrap_or_default()
     }
 
     /// Frames and bytes sent.
