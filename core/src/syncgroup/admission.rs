@@ -371,17 +371,24 @@ fn arrive(plan: &mut Plan<'_>, group: &Group, stage: Stage, wall: Wall) -> Resul
 }
 
 /// Whether all is shown that there was at admission: this device's own generations build on it. What its author has
-/// written again since may be stamped so that it comes in years: its place is taken (S-27), by the admission too.
+/// written again since may be stamped so that it comes in years: its place is taken (S-27), by the admission too. And
+/// what became void with the membership of its author nobody passes on.
 fn is_here(plan: &Plan<'_>, ix: GroupIx, admitted: &Admitted) -> bool {
     let shown = |author| plan.author_ix(author).map_or(0, |author| plan.last_shown(ix, author));
-    let first_cut = |author| plan.metadata(ix)?.access.first_cut(author);
-    let mut is_cut = false;
+    let access = plan.metadata(ix).map(|metadata| &metadata.access);
+    let first_void = |author: &Author| {
+        let access = access.filter(|access| access.rights(&author.device).is_none())?;
+        access.first_void(author)
+    };
+    let mut is_less = false;
     let is_shown = admitted.vector.iter().all(|(author, last)| {
-        let needed = first_cut(author).map_or(*last, |first| first.saturating_sub(1).min(*last));
-        is_cut |= needed < *last;
+        let first_cut = access.and_then(|access| access.first_cut(author));
+        let first = first_cut.into_iter().chain(first_void(author)).min();
+        let needed = first.map_or(*last, |first| first.saturating_sub(1).min(*last));
+        is_less |= needed < *last;
         shown(author) >= needed
     });
-    is_shown && (!is_cut || is_member(plan, ix))
+    is_shown && (!is_less || is_member(plan, ix))
 }
 
 #[cfg(test)]

@@ -208,7 +208,8 @@ pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
             // Whoever let this device in may have been removed before, and nobody has heard of it.
             let mut by_admitter = admitted.vector.iter().filter(|(author, _)| author.device == admitted.by);
             let is_nowhere = access.rights(&admitted.by) != Some(Rights::Admin)
-                && by_admitter.any(|(author, last)| access.is_void_before(author, *last));
+                && by_admitter
+                    .any(|(author, last)| access.first_void(author).is_some_and(|first| first <= *last));
             // What let it in is here, and its time is over: nobody will send the rest.
             let mut by_admitter = admitted.vector.iter().filter(|(author, _)| author.device == admitted.by);
             let is_late =

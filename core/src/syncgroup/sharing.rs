@@ -135,7 +135,8 @@ impl Group {
             }
             Stage::Removed => self.metadata.access.is_known(signer),
             Stage::Pending(admitted) | Stage::Leaving(admitted) if admitted.by == *signer => true,
-            _ => self.is_shared() && !self.is_departed() && self.metadata.access.is_known(signer),
+            // Who is leaving seeks somebody who shall know of it: it may be one of whom it has not heard.
+            stage => *stage != Stage::Left && self.is_shared() && self.metadata.access.is_known(signer),
         }
     }
 

@@ -326,15 +326,16 @@ impl Model {
 
     /// All ends that anybody has set.
     pub fn all_ends(&self) -> impl Iterator<Item = Wall> {
-        self.groups.keys().flat_map(|group| self.ends_in(group))
+        self.groups.keys().flat_map(|group| self.ends_in(group)).map(|(_, end)| end)
     }
 
-    /// All ends that anybody has set in a syncgroup.
-    pub fn ends_in(&self, group: &SyncgroupId) -> impl Iterator<Item = Wall> + use<'_> {
+    /// All ends that anybody has set in a syncgroup, and for whom.
+    pub fn ends_in(&self, group: &SyncgroupId) -> impl Iterator<Item = (Whom, Wall)> + use<'_> {
         let facts = self.groups.get(group).into_iter().flat_map(Group::facts);
         facts.flat_map(|(by, it)| {
-            let granted = it.says.grants(&by.author.device).and_then(|(_, granted)| granted.ends);
-            let kept = it.says.revokes().iter().filter_map(|it| it.keep?.ends);
+            let granted =
+                it.says.grants(&by.author.device).and_then(|(to, granted)| Some((to, granted.ends?)));
+            let kept = it.says.revokes().iter().filter_map(|it| Some((it.whom, it.keep?.ends?)));
             granted.into_iter().chain(kept).collect::<Vec<_>>()
         })
     }

@@ -352,11 +352,10 @@ fn stands_for(author: &Author, content: &Content) -> BTreeSet<Version> {
 
 /// What is said, where it names what has another name now.
 fn renamed(says: &Fact, name: impl Fn(&Version) -> Version) -> Fact {
-    let revoked = |all: &[Revoked]| -> Vec<Revoked> {
-        let one = |it: &Revoked| Revoked { grants: it.grants.iter().map(&name).collect(), ..it.clone() };
-        all.iter().map(one).collect()
-    };
+    let one = |it: &Revoked| Revoked { grants: it.grants.iter().map(&name).collect(), ..it.clone() };
+    let revoked = |all: &[Revoked]| -> Vec<Revoked> { all.iter().map(one).collect() };
     match says {
+        Fact::Replaces(what, by) => Fact::Replaces(one(what), *by),
         Fact::Revokes(all) => Fact::Revokes(revoked(all)),
         Fact::Destroys(all) => Fact::Destroys(revoked(all)),
         Fact::Unpublishes(device, attempts) => {

@@ -8,6 +8,7 @@ use driftless::{Author, DeviceId, SyncgroupId, SyncgroupState};
 use super::rows::{collections, fault, name};
 use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::coverage::Coverage;
+use crate::model::Whom;
 
 /// How long it may take until what follows from an end is the same everywhere, in milliseconds.
 const AFTER_AN_END: u64 = 20_000;
@@ -99,9 +100,15 @@ impl Watch {
         self.model.is_member(group, &self.devices[replica], Some(self.notes[replica].clock))
     }
 
-    /// Whether a replica is no member only because its time is over.
+    /// Whether a replica is no member, and would not be one if it had not left: its time is over.
     fn is_over(&self, group: &SyncgroupId, replica: usize) -> bool {
-        self.model.is_member(group, &self.devices[replica], None) && !self.is_member(group, replica)
+        let (device, clock) = (self.devices[replica], self.notes[replica].clock);
+        let is_its = |whom: &Whom| match whom {
+            Whom::Device(of) => *of == device,
+            Whom::User(user) => self.is_device_of(group, user, &device),
+        };
+        !self.is_member(group, replica)
+            && self.model.ends_in(group).any(|(whom, end)| is_its(&whom) && end < clock)
     }
 
     /// Whether somebody's time is about to be over, or was a moment ago, by some clock: until then who is a member is not

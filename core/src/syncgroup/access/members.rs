@@ -47,16 +47,14 @@ impl Access {
         is_news && self.is_former(device)
     }
 
-    /// Whether what an author wrote up to some generation as an admin is void from some point before on.
-    pub(crate) fn is_void_before(&self, author: &Author, last: Generation) -> bool {
+    /// From which generation on what an author wrote as an admin is void.
+    pub(crate) fn first_void(&self, author: &Author) -> Option<Generation> {
         let titles = self.titles(&author.device);
         let parts = titles.flat_map(|title| title.parts(author.device));
-        let mut ends = parts.flat_map(|(holder, version)| self.ends(holder, version));
-        ends.any(|(end, _)| {
-            // When what it wrote is stamped is not known yet.
-            let ends = end.keep < Some(Rights::Admin) || end.ends < Wall::NEVER;
-            ends && end.until.get(author).is_none_or(|it| *it < last)
-        })
+        let ends = parts.flat_map(|(holder, version)| self.ends(holder, version));
+        // When what it wrote is stamped is not known yet.
+        let ends = ends.filter(|(end, _)| end.keep < Some(Rights::Admin) || end.ends < Wall::NEVER);
+        ends.map(|(end, _)| end.until.get(author).map_or(1, |last| last.saturating_add(1))).min()
     }
 
     /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made
