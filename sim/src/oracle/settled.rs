@@ -120,7 +120,8 @@ impl Watch {
         ends.any(|end| end.0.saturating_add(AFTER_AN_END) >= first && end.0 <= last.saturating_add(LATER))
     }
 
-    /// Whoever is no member any more has heard of it from those whom it takes for members and who know (S-36).
+    /// Whoever is no member any more has heard of it from those whom it takes for members and who know (S-36). Who has
+    /// extended its own time just before it was over is one; but nobody takes that from it whose clock says that it is.
     fn know_their_end(&self, group: &SyncgroupId, active: &[Seen<'_>], all: &[Seen<'_>]) -> Checked {
         for seen in active {
             let device = self.devices[seen.replica];
@@ -133,6 +134,7 @@ impl Watch {
             let tells = |other: &&Seen<'_>| {
                 lists(seen, group, &self.devices[other.replica]) == Some(true)
                     && lists(other, group, &device) == Some(false)
+                    && !(self.is_member(group, seen.replica) && takes_for_over(other, group, &device))
                     && knows_more(other)
             };
             if let Some(other) = all.iter().find(tells) {
@@ -374,6 +376,12 @@ pub(crate) fn waits(state: SyncgroupState) -> bool {
 fn lists(seen: &Seen<'_>, group: &SyncgroupId, device: &DeviceId) -> Option<bool> {
     let members = seen.core.members(group)?;
     members.iter().find(|member| member.device == *device).map(|member| member.rights.is_some())
+}
+
+/// Whether a replica lists a device as one whose time is over.
+fn takes_for_over(seen: &Seen<'_>, group: &SyncgroupId, device: &DeviceId) -> bool {
+    let members = seen.core.members(group).unwrap_or_default();
+    members.iter().any(|member| member.device == *device && member.expired)
 }
 
 /// Replicas that hold the same show the same, by their own digests too (S-12).
