@@ -6,9 +6,9 @@ use std::ops::Range;
 use crate::environment::Wishes;
 use crate::facts::Facts;
 use crate::plan::{Faults, Plan, Profile};
-use crate::run::{Invariant, Options, Outcome, execute};
+use crate::run::{Invariant, Options, Outcome};
 use crate::shrink::{Effort, Passes, Shrunk, shrink};
-use crate::suite::attempt;
+use crate::suite::{attempt, quiet_attempts};
 use crate::world::World;
 
 /// A simulation that is being set up. What is not said is drawn from the seed, as in [`Profile::default`].
@@ -84,9 +84,19 @@ impl<'s> Sim<'s> {
         self.replay(&self.plan())
     }
 
-    /// Runs another plan, such as one that was kept, with the same invariants.
+    /// Runs another plan, such as one that was kept, with the same invariants. A panic is a failure of the run.
+    ///
+    /// # Panics
+    /// If the plan is one of an application's: only [`Runs`](crate::Runs) of that application can do what its steps say.
+    #[track_caller]
     pub fn replay(&self, plan: &Plan) -> Outcome {
-        execute(plan, Options { invariants: &self.invariants, ..Options::default() })
+        assert!(
+            plan.app.is_none(),
+            "this is a plan of the application {:?}: replay it by `Runs` of that application",
+            plan.app.as_deref().unwrap_or_default()
+        );
+        quiet_attempts();
+        attempt(plan, Options { invariants: &self.invariants, ..Options::default() })
     }
 
     /// Cuts the plan down to what its failure needs.

@@ -190,8 +190,8 @@ impl Watch {
             || is_anybody_changed && !self.is_member(group, author)
     }
 
-    /// Whether a replica may still wait to be let in: whoever would let it in is not there, or is not what it was,
-    /// and nobody who knows it and is in, or is about to be, could tell it more. Or its disk was set back behind its
+    /// Whether a replica may still wait to be let in: whoever would let it in is not there, or is not what it was, or the
+    /// time of both was over before it had all, and nobody who knows it and is in, or is about to be, could tell it more. Or its disk was set back behind its
     /// own departure, which nobody tells it of: whoever has left gets nothing more.
     fn may_wait(&self, seen: Seen<'_>, group: &SyncgroupId, all: &[Seen<'_>]) -> bool {
         let device = self.devices[seen.replica];
@@ -211,7 +211,8 @@ impl Watch {
             !self.model.departures(group, &device).is_empty() && !self.is_member(group, seen.replica);
         let has_forgotten = self.fates[seen.replica].set_back && has_left;
         has_forgotten
-            || self.waits_in_vain(&device, group) && !active.chain(pending).any(|other| knows_more(&other))
+            || (self.waits_in_vain(&device, group) || self.is_over(group, seen.replica))
+                && !active.chain(pending).any(|other| knows_more(&other))
     }
 
     /// Checks everything that must be true in the end, once all agree on what they hold.

@@ -129,6 +129,8 @@ pub fn shrink(
     effort: Effort,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Shrunk, Passes> {
+    // Without it panics do not say where they are, and one is like any other.
+    crate::suite::quiet_attempts();
     let failure = judge(plan, None).ok_or(Passes)?;
     let shrinker = Shrinker {
         judge,
@@ -152,6 +154,8 @@ struct Target {
     rule: &'static str,
     /// Where it panicked, if it did: that is another failure than what a rule's check finds, and than one elsewhere.
     panic: Option<String>,
+    /// Whether it takes two runs to see it.
+    twice: bool,
 }
 
 impl Target {
@@ -160,7 +164,8 @@ impl Target {
         // What comes after the place says which numbers it was about, and may well be another for a smaller plan.
         let panic = violation.what.strip_prefix("panicked");
         let panic = panic.and_then(|place| Some(place.split(": ").next()?.to_owned()));
-        Self { oracle: violation.oracle.clone(), rule: violation.rule, panic }
+        let twice = failure.is_of_two_runs();
+        Self { oracle: violation.oracle.clone(), rule: violation.rule, panic, twice }
     }
 }
 

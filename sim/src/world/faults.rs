@@ -1,5 +1,7 @@
 //! Faults of disks, processes and clocks, and how a replica gets on after them.
 
+use std::cmp::Ordering;
+
 use driftless::{Action, Author, Core, Event, Fault, Outbox, SyncgroupState, Wall};
 
 use super::World;
@@ -207,9 +209,10 @@ impl World<'_> {
 
     // ---- processes ----
 
-    /// A process sleeps.
+    /// A process falls asleep, unless it sleeps already: what waits for it to wake keeps its order.
     pub(super) fn pause(&mut self, replica: usize, ms: u64, links_break: bool) {
-        if self.replicas[replica].core.is_none() {
+        let it = &self.replicas[replica];
+        if it.core.is_none() || it.asleep.is_some() {
             return;
         }
         self.replicas[replica].asleep = Some(self.now + ms);
@@ -330,10 +333,11 @@ impl World<'_> {
         let it = &mut self.replicas[replica];
         let (before, after) = (it.wall, WallClock { set_ms: ms, ..it.wall });
         it.set_clock(after);
-        self.coverage.hit(match ms.cmp(&before.set_ms) {
-            std::cmp::Ordering::Less => Point::ClockBack,
-            _ => Point::ClockForward,
-        });
+        match ms.cmp(&before.set_ms) {
+            Ordering::Less => self.coverage.hit(Point::ClockBack),
+            Ordering::Greater => self.coverage.hit(Point::ClockForward),
+            Ordering::Equal => {}
+        }
         if self.replicas[replica].clock.now(self.now).wall == Wall(0) {
             self.coverage.hit(Point::Clock1970);
         }

@@ -210,7 +210,7 @@ impl World<'_> {
         if passage.overdrawn {
             self.coverage.hit(Point::CreditOverdrawn);
         }
-        if passage.arrivals.is_empty() {
+        if passage.fate == Fate::Lose {
             self.coverage.hit(Point::FrameLost);
         }
         match passage.held_up {

@@ -283,8 +283,9 @@ impl Network {
         let on_wire = setup.bytes_per_ms.map_or(0, |rate| bytes / rate.max(1));
         let free_at = self.clogged.get(&(pair.0.min(pair.1), pair.0.max(pair.1))).copied().unwrap_or(0);
         let held_up = match () {
-            () if free_at > now.max(end.free_at) => Some(HeldUp::Clogged),
-            () if end.free_at > now => Some(HeldUp::Narrow),
+            () if free_at > now => Some(HeldUp::Clogged),
+            // Behind what was clogged there may be others, on a link of any width.
+            () if end.free_at > now && setup.bytes_per_ms.is_some() => Some(HeldUp::Narrow),
             () => None,
         };
         let leaves = end.free_at.max(now).max(free_at) + on_wire;
