@@ -264,7 +264,9 @@ impl Core {
 
     /// Conflicts whose turn has come.
     fn raising(&self, now: Now, view: &dyn View) -> Result<Option<Raising>, Fault> {
-        Raising::plan(&self.raiser, &self.dice, &self.replica, now, view, |ix| self.sync.is_arriving(ix))
+        Raising::plan(&self.raiser, &self.dice, &self.replica, now, view, |ix| {
+            self.sync.is_arriving(ix, now.mono)
+        })
     }
 
     // ---- commands ----

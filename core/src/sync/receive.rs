@@ -38,6 +38,8 @@ pub(crate) enum Sender {
 pub(crate) struct Received {
     /// How many generations were applied.
     pub(crate) applied: usize,
+    /// How many bytes they were.
+    pub(crate) bytes: usize,
     /// What the sender has shown to hold.
     pub(crate) shown: Vec<(Author, Generation)>,
     /// Runs that start behind what is held: something before them was lost, is late, or was held back.
@@ -132,6 +134,7 @@ pub(crate) fn receive(
         room -= usize::from(is_new);
         run.applied += 1;
         received.applied += 1;
+        received.bytes += encoded.bytes.len();
         turns.extend(run.next().map(|stamp| (stamp, at)));
     }
     let held_back = runs.iter().filter(|run| run.applied < run.generations.len());
