@@ -87,7 +87,12 @@ impl Core {
                 let equal = self.sync.agreed_on(link);
                 return self.agreed(now, link, equal, view, out);
             }
+            // Each syncgroup costs a look at all of its authors; so it is named once.
+            Message::Digests(digests) if !digests.is_sorted_by(|one, next| one.0 < next.0) => {
+                Err((CloseReason::Protocol, "digests that say something twice, or out of order"))
+            }
             Message::Digests(digests) => {
+                self.replica.settle_knowledge();
                 let equal = self.step(now.mono, out, |sync, step| sync.digests(link, &digests, step));
                 return self.agreed(now, link, equal, view, out);
             }

@@ -151,7 +151,7 @@ impl Sync {
         link.confirm = Some(link.confirm.map_or(step.now + patience, |at| at.min(step.now + patience)));
     }
 
-    /// Takes in one hash for each shared syncgroup. Returns those of which both ends hold the same.
+    /// Takes in one hash for each shared syncgroup, each once. Returns those of which both ends hold the same.
     pub(crate) fn digests(
         &mut self,
         id: LinkId,
@@ -159,7 +159,6 @@ impl Sync {
         step: &mut Step<'_>,
     ) -> BTreeSet<GroupIx> {
         let max = step.replica.limits.authors;
-        // Each once, however often it is named.
         let (mut differ, mut equal) = (BTreeSet::new(), BTreeSet::new());
         for (name, theirs) in digests {
             let Some(link) = self.links.get_mut(&id) else { return equal };

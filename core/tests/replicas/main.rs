@@ -12,6 +12,7 @@ mod agreement;
 mod disagreeing;
 mod exchange;
 mod expiry;
+mod faults;
 #[cfg(feature = "hostile")]
 mod forged;
 mod merging;
