@@ -381,3 +381,32 @@ fn another_branch_of_what_is_held_is_nobodys_fault() {
     last.proof = Proof { checkpoint: part.proof.checkpoint, completion: Vec::new() };
     assert_eq!(take(&fresh, alloc::vec![last]), wrong);
 }
+
+/// What one generation says to others is kept in short, and another one may come in its place.
+#[test]
+fn what_builds_on_another_branch_of_what_was_taken_back_is_applied() {
+    let mut here = here();
+    let branch = |here: &Here, ahead: u64| myself(here, 3, |_, header| header.stamp.0 += ahead << 16);
+    let upon = |here: &Here, incarnation: u64, run: &Run, stamp: u64| {
+        let cause = on(run, 2);
+        let change = |_, header: &mut Header| {
+            header.stamp = Hlc((WALL.0 + stamp) << 16);
+            header.dependencies = alloc::vec![cause.clone()];
+        };
+        let own = here.replica.keys.clone();
+        log_of(here, (&own, Incarnation(incarnation)), 1, change, |_| row(here, Vec::new()))
+    };
+    let (one, other) = (branch(&here, 1_000), branch(&here, 0));
+    let on_one = upon(&here, 20, &one, 2_000);
+    assert_eq!(keep(&mut here, alloc::vec![one]), 3);
+    assert_eq!(keep(&mut here, alloc::vec![on_one]), 1);
+    let mut plan = Plan::new(&here.replica, &here.store);
+    let own = plan.enter(here.replica.author());
+    plan.take_back(0, Hlc((WALL.0 + 500) << 16), (own, 1)).unwrap();
+    let effects = plan.finish();
+    here.store.apply(&here.replica.apply(effects).unwrap());
+    assert_eq!(here.replica.groups[&0].logs.len(), 1);
+    let on_other = upon(&here, 21, &other, 100);
+    assert_eq!(keep(&mut here, alloc::vec![other]), 3);
+    assert_eq!(keep(&mut here, alloc::vec![on_other]), 1);
+}
