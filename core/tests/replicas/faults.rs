@@ -44,3 +44,68 @@ fn digests_that_say_something_twice_or_out_of_order_are_a_fault() {
         assert_eq!(world.closed, [CloseReason::Protocol]);
     }
 }
+
+impl World {
+    /// Has the first replica reach the second one whenever it wants to, for so long, and `then` happen on the link as soon as
+    /// it has heard what the other end offers. Returns how often.
+    fn reaches(&mut self, millis: u64, mut then: impl FnMut(&mut Self, LinkId)) -> usize {
+        let end = self.now.mono + Millis(millis);
+        let mut calls = 0;
+        while self.now.mono < end {
+            let before = self.nodes[0].called.len();
+            self.run(100);
+            if self.nodes[0].called.len() == before {
+                continue;
+            }
+            calls += 1;
+            // It was answered, by somebody at the other end.
+            let (near, far) = (LinkId(self.next_link - 1), LinkId(self.next_link));
+            self.next_link += 1;
+            self.links.insert(near, (0, far, 1));
+            self.links.insert(far, (1, near, 0));
+            let peer = self.nodes[0].core.public_key();
+            self.event(1, Event::LinkUp { link: far, peer, initiated: false, address: None });
+            self.event(0, Event::Writable { link: near, credit: 1 << 40 });
+            self.event(1, Event::Writable { link: far, credit: 1 << 40 });
+            let mut is_heard = false;
+            while !is_heard {
+                let Some((at, link, frame)) = self.frames.pop_front() else {
+                    self.now.mono = self.now.mono + Millis(50);
+                    (0..2).for_each(|at| self.event(at, Event::Tick));
+                    continue;
+                };
+                let is_offer = matches!(inspect::frame(&frame), Some(inspect::Frame::Offer { .. }));
+                self.event(at, Event::Received { link, frame });
+                is_heard = at == 0 && is_offer;
+            }
+            then(self, near);
+        }
+        calls
+    }
+}
+
+#[test]
+fn whoever_breaks_the_protocol_after_its_offer_is_called_less_and_less_often() {
+    let (mut world, _) = World::together(2);
+    world.apart();
+    let device = world.nodes[1].core.public_key().device();
+    let address = Address::new("10.0.0.1:1").unwrap();
+    world.event(0, Event::PeerFound { device, address });
+    world.nodes[0].is_answered = true;
+    let breaks = |world: &mut World, link| {
+        world.event(0, Event::Received { link, frame: b"\xff"[..].into() });
+        assert_eq!(world.closed.pop(), Some(CloseReason::Garbled));
+    };
+    let calls = world.reaches(600_000, breaks);
+    assert!((8..30).contains(&calls), "{calls} calls in ten minutes");
+    // Once both hold the same, it is as good as any other; and then a link that is lost is made again at once.
+    let mut agreed = 0;
+    world.reaches(240_000, |world, link| {
+        world.run(5_000);
+        agreed += 1;
+        world.unlink(link);
+    });
+    assert!(agreed > 10, "{agreed} links in four minutes");
+    let calls = world.reaches(20_000, breaks);
+    assert!(calls > 3, "{calls} calls in twenty seconds");
+}
