@@ -28,11 +28,7 @@ pub(super) async fn watch(
     };
     let mut kinds = Kinds::new(&collections)?;
     loop {
-        let update = tokio::select! {
-            update = watch.next() => update?,
-            () = out.closed() => return Ok(()),
-        };
-        let response = match update {
+        let response = match watch.next().await? {
             None => return Ok(()),
             Some(Update::State { because, rows, complete, .. }) => {
                 if because == Resumed::Schema {
