@@ -30,8 +30,9 @@ pub(super) async fn watch(
     loop {
         let response = match watch.next().await? {
             None => return Ok(()),
-            Some(Update::State { because, rows, complete, .. }) => {
-                if because == Resumed::Schema {
+            Some(Update::State { because, begins, rows, complete }) => {
+                // Whatever it is told again for, the schema may be another one than before, also while that was read.
+                if begins {
                     kinds = Kinds::new(&collections)?;
                 }
                 let (because, complete) = (why_state(because), complete.map(|marker| marker.to_string()));

@@ -6,8 +6,8 @@ use std::thread::{self, ThreadId};
 
 use bytes::Bytes;
 use driftless::store::{Commit, Each, Scan, SharedMemStore, Store, Syncer, Table, View};
-use driftless::{CommitSeq, Continuity, Fault, Identity, Limits, Name, SecretKey};
-use driftless_cli::protocol::{AnswerText, ChoiceText, CollectionRef, Range, Request, Response};
+use driftless::{CommitSeq, Continuity, Fault, Identity, Limits, Merge, Name, Policy, SecretKey};
+use driftless_cli::protocol::{AnswerText, ChoiceText, CollectionRef, Kind, Range, Request, Response};
 use driftless_cli::service::answer;
 use driftless_tokio::{Node, Options};
 use tokio::sync::mpsc;
@@ -130,5 +130,38 @@ async fn nothing_that_waits_for_the_disk_holds_up_the_executor() {
         assert_eq!(matches!(first, Response::Error(_)), is_refused, "{first:?}");
         assert!(!noted.has_read.load(Ordering::Relaxed), "{what}");
     }
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_watch_knows_what_values_are_also_if_it_missed_that_the_schema_has_changed() {
+    let mut limits = Limits::default();
+    limits.watch_log = 4;
+    let (node, _) = node(limits).await;
+    let collection = node.database("default").unwrap().collection("notes").unwrap();
+    collection.put("a", "1").await.unwrap();
+    let mut items = ask(&node, Request::Watch { of: vec![notes()], prefix: Vec::new(), from: None });
+    let kinds = |item: &Response| match item {
+        Response::State { rows, .. } => rows.iter().map(|row| row.kind).collect(),
+        _ => Vec::new(),
+    };
+    let first = next(&mut items).await;
+    assert_eq!(kinds(&first), [Kind::Bytes]);
+    // Nobody takes the items, and the log of changes is short.
+    for n in 0..4 {
+        collection.put("a", format!("{n}")).await.unwrap();
+    }
+    collection.set_rule("a", Policy::Merge(Merge::Counter)).await.unwrap();
+    for n in 0..100 {
+        collection.put("b", format!("{n}")).await.unwrap();
+    }
+    let again = loop {
+        let item = next(&mut items).await;
+        if matches!(item, Response::State { .. }) {
+            break item;
+        }
+    };
+    assert!(matches!(&again, Response::State { because, .. } if because == "too_old"), "{again:?}");
+    assert_eq!(kinds(&again), [Kind::Counter, Kind::Bytes]);
     node.shutdown().await;
 }
