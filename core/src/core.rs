@@ -101,8 +101,8 @@ impl Core {
     /// # Errors
     /// [`Fault`] if the store could not be read; then nothing has changed.
     pub fn handle(&mut self, now: Now, event: Event, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
-        let is_ahead = self.is_ahead(now);
-        let ahead = if is_ahead && !self.told_ahead { Some(self.ahead(now, view)?) } else { None };
+        let by = self.ahead_of(now.wall);
+        let ahead = by.filter(|_| !self.told_ahead).map(|by| self.ahead(by, now, view)).transpose()?;
         // What was found in the store is due by this clock from now on; unless nothing comes of the event.
         let loaded = self.replica.waiting.is_loaded().then(|| self.replica.waiting.clone());
         self.replica.waiting.start(now, self.replica.parts);
@@ -116,20 +116,15 @@ impl Core {
         }
         if handled.is_ok() && self.stopping == Stopping::No {
             ahead.into_iter().for_each(|notice| out.push(Action::Notice(notice)));
-            self.told_ahead = is_ahead;
+            self.told_ahead = by.is_some();
         }
         handled
     }
 
-    /// Whether what is written now is stamped so far ahead of the clock that others would not take it.
-    fn is_ahead(&self, now: Now) -> bool {
-        self.replica.stamp > Hlc::last_of(now.wall + self.replica.limits.drift)
-    }
-
-    fn ahead(&self, now: Now, view: &dyn View) -> Result<Notice, Fault> {
+    /// What is told where it is stamped so far ahead of the clock that others would not take it.
+    fn ahead(&self, by: Millis, now: Now, view: &dyn View) -> Result<Notice, Fault> {
         let last = Hlc::last_of(now.wall + self.replica.limits.drift);
         let written = Plan::new(&self.replica, view).written_after(last)?;
-        let by = Millis(self.replica.stamp.wall().0.saturating_sub(now.wall.0));
         Ok(Notice::Ahead { by, written })
     }
 
@@ -264,7 +259,9 @@ impl Core {
 
     /// Conflicts whose turn has come.
     fn raising(&self, now: Now, view: &dyn View) -> Result<Option<Raising>, Fault> {
-        Raising::plan(&self.raiser, &self.dice, &self.replica, now, view, |ix| self.sync.is_arriving(ix))
+        Raising::plan(&self.raiser, &self.dice, &self.replica, now, view, |ix| {
+            self.sync.is_arriving(ix, now.mono)
+        })
     }
 
     // ---- commands ----

@@ -8,7 +8,7 @@ use crate::id::{Author, CommitSeq, DeviceId, Generation, Name, PublicKey, Syncgr
 use crate::replica::IncompleteBatch;
 use crate::sync::LinkStatus;
 use crate::syncgroup::{Invitation, Member, SyncgroupInfo, User};
-use crate::time::{Hlc, Wall};
+use crate::time::{Hlc, Millis, Wall};
 use crate::user::{StrikingOff, UserKey};
 
 /// Generations of one syncgroup: for each author the last one of its log (S-21), and with it all before.
@@ -39,6 +39,13 @@ impl Core {
     /// by that. Before the first event it is 0.
     pub fn clock(&self) -> Wall {
         self.replica.ends.clock()
+    }
+
+    /// How far ahead of a clock that shows `now` this replica stamps what it writes, if that is further than it would take
+    /// itself (S-27): nobody sees it before that time. `None` if it is not.
+    pub fn ahead_of(&self, now: Wall) -> Option<Millis> {
+        let is_ahead = self.replica.stamp > Hlc::last_of(now + self.replica.limits.drift);
+        is_ahead.then(|| Millis(self.replica.stamp.wall().0.saturating_sub(now.0)))
     }
 
     /// The databases whose exchange is paused, ordered (S-37).

@@ -87,7 +87,12 @@ impl Core {
                 let equal = self.sync.agreed_on(link);
                 return self.agreed(now, link, equal, view, out);
             }
+            // Each syncgroup costs a look at all of its authors; so it is named once.
+            Message::Digests(digests) if !digests.is_sorted_by(|one, next| one.0 < next.0) => {
+                Err((CloseReason::Protocol, "digests that say something twice, or out of order"))
+            }
             Message::Digests(digests) => {
+                self.replica.settle_knowledge();
                 let equal = self.step(now.mono, out, |sync, step| sync.digests(link, &digests, step));
                 return self.agreed(now, link, equal, view, out);
             }
@@ -136,6 +141,9 @@ impl Core {
             self.find_lost_admissions(&mut plan, link, [ix]);
         }
         let effects = plan.finish();
+        if received.applied > 0 {
+            self.is_of_use(link);
+        }
         // What the sender has is noted first, so that it is not told of it.
         self.apply_first(now.mono, effects, out, |core, gained, out| {
             core.step(now.mono, out, |sync, step| sync.received(link, &name, &received, step));
@@ -269,6 +277,9 @@ impl Core {
         view: &dyn View,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
+        if !equal.is_empty() {
+            self.is_of_use(link);
+        }
         let mut plan = Plan::new(&self.replica, view);
         let mut is_all = true;
         for group in self.admitted_before(link, equal) {
@@ -351,9 +362,15 @@ impl Core {
         Ok(())
     }
 
+    fn is_of_use(&mut self, link: LinkId) {
+        if let Some(device) = self.sync.device(link) {
+            self.peers.of_use(&device);
+        }
+    }
+
     fn peer_fault(&mut self, now: Now, link: LinkId, reason: CloseReason, detail: &str, out: &mut Outbox) {
         if let Some(device) = self.sync.device(link) {
-            self.peers.failed(&device, now.mono);
+            self.peers.at_fault(&device, now.mono);
         }
         self.step(now.mono, out, |sync, step| sync.fault(link, reason, detail, step));
     }

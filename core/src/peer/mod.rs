@@ -23,6 +23,8 @@ struct Peer {
     stored: bool,
     /// Attempts that failed since one succeeded.
     failures: u32,
+    /// How often it broke the protocol since it was last of use.
+    faults: u32,
     /// When the next attempt may be made.
     next: Mono,
     /// An attempt is under way.
@@ -131,10 +133,27 @@ impl Peers {
         }
     }
 
+    /// It holds the same of some syncgroup, or has brought something: what it did wrong before counts no more.
+    pub(crate) fn of_use(&mut self, device: &DeviceId) {
+        if let Some(peer) = self.known.get_mut(device) {
+            peer.faults = 0;
+        }
+    }
+
+    /// It broke the protocol, and its link is closed: as if it had not been reached, and what it says first on the next
+    /// link changes nothing about that.
+    pub(crate) fn at_fault(&mut self, device: &DeviceId, now: Mono) {
+        self.failed(device, now);
+        if let Some(peer) = self.known.get_mut(device) {
+            peer.faults = peer.faults.saturating_add(1);
+        }
+    }
+
     /// An attempt failed, or a link is gone: waits, longer each time, and not as long as others.
     pub(crate) fn failed(&mut self, device: &DeviceId, now: Mono) {
         if let Some(peer) = self.known.get_mut(device) {
-            let wait = self.timing.redial.0.saturating_mul(1 << peer.failures.min(20));
+            let times = peer.failures.max(peer.faults).min(20);
+            let wait = self.timing.redial.0.saturating_mul(1 << times);
             peer.next = now + self.dice.about(Millis(wait.min(self.timing.redial_max.0)));
             peer.failures = peer.failures.saturating_add(1);
             peer.dialing = false;

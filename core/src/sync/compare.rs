@@ -11,6 +11,7 @@ use crate::replica::Replica;
 use crate::store::key::GroupIx;
 use crate::sync::link::{Belief, Gives, Link, Share, Way};
 use crate::syncgroup::group::Group;
+use crate::time::Mono;
 use crate::wire::{Announce, Entry, Holdings, Message, Pull, Summary};
 
 /// How many times as many authors as this replica takes another one may list.
@@ -150,7 +151,7 @@ impl Sync {
         link.confirm = Some(link.confirm.map_or(step.now + patience, |at| at.min(step.now + patience)));
     }
 
-    /// Takes in one hash for each shared syncgroup. Returns those of which both ends hold the same.
+    /// Takes in one hash for each shared syncgroup, each once. Returns those of which both ends hold the same.
     pub(crate) fn digests(
         &mut self,
         id: LinkId,
@@ -158,7 +159,6 @@ impl Sync {
         step: &mut Step<'_>,
     ) -> BTreeSet<GroupIx> {
         let max = step.replica.limits.authors;
-        // Each once, however often it is named.
         let (mut differ, mut equal) = (BTreeSet::new(), BTreeSet::new());
         for (name, theirs) in digests {
             let Some(link) = self.links.get_mut(&id) else { return equal };
@@ -222,7 +222,7 @@ impl Sync {
             share.believe(own, own_held, usize::MAX, |belief| belief.goal = own_held.max(belief.sent));
         }
         if is_news {
-            self.make_way(ix);
+            self.make_way(ix, step.now);
         }
         self.settle(id, ix, step);
         Ok(())
@@ -309,22 +309,34 @@ impl Sync {
         Ok(Some((ix, is_news)))
     }
 
-    /// A pull that has led to nothing so far, and may never, keeps no news waiting. What it was about is asked for again
-    /// later.
-    fn make_way(&mut self, ix: GroupIx) {
-        let pulling = self.pulls.get(&ix).and_then(|by| self.links.get_mut(by));
-        let share = pulling.and_then(|link| link.shares.get_mut(&ix));
-        if let Some(share) = share.filter(|share| share.tries > 0) {
-            share.pull = None;
-            self.pulls.remove(&ix);
+    /// A pull that has led to nothing so far, and may never, keeps no news waiting.
+    fn make_way(&mut self, ix: GroupIx, now: Mono) {
+        if self.pulling(ix).is_some_and(|share| share.tries > 0) {
+            self.break_off(ix, now);
         }
     }
 
-    /// Starts to pull a syncgroup over a link. `false` if another link is being pulled from.
+    /// What is being pulled of a syncgroup.
+    pub(super) fn pulling(&self, ix: GroupIx) -> Option<&Share> {
+        let link = self.links.get(self.pulls.get(&ix)?)?;
+        link.shares.get(&ix).map(|share| &**share)
+    }
+
+    /// Ends a pull that brings nothing, or little: what it was about is asked for again later.
+    fn break_off(&mut self, ix: GroupIx, now: Mono) {
+        let link = self.pulls.remove(&ix).and_then(|by| self.links.get_mut(&by));
+        if let Some(share) = link.and_then(|link| link.shares.get_mut(&ix)) {
+            share.pull = None;
+            share.progress.end(now);
+        }
+    }
+
+    /// Starts to pull a syncgroup over a link. `false` if another link is being pulled from, and brings something.
     pub(super) fn pull(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) -> bool {
-        match self.pulls.get(&ix) {
-            Some(by) if *by != id && self.links.contains_key(by) => return false,
-            _ => {}
+        let is_slow = |share: &Share| share.progress.is_slow(step.now, self.timing.patience);
+        let is_others = self.pulls.get(&ix).is_some_and(|by| *by != id && self.links.contains_key(by));
+        if is_others && self.pulling(ix).is_some_and(|share| !is_slow(share)) {
+            return false;
         }
         if step.replica.is_paused(ix) {
             return true; // What is taken from whoever does not share it is taken again once it is resumed (S-37).
@@ -332,6 +344,9 @@ impl Sync {
         let Some(tries) = self.links.get(&id).and_then(|link| link.shares.get(&ix)).map(|s| s.tries) else {
             return true;
         };
+        if is_others {
+            self.break_off(ix, step.now);
+        }
         let patience = self.patience(tries);
         let Some(link) = self.links.get_mut(&id) else { return true };
         let group = step.replica.groups.get(&ix);
@@ -341,6 +356,7 @@ impl Sync {
             return true; // One at a time.
         }
         share.pull = Some(step.now + patience);
+        share.progress.begin(step.now, self.timing.patience, is_others);
         let only = (share.known && !share.differs).then_some(&share.ahead);
         let holdings = match group.filter(|_| !takes_all) {
             Some(group) => wanted(step.replica, group, share),
@@ -365,8 +381,10 @@ impl Sync {
     }
 
     fn pull_done(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) {
-        if let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) {
+        let share = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix));
+        if let Some(share) = share.filter(|share| share.pull.is_some()) {
             share.pull = None;
+            share.progress.end(step.now);
         }
         if self.pulls.get(&ix) == Some(&id) {
             self.pulls.remove(&ix);
@@ -379,6 +397,7 @@ impl Sync {
     pub(super) fn pull_failed(&mut self, id: LinkId, ix: GroupIx, step: &mut Step<'_>) {
         if let Some(share) = self.links.get_mut(&id).and_then(|link| link.shares.get_mut(&ix)) {
             share.pull = None;
+            share.progress.end(step.now);
             share.tries = share.tries.saturating_add(1);
             // What was believed led to nothing.
             share.differs = true;
@@ -453,12 +472,15 @@ impl Sync {
         }
         if received.applied > 0 {
             share.tries = 0;
+            share.progress.bring(step.now, received.bytes);
         }
-        if share.pull.is_some() {
-            // More may be on its way; after a gap something is not.
-            let at = if gap { confirm } else { step.now + patience };
-            share.pull = Some(if gap { share.pull.map_or(at, |old| old.min(at)) } else { at });
-        }
+        // More may be on its way; after a gap something is not. What was here already says nothing: one who sends that, or
+        // nothing at all, would be waited for without end.
+        share.pull = share.pull.map(|old| match received.applied {
+            _ if gap => old.min(confirm),
+            0 => old,
+            _ => step.now + patience,
+        });
         let lacks = !share.ahead.is_empty();
         link.agreed = false;
         link.tries = 0;

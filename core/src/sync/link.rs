@@ -11,7 +11,7 @@ use crate::object::history::Place;
 use crate::replica::Replica;
 use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
-use crate::time::Mono;
+use crate::time::{Millis, Mono};
 use crate::wire::{Hello, Offered};
 
 /// A link, from `LinkUp` until it is closed.
@@ -135,8 +135,51 @@ pub(crate) struct Share {
     pub(crate) pull: Option<Mono>,
     /// How often a pull brought nothing since one brought something.
     pub(crate) tries: u32,
+    pub(crate) progress: Progress,
     /// Both ends' digests differ, and what the other end holds is not known.
     pub(crate) differs: bool,
+}
+
+/// How pulling goes on. Whoever is pulled from may send little at a time, and never all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Since when less than [`ENOUGH`] has come.
+    since: Mono,
+    bytes: usize,
+    /// When the last pull ended.
+    ended: Mono,
+}
+
+/// Bytes of generations after which a pull counts as if it had just begun.
+const ENOUGH: usize = 64 << 10;
+/// How many times as long as for an answer one waits for that much: by default that is less than 4 KiB a second. Where an
+/// honest end is as slow, others are asked as well, and something may come twice.
+const SLOW: u64 = 8;
+
+impl Progress {
+    /// A pull begins. One that follows at once on another goes on with it, unless it takes the turn of a slow one.
+    pub(crate) fn begin(&mut self, now: Mono, patience: Millis, is_turn: bool) {
+        if is_turn || now > self.ended + patience {
+            (self.since, self.bytes) = (now, 0);
+        }
+    }
+
+    /// It has brought something.
+    pub(crate) fn bring(&mut self, now: Mono, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes >= ENOUGH {
+            (self.since, self.bytes) = (now, 0);
+        }
+    }
+
+    pub(crate) fn end(&mut self, now: Mono) {
+        self.ended = now;
+    }
+
+    /// Whether it brings so little that nothing and nobody else shall wait for it.
+    pub(crate) fn is_slow(&self, now: Mono, patience: Millis) -> bool {
+        now > self.since + Millis(patience.0.saturating_mul(SLOW))
+    }
 }
 
 /// What the other end is believed to hold of one author's log.
@@ -336,6 +379,7 @@ impl Share {
             ahead: BTreeSet::new(),
             pull: None,
             tries: 0,
+            progress: Progress::default(),
             differs: false,
         }
     }

@@ -21,7 +21,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 pub use self::link::LinkStatus;
-use self::link::{Link, Way};
+use self::link::{Link, Share, Way};
 pub(crate) use self::serve::{Chunk, Signed};
 use crate::action::{Action, CloseReason, Notice, Outbox};
 use crate::config::Timing;
@@ -188,11 +188,11 @@ impl Sync {
         withdraw || !is_withdrawn
     }
 
-    /// Whether more of a syncgroup has been asked for, and may well come. Where asking has led to nothing, it may do so for
-    /// ever: what is stamped in the future, say, is told of, and not taken.
-    pub(crate) fn is_arriving(&self, ix: GroupIx) -> bool {
-        let share = self.pulls.get(&ix).and_then(|id| self.links.get(id)?.shares.get(&ix));
-        share.is_some_and(|share| share.tries == 0)
+    /// Whether more of a syncgroup has been asked for, and may well come. Where asking has led to nothing, or to little, it
+    /// may do so for ever: what is stamped in the future, say, is told of, and not taken.
+    pub(crate) fn is_arriving(&self, ix: GroupIx, now: Mono) -> bool {
+        let is_slow = |share: &Share| share.progress.is_slow(now, self.timing.patience);
+        self.pulling(ix).is_some_and(|share| share.tries == 0 && !is_slow(share))
     }
 
     /// All links.

@@ -38,6 +38,8 @@ pub(crate) enum Sender {
 pub(crate) struct Received {
     /// How many generations were applied.
     pub(crate) applied: usize,
+    /// How many bytes they were.
+    pub(crate) bytes: usize,
     /// What the sender has shown to hold.
     pub(crate) shown: Vec<(Author, Generation)>,
     /// Runs that start behind what is held: something before them was lost, is late, or was held back.
@@ -132,6 +134,7 @@ pub(crate) fn receive(
         room -= usize::from(is_new);
         run.applied += 1;
         received.applied += 1;
+        received.bytes += encoded.bytes.len();
         turns.extend(run.next().map(|stamp| (stamp, at)));
     }
     let held_back = runs.iter().filter(|run| run.applied < run.generations.len());
@@ -170,8 +173,13 @@ fn verify(
     let checkpoint = &proof.checkpoint;
     let id = plan.record(group).map(|record| record.id);
     let is_signed = || id.is_some_and(|id| checkpoint.verify(&id, &author, &plan.replica.keys));
-    if tree.root_at(checkpoint.size, &proof.completion) != Some(checkpoint.root) {
-        let is_branch = skip > 0 && leads(plan, group, &author, first, &generations, &proof)? && is_signed();
+    let is_known = known.is_some_and(|known| known.checkpoint == *checkpoint);
+    let root = tree.root_at(checkpoint.size, &proof.completion);
+    if root != Some(checkpoint.root) {
+        // More of another branch of the log may have come from elsewhere, also between two chunks of one answer: whoever
+        // sends the run did not know. What is held leads to the checkpoint by which it came, and to no other branch's.
+        let is_branch =
+            root.is_some() && !is_known && (first > 1 || leads(&generations, &proof)) && is_signed();
         let wrong = "a run that does not lead to its checkpoint";
         return Ok(if is_branch { Ok(None) } else { Err(wrong) });
     }
@@ -182,29 +190,20 @@ fn verify(
         }
         stamp = generation.header.stamp;
     }
-    if !known.is_some_and(|known| known.checkpoint == *checkpoint) && !is_signed() {
+    if !is_known && !is_signed() {
         return Ok(Err("a checkpoint that its author did not sign"));
     }
     Ok(Ok(Some(Verified { author, base: held, generations: encoded, applied: 0, proof })))
 }
 
-/// Whether a run leads to its checkpoint from as much of its log as was held when it was asked for. More of another branch
-/// of the log may have come from elsewhere since: whoever has sent the run did not know.
-fn leads(
-    plan: &Plan<'_>,
-    group: GroupIx,
-    author: &Author,
-    first: Generation,
-    generations: &[Bytes],
-    Proof { checkpoint, completion }: &Proof,
-) -> Result<bool, Fault> {
-    let Some(ix) = plan.author_ix(author) else { return Ok(false) };
-    let mut tree = plan.tree(group, ix, first.saturating_sub(1))?;
+/// Whether a run that starts with its log leads to its checkpoint. Whatever else one knows, that can be told.
+fn leads(generations: &[Bytes], Proof { checkpoint, completion }: &Proof) -> bool {
+    let mut tree = Tree::default();
     for bytes in generations {
-        let Ok(generation) = Encoded::read(bytes.clone()) else { return Ok(false) };
+        let Ok(generation) = Encoded::read(bytes.clone()) else { return false };
         tree.append(generation.leaf);
     }
-    Ok(tree.root_at(checkpoint.size, completion) == Some(checkpoint.root))
+    tree.root_at(checkpoint.size, completion) == Some(checkpoint.root)
 }
 
 /// Whether an author may write, by what is known so far.

@@ -24,7 +24,7 @@ pub(crate) enum Message {
     Hello(Hello),
     Offer(Offer),
     Summary(Summary),
-    /// For each shared syncgroup what is known of it, by one hash.
+    /// For each shared syncgroup what is known of it, by one hash; in the order of names.
     Digests(Vec<(Tag, Tag)>),
     Pull(Pull),
     Announce(Announce),

@@ -12,6 +12,7 @@ mod agreement;
 mod disagreeing;
 mod exchange;
 mod expiry;
+mod faults;
 #[cfg(feature = "hostile")]
 mod forged;
 mod merging;
@@ -30,6 +31,7 @@ mod users;
 mod verifying;
 mod watching;
 mod whole;
+mod withholding;
 
 /// A replica and the store that it runs on.
 struct Node {
@@ -249,9 +251,14 @@ impl World {
 
     /// Lets time pass, to every moment at which a replica wants to act.
     fn run(&mut self, millis: u64) {
+        self.run_if(millis, |_| true);
+    }
+
+    /// The same, while frames get lost.
+    fn run_if(&mut self, millis: u64, arrives: impl Fn(&[u8]) -> bool) {
         let end = self.now.mono + Millis(millis);
         loop {
-            self.deliver();
+            self.deliver_if(&arrives);
             let next = self.nodes.iter().filter_map(|node| node.core.next_deadline()).min();
             match next {
                 Some(next) if next <= end => {

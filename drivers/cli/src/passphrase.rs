@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
 use driftless_fjall::{Options, Passphrase, is_locked};
+use zeroize::Zeroizing;
 
 /// Where the passphrase of a key comes from, if it is locked: a file, or whoever sits at the terminal.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +49,7 @@ impl Unlock {
         match &self.file {
             Some(file) => from_file(file),
             None if std::io::stdin().is_terminal() => {
-                let typed = from_terminal(prompt)?;
+                let typed = taken(&typed(prompt)?)?;
                 Ok(self.typed.get_or_init(|| typed).clone())
             }
             None => bail!(
@@ -68,28 +69,28 @@ pub(crate) fn new(file: Option<&Path>) -> Result<Passphrase> {
         if !std::io::stdin().is_terminal() {
             bail!("there is no terminal to ask for the new passphrase: name a file with --new-file");
         }
-        let first = rpassword::prompt_password("New passphrase: ").context("cannot ask for a passphrase")?;
-        let again = rpassword::prompt_password("Once more: ").context("cannot ask for a passphrase")?;
+        let (first, again) = (typed("New passphrase: ")?, typed("Once more: ")?);
         if first != again {
             bail!("the two differ; nothing was changed");
         }
-        return taken(first);
+        return taken(&first);
     };
     from_file(file)
 }
 
-fn from_terminal(prompt: &str) -> Result<Passphrase> {
-    taken(rpassword::prompt_password(prompt).context("cannot ask for a passphrase")?)
+/// What is typed at the terminal. Like all that is read here, it is wiped from memory when it is let go.
+fn typed(prompt: &str) -> Result<Zeroizing<String>> {
+    rpassword::prompt_password(prompt).map(Zeroizing::new).context("cannot ask for a passphrase")
 }
 
 /// The first line of a file, so that it does not matter whether that ends with the file.
 fn from_file(file: &Path) -> Result<Passphrase> {
-    let text = std::fs::read_to_string(file);
+    let text = std::fs::read_to_string(file).map(Zeroizing::new);
     let text = text.with_context(|| format!("cannot read the passphrase from {}", file.display()))?;
-    taken(text.lines().next().unwrap_or_default().to_owned())
+    taken(text.lines().next().unwrap_or_default())
         .with_context(|| format!("the first line of {}", file.display()))
 }
 
-fn taken(text: String) -> Result<Passphrase> {
+fn taken(text: &str) -> Result<Passphrase> {
     Passphrase::new(text).context("a passphrase has at least one character")
 }

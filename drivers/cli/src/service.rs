@@ -7,6 +7,7 @@ use driftless::{
     SyncgroupInfo, SyncgroupState, User, Wall,
 };
 use driftless_tokio::{Collection, Database, Error, InviteOptions, Node, Range, Row, Syncgroup};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 
 use crate::protocol::{
@@ -37,10 +38,23 @@ const PAGE_BYTES: usize = 256 << 10;
 
 /// Answers a request: its items, and at last [`Response::End`] or [`Response::Error`]. It ends early when nobody
 /// takes the items any more.
+///
+/// Nearly all of it reads, which waits for the disk and must not hold up the executor: so it has a thread of its own.
 pub async fn answer(node: &Node, request: Request, out: &Sender<Response>) {
-    let last = match items(node, request, out).await {
-        Ok(()) => Response::End,
-        Err(problem) => Response::Error(problem),
+    let (node, items_out, handle) = (node.clone(), out.clone(), Handle::current());
+    let answering = tokio::task::spawn_blocking(move || {
+        handle.block_on(async {
+            tokio::select! {
+                answered = items(&node, request, &items_out) => answered,
+                // Nobody aborts a thread.
+                () = items_out.closed() => Ok(()),
+            }
+        })
+    });
+    let last = match answering.await {
+        Ok(Ok(())) => Response::End,
+        Ok(Err(problem)) => Response::Error(problem),
+        Err(error) => Response::Error(problem(false, &error)),
     };
     // Who asked may have gone; then there is nobody to tell.
     let _ = out.send(last).await;
@@ -59,10 +73,7 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         Request::Operate { of, key, operations } => operations::operate(node, &of, &key, operations).await,
         Request::Count { of, range } => {
             let (collection, range) = (find(node, &of).await?, to_range(range));
-            // Reading waits for the disk, and must not hold up the executor.
-            let counting = tokio::task::spawn_blocking(move || collection.count(range));
-            let rows = counting.await.map_err(|error| problem(false, &error))??;
-            tell(out, Response::Count { rows }).await
+            tell(out, Response::Count { rows: collection.count(range)? }).await
         }
         Request::Watch { of, prefix, from } => watch::watch(node, &of, &prefix, from, out).await,
         Request::Schema { of } => schema::show(node, &of, out).await,
@@ -194,22 +205,18 @@ async fn scan(
     let collection = find(node, of).await?;
     let rules = collection.schema()?;
     let mut rows = collection.scan(to_range(range))?;
-    let out = out.clone();
-    // Reading waits for the disk, and must not hold up the executor.
-    let reading = tokio::task::spawn_blocking(move || -> Result<(), Problem> {
-        loop {
-            let (mut page, mut bytes) = (Vec::new(), 0);
-            while page.len() < PAGE_ROWS && bytes < PAGE_BYTES {
-                let Some(row) = rows.next().transpose()? else { break };
-                bytes += row.key.len() + if values { row.value.len() } else { 0 };
-                page.push(row_text(row, &rules, values));
-            }
-            if page.is_empty() || out.blocking_send(Response::Rows { rows: page }).is_err() {
-                return Ok(());
-            }
+    loop {
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while page.len() < PAGE_ROWS && bytes < PAGE_BYTES {
+            let Some(row) = rows.next().transpose()? else { break };
+            bytes += row.key.len() + if values { row.value.len() } else { 0 };
+            page.push(row_text(row, &rules, values));
         }
-    });
-    reading.await.map_err(|error| problem(false, &error))?
+        if page.is_empty() {
+            return Ok(());
+        }
+        tell(out, Response::Rows { rows: page }).await?;
+    }
 }
 
 async fn status(node: &Node) -> Result<StatusText, Problem> {

@@ -1,5 +1,6 @@
 //! What comes of a plan: what is to be written, and how memory changes with it.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use super::{Draft, Plan};
 use crate::action::{Notice, RowChange};
 use crate::id::{Author, CommitSeq, Incarnation};
+use crate::log::Log;
 use crate::replica::Replica;
 use crate::replica::changes::ChangeEntry;
 use crate::replica::cited::Citations;
@@ -149,11 +151,23 @@ fn put(table: Table, key: Bytes, value: Bytes) -> Write {
 }
 
 impl Replica {
+    /// Whether less is left of a log of a syncgroup.
+    fn shortens_logs(&self, ix: GroupIx, draft: &Draft) -> bool {
+        let held = |author| self.groups.get(&ix).map_or(0, |group| group.held(author));
+        let left = |log: &Option<Box<Log>>| log.as_ref().map_or(0, |log| log.held());
+        draft.logs.iter().any(|(author, log)| left(log) < held(*author))
+    }
+
     /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
     pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
         let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, paused, cited, .. } =
             effects;
-        self.cited.extend(cited);
+        if drafts.iter().any(|(ix, draft)| self.shortens_logs(*ix, draft)) {
+            // Another branch may come in the place of what was taken back, and the plan has looked at that, too.
+            self.cited = Citations::default();
+        } else {
+            self.cited.extend(cited);
+        }
         self.pruned = self.pruned.max(pruned);
         authors.into_iter().for_each(|author| self.authors.push(author));
         self.stamp = stamp.unwrap_or(self.stamp);

@@ -337,25 +337,76 @@ fn a_part_of_a_run_keeps_a_proof_of_just_that_part() {
     }
 }
 
-/// What was sent when both held the same may arrive after something else of that author.
+/// What was sent when both held the same may arrive after something else of that author; and when its next chunk comes, what
+/// was in the one before is not here.
 #[test]
 fn another_branch_of_what_is_held_is_nobodys_fault() {
     let mut here = here();
     let branch = |here: &Here, count, at: u64| {
         myself(here, count, |n, header| header.stamp.0 += if n > 2 { at } else { 0 })
     };
-    let (held, other) = (branch(&here, 4, 0), branch(&here, 6, 1));
-    assert_eq!(keep(&mut here, alloc::vec![held]), 4);
-    for first in 1..=5 {
-        let mut rest = other.clone();
+    let from = |run: &Run, first: u64| {
+        let mut rest = run.clone();
         rest.first = first;
         rest.generations = rest.generations.split_off(first as usize - 1);
-        let mut forged = rest.clone();
-        forged.proof.checkpoint.root = Hash([1; 32]);
-        let wrong = Err("a run that does not lead to its checkpoint");
-        // Of one that starts behind the fork nobody can tell here what it is.
-        let other = if first > 3 { wrong } else { Ok(0) };
-        assert_eq!(take(&here, alloc::vec![rest]), (other, false), "from {first}");
-        assert_eq!(take(&here, alloc::vec![forged]), (wrong, false), "from {first}");
+        rest
+    };
+    let (held, other) = (branch(&here, 4, 0), branch(&here, 6, 1));
+    assert_eq!(keep(&mut here, alloc::vec![held.clone()]), 4);
+    let wrong = (Err("a run that does not lead to its checkpoint"), false);
+    for first in 1..=5 {
+        let rest = from(&other, first);
+        let mut unsigned = rest.clone();
+        unsigned.proof.checkpoint.root = Hash([1; 32]);
+        let mut too_long = rest.clone();
+        too_long.proof.completion.push(Hash([1; 32]));
+        assert_eq!(take(&here, alloc::vec![rest]), (Ok(0), false), "from {first}");
+        assert_eq!(take(&here, alloc::vec![unsigned]), wrong, "from {first}");
+        assert_eq!(take(&here, alloc::vec![too_long]), wrong, "from {first}");
     }
+    // All of a log leads to its checkpoint whatever else is held.
+    let mut mixed = other.clone();
+    mixed.generations[3] = held.generations[3].clone();
+    assert_eq!(take(&here, alloc::vec![mixed]), wrong);
+    // And what is held leads to the checkpoint by which it came: nothing else does.
+    let mut long = branch(&here, 6, 2);
+    assert_eq!(long.generations[..2], held.generations[..2]);
+    let mut part = long.clone();
+    part.generations.truncate(5);
+    let leaf = Encoded::read(long.generations.pop().unwrap()).unwrap().leaf;
+    part.proof.completion = alloc::vec![leaf];
+    let mut fresh = self::here();
+    assert_eq!(keep(&mut fresh, alloc::vec![part.clone()]), 5);
+    let mut last = from(&other, 6);
+    last.proof = Proof { checkpoint: part.proof.checkpoint, completion: Vec::new() };
+    assert_eq!(take(&fresh, alloc::vec![last]), wrong);
+}
+
+/// What one generation says to others is kept in short, and another one may come in its place.
+#[test]
+fn what_builds_on_another_branch_of_what_was_taken_back_is_applied() {
+    let mut here = here();
+    let branch = |here: &Here, ahead: u64| myself(here, 3, |_, header| header.stamp.0 += ahead << 16);
+    let upon = |here: &Here, incarnation: u64, run: &Run, stamp: u64| {
+        let cause = on(run, 2);
+        let change = |_, header: &mut Header| {
+            header.stamp = Hlc((WALL.0 + stamp) << 16);
+            header.dependencies = alloc::vec![cause.clone()];
+        };
+        let own = here.replica.keys.clone();
+        log_of(here, (&own, Incarnation(incarnation)), 1, change, |_| row(here, Vec::new()))
+    };
+    let (one, other) = (branch(&here, 1_000), branch(&here, 0));
+    let on_one = upon(&here, 20, &one, 2_000);
+    assert_eq!(keep(&mut here, alloc::vec![one]), 3);
+    assert_eq!(keep(&mut here, alloc::vec![on_one]), 1);
+    let mut plan = Plan::new(&here.replica, &here.store);
+    let own = plan.enter(here.replica.author());
+    plan.take_back(0, Hlc((WALL.0 + 500) << 16), (own, 1)).unwrap();
+    let effects = plan.finish();
+    here.store.apply(&here.replica.apply(effects).unwrap());
+    assert_eq!(here.replica.groups[&0].logs.len(), 1);
+    let on_other = upon(&here, 21, &other, 100);
+    assert_eq!(keep(&mut here, alloc::vec![other]), 3);
+    assert_eq!(keep(&mut here, alloc::vec![on_other]), 1);
 }

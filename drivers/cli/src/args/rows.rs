@@ -125,7 +125,7 @@ pub struct Watch {
     /// Go on from where another watch of the same rows stopped, as it printed it.
     #[arg(long, value_name = "MARKER")]
     pub from: Option<Marker>,
-    /// Do not print the rows that are there at the start.
+    /// Do not print the rows that are there at the start; if some changes were missed, all rows are printed.
     #[arg(long)]
     pub changes_only: bool,
     /// Stop once there were this many changes, after the whole batch that brought the last of them.

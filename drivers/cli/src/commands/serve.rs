@@ -16,8 +16,10 @@ use crate::session::Session;
 
 pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
     start_log(context.global.quiet);
+    // Only for opening the directory: who serves for weeks keeps no passphrase in memory.
+    let unlock = std::mem::take(&mut context.unlock);
     let options = || {
-        let store = context.unlock.options(&context.dir)?.accept_loss(args.repair.accept_loss);
+        let store = unlock.options(&context.dir)?.accept_loss(args.repair.accept_loss);
         let (discovery, peers) = (!args.no_discovery, args.peers.clone());
         Ok(Options { discovery, peers, store, ..Options::default() })
     };
@@ -29,6 +31,7 @@ pub(super) async fn serve(context: &mut Context, args: Serve) -> Result<()> {
             context.dir.display()
         ),
     };
+    drop(unlock);
     let mut notices = node.notices();
     let server = match Server::bind(&context.dir).await {
         Ok(server) => server,

@@ -45,7 +45,9 @@ async fn print(context: &mut Context, session: &mut Session, request: Request, a
                     print_again(context, &because)?;
                 }
                 within_state = complete.is_none();
-                for row in rows.iter().filter(|_| !args.changes_only) {
+                // What has been missed since is a change as well, and all rows are what tells it.
+                let is_left_out = args.changes_only && because == "started";
+                for row in rows.iter().filter(|_| !is_left_out) {
                     print_row(context, "state", row, is_one, None)?;
                 }
                 if let Some(marker) = complete {

@@ -25,10 +25,11 @@ use crate::protocol::Word;
 #[cfg(unix)]
 const MAX_SOCKET_PATH: usize = 100;
 
-/// The socket's path, if it is short enough for one.
+/// The socket's path, if it is short enough for one. That goes by where the directory is, and not by how it is named: both
+/// ends must come to the same.
 #[cfg(unix)]
 fn socket_path(dir: &Path) -> Option<PathBuf> {
-    let path = dir.join("control.sock");
+    let path = dir.canonicalize().unwrap_or_else(|_| dir.to_owned()).join("control.sock");
     (path.as_os_str().len() <= MAX_SOCKET_PATH).then_some(path)
 }
 
@@ -50,4 +51,32 @@ const NO_RANDOMNESS: &str = "the operating system gives no randomness";
 struct Port {
     port: u16,
     token: Word,
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_server_is_does_not_depend_on_how_its_directory_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let (short, long) = (home.path().join("short"), home.path().join("long".repeat(30)));
+        for dir in [&short, &long] {
+            std::fs::create_dir(dir).unwrap();
+        }
+        let named = |name: &str, dir: &Path| {
+            let name = home.path().join(name);
+            std::os::unix::fs::symlink(dir, &name).unwrap();
+            name
+        };
+        assert_eq!(socket_path(&long), None);
+        assert_eq!(socket_path(&named("s", &long)), None);
+        let known = socket_path(&short);
+        assert!(known.is_some());
+        assert_eq!(socket_path(&named(&"name".repeat(30), &short)), known);
+        assert_eq!(
+            socket_path(&home.path().join("not there")),
+            Some(home.path().join("not there/control.sock"))
+        );
+    }
 }

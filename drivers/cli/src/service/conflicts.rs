@@ -6,12 +6,11 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use driftless::{Conflict, ConflictedRow};
 use driftless_tokio::{Collection, Node, Snapshot};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 
 use super::schema::word;
 use super::who::{Names, short};
-use super::{find, problem};
+use super::{find, tell};
 use crate::protocol::{
     AncestorText, CollectionRef, ConflictText, HeadText, Problem, Response, RowInConflict, ValueText,
 };
@@ -47,12 +46,9 @@ pub(super) async fn list(
         names: Names::new(collection.database()),
         collection,
         length: if brief { Length::BRIEF } else { Length::WHOLE },
-        out: out.clone(),
-        handle: Handle::current(),
+        out,
     };
-    // Reading waits for the disk, and must not hold up the executor.
-    let reading = tokio::task::spawn_blocking(move || listing.list(&prefix, limit.unwrap_or(u64::MAX)));
-    reading.await.map_err(|error| problem(false, &error))?
+    listing.list(&prefix, limit.unwrap_or(u64::MAX)).await
 }
 
 /// The conflict that an answer to a row is an answer to; `None` if the row is in none.
@@ -107,17 +103,16 @@ fn meanings(conflict: &Conflict, collection: &Collection) -> BTreeMap<Vec<u8>, u
     meanings
 }
 
-struct Listing {
+struct Listing<'o> {
     snapshot: Snapshot,
     collection: Collection,
     names: Names,
     length: Length,
-    out: Sender<Response>,
-    handle: Handle,
+    out: &'o Sender<Response>,
 }
 
-impl Listing {
-    fn list(mut self, prefix: &[u8], limit: u64) -> Result<(), Problem> {
+impl Listing<'_> {
+    async fn list(mut self, prefix: &[u8], limit: u64) -> Result<(), Problem> {
         let (mut left, mut from) = (limit, prefix.to_vec());
         // Keys of this collection that were told with others, and that are still to come.
         let mut told: BTreeSet<Bytes> = BTreeSet::new();
@@ -139,9 +134,7 @@ impl Listing {
                 left -= 1;
                 let own = conflict.rows.iter().filter(|other| is_in(other, &self.collection));
                 told.extend(own.map(|other| &other.row.key).filter(|key| **key > row.key).cloned());
-                if !self.tell(&conflict)? {
-                    return Ok(());
-                }
+                self.tell(&conflict).await?;
             }
             if is_last {
                 break;
@@ -150,8 +143,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Tells a conflict; `false` if nobody listens any more.
-    fn tell(&mut self, conflict: &Conflict) -> Result<bool, Problem> {
+    async fn tell(&mut self, conflict: &Conflict) -> Result<(), Problem> {
         let mut rows: Vec<&ConflictedRow> = conflict.rows.iter().collect();
         // What asks for an answer comes before what comes along. This keeps the order otherwise.
         rows.sort_by_key(|row| (!row.needs_answer(), !row.in_conflict));
@@ -162,27 +154,22 @@ impl Listing {
             told: told as u64,
             is_whole: conflict.is_whole,
         };
-        if !self.say(Response::Conflict(text)) {
-            return Ok(false);
-        }
+        tell(self.out, Response::Conflict(text)).await?;
         let meanings = meanings(conflict, &self.collection);
         for row in &rows[..told] {
-            self.handle.block_on(self.names.learn(row.row.syncgroup))?;
+            self.names.learn(row.row.syncgroup).await?;
             let heads = row.heads.len().min(self.length.heads);
-            let is_heard = self.say(Response::ConflictRow(self.row(row, heads, &meanings)))
-                && row.heads[..heads].iter().all(|head| {
-                    let text = HeadText {
-                        who: self.names.who(&row.row.syncgroup, head.version, head.stamp, head.batch),
-                        value: head.value.as_ref().map(|value| self.value(value)),
-                        is_operation: head.is_operation,
-                    };
-                    self.say(Response::Head(text))
-                });
-            if !is_heard {
-                return Ok(false);
+            tell(self.out, Response::ConflictRow(self.row(row, heads, &meanings))).await?;
+            for head in &row.heads[..heads] {
+                let text = HeadText {
+                    who: self.names.who(&row.row.syncgroup, head.version, head.stamp, head.batch),
+                    value: head.value.as_ref().map(|value| self.value(value)),
+                    is_operation: head.is_operation,
+                };
+                tell(self.out, Response::Head(text)).await?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn row(&self, row: &ConflictedRow, heads: usize, meanings: &BTreeMap<Vec<u8>, usize>) -> RowInConflict {
@@ -214,9 +201,5 @@ impl Listing {
     fn value(&self, value: &Bytes) -> ValueText {
         let bytes = value[..value.len().min(self.length.bytes)].to_vec();
         ValueText { bytes, size: value.len() as u64 }
-    }
-
-    fn say(&self, item: Response) -> bool {
-        self.out.blocking_send(item).is_ok()
     }
 }

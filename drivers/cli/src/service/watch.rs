@@ -28,14 +28,11 @@ pub(super) async fn watch(
     };
     let mut kinds = Kinds::new(&collections)?;
     loop {
-        let update = tokio::select! {
-            update = watch.next() => update?,
-            () = out.closed() => return Ok(()),
-        };
-        let response = match update {
+        let response = match watch.next().await? {
             None => return Ok(()),
-            Some(Update::State { because, rows, complete, .. }) => {
-                if because == Resumed::Schema {
+            Some(Update::State { because, begins, rows, complete }) => {
+                // Whatever it is told again for, the schema may be another one than before, also while that was read.
+                if begins {
                     kinds = Kinds::new(&collections)?;
                 }
                 let (because, complete) = (why_state(because), complete.map(|marker| marker.to_string()));

@@ -6,6 +6,7 @@
     reason = "these tests start processes and touch the disk"
 )]
 
+mod answering;
 mod conflicts;
 mod expiry;
 mod groups;

@@ -143,3 +143,21 @@ fn several_collections_are_watched_together_and_a_syncgroup_that_is_left_ends_it
     assert!(end["explained"].as_str().unwrap().contains("not a member"), "{end}");
     assert!(watch.child.wait().unwrap().success());
 }
+
+#[test]
+fn changes_only_leaves_out_what_is_there_at_the_start_and_not_what_is_told_again() {
+    let home = Home::with_notes();
+    let _server = home.serve();
+    home.run(["put", "notes", "a", "1"]).ok();
+    let mut watch = Watching::start(&home, &["--changes-only", "--json"]);
+    watch.marker("ready");
+    home.run(["schema", "notes", "set", "a", "counter"]).ok();
+    assert_eq!(watch.event(), json!({"event": "again", "because": "schema"}));
+    assert_eq!(watch.event(), json!({"event": "state", "key": "a", "value": "1"}));
+    watch.marker("ready");
+    drop(watch);
+    let mut watch = Watching::start(&home, &["--changes-only", "--json", "--from", "00000000000000ff-7"]);
+    assert_eq!(watch.event(), json!({"event": "again", "because": "unknown"}));
+    assert_eq!(watch.event()["key"], "a");
+    watch.marker("ready");
+}

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use driftless::store::Store;
 use driftless::{
-    Command, Core, DeviceId, Identity, Invitation, Limits, Name, Outcome, PublicKey, Reissued, Status,
-    Written,
+    Command, Core, DeviceId, Identity, Invitation, Name, Outcome, PublicKey, Reissued, Status, Written,
 };
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -133,12 +132,10 @@ impl Node {
     /// # Errors
     /// [`Error::Closed`] if the node is closed.
     pub async fn status(&self) -> Result<NodeStatus, Error> {
-        let (replica, last) = self.look(|core| (core.status(), core.last_stamp())).await?;
-        let ahead = last.wall().0.saturating_sub(replica::wall().0);
-        let is_ahead = ahead > Limits::default().drift.0;
+        let (replica, ahead) = self.look(|core| (core.status(), core.ahead_of(replica::wall()))).await?;
         Ok(NodeStatus {
             replica,
-            ahead: is_ahead.then(|| Duration::from_millis(ahead)),
+            ahead: ahead.map(|ahead| Duration::from_millis(ahead.0)),
             online: self.is_online(),
             listening: self.local_addrs(),
             traffic: self.traffic(),

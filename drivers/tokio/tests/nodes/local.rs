@@ -1,10 +1,14 @@
 //! One node by itself.
 
 use driftless::store::{Commit, SharedMemStore, Store, Syncer};
-use driftless::{CommitSeq, Fault, Refusal};
-use driftless_tokio::{Error, Range};
+use driftless::{
+    Action, Command, CommitSeq, Config, Continuity, Core, Event, Fault, Identity, Limits, Millis, Mono, Name,
+    Now, Outbox, Refusal, RequestId, SecretKey, Wall,
+};
+use driftless_tokio::{Error, Node, Options, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::help::{database, node, node_on, options, rows, soon, with_notes};
 
@@ -276,4 +280,44 @@ async fn a_full_disk_closes_the_node_and_says_why() {
     assert!(refused.to_string().contains("no space left"), "{refused}");
     assert!(matches!(notes.get("a"), Err(Error::Closed(_))));
     soon(node.shutdown()).await;
+}
+
+/// What a device has written whose clock was ahead by so much.
+fn written_ahead(identity: &Identity, by: Duration) -> SharedMemStore {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + by;
+    let now = Now { mono: Mono(1), wall: Wall(now.as_millis() as u64) };
+    let name = |text| Name::new(text).unwrap();
+    let (mut store, mut out) = (SharedMemStore::new(), Outbox::new());
+    let commit = |out: &mut Outbox, store: &mut SharedMemStore| {
+        while let Some(action) = out.pop() {
+            if let Action::Commit(commit) = action {
+                store.apply(&commit).unwrap();
+            }
+        }
+    };
+    let config = Config::new(name("ann"));
+    let mut core = Core::boot(&config, identity, [1; 32], &store.snapshot(), &mut out).unwrap();
+    commit(&mut out, &mut store);
+    let command =
+        Command::CreateSyncgroup { database: name("default"), name: name("family"), collections: Vec::new() };
+    let event = Event::Command { request: RequestId(1), command };
+    core.handle(now, event, &store.snapshot(), &mut out).unwrap();
+    commit(&mut out, &mut store);
+    store
+}
+
+#[tokio::test]
+async fn what_lies_ahead_goes_by_how_far_ahead_this_node_takes_anything() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    for (ahead, drift, is_ahead) in [(10, 5, true), (10, 60, false), (3, 5, false), (3, 1, true)] {
+        let identity = Identity { secret: SecretKey([3; 32]), continuity: Continuity::Shown };
+        let store = written_ahead(&identity, minutes(ahead));
+        let mut limits = Limits::default();
+        limits.drift = Millis(minutes(drift).as_millis() as u64);
+        let node = Node::start(store, &identity, Options { limits, ..options("ann") }).unwrap();
+        let told = soon(node.status()).await.unwrap().ahead;
+        assert_eq!(told.is_some(), is_ahead, "{ahead} minutes, of {drift}");
+        assert!(told.is_none_or(|told| told > minutes(ahead - 1) && told <= minutes(ahead)), "{told:?}");
+        soon(node.shutdown()).await;
+    }
 }
