@@ -134,7 +134,7 @@ impl Watch {
             let tells = |other: &&Seen<'_>| {
                 lists(seen, group, &self.devices[other.replica]) == Some(true)
                     && lists(other, group, &device) == Some(false)
-                    && !(self.is_member(group, seen.replica) && takes_for_over(other, group, &device))
+                    && !self.was_extended_beside(group, seen.replica, other)
                     && knows_more(other)
             };
             if let Some(other) = all.iter().find(tells) {
@@ -245,7 +245,8 @@ impl Watch {
 
     /// The syncgroups, each with the replicas that are active members of it. One that was set back to a time when
     /// it was a member may believe that it still is one. Those that do not know of each other, and of nobody who knows
-    /// both, as whoever let them in is gone since, have no reason to look for each other: they stand apart.
+    /// both, as whoever let them in is gone since, have no reason to look for each other: they stand apart. So does who is
+    /// a member by what nobody takes from it any more, as its time is over for them.
     fn active<'a>(&self, all: &[Seen<'a>]) -> Vec<(SyncgroupId, Vec<Seen<'a>>)> {
         let groups = all.iter().flat_map(|seen| seen.core.syncgroups()).map(|group| group.id);
         let groups: BTreeSet<SyncgroupId> = groups.collect();
@@ -268,8 +269,10 @@ impl Watch {
 
     /// Takes out the first, with all that know it or know somebody who does, and so on.
     fn together<'a>(&self, group: &SyncgroupId, left: &mut Vec<Seen<'a>>) -> Vec<Seen<'a>> {
-        let knows =
-            |one: &Seen<'_>, other: &Seen<'_>| lists(one, group, &self.devices[other.replica]) == Some(true);
+        let knows = |one: &Seen<'_>, other: &Seen<'_>| {
+            lists(one, group, &self.devices[other.replica]) == Some(true)
+                && !self.was_extended_beside(group, one.replica, other)
+        };
         let mut together = vec![left.remove(0)];
         while let Some(at) =
             left.iter().position(|it| together.iter().any(|other| knows(it, other) || knows(other, it)))
@@ -278,6 +281,11 @@ impl Watch {
         }
         together.sort_by_key(|seen| seen.replica);
         together
+    }
+
+    /// Whether another replica takes one for somebody whose time is over, though it has been extended.
+    fn was_extended_beside(&self, group: &SyncgroupId, replica: usize, other: &Seen<'_>) -> bool {
+        self.is_member(group, replica) && takes_for_over(other, group, &self.devices[replica])
     }
 
     /// Who is listed as a member is one, and who is one is listed (S-30).
@@ -307,7 +315,7 @@ impl Watch {
 
     /// Whether a replica may be something else than a member believes: it has lost its memory, waits for one
     /// who does not come, has told nobody of its departure who still knows, or was enrolled as a user's device and does
-    /// not know that it might ask, or did not know when it left.
+    /// not know that it might ask, or did not know when it left. Or it takes nothing from that member any more.
     fn is_excused(&self, first: Seen<'_>, odd: Seen<'_>, group: &SyncgroupId) -> bool {
         let device = self.devices[odd.replica];
         let state = odd.core.syncgroups().into_iter().find(|info| info.id == *group).map(|info| info.state);
@@ -323,6 +331,7 @@ impl Watch {
             told.into_iter().any(|it| self.fates[it].is_changed())
         });
         self.fates[odd.replica].set_back
+            || self.was_extended_beside(group, first.replica, &odd)
             || self.waits_in_vain(&device, group)
             || was_told_in_vain && !self.knows_departure(first, group, &device)
     }
