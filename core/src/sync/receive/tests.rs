@@ -391,7 +391,7 @@ fn what_builds_on_another_branch_of_what_was_taken_back_is_applied() {
         let cause = on(run, 2);
         let change = |_, header: &mut Header| {
             header.stamp = Hlc((WALL.0 + stamp) << 16);
-            header.dependencies = alloc::vec![cause.clone()];
+            header.dependencies = alloc::vec![cause];
         };
         let own = here.replica.keys.clone();
         log_of(here, (&own, Incarnation(incarnation)), 1, change, |_| row(here, Vec::new()))
