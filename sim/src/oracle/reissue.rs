@@ -17,6 +17,7 @@ use super::rows::fault;
 use super::{Checked, Oracle, Seen, Views, Violation, Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
 use crate::model::{Fact, Generation, Revoked, RowKey, Undone, View, holds};
+use crate::world::Sabotage;
 
 /// A generation, wherever it is.
 type Place = (SyncgroupId, Version);
@@ -224,6 +225,7 @@ impl Watch {
             bound = bound.max(stamp);
             let mut new = Generation { past, stamp: Some(stamp), ..Generation::default() };
             match was.get(&(*group, *version)) {
+                None if self.sabotage.is_some_and(Sabotage::withholds_cuts) => {}
                 None => new.says = Fact::StandsFor(stands_for(&version.author, content)),
                 Some(old) => {
                     let old = *old;

@@ -128,6 +128,8 @@ planted! {
     EndsBefore = "ends-before", noticed by Access;
     /// The model does not hear that users strike devices off.
     WithholdsStrikings = "withholds-strikings", noticed by Access;
+    /// The model does not hear that what was written again counts no more where it was.
+    CountsTwice = "counts-twice", noticed by Model;
     /// The model believes that a batch was stamped long ago.
     StampsLongAgo = "stamps-long-ago", noticed by Clocks;
     /// No event may cost more than a few reads.
@@ -223,6 +225,11 @@ impl Sabotage {
     /// Whether the model does not hear of strikings-off.
     pub(crate) fn withholds_strikings(self) -> bool {
         self == Sabotage::WithholdsStrikings
+    }
+
+    /// Whether the model does not hear what counts no more as it was written again.
+    pub(crate) fn withholds_cuts(self) -> bool {
+        self == Sabotage::CountsTwice
     }
 
     /// The stamp that the oracle of clocks is told of this many-th batch.
