@@ -128,6 +128,8 @@ planted! {
     EndsBefore = "ends-before", noticed by Access;
     /// The model does not hear that users strike devices off.
     WithholdsStrikings = "withholds-strikings", noticed by Access;
+    /// The model does not hear that logs are forked: as if a proof cut nothing.
+    WithholdsForks = "withholds-forks", noticed by Model;
     /// The model believes that a batch was stamped long ago.
     StampsLongAgo = "stamps-long-ago", noticed by Clocks;
     /// No event may cost more than a few reads.
@@ -223,6 +225,11 @@ impl Sabotage {
     /// Whether the model does not hear of strikings-off.
     pub(crate) fn withholds_strikings(self) -> bool {
         self == Sabotage::WithholdsStrikings
+    }
+
+    /// Whether the model does not hear of forks.
+    pub(crate) fn withholds_forks(self) -> bool {
+        self == Sabotage::WithholdsForks
     }
 
     /// The stamp that the oracle of clocks is told of this many-th batch.
