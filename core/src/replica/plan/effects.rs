@@ -1,6 +1,5 @@
 //! What comes of a plan: what is to be written, and how memory changes with it.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -9,7 +8,6 @@ use bytes::Bytes;
 use super::{Draft, Plan};
 use crate::action::{Notice, RowChange};
 use crate::id::{Author, CommitSeq, Incarnation};
-use crate::log::Log;
 use crate::replica::Replica;
 use crate::replica::changes::ChangeEntry;
 use crate::replica::cited::Citations;
