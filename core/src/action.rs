@@ -9,7 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    Address, Author, CollectionId, DeviceId, LinkId, Name, RequestId, SyncgroupId, UserId, Version,
+    Address, Author, CollectionId, DeviceId, Generation, LinkId, Name, RequestId, SyncgroupId, UserId,
+    Version,
 };
 use crate::resolve::conflict::{Conflict, NoAnswer};
 use crate::resolve::{Merge, Policy};
@@ -419,6 +420,31 @@ pub enum Notice {
         author: Author,
         /// The author that this device writes as from now on.
         successor: Author,
+    },
+    /// It is proven that an author has signed two logs under one name: two copies of one device ran, or a store was set back
+    /// and nobody noticed, or it lies (S-26). What is behind where they part does not count any more. A device of which that
+    /// is so goes on as another author, and writes again what it had written there: see [`Notice::WrittenAgain`].
+    Forked {
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+        /// Whose log it is.
+        author: Author,
+        /// The last generation that still counts; 0 if none does.
+        last: Generation,
+        /// The generation that proves it.
+        by: Version,
+    },
+    /// This device has written again what it had written in a log that is forked, behind where the branches part: the same
+    /// changes, on top of the same, so what others have changed since is newer (S-2).
+    WrittenAgain {
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+        /// The log that is forked.
+        author: Author,
+        /// The author under which it stands now.
+        successor: Author,
+        /// How many batches.
+        batches: usize,
     },
     /// Two replicas with the same knowledge show different rows: a defect, or a damaged store (S-12).
     Diverged {

@@ -4,10 +4,12 @@
 //! fail. Then the plan is *applied*: memory changes, and actions go out; nothing can fail any more. So a store
 //! that cannot be read leaves nothing half done.
 
+mod forks;
 mod frames;
 
 use alloc::vec::Vec;
 
+use self::forks::Unwritten;
 use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal};
 use crate::config::{Config, Continuity, Identity};
 use crate::crypto::Keys;
@@ -44,6 +46,7 @@ pub struct Core {
     max_links: usize,
     /// The application knows that what is written is stamped too far ahead.
     told_ahead: bool,
+    unwritten: Unwritten,
     stopping: Stopping,
 }
 
@@ -82,7 +85,8 @@ impl Core {
         out.push(Action::Commit(commit));
         notices.into_iter().for_each(|notice| out.push(Action::Notice(notice)));
         peers.review(&replica, Mono(0), out);
-        Ok(Self {
+        let groups: Vec<GroupIx> = replica.groups.keys().copied().collect();
+        let mut core = Self {
             sync: Sync::new(config.timing, dice("sync")),
             peers,
             raiser: Raiser::new(config.timing.confirm, config.timing.resolve, replica.groups.keys().copied()),
@@ -91,9 +95,12 @@ impl Core {
             dice: dice("nonces"),
             max_links: limits.links,
             told_ahead: false,
+            unwritten: Unwritten::default(),
             stopping: Stopping::No,
             replica,
-        })
+        };
+        groups.into_iter().for_each(|ix| core.note_unwritten(ix));
+        Ok(core)
     }
 
     /// Takes in an event and puts what is to be done into the outbox. The only way in.
@@ -149,6 +156,9 @@ impl Core {
     pub fn next_deadline(&self) -> Option<Mono> {
         if self.stopping != Stopping::No {
             return None;
+        }
+        if self.unwritten.is_due() {
+            return Some(Mono(0));
         }
         let may_dial = self.peers.may_dial();
         let dial = may_dial.then(|| self.peers.deadline(&self.sync.linked(), self.max_links)).flatten();
@@ -221,6 +231,10 @@ impl Core {
     fn tick(&mut self, now: Now, view: &dyn View, out: &mut Outbox) -> Result<(), Fault> {
         if self.stopping != Stopping::No {
             return Ok(());
+        }
+        if let Some((at, effects)) = self.write_again(view)? {
+            self.written_again(now, at, effects, out);
+            return Ok(()); // All else comes with the next tick, which comes at once.
         }
         let chunks = self.sync.plan_chunks(&self.replica, view)?;
         let releases = self.replica.waiting.deadline().is_some_and(|due| due <= now.mono);
@@ -416,6 +430,7 @@ impl Core {
         if let Some(commit) = self.replica.apply(effects) {
             out.push(Action::Commit(commit));
         }
+        gained.groups.iter().for_each(|(ix, _)| self.note_unwritten(*ix));
         if !changes.is_empty() {
             out.push(Action::Changed(changes));
         }

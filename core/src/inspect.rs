@@ -82,6 +82,15 @@ pub enum Frame {
         /// Each with its place.
         generations: Vec<(Version, Content)>,
     },
+    /// The sender holds another branch of a log than the receiver.
+    Forked {
+        /// Of which syncgroup.
+        name: Tag,
+        /// Whose log it is.
+        author: Author,
+        /// Whether this is the proof of it.
+        proven: bool,
+    },
     /// A request to be admitted.
     Join {
         /// To which syncgroup.
@@ -207,6 +216,13 @@ pub enum Entry {
         /// The last one.
         last: Generation,
     },
+    /// Somebody has forked its log (S-26).
+    Fork {
+        /// Whose log it is.
+        author: Author,
+        /// How much of it counts: what both branches begin with.
+        prefix: Generation,
+    },
     /// It is asked no more.
     Unpublish {
         /// Which.
@@ -293,6 +309,9 @@ pub fn frame(bytes: &[u8]) -> Option<Frame> {
         Message::Publish(all) => Frame::Publish(all.invitations.iter().map(Invitation::syncgroup).collect()),
         Message::Declined { syncgroup, .. } => Frame::Declined { syncgroup },
         Message::NoneOffered { .. } => Frame::NoneOffered,
+        Message::Forked(wire::Forked { name, author, says }) => {
+            Frame::Forked { name, author, proven: matches!(says, wire::Says::Proof(_)) }
+        }
     })
 }
 
@@ -345,6 +364,7 @@ fn entry(record: Record) -> Entry {
         Record::Meta(MetaRecord::Unpublish { device, attempt }) => Entry::Unpublish { device, attempt },
         Record::Meta(MetaRecord::Decline { device, attempt }) => Entry::Decline { device, attempt },
         Record::Meta(MetaRecord::Cut { incarnation, first, last }) => Entry::Cut { incarnation, first, last },
+        Record::Meta(MetaRecord::Fork(fork)) => Entry::Fork { author: fork.author, prefix: fork.prefix },
         Record::Meta(MetaRecord::Collection { name }) => Entry::Collection(name),
         Record::Meta(MetaRecord::Rule { collection, prefix, policy }) => {
             Entry::Rule { collection, prefix, policy }
@@ -370,6 +390,24 @@ pub fn generations(commit: &Commit, view: &dyn View) -> Result<Vec<(SyncgroupId,
         }
     }
     Ok(found)
+}
+
+/// The leaf of a generation that is held, in its author's log tree: it says which of several branches it is of (S-26).
+///
+/// # Errors
+/// [`Fault`] if the store cannot be read.
+pub fn leaf(view: &dyn View, group: &SyncgroupId, version: &Version) -> Result<Option<Hash>, Fault> {
+    let authors = crate::replica::load::load_authors(view)?;
+    let Some(author) = authors.find(&version.author) else { return Ok(None) };
+    for (number, _) in crate::replica::load::entries(view, &crate::store::Scan::all(Table::Syncgroup))? {
+        let Some((ix, _)) = key::split_number(&number) else { continue };
+        if syncgroup(view, ix)? == *group {
+            let at = key::log(ix, author, version.generation);
+            let Some(bytes) = view.get(Table::Log, &at)? else { return Ok(None) };
+            return Ok(Some(Stored::from_bytes(bytes, version.generation)?.encoded()?.leaf));
+        }
+    }
+    Ok(None)
 }
 
 /// A key of the log, taken apart.

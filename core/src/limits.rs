@@ -46,6 +46,9 @@ pub const METADATA_RECORD: usize = 256;
 pub const METADATA_RESERVE: usize = 8 << 20;
 /// Ranges of generations of a device's other logs that a log may say it stands for.
 pub const MAX_CUTS: usize = 64;
+/// Proofs that logs of one device are forked which a generation may have in its past to add another: whoever looks at one
+/// looks at all that came since.
+pub const MAX_FORKS: usize = 16;
 /// Bytes of a name.
 pub const MAX_NAME: usize = 64;
 /// Bytes of an address.

@@ -108,18 +108,18 @@ impl Core {
     pub fn knowledge(&self, syncgroup: &SyncgroupId) -> Option<Knowledge> {
         let group = self.replica.group(syncgroup)?;
         let named = group.logs.iter().filter_map(|(ix, log)| {
-            let shown = self.replica.waiting.last_shown(group.ix, *ix, log.held());
+            let shown = self.replica.waiting.last_shown(group.ix, *ix, log.held()).min(group.held(*ix));
             Some((self.replica.authors.get(*ix)?, shown)).filter(|(_, shown)| *shown > 0)
         });
         Some(named.collect())
     }
 
     /// The generations of a syncgroup that are held, durable or not: what others get from this device; `None` if
-    /// it is not here.
+    /// it is not here. Of a log that is forked, that is no more than counts (S-26).
     pub fn held(&self, syncgroup: &SyncgroupId) -> Option<Knowledge> {
         let group = self.replica.group(syncgroup)?;
-        let logs = group.logs.iter();
-        Some(logs.filter_map(|(ix, log)| Some((self.replica.authors.get(*ix)?, log.held()))).collect())
+        let held = group.logs.keys().map(|ix| (*ix, group.held(*ix))).filter(|(_, held)| *held > 0);
+        Some(held.filter_map(|(ix, held)| Some((self.replica.authors.get(ix)?, held))).collect())
     }
 
     /// The digest of what readers see of a syncgroup: equal at replicas that show the same rows (S-12).

@@ -410,6 +410,12 @@ points! {
         Lie = "lie about knowledge", from 100;
         /// A device asked or sent far more than it should.
         Flood = "flood", from 100;
+        /// A replica was offered another branch of a log than the one that it holds, and proved the fork.
+        ForkProven = "fork proven", from 1_000;
+        /// A replica heard from another one that a log is forked.
+        ForkHeard = "heard of a fork", from 1_000;
+        /// A device wrote again what it had written on a branch of a log of its own.
+        BranchWrittenAgain = "branch written again", from 3_000;
         /// An honest replica closed a link and said why.
         FaultBlamed = "hostile device blamed", from 100;
     }

@@ -95,6 +95,7 @@ pub(crate) fn kind(frame: &[u8]) -> &'static str {
         Some(Frame::Joined { .. }) => "answer to a join",
         Some(Frame::Publish(_)) => "offers to take part",
         Some(Frame::Declined { .. } | Frame::NoneOffered) => "answer to an offer",
+        Some(Frame::Forked { .. }) => "fork",
         _ => "garbage",
     }
 }

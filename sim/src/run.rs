@@ -269,6 +269,9 @@ fn rest(
     end: u64,
     invariant: &mut dyn FnMut(&World<'_>) -> Checked,
 ) -> Checked {
+    if world.are_kept_apart() {
+        return Ok(()); // Not all agree.
+    }
     let waits = |it: &Waits| 2 * (it.patience_max + it.redial_max + it.confirm + it.relay);
     // A conflict that was left open may be answered still: after as many turns as there are members.
     let turns = LONGEST_THOUGHT + setup.replicas as u64 * world.longest_wait(|it| it.resolve);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Core, Stopping};
+use super::{Core, Stopping, forks};
 use crate::action::{Action, CloseReason, Notice, Outbox};
 use crate::id::{Author, Incarnation, LinkId, SyncgroupId};
 use crate::log::Checkpoint;
@@ -50,6 +50,7 @@ impl Core {
         let result = match message {
             Message::Deltas(deltas) => return self.deltas(now, link, deltas, view, out),
             Message::Offer(offer) => self.offer(now, link, offer, view, out)?,
+            Message::Forked(forked) => return self.forked(now, link, forked, view, out),
             Message::Join { asking, name, withdraw, wrote } => {
                 let request = Request { asking: &asking, name, withdraw, wrote };
                 return self.join(now, link, request, view, out);
@@ -122,7 +123,8 @@ impl Core {
         let from = if takes_all { Sender::Anybody } else { Sender::Removed };
         let author = self.replica.author();
         let had = plan.held(ix, &author);
-        let received: Received = match receive::receive(&mut plan, ix, from, deltas, now)? {
+        let mut dice = self.dice.clone();
+        let mut received: Received = match receive::receive(&mut plan, ix, from, deltas, now)? {
             Ok(received) => received,
             Err(wrong) => {
                 self.peer_fault(now, link, CloseReason::BadRun, wrong, out);
@@ -131,11 +133,13 @@ impl Core {
         };
         // What this device has written under its present name, and does not hold, was taken from it: its store was set
         // back (S-2). Offers tell that first; but of a syncgroup that the store did not know any more, they could not.
-        let mut dice = self.dice.clone();
         if plan.held(ix, &author) > had {
             reincarnate(&mut plan, ix, author, Incarnation(dice.u64()));
-            self.dice = dice;
         }
+        for fork in core::mem::take(&mut received.forks) {
+            forks::write(&mut plan, ix, fork, now.wall, &mut dice)?;
+        }
+        forks::leave_forked(&mut plan, ix, &mut dice);
         admission::settle(&mut plan, now)?;
         if self.sync.says_ended(link, &self.replica).contains(&ix) {
             self.find_lost_admissions(&mut plan, link, [ix]);
@@ -144,6 +148,8 @@ impl Core {
         if received.applied > 0 {
             self.is_of_use(link);
         }
+        self.dice = dice;
+        self.replica.wanted.extend(core::mem::take(&mut received.wanted));
         // What the sender has is noted first, so that it is not told of it.
         self.apply_first(now.mono, effects, out, |core, gained, out| {
             core.step(now.mono, out, |sync, step| sync.received(link, &name, &received, step));
@@ -280,6 +286,9 @@ impl Core {
         if !equal.is_empty() {
             self.is_of_use(link);
         }
+        for ix in &equal {
+            self.ask_for_branches(now, link, *ix, view, out)?;
+        }
         let mut plan = Plan::new(&self.replica, view);
         let mut is_all = true;
         for group in self.admitted_before(link, equal) {
@@ -368,7 +377,14 @@ impl Core {
         }
     }
 
-    fn peer_fault(&mut self, now: Now, link: LinkId, reason: CloseReason, detail: &str, out: &mut Outbox) {
+    pub(super) fn peer_fault(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        reason: CloseReason,
+        detail: &str,
+        out: &mut Outbox,
+    ) {
         if let Some(device) = self.sync.device(link) {
             self.peers.at_fault(&device, now.mono);
         }

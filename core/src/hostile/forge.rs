@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Content, Forged, Forgery, Made, Stage};
 use crate::event::Edit;
-use crate::hash::{Hash, Tag};
+use crate::hash::{self, Hash, Tag};
 use crate::id::{Author, DeviceId, Incarnation, Name, PublicKey, SyncgroupId, Version};
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
@@ -30,12 +30,19 @@ const UNKNOWN_KIND: u8 = 200;
 /// Makes a log, and the frames that carry it; `None` while the link cannot carry any.
 pub fn forge(stage: &Stage<'_>, forgery: Forgery) -> Option<Forged> {
     let name = stage.name()?;
-    let incarnation = Incarnation(stage.draw("incarnation"));
+    let incarnation = match forgery {
+        Forgery::Forks => forked(stage)?,
+        _ => Incarnation(stage.draw("incarnation")),
+    };
     let mut log = ForgedLog::new(stage, forgery, incarnation)?;
     log.add(0);
-    let needs_two = matches!(forgery, Forgery::StampBack | Forgery::Gap | Forgery::PartTwice);
+    let needs_two =
+        matches!(forgery, Forgery::StampBack | Forgery::Gap | Forgery::PartTwice | Forgery::Forks);
     if stage.draw("length").is_multiple_of(2) || needs_two {
         log.add(1);
+    }
+    if forgery == Forgery::Forks && stage.draw("longer").is_multiple_of(2) {
+        log.add(2);
     }
     let run = log.run();
     let frame = Message::Deltas(Deltas { name, runs: alloc::vec![run] }).encode();
@@ -68,7 +75,7 @@ impl<'s> ForgedLog<'s> {
             dependencies: dependencies(stage, forgery)?,
             tree: Tree::default(),
             generations: Vec::new(),
-            stamp: match admitted_at(stage).filter(|_| forgery == Forgery::LaterParent) {
+            stamp: match admitted_at(stage).filter(|_| starts_early(forgery)) {
                 Some(stamp) => Hlc(stamp.0 + 1),
                 None => Hlc::after(Hlc::default(), stage.wall + ahead),
             },
@@ -88,7 +95,10 @@ impl<'s> ForgedLog<'s> {
         let named = named.collect();
         let batch = self.batch();
         let parts = batch.as_ref().map(|_| self.elsewhere().into_iter().collect());
-        let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
+        // Nobody looks at it: so branches differ that say the same.
+        let differs = (self.forgery == Forgery::Forks && nth > 0).then(|| self.stage.draw("branch"));
+        let acknowledged = differs.map(|generation| Version { author: self.author, generation });
+        let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged };
         let (records, content) = self.content(nth);
         let content = if self.forgery.is_never_valid() { Content::Never } else { content };
         let encoded = if self.forgery == Forgery::UnknownKind {
@@ -242,7 +252,8 @@ impl<'s> ForgedLog<'s> {
             Forgery::OddParent => self.admission().into_iter().collect(),
             _ => Vec::new(),
         };
-        let key = Bytes::from(alloc::format!("k{}", self.stage.draw("key") % 4));
+        let drawn = if self.forgery == Forgery::Forks { nth } else { self.stage.draw("key") };
+        let key = Bytes::from(alloc::format!("k{}", drawn % 4));
         let operates =
             matches!(self.forgery, Forgery::Operates | Forgery::LargeOperation | Forgery::NamelessField);
         let edit = match operates {
@@ -311,6 +322,20 @@ fn admission(stage: &Stage<'_>) -> Option<Version> {
     members.into_iter().find(|it| it.device == stage.core.replica.keys.device).map(|it| it.admitted)
 }
 
+/// Whether it is stamped right after that.
+fn starts_early(forgery: Forgery) -> bool {
+    matches!(forgery, Forgery::LaterParent | Forgery::Forks)
+}
+
+/// The incarnation of which the device makes several logs, as long as it is admitted by the same generation.
+fn forked(stage: &Stage<'_>) -> Option<Incarnation> {
+    let Version { author, generation } = admission(stage)?;
+    let (incarnation, generation) = (author.incarnation.0.to_le_bytes(), generation.to_le_bytes());
+    let device = stage.core.replica.keys.device.0;
+    let parts = [&device[..], &stage.syncgroup.0, &author.device.0, &incarnation, &generation];
+    Some(Incarnation(u64::from_le_bytes(*hash::derive(hash::DICE, &parts).prefix())))
+}
+
 /// The stamp of that.
 fn admitted_at(stage: &Stage<'_>) -> Option<Hlc> {
     let admission = admission(stage)?;
@@ -326,7 +351,7 @@ fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> 
     let plan = Plan::new(replica, stage.view);
     let mut named: Vec<Version> = match (forgery, replica.group(&stage.syncgroup)) {
         (Forgery::NoCause, _) | (_, None) => Vec::new(),
-        (Forgery::OldCauses | Forgery::RepeatsCertificate | Forgery::LaterParent, _) => {
+        (Forgery::OldCauses | Forgery::RepeatsCertificate | Forgery::LaterParent | Forgery::Forks, _) => {
             admission(stage).into_iter().collect()
         }
         (_, Some(group)) => {

@@ -90,8 +90,6 @@ macro_rules! kinds {
 
 kinds! {
     /// How a log is made that no core would write. Each is the log of an incarnation that the device makes up.
-    ///
-    /// Two logs of one incarnation, a fork (S-26), are not among them: forks are neither proven nor cut yet.
     Forgery {
         /// The signature is wrong.
         BadSignature,
@@ -173,6 +171,9 @@ kinds! {
         LaterParent,
         /// An ordinary write.
         Ordinary,
+        /// One of several logs of one incarnation, which begin with the same generation (a fork). What they say is the same,
+        /// generation by generation; and yet they are others, and only one can be had.
+        Forks,
     }
 }
 
@@ -207,6 +208,8 @@ kinds! {
         Publishes,
         /// That it declines what was offered to others.
         Declines,
+        /// That others have forked their logs, by what proves nothing.
+        Forked,
     }
 }
 
@@ -262,7 +265,8 @@ impl Forgery {
             | Forgery::LacksPart
             | Forgery::PartTwice
             | Forgery::OddParent
-            | Forgery::Ordinary => false,
+            | Forgery::Ordinary
+            | Forgery::Forks => false,
             Forgery::BadSignature
             | Forgery::OthersName
             | Forgery::WrongRoot

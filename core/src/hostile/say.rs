@@ -1,5 +1,6 @@
 //! Saying what is not so, and saying too much.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -11,13 +12,15 @@ use crate::hash::{Hash, Tag};
 use crate::id::{Author, Incarnation, Name, PublicKey, SyncgroupId};
 use crate::limits::{Limits, MAX_FRAME, MAX_OFFERS};
 use crate::log::Checkpoint;
+use crate::log::fork::{Branch, Fork};
 use crate::sync::handshake::PROTOCOL;
 use crate::syncgroup::group::Asking;
 use crate::syncgroup::invitation::Whom;
 use crate::syncgroup::{Invitation, Rights, Terms};
 use crate::time::Millis;
 use crate::wire::{
-    Announce, Deltas, Entry, Hello, Holdings, Introduction, Message, Offer, Offered, Publish, Pull,
+    Announce, Deltas, Entry, Forked, Hello, Holdings, Introduction, Message, Offer, Offered, Publish, Pull,
+    Says,
 };
 
 /// How often is too often.
@@ -128,6 +131,20 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
             let nonce = publications.first().map(|it| group.offer_nonce(it, &stage.peer));
             let nonce = nonce.unwrap_or_else(|| stage.bytes("nonce"));
             Message::Declined { syncgroup: stage.syncgroup, nonce }
+        }
+        Lie::Forked => {
+            let of_peer = Author { device: stage.peer, incarnation: Incarnation(stage.draw("somebody")) };
+            let keys = &stage.core.replica.keys;
+            let branch = |purpose| {
+                let leaf = Hash(stage.bytes(purpose));
+                let mut tree = crate::log::tree::Tree::default();
+                tree.append(leaf);
+                let checkpoint = Checkpoint::sign(&stage.syncgroup, &of_peer, &tree, keys);
+                Branch { leaf, checkpoint, completion: Vec::new() }
+            };
+            let prefix = crate::log::tree::Tree::default();
+            let fork = Fork::new(of_peer, &prefix, branch("one"), branch("other"));
+            Message::Forked(Forked { name, author: of_peer, says: Says::Proof(Box::new(fork)) })
         }
         Lie::Joined => Message::Joined {
             syncgroup: stage.syncgroup,

@@ -1,5 +1,6 @@
 //! An author's log in one syncgroup: generations, the tree over them, and checkpoints.
 
+pub(crate) mod fork;
 pub(crate) mod generation;
 pub(crate) mod record;
 pub(crate) mod tree;

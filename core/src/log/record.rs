@@ -1,10 +1,12 @@
 //! Records: one change of one row, or of one piece of a syncgroup's metadata (S-6, S-30).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::fork::Fork;
 use super::generation::Dependency;
 use crate::id::{
     Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version,
@@ -109,6 +111,8 @@ pub(crate) enum MetaRecord {
     /// What another log of the author's device says from one generation to another, both included, its author has
     /// written again: there it does not count any more (S-27).
     Cut { incarnation: Incarnation, first: Generation, last: Generation },
+    /// Somebody has forked its log: behind where its branches part it does not count (S-26).
+    Fork(Box<Fork>),
 }
 
 /// What an admission has used up.
@@ -138,6 +142,7 @@ impl MetaRecord {
                 | MetaRecord::Unpublish { .. }
                 | MetaRecord::Decline { .. }
                 | MetaRecord::Cut { .. }
+                | MetaRecord::Fork(_)
         )
     }
 

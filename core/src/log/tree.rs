@@ -39,9 +39,20 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
+    /// A tree of so many leaves, less than there can be, by its peaks.
+    pub(crate) fn of(size: u64, peaks: &[Hash]) -> Option<Self> {
+        let is_one = size < u64::MAX && peaks.len() == size.count_ones() as usize;
+        is_one.then(|| Self { size, peaks: peaks.to_vec() })
+    }
+
     /// How many leaves.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The roots of the complete subtrees that they fall into, the largest first.
+    pub(crate) fn peaks(&self) -> &[Hash] {
+        &self.peaks
     }
 
     /// Adds a leaf. Returns the inner nodes that it completes, lowest first: as many as `size` has trailing
@@ -194,6 +205,23 @@ impl Known<'_> {
         let (a, b) = span.halves();
         Ok(parent(&self.subtree(a, given)?, &self.subtree(b, given)?))
     }
+}
+
+/// The completion of a tree of these leaves from some size on.
+#[cfg(test)]
+pub(crate) fn completion(leaves: &[Hash], from: u64) -> Vec<Hash> {
+    struct Leaves<'a>(&'a [Hash]);
+    impl Nodes for Leaves<'_> {
+        fn node(&self, level: u32, end: u64) -> Result<Hash, Fault> {
+            let mut tree = Tree::default();
+            self.0[(end - (1 << level)) as usize..end as usize]
+                .iter()
+                .for_each(|leaf| _ = tree.append(*leaf));
+            Ok(tree.root())
+        }
+    }
+    let size = leaves.len() as u64;
+    Known { nodes: &Leaves(leaves), held: size, size, completion: &[] }.completion_from(from).unwrap()
 }
 
 #[cfg(test)]

@@ -86,10 +86,13 @@ impl Plan<'_> {
             ruled.iter().for_each(|collection| self.keep_schema(group, collection));
             self.tell_spec(group, spec);
         }
-        match before {
-            Some(before) => self.judge_anew(group, &before, (place, stamp)),
-            None => Ok(()),
+        if let Some(before) = before {
+            self.judge_anew(group, &before, (place, stamp))?;
         }
+        metadata_of(records).try_for_each(|meta| match meta {
+            MetaRecord::Fork(fork) => self.forked(group, place, fork),
+            _ => Ok(()),
+        })
     }
 
     /// Judges by all that is known. What was thought before, if that was something else.

@@ -5,6 +5,7 @@ pub(crate) mod authors;
 pub(crate) mod changes;
 pub(crate) mod cited;
 mod ends;
+pub(crate) mod forks;
 mod incomplete;
 mod judging;
 pub(crate) mod load;
@@ -19,7 +20,7 @@ mod take_back;
 pub(crate) mod waiting;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use self::authors::Authors;
@@ -64,6 +65,8 @@ pub(crate) struct Replica {
     pub(crate) cited: Citations,
     /// The clock, and when rights end by it.
     pub(crate) ends: Ends,
+    /// Forked logs of which somebody builds on another branch than the one that is here.
+    pub(crate) wanted: BTreeSet<(GroupIx, Author)>,
     /// The greatest stamp of any generation held.
     pub(crate) stamp: Hlc,
     /// The last commit of which it is not kept any more which rows it changed.
@@ -90,7 +93,7 @@ impl Replica {
     /// Brings what is known up to date for those who compare it.
     pub(crate) fn settle_knowledge(&mut self) {
         for group in self.groups.values_mut() {
-            group.knowledge.settle(&group.logs, &self.authors);
+            group.settle_knowledge(&self.authors);
         }
     }
 

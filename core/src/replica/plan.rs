@@ -34,7 +34,7 @@ use crate::store::staged::Staged;
 use crate::store::{Fault, Table, View};
 use crate::syncgroup::PastIx;
 use crate::syncgroup::access::Recent;
-use crate::syncgroup::group::{Group, GroupRecord, Tip};
+use crate::syncgroup::group::{Group, GroupRecord, Reach, Tip};
 use crate::syncgroup::metadata::Metadata;
 use crate::syncgroup::past::{Numbered, Past, Sets};
 use crate::time::{Hlc, Now, Wall};
@@ -71,6 +71,8 @@ pub(crate) struct Plan<'a> {
     judged: RefCell<Option<(GroupIx, Recent)>>,
     /// What was read of generations that others build on, beside what the replica keeps of them.
     cited: RefCell<Citations>,
+    /// What the replica keeps of them is not true any more: something else may be in their place.
+    forgets_cited: bool,
 }
 
 /// What one syncgroup will look like. What is absent stays as it is.
@@ -104,6 +106,7 @@ impl<'a> Plan<'a> {
             notices: Vec::new(),
             judged: RefCell::default(),
             cited: RefCell::default(),
+            forgets_cited: false,
         }
     }
 
@@ -218,8 +221,18 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn tip(&self, ix: GroupIx) -> Tip {
+        self.known_tip(ix).cloned().unwrap_or_default()
+    }
+
+    fn known_tip(&self, ix: GroupIx) -> Option<&Tip> {
         let changed = self.drafts.get(&ix).and_then(|draft| draft.tip.as_ref());
-        changed.or_else(|| Some(&self.group(ix)?.tip)).cloned().unwrap_or_default()
+        changed.or_else(|| Some(&self.group(ix)?.tip))
+    }
+
+    /// The logs of a syncgroup that are forked, and how far they reach.
+    pub(super) fn reaches(&self, ix: GroupIx) -> &BTreeMap<AuthorIx, Reach> {
+        const NONE: &BTreeMap<AuthorIx, Reach> = &BTreeMap::new();
+        self.known_tip(ix).map_or(NONE, |tip| &tip.forked)
     }
 
     /// The numbered sets of metadata of a syncgroup.
@@ -311,6 +324,12 @@ impl<'a> Plan<'a> {
     pub(crate) fn put_peer(&mut self, device: &crate::id::DeviceId, addresses: &[u8]) {
         let key = Bytes::copy_from_slice(&device.0);
         self.staged.put(Table::Peer, key, Bytes::copy_from_slice(addresses));
+    }
+
+    /// Forgets what was read of generations that others build on.
+    pub(super) fn forget_cited(&mut self) {
+        self.cited.take();
+        self.forgets_cited = true;
     }
 
     /// Goes on as another author.

@@ -25,11 +25,16 @@
 //! What others wrote too far ahead is dropped. It comes again when its time has come, or written again by its author.
 //! What does not count any more, as a right was taken from this device, is not written again: that would have it count.
 //!
+//! A log that is forked ends where its branches part (S-26), and its device writes again likewise what it had written on
+//! either branch: here nothing is taken back, as others may have built on it, and no record names what it stands for, as
+//! the proof of the fork says so of all of it.
+//!
 //! All of it is one commit. Where something cannot be written again, as the syncgroup itself or what this device may do
 //! there was made by such a clock, nothing is changed at all.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use bytes::Bytes;
 
@@ -37,10 +42,11 @@ use super::Stop;
 use super::plan::Plan;
 use super::stored::{Stored, corrupt};
 use super::take_back::TakenBack;
-use crate::action::{Outcome, Refusal, Reissued};
+use crate::action::{Notice, Outcome, Refusal, Reissued};
 use crate::hash::{self, Hash};
 use crate::id::{Author, Generation, Incarnation, SyncgroupId, Version};
 use crate::limits;
+use crate::log::fork;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
 use crate::log::record::{Content, MetaRecord, Record, RowRecord};
 use crate::object::history::Place;
@@ -116,6 +122,114 @@ pub(crate) fn reissue(plan: &mut Plan<'_>, means: &Means<'_>) -> Result<Outcome,
     plan.forget_changes()?;
     plan.tell_once()?;
     Ok(Outcome::Reissued(told))
+}
+
+/// What is left to be written again of a branch of one of this device's own logs that is forked (S-26): what counted
+/// there, and the author under which it is written again.
+struct Unwritten {
+    branch: RangeInclusive<Generation>,
+    /// Those that say something that this device was allowed to say.
+    said: Vec<Generation>,
+    successor: Author,
+    /// How many of them are written again.
+    written: usize,
+}
+
+/// Writes again what one of this device's own logs says that is forked, behind where the branches part (S-2): so what its
+/// user wrote is lost on none. What is written is the same wherever it is done, generation by generation: two copies of one
+/// device, or one whose store was set back again, write it once. Returns how many batches were written, and as whom.
+pub(crate) fn write_branch_again(
+    plan: &mut Plan<'_>,
+    group: GroupIx,
+    ix: AuthorIx,
+) -> Result<Option<(Author, usize)>, Fault> {
+    let Some(left) = plan.unwritten(group, ix)? else { return Ok(None) };
+    let Some(syncgroup) = plan.record(group).map(|record| record.id) else { return Ok(None) };
+    let own = plan.own();
+    plan.reincarnate(left.successor.incarnation);
+    let done = write_branch(plan, group, (ix, syncgroup), &left);
+    plan.reincarnate(own.incarnation);
+    let author = plan.author(ix);
+    match done {
+        Err(Stop::Fault(fault)) => return Err(fault),
+        // What it may not say any more, or would not fit, ends it there; what was written before that stands.
+        Err(Stop::Refused(_)) | Ok(()) => {}
+    }
+    let batches = plan.held(group, &left.successor) as usize - left.written;
+    if batches > 0 {
+        plan.notice(Notice::WrittenAgain { syncgroup, author, successor: left.successor, batches });
+    }
+    Ok(Some((left.successor, batches)))
+}
+
+fn write_branch(
+    plan: &mut Plan<'_>,
+    group: GroupIx,
+    (ix, syncgroup): (AuthorIx, SyncgroupId),
+    left: &Unwritten,
+) -> Result<(), Stop> {
+    let again = plan.enter(left.successor);
+    let mut back = TakenBack::default();
+    back.add(ix, left.branch.clone());
+    let mut course = Course::new(syncgroup, back);
+    let mut stamp = Hlc::default();
+    for (generation, number) in left.said.iter().zip(1..) {
+        let least = stamp.max(course.learn(plan, group, (ix, *generation))?);
+        if number as usize <= left.written {
+            let header = plan.stored(group, again, number)?.encoded()?.header;
+            header.dependencies.iter().for_each(|it| _ = course.pending.remove(&it.author));
+            let was = Version { author: plan.author(ix), generation: *generation };
+            course.names.insert(was, Version { author: left.successor, generation: number });
+            stamp = header.stamp;
+            continue;
+        }
+        let Part { was, at, mut records, .. } = course.part(plan, group, (ix, *generation))?;
+        records.retain(says_something);
+        stamp = Hlc::after(least.max(at), Wall(0));
+        let version = course.write(plan, group, (stamp, None), records)?;
+        course.names.insert(was, version);
+    }
+    Ok(())
+}
+
+/// What stands whatever becomes of the generation that says so need not be said again.
+fn says_something(record: &Record) -> bool {
+    !matches!(record, Record::Meta(MetaRecord::Cut { .. } | MetaRecord::Fork(_)))
+}
+
+impl Plan<'_> {
+    /// Whether something is left to be written again of the branch of a forked log that is here.
+    pub(super) fn is_unwritten(&self, group: GroupIx, ix: AuthorIx) -> Result<bool, Fault> {
+        Ok(self.unwritten(group, ix)?.is_some())
+    }
+
+    fn unwritten(&self, group: GroupIx, ix: AuthorIx) -> Result<Option<Unwritten>, Fault> {
+        let author = self.author(ix);
+        let held = self.held(group, &author);
+        let (Some(metadata), Some(pasts)) = (self.metadata(group), self.pasts(group)) else {
+            return Ok(None);
+        };
+        let Some((_, prefix)) = metadata.access.fork(&author).filter(|(_, prefix)| *prefix < held) else {
+            return Ok(None);
+        };
+        let branch = prefix + 1..=held;
+        let successor = fork::successor(&author, &self.stored(group, ix, prefix + 1)?.encoded()?.leaf);
+        let mut said = Vec::new();
+        for generation in branch.clone() {
+            let stored = self.stored(group, ix, generation)?;
+            let encoded = stored.encoded()?;
+            let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+            let (judgement, past) = (metadata.access.judgement(), pasts.get(stored.past));
+            let place = ((ix, generation), encoded.header.stamp);
+            let granted = judge::is_granted(metadata, judgement, &author, place, &records, past);
+            if granted && records.iter().any(says_something) {
+                said.push(generation);
+            }
+        }
+        let written = self.held(group, &successor) as usize;
+        let left = Unwritten { branch, said, successor, written };
+        Ok(Some(left).filter(|left| left.said.len() > left.written))
+    }
 }
 
 /// A name for a batch over several syncgroups: what is written again is another one, whose parts wait for each other
@@ -326,7 +440,8 @@ impl Course {
             | MetaRecord::Rule { .. }
             | MetaRecord::Spec(_)
             | MetaRecord::Publish { .. }
-            | MetaRecord::Cut { .. } => {}
+            | MetaRecord::Cut { .. }
+            | MetaRecord::Fork(_) => {}
         }
         record
     }

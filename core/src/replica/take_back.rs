@@ -47,6 +47,10 @@ impl TakenBack {
         self.0.get(&author).is_some_and(|range| range.contains(&generation))
     }
 
+    pub(crate) fn add(&mut self, author: AuthorIx, range: RangeInclusive<Generation>) {
+        self.0.insert(author, range);
+    }
+
     pub(crate) fn logs(&self) -> impl Iterator<Item = (AuthorIx, &RangeInclusive<Generation>)> {
         self.0.iter().map(|(author, range)| (*author, range))
     }
@@ -123,19 +127,29 @@ impl Plan<'_> {
                 back.0.insert(ix, stays + 1..=held);
             }
         }
-        if back.is_empty() {
-            return Ok(back);
+        if !back.is_empty() {
+            self.take_back_all(group, &back, (by, last))?;
         }
-        let beneath = self.beneath(group, &back)?;
-        self.shorten_logs(group, &back)?;
-        self.read_metadata_anew(group, &back, (by, last))?;
-        self.rows_without(group, &back, beneath.rows, (by, last))?;
-        self.frontier_without(group, &back, beneath.causes);
         Ok(back)
     }
 
+    /// Takes back these generations, on which none builds that is left.
+    pub(super) fn take_back_all(
+        &mut self,
+        group: GroupIx,
+        back: &TakenBack,
+        by: (Place, Hlc),
+    ) -> Result<(), Fault> {
+        let beneath = self.beneath(group, back)?;
+        self.shorten_logs(group, back)?;
+        self.read_metadata_anew(group, back, by)?;
+        self.rows_without(group, back, beneath.rows, by)?;
+        self.frontier_without(group, back, beneath.causes);
+        self.reach_anew(group)
+    }
+
     /// How many generations of an author are not stamped later. Stamps rise within a log.
-    fn held_until(
+    pub(super) fn held_until(
         &self,
         group: GroupIx,
         author: AuthorIx,
@@ -181,6 +195,7 @@ impl Plan<'_> {
     }
 
     fn shorten_logs(&mut self, group: GroupIx, back: &TakenBack) -> Result<(), Fault> {
+        self.forget_cited();
         for (ix, range) in back.logs() {
             let stays = range.start() - 1;
             if stays == 0 {

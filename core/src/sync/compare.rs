@@ -276,6 +276,7 @@ impl Sync {
         let Some(ix) = link.named(&theirs.name) else { return Ok(None) };
         let group = step.replica.groups.get(&ix);
         let takes_all = group.is_none_or(|group| link.takes_all(step.replica, group));
+        let device = link.device;
         let Some((ix, share)) = link.share_mut(&theirs.name) else { return Ok(None) };
         // Others may take some more, and have new logs of their own: what there is no room for is not noted.
         if theirs.entries.len() > MOST_LISTED.saturating_mul(max) {
@@ -303,8 +304,17 @@ impl Sync {
                 }
             }
             let known = share.beliefs.get(&entry.author).map_or(0, |belief| belief.has);
+            // A device gets of its own log all that there is, when it asks: it may have lost it (S-2).
+            let all = group.zip(step.replica.authors.find(&entry.author)).and_then(|(group, author)| {
+                let is_own = is_pull && entry.author.device == device;
+                group.logs.get(&author).map(|log| log.held()).filter(|_| is_own)
+            });
             is_news |= entry.generation > known.max(held(step.replica, ix, &entry.author));
             note_entry(step.replica, ix, share, &entry, theirs.whole, is_pull, max);
+            let held = held(step.replica, ix, &entry.author);
+            all.into_iter().for_each(|all| {
+                share.believe(entry.author, held, max, |belief| belief.goal = all.max(belief.sent));
+            });
         }
         Ok(Some((ix, is_news)))
     }
@@ -441,6 +451,11 @@ impl Sync {
             let held = held(step.replica, ix, author);
             // What is not taken is not asked for.
             let wants = group.is_none_or(|group| group.wants(author, takes_all));
+            // Nor again what lies beyond the reach of a forked log.
+            let ix = step.replica.authors.find(author);
+            let is_forked =
+                group.zip(ix).is_some_and(|(group, author)| group.tip.forked.contains_key(&author));
+            let wants = wants && !is_forked;
             share.believe(*author, held, max, |belief| {
                 belief.has = belief.has.max(if wants { *last } else { held.min(*last) });
                 belief.sent = belief.sent.max(*last);
@@ -514,12 +529,31 @@ fn same(replica: &Replica, ix: GroupIx, share: &mut Share, max: usize) {
     let Some(group) = replica.groups.get(&ix) else { return };
     share.beliefs.clear();
     share.said.clear();
+    share.doubted.clear();
     share.behind.clear();
     share.ahead.clear();
-    for (author, log) in &group.logs {
-        if let Some(author) = replica.authors.get(*author) {
-            share.agree(author, log.held(), max);
+    for ix in group.logs.keys() {
+        if let Some(author) = replica.authors.get(*ix) {
+            share.agree(author, group.held(*ix), max);
         }
+    }
+}
+
+/// Whether somebody says that it holds another branch of a log, or does not know that it is forked. Where what it holds is
+/// less than what is here, it is seen when more is to be sent.
+fn holds_something_else(replica: &Replica, ix: GroupIx, share: &Share, entry: &Entry) -> bool {
+    let Some((author, group)) = replica.authors.find(&entry.author).zip(replica.groups.get(&ix)) else {
+        return false;
+    };
+    let is_other = || group.counted_of(author).is_some_and(|tree| tree.root().tag() != entry.tag);
+    let held = group.held(author);
+    match group.tip.forked.get(&author).zip(group.metadata.access.fork(&entry.author)) {
+        Some((reach, _)) if entry.generation > reach.last => true,
+        // What others build on is another branch here than there, and both ends may know.
+        Some((_, (_, prefix))) if entry.generation > prefix => {
+            !share.shown.contains(&entry.author) && (entry.generation != held || is_other())
+        }
+        _ => entry.generation == held && entry.tag != Tag::default() && is_other(),
     }
 }
 
@@ -543,6 +577,9 @@ fn note_entry(
             belief.goal = belief.goal.max(belief.sent);
         }
     });
+    if share.way == Way::Both && holds_something_else(replica, ix, share, entry) {
+        share.doubted.insert(entry.author);
+    }
     // Of what others wrote only as much is sent outright as is here already when it is asked for.
     let may_follow = entry.generation < held || entry.author == replica.author();
     let says = entry.tag != Tag::default() && share.beliefs.contains_key(&entry.author);

@@ -125,6 +125,10 @@ pub(crate) struct Share {
     /// How much the other end has said that it holds, and the tag of the root there, of logs of which it may be sent more:
     /// what follows in another branch of such a log is of no use to it.
     pub(crate) said: BTreeMap<Author, (Generation, Tag)>,
+    /// Authors of whose logs the other end holds something else: it is told.
+    pub(crate) doubted: BTreeSet<Author>,
+    /// Authors of whose forks the other end was shown the proof.
+    pub(crate) shown: BTreeSet<Author>,
     /// Authors of which something is to be sent.
     pub(crate) behind: BTreeSet<Author>,
     /// Authors of which the other end is to be told.
@@ -248,7 +252,7 @@ impl Link {
 
     /// Whether there is something to send, and credit to send it.
     pub(crate) fn can_serve(&self) -> bool {
-        self.credit > 0 && self.shares.values().any(|share| !share.behind.is_empty())
+        self.credit > 0 && self.shares.values().any(|share| share.is_due())
     }
 
     /// Whether generations are on their way, or shall be, in either direction.
@@ -341,6 +345,7 @@ impl Link {
             *gives = Gives::Nothing;
             // What it was to be sent is not its any more.
             share.behind.clear();
+            share.doubted.clear();
             share.beliefs.values_mut().for_each(|belief| belief.goal = belief.sent);
         }
         share.way.takes() || share.way.gives() != Gives::Nothing
@@ -374,6 +379,8 @@ impl Share {
             known: false,
             beliefs: BTreeMap::new(),
             said: BTreeMap::new(),
+            doubted: BTreeSet::new(),
+            shown: BTreeSet::new(),
             behind: BTreeSet::new(),
             untold: BTreeSet::new(),
             ahead: BTreeSet::new(),
@@ -382,6 +389,11 @@ impl Share {
             progress: Progress::default(),
             differs: false,
         }
+    }
+
+    /// Whether there is something to send.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.behind.is_empty() || !self.doubted.is_empty()
     }
 
     /// Notes a belief, and what follows from it beside what is held here. Of more authors than `max` nothing

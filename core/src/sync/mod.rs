@@ -28,12 +28,13 @@ use crate::config::Timing;
 use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::id::{DeviceId, LinkId, PublicKey};
+use crate::log::tree::Tree;
 use crate::replica::Replica;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, View};
 use crate::syncgroup::group::Group;
 use crate::time::{Millis, Mono};
-use crate::wire::{Entry, Holdings, Message};
+use crate::wire::{Entry, Forked, Holdings, Message, Pull, Says};
 
 /// Bytes that small frames may take beyond a link's credit.
 const RESERVE: i64 = 4 << 20;
@@ -159,6 +160,24 @@ impl Sync {
     pub(crate) fn shared(&self, link: LinkId, name: &crate::hash::Tag) -> Option<GroupIx> {
         let link = self.links.get(&link)?;
         link.named(name).filter(|ix| link.shares.get(ix).is_some_and(|share| share.way.takes()))
+    }
+
+    /// Asks for what follows in a log upon so much of it, whatever is known of what the other end holds.
+    pub(crate) fn ask_for(
+        &mut self,
+        link: LinkId,
+        name: crate::hash::Tag,
+        entry: Entry,
+        step: &mut Step<'_>,
+    ) {
+        let holdings = Holdings { name, whole: false, entries: alloc::vec![entry] };
+        self.send(link, &Message::Pull(Pull(holdings)), step);
+    }
+
+    /// The name of a syncgroup on a link, if it is shared there.
+    pub(crate) fn name_of(&self, link: LinkId, ix: GroupIx) -> Option<crate::hash::Tag> {
+        let share = self.links.get(&link)?.shares.get(&ix)?;
+        (share.way == Way::Both).then_some(share.name)
     }
 
     /// Whether everything is taken over a link that any member may have: see [`Link::takes_all`].
@@ -294,7 +313,7 @@ impl Sync {
     ) -> Result<Vec<(LinkId, GroupIx, Chunk)>, Fault> {
         let mut chunks = Vec::new();
         for (id, link) in self.links.iter().filter(|(_, link)| link.can_serve()) {
-            let Some((&ix, share)) = link.shares.iter().find(|(_, share)| !share.behind.is_empty()) else {
+            let Some((&ix, share)) = link.shares.iter().find(|(_, share)| share.is_due()) else {
                 continue;
             };
             let Some(group) = replica.groups.get(&ix) else { continue };
@@ -323,6 +342,14 @@ impl Sync {
             for author in &chunk.stuck {
                 let held = compare::held(step.replica, ix, author);
                 share.believe(*author, held, max, |belief| belief.goal = belief.sent);
+            }
+            share.doubted.clear();
+            let name = share.name;
+            share
+                .shown
+                .extend(chunk.forked.iter().filter(|it| matches!(it.1, Says::Proof(_))).map(|it| it.0));
+            for (author, says) in chunk.forked {
+                self.send(id, &Message::Forked(Forked { name, author, says }), step);
             }
             if chunk.deltas.runs.is_empty() {
                 continue;
@@ -412,9 +439,9 @@ pub(crate) fn holdings(
     let entry = |author_ix: AuthorIx| {
         let group = replica.groups.get(&ix)?;
         let author = replica.authors.get(author_ix)?;
-        let log = group.logs.get(&author_ix);
-        let generation = log.map_or(0, |log| log.held());
-        Some(Entry { author, generation, tag: log.map(|log| log.tree.root().tag()).unwrap_or_default() })
+        let tree = group.counted_of(author_ix);
+        let generation = tree.map_or(0, Tree::size);
+        Some(Entry { author, generation, tag: tree.map(|tree| tree.root().tag()).unwrap_or_default() })
     };
     let entries = match only {
         None => {

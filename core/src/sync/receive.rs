@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::action::Notice;
 use crate::hash::Hash;
 use crate::id::{Author, Generation};
+use crate::log::fork::{Branch, Fork};
 use crate::log::generation::{Encoded, Header};
 use crate::log::record::Record;
 use crate::log::tree::{Known, Nodes, Tree};
@@ -46,6 +47,10 @@ pub(crate) struct Received {
     pub(crate) later: Vec<(Author, RangeInclusive<Generation>)>,
     /// How far runs went of which something was in order, or may be, and could not be applied yet.
     pub(crate) held_back: Vec<(Author, Generation)>,
+    /// What runs have proven that are other branches of logs than those that are here.
+    pub(crate) forks: Vec<Fork>,
+    /// Forked logs of which somebody builds on another branch than the one that is here.
+    pub(crate) wanted: BTreeSet<(GroupIx, Author)>,
 }
 
 /// Why a chunk is the sender's fault, whatever else one knows (S-26).
@@ -71,6 +76,7 @@ pub(crate) fn receive(
     now: Now,
 ) -> Result<Result<Received, Wrong>, Fault> {
     let mut received = Received::default();
+    branches(plan, group, &deltas.runs, &mut received)?;
     let mut runs = Vec::with_capacity(deltas.runs.len());
     for run in deltas.runs {
         let (author, first, last) = (run.author, run.first, run.last());
@@ -194,6 +200,62 @@ fn verify(
         return Ok(Err("a checkpoint that its author did not sign"));
     }
     Ok(Ok(Some(Verified { author, base: held, generations: encoded, applied: 0, proof })))
+}
+
+/// Finds runs of other branches of logs than those that are here. Where the log is known to be forked, and nobody builds on
+/// what is here of it, and somebody does on another one, that makes way. Notes what they prove that is not known yet.
+fn branches(plan: &mut Plan<'_>, group: GroupIx, runs: &[Run], received: &mut Received) -> Result<(), Fault> {
+    for run in runs.iter().filter(|_| plan.is_any_forked(group)) {
+        let headers = run.generations.iter().filter_map(|bytes| Encoded::read_trusted(bytes.clone()).ok());
+        for named in headers.flat_map(|it| it.header.dependencies).filter(|it| it.author != run.author) {
+            if plan.is_of_another_branch(group, &named)? {
+                received.wanted.insert((group, named.author));
+            }
+        }
+    }
+    let mut authors = Vec::new();
+    for run in runs {
+        let Some((prefix, branch)) = other_branch(plan, group, run)? else { continue };
+        if plan.needs_fork(group, &run.author, prefix) {
+            received.forks.extend(plan.prove_fork(group, &run.author, prefix, branch)?);
+        } else if plan.may_make_way(group, &run.author, &received.wanted)? {
+            authors.push(run.author);
+        } else {
+            received.held_back.push((run.author, run.last())); // It may never be taken.
+        }
+    }
+    plan.make_way(group, &authors)
+}
+
+/// Where a run parts with what is here of its log, and how it goes on there; `None` if it does not, or its author did not
+/// sign it.
+fn other_branch(plan: &Plan<'_>, group: GroupIx, run: &Run) -> Result<Option<(Generation, Branch)>, Fault> {
+    let Run { author, first, generations, proof: Proof { checkpoint, completion } } = run;
+    let (Some(ix), held) = (plan.author_ix(author), plan.held(group, author)) else { return Ok(None) };
+    if *first == 0 || *first > held {
+        return Ok(None); // As nearly always.
+    }
+    let base = first - 1;
+    let mut tree = plan.tree(group, ix, base)?;
+    let (mut leaves, mut parts) = (Vec::with_capacity(generations.len()), None);
+    for bytes in generations {
+        let Ok(generation) = Encoded::read(bytes.clone()) else { return Ok(None) };
+        tree.append(generation.leaf);
+        leaves.push(generation.leaf);
+        if parts.is_none() && tree.size() <= held && plan.tag(group, ix, tree.size())? != tree.root().tag() {
+            parts = Some((tree.size() - 1, generation.leaf));
+        }
+    }
+    let Some((prefix, leaf)) = parts else { return Ok(None) };
+    let id = plan.record(group).map(|record| record.id);
+    let is_signed = id.is_some_and(|id| checkpoint.verify(&id, author, &plan.replica.keys));
+    if tree.root_at(checkpoint.size, completion) != Some(checkpoint.root) || !is_signed {
+        return Ok(None);
+    }
+    let nodes = RunNodes { base, leaves: &leaves };
+    let known = Known { nodes: &nodes, held: tree.size(), size: checkpoint.size, completion };
+    let completion = known.completion_from(prefix + 1)?;
+    Ok(Some((prefix, Branch { leaf, checkpoint: *checkpoint, completion })))
 }
 
 /// Whether a run that starts with its log leads to its checkpoint. Whatever else one knows, that can be told.

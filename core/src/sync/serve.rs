@@ -4,6 +4,7 @@
 //! their stamps, which lie above all stamps in their past; should an author have stamped wrongly, dependencies
 //! are checked all the same.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -16,16 +17,19 @@ use crate::log::generation::{Encoded, Header};
 use crate::log::tree::{Known, Tree};
 use crate::log::{Checkpoint, Proof};
 use crate::replica::Replica;
+use crate::replica::plan::Plan;
 use crate::replica::stored::{LogNodes, Stored};
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, Table, View};
 use crate::syncgroup::group::Group;
 use crate::time::Hlc;
-use crate::wire::{Deltas, Run};
+use crate::wire::{Deltas, Run, Says};
 
 /// How many authors' next generations are looked at for one chunk, beside those that they build on. Each chunk looks
 /// again: more would cost more than what is sent.
 const MOST_OPEN: usize = 64;
+/// Of how many forked logs something is said at a time.
+const MOST_DOUBTED: usize = 16;
 /// Bytes of a generation that are kept from looking at it until its turn comes; larger ones are read again then.
 const MOST_KEPT: usize = 16 << 10;
 /// Bytes of a run beside its generations and the hashes of its proof, at most.
@@ -44,6 +48,8 @@ pub(crate) struct Chunk {
     pub(crate) signed: Vec<(AuthorIx, Checkpoint)>,
     /// Authors of which nothing more can be sent for now.
     pub(crate) stuck: Vec<Author>,
+    /// What is to be said of logs of which the other end holds another branch.
+    pub(crate) forked: Vec<(Author, Says)>,
 }
 
 /// What is sent of one author.
@@ -96,6 +102,10 @@ pub(crate) fn chunk(
         server.open(*author, goal, &mut cursors)?;
     }
     stuck.retain(|author| !cursors.contains_key(author));
+    let mut forked = Vec::new();
+    for author in share.doubted.iter().chain(&stuck).take(MOST_DOUBTED) {
+        forked.extend(server.doubt(author)?.map(|says| (*author, says)));
+    }
     // Somebody who does not share takes what members did not write only together with what builds on it.
     let most = match share.way {
         Way::Both => replica.limits.chunk_bytes,
@@ -122,7 +132,7 @@ pub(crate) fn chunk(
         }
     };
     let deltas = Deltas { name: share.name, runs: Vec::new() };
-    let mut chunk = Chunk { deltas, signed: Vec::new(), stuck };
+    let mut chunk = Chunk { deltas, signed: Vec::new(), stuck, forked };
     let open: Vec<Author> = cursors.keys().copied().collect();
     for (author, cursor) in cursors.into_iter().filter(|(_, cursor)| !cursor.taken.is_empty()) {
         let Some(proof) = server.prove(&author, &cursor, signed, &mut chunk.signed)? else { continue };
@@ -158,6 +168,25 @@ impl Server<'_> {
         Ok(Tree::load(*size, &nodes)?.root().tag() != *tag)
     }
 
+    /// What is said of a log of which the other end holds another branch: the proof, if it is known here; otherwise what
+    /// there is here of the log, so that it can find out where they part.
+    fn doubt(&self, author: &Author) -> Result<Option<Says>, Fault> {
+        let Some(ix) = self.replica.authors.find(author) else { return Ok(None) };
+        let (plan, group) = (Plan::new(self.replica, self.view), self.group.ix);
+        let belief = self.share.beliefs.get(author).copied().unwrap_or_default();
+        let fork = self.group.metadata.access.fork(author);
+        if fork.is_some_and(|(_, prefix)| belief.has > prefix) && self.share.doubted.contains(author) {
+            return Ok(plan.fork(group, author)?.map(|fork| Says::Proof(Box::new(fork))));
+        }
+        let differs = belief.has.min(self.group.held(ix));
+        let is_known = fork.is_some_and(|(_, prefix)| belief.has > prefix);
+        let is_other = belief.has == self.group.held(ix) || self.is_branch(author, ix, belief.has)?;
+        if self.share.way != Way::Both || is_known || differs == 0 || !is_other {
+            return Ok(None);
+        }
+        Ok(Some(Says::Tags(plan.tags_between(group, ix, 0, differs)?)))
+    }
+
     /// Starts to send an author up to `goal`, or goes further than before. Nothing is sent of another branch of a log than
     /// the one that the other end holds: it could not be taken, nor could what else is in the chunk.
     fn open(
@@ -167,7 +196,7 @@ impl Server<'_> {
         cursors: &mut BTreeMap<Author, Cursor>,
     ) -> Result<(), Fault> {
         let Some(ix) = self.replica.authors.find(&author) else { return Ok(()) };
-        let goal = goal.min(self.group.held(ix));
+        let goal = goal.min(self.group.logs.get(&ix).map_or(0, |log| log.held()));
         if let Some(cursor) = cursors.get_mut(&author) {
             if cursor.reach() == cursor.goal && goal > cursor.goal {
                 cursor.next = Next::of(self.read(ix, cursor.reach() + 1)?);
@@ -248,7 +277,8 @@ impl Server<'_> {
         let get = |table: Table, key: &Bytes| self.view.get(table, key);
         let nodes = LogNodes { get: &get, group: self.group.ix, author: cursor.ix };
         let (checkpoint, given): (_, &[_]) = if author.device == self.replica.keys.device {
-            let known = signed.get(&(self.group.ix, cursor.ix)).filter(|known| known.size == log.held());
+            let is_it = |known: &&Checkpoint| known.size == log.held() && known.root == log.tree.root();
+            let known = signed.get(&(self.group.ix, cursor.ix)).filter(is_it);
             let checkpoint = known.copied().unwrap_or_else(|| {
                 Checkpoint::sign(&self.group.record.id, author, &log.tree, &self.replica.keys)
             });

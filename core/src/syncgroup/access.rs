@@ -41,7 +41,9 @@
 //!
 //! A device may say that it has written again what it had written in another log of its own (see [`cuts`]). That makes
 //! no act void: what it gave, others may have built on; and it is written again anyway. It counts as long as the device
-//! might be here when it said so: else who is removed could undo what was left of it.
+//! might be here when it said so: else who is removed could undo what was left of it. A proof that somebody has forked a log
+//! ends that log with what both branches have in common (S-26, S-35), and makes no act void either; it counts by itself,
+//! whoever wrote it down.
 //!
 //! # Ends
 //!
@@ -60,6 +62,7 @@ use alloc::vec::Vec;
 
 use super::Rights;
 use super::past::{Numbered, Past};
+use crate::hash::Hash;
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, UserId, Version};
 use crate::limits;
 use crate::log::record::MetaRecord;
@@ -98,11 +101,24 @@ pub(crate) struct Access {
     cuts: Cuts,
     /// By what generations: it counts where they do.
     cutting: BTreeMap<Place, Cutting>,
+    /// Proofs that logs are forked. They stand likewise.
+    forks: BTreeMap<Author, Vec<Proven>>,
     genesis: Option<Place>,
     /// By all that is known.
     judgement: Judgement,
     /// When rights end, and by which clock they have.
     ends: Ends,
+}
+
+/// A proof that a log is forked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Proven {
+    /// Where it stands.
+    by: Place,
+    /// How much the branches begin with.
+    prefix: Generation,
+    /// Their first leaves.
+    leaves: [Hash; 2],
 }
 
 /// Something by which a device may do something: a grant to it, or one to its user with what makes it the user's.
@@ -210,6 +226,12 @@ impl Access {
                 self.cutting.entry(from.place).or_insert_with(cutting).cuts.push((author, range));
                 true
             }
+            MetaRecord::Fork(fork) => {
+                let proven = Proven { by: from.place, prefix: fork.prefix, leaves: fork.leaves() };
+                self.forks.entry(fork.author).or_default().push(proven);
+                self.cuts.take(fork.author, fork.prefix.saturating_add(1)..=Generation::MAX);
+                true
+            }
             MetaRecord::Collection { .. }
             | MetaRecord::Rule { .. }
             | MetaRecord::Spec(_)
@@ -217,6 +239,47 @@ impl Access {
             | MetaRecord::Unpublish { .. }
             | MetaRecord::Decline { .. } => false,
         }
+    }
+
+    /// The logs that are forked, each with how much counts of it.
+    pub(crate) fn forked(&self) -> impl Iterator<Item = (&Author, Generation)> {
+        self.forks.keys().filter_map(|author| Some((author, self.fork(author)?.1)))
+    }
+
+    /// Where it stands that a log is forked, and how much of it counts by that.
+    pub(crate) fn fork(&self, author: &Author) -> Option<(Place, Generation)> {
+        let proofs = self.forks.get(author)?.iter().map(|it| (it.by, it.prefix));
+        proofs.min_by_key(|(by, prefix)| (*prefix, *by))
+    }
+
+    /// The first leaves of the branches of a log, as far as they are known.
+    pub(crate) fn branches(&self, author: &Author) -> impl Iterator<Item = Hash> {
+        let cut = self.fork(author).map(|(_, prefix)| prefix);
+        let proofs = self.forks.get(author).into_iter().flatten().filter(move |it| Some(it.prefix) == cut);
+        proofs.flat_map(|it| it.leaves)
+    }
+
+    /// Whether no other proof cuts a log as early as the one that stands there.
+    pub(crate) fn is_first_proof(&self, author: &Author, by: Place) -> bool {
+        let proofs = self.forks.get(author).map_or(&[][..], Vec::as_slice);
+        let cut = proofs.iter().find(|it| it.by == by).map(|it| it.prefix);
+        cut.is_some_and(|cut| proofs.iter().all(|it| it.by == by || it.prefix > cut))
+    }
+
+    /// Whether a proof that a log is forked says something new beside those in a past, or all that are known, and there
+    /// is room for it (S-53).
+    pub(crate) fn may_prove(&self, past: Option<&Past>, author: &Author, prefix: Generation) -> bool {
+        let device = author.device;
+        let from = Author { device, incarnation: Incarnation(0) };
+        let to = Author { device, incarnation: Incarnation(u64::MAX) };
+        let of_device = self.forks.range(from..=to).flat_map(|(of, all)| all.iter().map(move |it| (of, it)));
+        let known = of_device.filter(|(_, it)| past.is_none_or(|past| past.has(it.by)));
+        let (mut count, mut is_new) = (0, true);
+        for (of, it) in known {
+            count += 1;
+            is_new &= of != author || prefix < it.prefix;
+        }
+        is_new && count < limits::MAX_FORKS
     }
 
     fn revoke(

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::access::Left;
-use super::knowledge::Knowledge;
+use super::knowledge::{Counted, Knowledge};
 use super::metadata::Metadata;
 use super::past::Pasts;
 use super::{Invitation, JoinRefusal, Rights, SyncgroupInfo, SyncgroupState};
-use crate::hash::SetDigest;
+use crate::hash::{Hash, SetDigest};
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, SyncgroupId};
+use crate::log::tree::Tree;
 use crate::log::{Checkpoint, Log};
+use crate::object::history::Place;
 use crate::replica::authors::Authors;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::user::Certificate;
@@ -147,9 +149,25 @@ pub(crate) struct Tip {
     pub(crate) visible: SetDigest,
     /// The generations shown that no other one shown has in its past: what the next one depends on.
     pub(crate) frontier: BTreeMap<AuthorIx, Generation>,
+    /// Of logs that are forked, how far they reach.
+    pub(crate) forked: BTreeMap<AuthorIx, Reach>,
+}
+
+/// How far a forked log reaches: as far as its branches have in common, or as others build on the one that is here. What
+/// lies beyond is held, and counts neither here nor for anybody else: it is not told of, and nothing builds on it (S-22).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) last: Generation,
+    /// What is held of that.
+    pub(crate) tree: Tree,
 }
 
 impl Tip {
+    /// Whether something lies beyond the reach of a forked log.
+    pub(crate) fn is_beyond(&self, (author, generation): Place) -> bool {
+        self.forked.get(&author).is_some_and(|reach| generation > reach.last)
+    }
+
     pub(crate) fn to_bytes(&self) -> Bytes {
         let mut out = Vec::with_capacity(40);
         out.extend_from_slice(&self.visible.to_bytes());
@@ -158,6 +176,13 @@ impl Tip {
             put_varint(&mut out, u64::from(*author));
             put_varint(&mut out, *generation);
         }
+        put_varint(&mut out, self.forked.len() as u64);
+        for (author, Reach { last, tree }) in &self.forked {
+            put_varint(&mut out, u64::from(*author));
+            put_varint(&mut out, *last);
+            put_varint(&mut out, tree.size());
+            tree.peaks().iter().for_each(|peak| out.extend_from_slice(&peak.0));
+        }
         out.into()
     }
 
@@ -165,13 +190,22 @@ impl Tip {
         const WHAT: &str = "a syncgroup's tip";
         let mut reader = Reader::new(bytes);
         let visible = SetDigest::from_bytes(&reader.array(WHAT)?);
-        let mut frontier = BTreeMap::new();
+        let wrong = DecodeError { what: WHAT };
+        let author = |reader: &mut Reader| AuthorIx::try_from(reader.varint(WHAT)?).map_err(|_| wrong);
+        let (mut frontier, mut forked) = (BTreeMap::new(), BTreeMap::new());
         for _ in 0..reader.count(usize::MAX, WHAT)? {
-            let author = AuthorIx::try_from(reader.varint(WHAT)?).map_err(|_| DecodeError { what: WHAT })?;
+            let author = author(&mut reader)?;
             frontier.insert(author, reader.varint(WHAT)?);
         }
+        for _ in 0..reader.count(usize::MAX, WHAT)? {
+            let (author, last, size) = (author(&mut reader)?, reader.varint(WHAT)?, reader.varint(WHAT)?);
+            let peaks = (0..size.count_ones()).map(|_| reader.array(WHAT).map(Hash));
+            let peaks = peaks.collect::<Decoded<Vec<_>>>()?;
+            let tree = Tree::of(size, &peaks).ok_or(wrong)?;
+            forked.insert(author, Reach { last, tree });
+        }
         reader.end(WHAT)?;
-        Ok(Self { visible, frontier })
+        Ok(Self { visible, frontier, forked })
     }
 }
 
@@ -191,17 +225,34 @@ impl Group {
 
     /// All that is held, as one hash.
     pub(crate) fn known(&self, authors: &Authors) -> SetDigest {
-        self.knowledge.digest(&self.logs, authors)
+        self.knowledge.digest(&self.counted(), authors)
     }
 
-    /// The last generation held of an author.
+    /// Brings that up to date for those who compare it.
+    pub(crate) fn settle_knowledge(&mut self, authors: &Authors) {
+        let mut knowledge = core::mem::take(&mut self.knowledge);
+        knowledge.settle(&self.counted(), authors);
+        self.knowledge = knowledge;
+    }
+
+    /// What others are told of: all logs, as far as they count.
+    fn counted(&self) -> Counted<'_> {
+        Counted { logs: &self.logs, forked: &self.tip.forked }
+    }
+
+    /// What counts of an author's log, as a tree; `None` if nothing is held.
+    pub(crate) fn counted_of(&self, author: AuthorIx) -> Option<&Tree> {
+        self.counted().tree(author)
+    }
+
+    /// The last generation held of an author that counts.
     pub(crate) fn held(&self, author: AuthorIx) -> Generation {
-        self.logs.get(&author).map_or(0, |log| log.held())
+        self.counted_of(author).map_or(0, Tree::size)
     }
 
     /// What is held of a device's own logs.
     pub(crate) fn written_by(&self, device: &DeviceId, authors: &Authors) -> Vec<(Incarnation, Generation)> {
-        let named = self.logs.iter().filter_map(|(ix, log)| Some((authors.get(*ix)?, log.held())));
+        let named = self.logs.keys().filter_map(|ix| Some((authors.get(*ix)?, self.held(*ix))));
         let own = named.filter(|(author, _)| author.device == *device);
         own.map(|(author, held)| (author.incarnation, held)).collect()
     }
@@ -240,7 +291,7 @@ impl Group {
             publications: self.publications(),
             collections,
             members: self.metadata.access.joined().count(),
-            generations: self.logs.values().map(|log| log.held()).sum(),
+            generations: self.logs.keys().map(|ix| self.held(*ix)).sum(),
             waiting,
         }
     }

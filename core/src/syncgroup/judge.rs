@@ -34,13 +34,14 @@ fn needed(record: &Record) -> Option<Rights> {
             | MetaRecord::Unpublish { .. }
             | MetaRecord::Decline { .. },
         ) => Some(Rights::Admin),
-        // Certificates and strikings-off stand by their own signatures: whoever may be here may pass them on.
+        // Certificates, strikings-off and forks are proven by signatures of their own: whoever may be here may pass them on.
         // What a device has written is its own to take back, as long as it may be here.
         Record::Meta(
             MetaRecord::Leave { .. }
             | MetaRecord::Enrol { .. }
             | MetaRecord::StrikeOff(_)
-            | MetaRecord::Cut { .. },
+            | MetaRecord::Cut { .. }
+            | MetaRecord::Fork(_),
         ) => Some(Rights::Read),
         Record::Meta(MetaRecord::Genesis { .. }) | Record::Unknown => None,
     }
@@ -104,8 +105,15 @@ pub(crate) fn is_allowed(
         _ => true,
     };
     let cuts = records.iter().filter(|record| is_cut(record)).count();
+    let mut forks = records.iter().filter_map(|record| match record {
+        Record::Meta(MetaRecord::Fork(fork)) => Some(fork),
+        _ => None,
+    });
+    let is_news = forks.next().is_none_or(|it| metadata.access.may_prove(Some(past), &it.author, it.prefix));
     is_sayable
         && is_departure
+        && is_news
+        && forks.next().is_none()
         && records.iter().all(is_of_another_log)
         && cuts <= limits::MAX_CUTS
         && said.next().is_none()
@@ -124,9 +132,19 @@ pub(crate) fn counts(
     if judgement.is_clean() {
         return true;
     }
-    if judgement.is_cut(author, place.1) {
-        return false;
-    }
+    !judgement.is_cut(author, place.1)
+        && is_granted(metadata, judgement, author, (place, stamp), records, past)
+}
+
+/// Whether there is a right for it by a judgement, whether or not it was cut.
+pub(crate) fn is_granted(
+    metadata: &Metadata,
+    judgement: &Judgement,
+    author: &Author,
+    (place, stamp): (Place, Hlc),
+    records: &[Record],
+    past: &Past,
+) -> bool {
     let at = At { author: *author, place: Some(place), generation: place.1, stamp, past };
     metadata.access.rights_at(judgement, at) >= Some(needed_for(records))
 }

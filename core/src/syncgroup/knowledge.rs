@@ -11,8 +11,26 @@ use core::fmt;
 use crate::hash::{self, Hash, SetDigest};
 use crate::id::Author;
 use crate::log::Log;
+use crate::log::tree::Tree;
 use crate::replica::authors::Authors;
 use crate::store::key::AuthorIx;
+use crate::syncgroup::group::Reach;
+
+/// Logs, as far as they count.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted<'a> {
+    pub(crate) logs: &'a BTreeMap<AuthorIx, Box<Log>>,
+    pub(crate) forked: &'a BTreeMap<AuthorIx, Reach>,
+}
+
+impl<'a> Counted<'a> {
+    /// What counts of an author's log; `None` if nothing is held.
+    pub(crate) fn tree(self, author: AuthorIx) -> Option<&'a Tree> {
+        let log = self.logs.get(&author)?;
+        let tree = self.forked.get(&author).map_or(&log.tree, |reach| &reach.tree);
+        (tree.size() > 0).then_some(tree)
+    }
+}
 
 /// The sum, and which parts of it are out of date.
 #[derive(Clone, Default)]
@@ -38,7 +56,7 @@ impl Knowledge {
     }
 
     /// The sum over these logs.
-    pub(crate) fn digest(&self, logs: &BTreeMap<AuthorIx, Box<Log>>, authors: &Authors) -> SetDigest {
+    pub(crate) fn digest(&self, logs: &Counted<'_>, authors: &Authors) -> SetDigest {
         let mut sum = self.sum;
         for ix in &self.grown {
             if let Ok(at) = self.place(*ix) {
@@ -50,7 +68,7 @@ impl Knowledge {
     }
 
     /// Brings the sum up to date, so that the next one who asks need not hash the same again.
-    pub(crate) fn settle(&mut self, logs: &BTreeMap<AuthorIx, Box<Log>>, authors: &Authors) {
+    pub(crate) fn settle(&mut self, logs: &Counted<'_>, authors: &Authors) {
         for ix in core::mem::take(&mut self.grown) {
             let hash = known(ix, logs, authors);
             hash.iter().for_each(|hash| self.sum.add(hash));
@@ -74,10 +92,10 @@ impl Knowledge {
 }
 
 /// What an author's log adds: numbers *and* content.
-fn known(ix: AuthorIx, logs: &BTreeMap<AuthorIx, Box<Log>>, authors: &Authors) -> Option<Hash> {
-    let (log, author): (_, Author) = (logs.get(&ix)?, authors.get(ix)?);
+fn known(ix: AuthorIx, logs: &Counted<'_>, authors: &Authors) -> Option<Hash> {
+    let (tree, author): (_, Author) = (logs.tree(ix)?, authors.get(ix)?);
     let incarnation = author.incarnation.0.to_le_bytes();
-    let parts: [&[u8]; 4] = [&author.device.0, &incarnation, &log.held().to_le_bytes(), &log.tree.root().0];
+    let parts: [&[u8]; 4] = [&author.device.0, &incarnation, &tree.size().to_le_bytes(), &tree.root().0];
     Some(hash::derive(hash::KNOWLEDGE, &parts))
 }
 
@@ -97,18 +115,19 @@ mod tests {
         let mut seen = BTreeSet::new();
         for (step, ix) in [0, 1, 0, 0, 2, 1, 2, 2, 0].into_iter().enumerate() {
             logs.entry(ix).or_default().tree.append(hash::derive(hash::LEAF, &[&[step as u8]]));
+            let counted = Counted { logs: &logs, forked: &BTreeMap::new() };
             lazy.grow(ix);
             eager.grow(ix);
-            eager.settle(&logs, &authors);
+            eager.settle(&counted, &authors);
             if step == 4 {
-                lazy.settle(&logs, &authors);
+                lazy.settle(&counted, &authors);
             }
-            let digest = lazy.digest(&logs, &authors);
-            assert_eq!(digest, eager.digest(&logs, &authors));
+            let digest = lazy.digest(&counted, &authors);
+            assert_eq!(digest, eager.digest(&counted, &authors));
             assert!(seen.insert(digest), "each step is something else to know");
             let mut anew = Knowledge::default();
             logs.keys().for_each(|ix| anew.grow(*ix));
-            assert_eq!(anew.digest(&logs, &authors), digest, "as after a boot");
+            assert_eq!(anew.digest(&counted, &authors), digest, "as after a boot");
         }
     }
 }

@@ -29,6 +29,9 @@ pub(crate) fn verify(records: &[Record], syncgroup: &SyncgroupId, keys: &Keys) -
         Record::Meta(MetaRecord::StrikeOff(striking)) if !striking.verify(syncgroup, keys) => {
             Err("a striking-off that its user did not sign")
         }
+        Record::Meta(MetaRecord::Fork(fork)) if !fork.is_proof(syncgroup, keys) => {
+            Err("a fork that is not proven")
+        }
         _ => Ok(()),
     })
 }

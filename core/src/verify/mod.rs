@@ -248,7 +248,7 @@ impl Verification {
         let copied = |author: &Author| {
             let copy = self.copy.groups.get(&ix);
             let author = self.copy.authors.find(author);
-            author.zip(copy).map_or(0, |(author, copy)| copy.held(author))
+            author.zip(copy).and_then(|(author, copy)| copy.logs.get(&author)).map_or(0, |log| log.held())
         };
         let mut missing = group.logs.iter().filter_map(|(author, log)| {
             let author = self.from.authors.get(*author)?;

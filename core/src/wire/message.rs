@@ -1,6 +1,7 @@
 //! Messages. A syncgroup is named by a hash salted with the link, so that whoever does not know its id
 //! learns nothing (S-22).
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,6 +14,7 @@ use super::codec::{DecodeError, Decoded};
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
 use crate::limits;
+use crate::log::fork::{Branch, Fork};
 use crate::log::generation::MIN_GENERATION;
 use crate::log::{Checkpoint, Proof};
 use crate::syncgroup::group::Asking;
@@ -55,6 +57,27 @@ pub(crate) enum Message {
     NoneOffered {
         revision: u32,
     },
+    Forked(Forked),
+}
+
+/// The sender holds another branch of a log than the receiver (S-26).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Forked {
+    /// In which syncgroup.
+    pub(crate) name: Tag,
+    pub(crate) author: Author,
+    pub(crate) says: Says,
+}
+
+/// What is said of a log that is forked. Each answers the one before, until one end can prove it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Says {
+    /// Tags of the log tree at some sizes, rising. Somewhere among them the branches part.
+    Tags(Vec<(Generation, Tag)>),
+    /// They part behind this size, and so the sender's goes on.
+    Branch(Generation, Branch),
+    /// The proof, for whoever does not know it yet.
+    Proof(Box<Fork>),
 }
 
 /// All that the sender offers the receiver: syncgroups that are published there (S-33). What it offered before, and does

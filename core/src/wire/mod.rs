@@ -4,6 +4,6 @@ pub(crate) mod codec;
 mod message;
 
 pub(crate) use self::message::{
-    Announce, Deltas, Entry, Hello, Holdings, Introduction, Message, Offer, Offered, Publish, Pull, Run,
-    Summary,
+    Announce, Deltas, Entry, Forked, Hello, Holdings, Introduction, Message, Offer, Offered, Publish, Pull,
+    Run, Says, Summary,
 };

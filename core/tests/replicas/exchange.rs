@@ -380,63 +380,6 @@ fn a_restart_in_the_middle_of_a_transfer_resumes_from_what_is_held() {
     assert!(world.bytes < 3 * data, "{} bytes for {data}", world.bytes);
 }
 
-/// Two members hold different branches of the log of a third one, whose disk was set back, and what they wrote before.
-fn forked() -> (World, SyncgroupId, SyncgroupId) {
-    let (mut world, id) = World::together(3);
-    let other = world.create(0, "other");
-    let invitation = world.invite(0, other, Rights::Write);
-    world.ask_to_join(1, invitation).unwrap();
-    world.put(2, id, "common", "to both branches");
-    world.run(60_000);
-    world.apart();
-    world.put(0, id, "by 0", "fresh");
-    world.put(1, id, "by 1", "fresh");
-    let backup = world.nodes[2].store.clone();
-    for (at, store, branch) in [(0, None, &["a"][..]), (1, Some(backup), &["b", "bb", "bbb"][..])] {
-        if let Some(store) = store {
-            world.reboot(2, store, Continuity::Shown);
-        }
-        branch.iter().for_each(|key| world.put(2, id, key, "of one branch"));
-        let link = world.link(at, 2);
-        world.run(10_000);
-        world.unlink(link);
-        assert_eq!(world.text(at, id, branch[0]).as_deref(), Some("of one branch"));
-    }
-    world.nodes.iter_mut().for_each(|node| node.notices.clear());
-    (world, id, other)
-}
-
-/// They cannot have each other's continuation of that log, and have all else (S-26).
-#[test]
-fn two_branches_of_one_log_keep_nobody_from_anything_else() {
-    let (mut world, id, other) = forked();
-    let elsewhere =
-        |key: &str| RowRef { syncgroup: other, collection: name("other"), key: key.to_owned().into() };
-    let closed = world.closed.len();
-    world.link(0, 1);
-    world.run(60_000);
-    for at in 0..2 {
-        let batch = LocalWrite::new().put(elsewhere(&format!("late by {at}")), "fresh");
-        world.command(at, Command::Write(batch)).unwrap();
-    }
-    world.run(60_000);
-    for at in 0..2 {
-        for by in 0..2 {
-            assert_eq!(world.text(at, id, &format!("by {by}")).as_deref(), Some("fresh"), "{by} at {at}");
-            let collection = world.collection(at, other);
-            let late = read::get(&world.nodes[at].store, &collection, format!("late by {by}").as_bytes());
-            assert!(late.unwrap().is_some(), "{by} at {at}");
-        }
-        let blamed = |notice: &&Notice| matches!(notice, Notice::PeerFault { .. });
-        assert_eq!(world.nodes[at].notices.iter().find(blamed), None);
-    }
-    assert_eq!(world.closed.len(), closed);
-    let (frames, bytes) = (world.sent, world.bytes);
-    world.run(3_600_000);
-    let (frames, bytes) = (world.sent - frames, world.bytes - bytes);
-    assert!(frames < 300 && bytes < 60_000, "{frames} frames, {bytes} bytes in an hour");
-}
-
 /// It has written as much as it had before, and something else.
 #[test]
 fn a_store_that_was_set_back_and_has_caught_up_is_noticed_too() {

@@ -242,3 +242,43 @@ fn a_row_that_builds_on_a_later_version_is_taken_by_nobody() {
     }
     world.go_on(id);
 }
+
+/// What the device forks is proven by whoever is offered the other branch, and a proof that is none is blamed on whoever
+/// brings it.
+#[test]
+fn a_member_that_forks_its_log_is_found_out_and_one_that_says_so_of_others_is_blamed() {
+    let (mut world, id) = World::together(3);
+    let made = world.forge_between((1, 0), id, Forgery::Forks, [1; 32]);
+    world.run(10_000);
+    assert_eq!(world.taken(2, id, &made), (made.len(), made.len()));
+    let other = world.forge_between((1, 0), id, Forgery::Forks, [2; 32]);
+    assert_eq!(made[0].version, other[0].version);
+    world.run(10_000);
+    for at in [0, 2] {
+        let forked = world.nodes[at].notices.iter().filter_map(|notice| match notice {
+            Notice::Forked { author, last, .. } => Some((*author, *last)),
+            _ => None,
+        });
+        assert_eq!(forked.collect::<Vec<_>>(), [(made[0].version.author, 1)], "at {at}");
+    }
+    world.run(60_000);
+    world.go_on(id);
+    assert_eq!(world.closed, []);
+    let (near, (_, far, _)) =
+        world.links.iter().find(|(_, it)| (it.0, it.2) == (1, 0)).map(|(a, b)| (*a, *b)).unwrap();
+    let node = &world.nodes[1];
+    let stage = Stage {
+        core: &node.core,
+        view: &node.store,
+        link: near,
+        peer: world.device(0),
+        syncgroup: id,
+        collection: world.collection(1, id).id,
+        wall: world.now.wall,
+        seed: [3; 32],
+    };
+    let frames = hostile::lie(&stage, hostile::Lie::Forked).unwrap();
+    world.frames.extend(frames.into_iter().map(|frame| (0, far, frame)));
+    world.run(1_000);
+    assert!(world.closed.contains(&CloseReason::BadRun), "{:?}", world.closed);
+}

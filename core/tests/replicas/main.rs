@@ -15,6 +15,7 @@ mod expiry;
 mod faults;
 #[cfg(feature = "hostile")]
 mod forged;
+mod forks;
 mod merging;
 mod offering;
 mod parts;

@@ -24,6 +24,8 @@
 //! * A grant may have an *end*. It is for what is stamped no later, and so is what a revocation leaves until an end: that
 //!   takes part in all of the above. Who is a member *now* goes by somebody's clock in the place of a stamp; whatever
 //!   the time is, nothing else follows from the clock.
+//! * Whoever has *forked* a log has said two things under one name. Of both nothing counts where that is known, from where
+//!   they part on. What was granted by it stays granted (S-26, S-35).
 //! * A device is entitled to a generation if it was ever granted something of whose end the generation's author
 //!   did not know (S-36).
 
@@ -259,7 +261,10 @@ impl Group {
             let at = For { of: Some((by.author, by.generation)), when: it.moment() };
             self.rights(&by.author.device, &it.past, revocations, at).is_some()
         };
-        if known.into_iter().any(|(by, it)| it.says.stands_for(version) && may_be_here(by, it)) {
+        let cuts = |by: &Version, it: &Generation| {
+            it.says.is_forked(version) || it.says.stands_for(version) && may_be_here(by, it)
+        };
+        if known.into_iter().any(|(by, it)| cuts(by, it)) {
             return false;
         }
         let at = For { of: Some((version.author, version.generation)), when: generation.moment() };

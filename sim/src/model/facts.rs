@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::{Address, DeviceId, Incarnation, Knowledge, Rights, SpecChange, UserId, Version, Wall};
+use driftless::{
+    Address, Author, DeviceId, Incarnation, Knowledge, Rights, SpecChange, UserId, Version, Wall,
+};
 
 use super::Generation;
 
@@ -43,6 +45,8 @@ pub enum Fact {
     /// What the author's device had written under other names is written again under this one, and counts no more
     /// there.
     StandsFor(BTreeSet<Version>),
+    /// An author has forked its log: what it says in either branch, behind so many generations, does not count.
+    Forks(Author, u64),
 }
 
 /// A right, and the last moment for which it is; `None` is for ever.
@@ -160,12 +164,19 @@ impl Fact {
 
     /// Whether it makes void something that others may have.
     pub fn takes(&self) -> bool {
-        !self.revokes().is_empty() || matches!(self, Fact::StrikesOff(_) | Fact::StandsFor(_))
+        !self.revokes().is_empty()
+            || matches!(self, Fact::StrikesOff(_) | Fact::StandsFor(_) | Fact::Forks(..))
     }
 
-    /// Whether a generation counts no more by it.
+    /// Whether a generation is written again by it.
     pub(super) fn stands_for(&self, version: &Version) -> bool {
         matches!(self, Fact::StandsFor(all) if all.contains(version))
+    }
+
+    /// Whether a generation lies behind where its log is forked.
+    pub(super) fn is_forked(&self, version: &Version) -> bool {
+        let Fact::Forks(author, last) = self else { return false };
+        version.author == *author && version.generation > *last
     }
 
     /// Whether something is granted by it to somebody. `author` is the device that says it.

@@ -136,6 +136,14 @@ impl Watch {
         group: &SyncgroupId,
         version: &Version,
     ) -> Result<Fact, Violation> {
+        let forked = notices.iter().find_map(|notice| match notice {
+            Notice::Forked { author, last, by, .. } if by == version => Some((*author, *last)),
+            _ => None,
+        });
+        if let Some((author, last)) = forked {
+            let is_withheld = self.sabotage.is_some_and(crate::world::Sabotage::withholds_forks);
+            return Ok(if is_withheld { Fact::Nothing } else { Fact::Forks(author, last) });
+        }
         let enrolled = notices.iter().find_map(|notice| match notice {
             Notice::Enrolled { user, device, number, granted, ends, version: by, .. } if by == version => {
                 let granted = granted.map(|rights| Granted { rights, ends: *ends });

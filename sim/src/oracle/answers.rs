@@ -216,6 +216,9 @@ impl Watch {
             Notice::SetBack { author, .. } if self.fates[replica].unnoticed != Some(*author) => {
                 ("S-2", format!("believes that {author:?} was set back unnoticed, and it was not"))
             }
+            Notice::Forked { author, .. } if !is_hostile(&author.device) => {
+                ("S-26", format!("believes that {author:?} has forked its log, and it is honest"))
+            }
             Notice::FromTheFuture { author, .. } if !is_hostile(&author.device) && !self.is_behind(wall) => {
                 ("S-27", format!("holds back what {author:?} wrote, and no clock is that wrong"))
             }
@@ -244,6 +247,7 @@ impl Watch {
             return Ok(());
         };
         let tells = |action: &Action| match action {
+            Action::Notice(Notice::Forked { author, .. }) => *author == before,
             Action::Notice(Notice::SetBack { author, successor, .. }) => {
                 (*author, *successor) == (before, now)
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::inspect;
-use driftless::{Action, Hlc, Knowledge, Notice, SyncgroupId, Version, Wall, Written};
+use driftless::{Action, Author, Hlc, Knowledge, Notice, SyncgroupId, Version, Wall, Written};
 
 use super::rows::fault;
 use super::{Checked, Held, Oracle, Seen, Views, Violation, Watch, WriteExpected, notice, part};
@@ -25,12 +25,21 @@ struct Birth<'b> {
 
 impl Watch {
     /// Checks that a replica gave up nothing that it held.
-    pub(super) fn gave_up(&self, replica: usize, before: &Held, held: &Held) -> Checked {
+    pub(super) fn gave_up(&self, replica: usize, before: &Held, held: &Held, notices: &[&Notice]) -> Checked {
+        let is_cut = |group: &SyncgroupId, author: &Author, now: u64| {
+            notices.iter().any(|notice| match notice {
+                Notice::Forked { syncgroup, author: of, last, .. } => {
+                    (syncgroup, of) == (group, author) && now >= *last
+                }
+                _ => false,
+            })
+        };
         for (group, old) in before {
             let new = held.get(group);
-            let gave_up = old
-                .iter()
-                .find(|(author, last)| new.and_then(|new| new.get(author)).copied().unwrap_or(0) < **last);
+            let gave_up = old.iter().find(|(author, last)| {
+                let now = new.and_then(|new| new.get(author)).copied().unwrap_or(0);
+                now < **last && !is_cut(group, author, now)
+            });
             if let Some((author, last)) = gave_up {
                 let what = format!("held {author:?}/{last} of {group:?}, and does not any more");
                 return Err(Violation::new(Oracle::SilentLoss, "S-21", replica, what));
@@ -69,7 +78,12 @@ impl Watch {
                 // came, whatever is shown by the same event is so because of what was written: who leaves waits no
                 // more. But who leaves before it has seen its own admission sees that first, and writes then.
                 let was_in = || self.model.rights(group, &author.device, old, None).is_some();
+                // Nothing builds on what lies beyond the reach of a log that is forked.
                 let past = if came || !was_in() { new } else { old };
+                let reached = |(author, last): (&Author, &u64)| {
+                    Some((*author, *last.min(new.get(author)?))).filter(|(_, last)| *last > 0)
+                };
+                let past = &past.iter().filter_map(reached).collect::<Knowledge>();
                 let stamp = match written {
                     Some(written) => written.stamp,
                     None => stamp_of(seen, actions, (*group, version))?,

@@ -27,6 +27,7 @@ mod answers;
 mod bounds;
 mod conflicts;
 mod contact;
+mod forks;
 mod knowledge;
 mod parts;
 mod paused;
@@ -385,9 +386,12 @@ impl Watch {
             true => self.written_again(seen, wall, was, actions, coverage)?,
             false => Vec::new(),
         };
+        let notices: Vec<&Notice> = actions.iter().filter_map(notice).collect();
         if !is_reissue {
-            self.gave_up(seen.replica, &before, &held)?;
+            self.gave_up(seen.replica, &before, &held, &notices)?;
         }
+        self.count_forks(seen.replica, &notices, coverage);
+        self.branch_again(seen, &notices, actions, coverage)?;
         self.batch = (parts.len() > 1).then(|| self.next_batch());
         self.unasked.clear();
         let mut batches = if is_reissue { again } else { vec![parts] };

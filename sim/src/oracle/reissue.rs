@@ -265,7 +265,7 @@ impl Watch {
     }
 
     /// What a generation has in its past by what it names, with what comes before it in its log.
-    fn past_of(&self, group: &SyncgroupId, version: &Version, content: &Content) -> Knowledge {
+    pub(super) fn past_of(&self, group: &SyncgroupId, version: &Version, content: &Content) -> Knowledge {
         let own = version.generation - 1;
         let own = (own > 0).then_some(Version { author: version.author, generation: own });
         let mut past = Knowledge::new();

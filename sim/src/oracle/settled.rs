@@ -260,8 +260,14 @@ impl Watch {
         for id in groups {
             let mut left: Vec<Seen<'a>> = all.iter().filter(|seen| is_active(seen, &id)).copied().collect();
             while !left.is_empty() {
-                let together = self.together(&id, &mut left);
-                apart.push((id, together));
+                let mut together = self.together(&id, &mut left);
+                // Those who hold different branches of a log on which others have built stand apart as well.
+                while let Some(first) = together.first().copied() {
+                    let (same, others) =
+                        together.into_iter().partition(|it| !self.hold_different_branches(&id, &first, it));
+                    apart.push((id, same));
+                    together = others;
+                }
             }
         }
         apart
@@ -297,7 +303,9 @@ impl Watch {
         let real: BTreeSet<_> = active.iter().map(|seen| self.devices[seen.replica]).collect();
         let odd = |seen: &&Seen<'_>| {
             let device = self.devices[seen.replica];
-            listed.contains(&device) != real.contains(&device) && !self.is_excused(*first, **seen, group)
+            listed.contains(&device) != real.contains(&device)
+                && !self.is_excused(*first, **seen, group)
+                && !self.hold_different_branches(group, first, seen)
         };
         let Some(odd) = all.iter().find(odd) else { return Ok(()) };
         let device = self.devices[odd.replica];

@@ -216,6 +216,13 @@ impl Recording {
                     "hears what it had written in {group} and does not hold, and goes on as another author"
                 )
             }
+            Notice::Forked { author, last, .. } => {
+                let by = self.naming.of_device(&author.device);
+                format!("knows that {by} has forked its log behind {last}")
+            }
+            Notice::WrittenAgain { batches, .. } => {
+                format!("writes again {batches} batches of a branch of its own log")
+            }
             Notice::Invited { invitation } => {
                 let by = self.naming.of_device(&invitation.issuer().device());
                 format!("is offered {} by {by}", self.naming.of_group(&invitation.syncgroup()))

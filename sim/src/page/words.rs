@@ -10,7 +10,7 @@ use super::naming::Naming;
 use crate::plan::Act;
 
 /// Kinds of frames, by number: what the page lists, and in which order.
-pub(super) const FRAME_KINDS: [&str; 13] = [
+pub(super) const FRAME_KINDS: [&str; 14] = [
     "hello",
     "offer",
     "summary",
@@ -23,6 +23,7 @@ pub(super) const FRAME_KINDS: [&str; 13] = [
     "joined",
     "publish",
     "declined",
+    "forked",
     "unreadable",
 ];
 
@@ -106,6 +107,11 @@ pub(super) fn frame(
         Some(Frame::Declined { syncgroup }) => {
             ("declined", Some(naming.group(syncgroup)), "declines".to_owned())
         }
+        Some(Frame::Forked { name, author, proven }) => {
+            let what = if *proven { "proves" } else { "finds out" };
+            let by = naming.of_device(&author.device);
+            ("forked", naming.on_link(link, name), format!("{what} that {by} has forked its log"))
+        }
         Some(Frame::NoneOffered) => ("publish", None, "has heard that nothing is offered".to_owned()),
         Some(Frame::Joined { syncgroup, answer }) => {
             let text = match answer {
@@ -167,6 +173,9 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
         Entry::Decline { device, .. } => format!("hears that {} declines", naming.of_device(device)),
         Entry::Cut { first, last, .. } => {
             format!("stands for {first} to {last} of an earlier log of its own")
+        }
+        Entry::Fork { author, prefix } => {
+            format!("proves that {} has forked its log behind {prefix}", naming.of_device(&author.device))
         }
         Entry::Leave => "leaves".to_owned(),
         Entry::Revoke { device, keep: None, .. } => format!("removes {}", naming.of_device(device)),

@@ -444,7 +444,7 @@ pub enum Act {
         replica: usize,
         /// The driver's token was copied with it: it believes that its store continues, and the device goes on as the
         /// author that it was. Whoever writes then, before others have shown what they hold of its log, writes twice
-        /// under one name, which is a fork: they are neither proven nor cut yet, so until the device has heard, nobody
+        /// under one name, which is a fork, and the model knows one thing by one name: so until the device has heard, nobody
         /// uses it, and it reaches only those who can tell it. Where nobody can, and where whole batches win, as that is
         /// decided by devices on their own, no plan is drawn like this; in the former case, and for an application,
         /// the token does not match. Undone when all faults end: the driver is told.

@@ -195,6 +195,21 @@ impl Drawing<'_> {
                 self.step(at, Act::Attack { replica: hostile, peer, group, attack });
             }
         }
+        if dice.one_in(3) {
+            self.forks(hostile, groups, &mut dice);
+        }
+    }
+
+    /// Different branches of one log, to different replicas.
+    fn forks(&mut self, hostile: usize, groups: &[Group], dice: &mut Dice) {
+        let Some(group) = dice.pick(groups).map(|group| group.label) else { return };
+        for _ in 0..dice.between(2, 4) {
+            let (peer, at) = (dice.index(self.replicas), dice.between(self.safety_ms / 4, self.safety_ms));
+            let attack = Attack::Forge(Forgery::Forks);
+            if peer != hostile {
+                self.step(at, Act::Attack { replica: hostile, peer, group, attack });
+            }
+        }
     }
 
     fn losses(&mut self, groups: &[Group], except: Option<usize>) {

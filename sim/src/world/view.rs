@@ -124,6 +124,11 @@ impl World<'_> {
         self.resolved()
     }
 
+    /// Whether some hold different branches of a log on which others have built.
+    pub(crate) fn are_kept_apart(&self) -> bool {
+        self.watch.are_kept_apart(&self.all_seen())
+    }
+
     /// Whether anybody still lacks what it has held back because its time had not come, or somebody's time is about to be
     /// over.
     pub(crate) fn awaits_its_time(&self) -> bool {

@@ -1,6 +1,5 @@
 //! What comes of a plan: what is to be written, and how memory changes with it.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -9,7 +8,6 @@ use bytes::Bytes;
 use super::{Draft, Plan};
 use crate::action::{Notice, RowChange};
 use crate::id::{Author, CommitSeq, Incarnation};
-use crate::log::Log;
 use crate::replica::Replica;
 use crate::replica::changes::ChangeEntry;
 use crate::replica::cited::Citations;
@@ -38,6 +36,7 @@ pub(crate) struct Effects {
     incarnation: Option<Incarnation>,
     paused: Option<Paused>,
     cited: Citations,
+    forgets_cited: bool,
     pub(crate) notices: Vec<Notice>,
     /// Somebody's rights may have ended since who shares what with whom was looked at.
     pub(crate) passes_ends: bool,
@@ -86,6 +85,7 @@ impl Plan<'_> {
             paused,
             notices,
             cited,
+            forgets_cited,
             ..
         } = self;
         let mut writes = staged.into_writes();
@@ -105,6 +105,7 @@ impl Plan<'_> {
             incarnation,
             paused,
             cited: cited.into_inner(),
+            forgets_cited,
             notices,
             passes_ends: false,
         }
@@ -151,23 +152,16 @@ fn put(table: Table, key: Bytes, value: Bytes) -> Write {
 }
 
 impl Replica {
-    /// Whether less is left of a log of a syncgroup.
-    fn shortens_logs(&self, ix: GroupIx, draft: &Draft) -> bool {
-        let held = |author| self.groups.get(&ix).map_or(0, |group| group.held(author));
-        let left = |log: &Option<Box<Log>>| log.as_ref().map_or(0, |log| log.held());
-        draft.logs.iter().any(|(author, log)| left(log) < held(*author))
-    }
-
     /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
     pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
+        let Effects { forgets_cited, .. } = effects;
         let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, paused, cited, .. } =
             effects;
-        if drafts.iter().any(|(ix, draft)| self.shortens_logs(*ix, draft)) {
-            // Another branch may come in the place of what was taken back, and the plan has looked at that, too.
+        // Another branch may come in the place of what was taken back.
+        if forgets_cited {
             self.cited = Citations::default();
-        } else {
-            self.cited.extend(cited);
         }
+        self.cited.extend(cited);
         self.pruned = self.pruned.max(pruned);
         authors.into_iter().for_each(|author| self.authors.push(author));
         self.stamp = stamp.unwrap_or(self.stamp);
@@ -192,6 +186,7 @@ impl Replica {
                 group.record = record;
             }
             group.tip = draft.tip.unwrap_or_else(|| core::mem::take(&mut group.tip));
+            group.tip.forked.keys().for_each(|author| group.knowledge.grow(*author));
             if let Some(metadata) = draft.metadata {
                 group.metadata = metadata;
                 self.note_ends(ix);

@@ -75,7 +75,8 @@ impl Plan<'_> {
     /// What a generation that is held says to those that build on it.
     fn cited(&self, group: GroupIx, author: AuthorIx, generation: Generation) -> Result<Cited, Fault> {
         let place = (group, author, generation);
-        let known = self.cited.borrow().get(&place).or_else(|| self.replica.cited.get(&place)).cloned();
+        let kept = || self.replica.cited.get(&place).filter(|_| !self.forgets_cited);
+        let known = self.cited.borrow().get(&place).or_else(kept).cloned();
         if let Some(cited) = known {
             return Ok(cited);
         }
@@ -298,6 +299,7 @@ impl Plan<'_> {
         self.draft(group).logs.insert(author, Some(Box::new(log)));
 
         let place = (author, generation);
+        self.extend_reach(group, place, encoded, records)?;
         self.judge(group, place, encoded.header.stamp, records)?;
         let rows = match origin {
             Origin::Own(rows) => rows,
@@ -318,14 +320,18 @@ impl Plan<'_> {
         rows: Vec<ReadRow>,
     ) -> Result<(), Fault> {
         let mut tip = self.tip(group);
-        for dependency in &encoded.header.dependencies {
+        // Nothing may build on what lies beyond the reach of a forked log.
+        let is_beyond = tip.is_beyond(place);
+        for dependency in encoded.header.dependencies.iter().filter(|_| !is_beyond) {
             if let Some(ix) = self.author_ix(&dependency.author)
                 && tip.frontier.get(&ix).is_some_and(|held| *held <= dependency.generation)
             {
                 tip.frontier.remove(&ix);
             }
         }
-        tip.frontier.insert(place.0, place.1);
+        if !is_beyond {
+            tip.frontier.insert(place.0, place.1);
+        }
         if !self.is_void(group, place)? {
             self.apply_rows(group, place, encoded, (records, rows), &mut tip)?;
         }

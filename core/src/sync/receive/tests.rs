@@ -236,6 +236,43 @@ fn a_log_says_of_which_others_of_its_device_it_stands_for_when_it_begins_and_nev
     assert_eq!(taken(many(limits::MAX_CUTS + 1), alloc::vec![other()]), Ok(0));
 }
 
+/// A proof that these keys' holder has forked a log that has nothing in common but its name.
+fn fork(here: &Here, keys: &Keys, incarnation: u64) -> Fork {
+    let author = Author { device: keys.device, incarnation: Incarnation(incarnation) };
+    let branch = |of: u8| {
+        let (leaf, mut tree) = (crate::log::tree::leaf(&[of]), Tree::default());
+        tree.append(leaf);
+        let checkpoint = Checkpoint::sign(&here.id, &author, &tree, keys);
+        Branch { leaf, checkpoint, completion: Vec::new() }
+    };
+    Fork::new(author, &Tree::default(), branch(1), branch(2))
+}
+
+#[test]
+fn a_fork_is_written_down_once_if_it_is_proven_and_so_many_of_one_device() {
+    let here = here();
+    let record = |fork: Fork| Record::Meta(MetaRecord::Fork(alloc::boxed::Box::new(fork)));
+    let taken = |forks: Vec<Fork>| {
+        let change = |n, header: &mut Header| header.dependencies.extend((n == 1).then(|| genesis(&here)));
+        let records = |n: u64| alloc::vec![record(forks[n as usize - 1].clone())];
+        take(&here, alloc::vec![run_of(&here, &here.replica.keys, forks.len() as u64, change, records)]).0
+    };
+    let of = |incarnation| fork(&here, &stranger(), incarnation);
+    assert_eq!(taken(alloc::vec![of(1)]), Ok(1));
+    assert_eq!(taken(alloc::vec![of(1), of(1)]), Ok(1), "it says nothing new");
+    let elsewhere = Here { id: SyncgroupId([9; 32]), ..self::here() };
+    let wrong = Err("a fork that is not proven");
+    assert_eq!(taken(alloc::vec![fork(&elsewhere, &stranger(), 1)]), wrong);
+    let mut of_another = of(1);
+    of_another.author.device = here.replica.keys.device;
+    assert_eq!(taken(alloc::vec![of_another]), wrong);
+    let most = limits::MAX_FORKS as u64;
+    assert_eq!(taken((0..=most).map(of).collect()), Ok(limits::MAX_FORKS));
+    let mut others: Vec<Fork> = (0..most).map(of).collect();
+    others.push(fork(&here, &Keys::new(SecretKey([3; 32]), &Ed25519), 1));
+    assert_eq!(taken(others), Ok(limits::MAX_FORKS + 1), "of another device there is room");
+}
+
 #[test]
 fn a_run_of_a_member_is_applied() {
     let here = here();

@@ -42,6 +42,9 @@ impl Access {
                 it.cuts.iter().for_each(|(author, range)| cuts.take(*author, range.clone()));
             }
         }
+        // Nobody's word is taken for that.
+        self.forked()
+            .for_each(|(author, prefix)| cuts.take(*author, prefix.saturating_add(1)..=Generation::MAX));
         cuts
     }
 }

@@ -214,6 +214,13 @@ fn log_notice(notice: &Notice) {
             "this data directory was set back: others have later writes of {author} in syncgroup {syncgroup}; \
              going on as {successor}"
         ),
+        Notice::Forked { syncgroup, author, last, .. } => tracing::warn!(
+            "{author} has written two logs under one name in syncgroup {syncgroup}: what it wrote after its batch {last} does \
+             not count; if this is a copy of a device that runs elsewhere, or was restored, it is written again"
+        ),
+        Notice::WrittenAgain { syncgroup, author, successor, batches } => tracing::warn!(
+            "{batches} batches of {author} in syncgroup {syncgroup} were written again as {successor}"
+        ),
         Notice::Diverged { device } => tracing::error!(
             "device {device} shows other rows though it knows the same: a defect or a damaged store; please report it"
         ),

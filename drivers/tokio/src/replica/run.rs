@@ -378,7 +378,10 @@ impl<S: Store> Replica<S> {
 
     fn notice(&self, notice: Notice) {
         match &notice {
-            Notice::SetBack { .. } | Notice::Diverged { .. } | Notice::PeerFault { .. } => {
+            Notice::SetBack { .. }
+            | Notice::Forked { .. }
+            | Notice::Diverged { .. }
+            | Notice::PeerFault { .. } => {
                 tracing::warn!(?notice, "the replica has noticed something");
             }
             _ => tracing::debug!(?notice, "the replica has noticed something"),

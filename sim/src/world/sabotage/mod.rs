@@ -130,6 +130,8 @@ planted! {
     WithholdsStrikings = "withholds-strikings", noticed by Access;
     /// The model does not hear that what was written again counts no more where it was.
     CountsTwice = "counts-twice", noticed by Model;
+    /// The model does not hear that logs are forked: as if a proof cut nothing.
+    WithholdsForks = "withholds-forks", noticed by Model;
     /// The model believes that a batch was stamped long ago.
     StampsLongAgo = "stamps-long-ago", noticed by Clocks;
     /// No event may cost more than a few reads.
@@ -230,6 +232,11 @@ impl Sabotage {
     /// Whether the model does not hear what counts no more as it was written again.
     pub(crate) fn withholds_cuts(self) -> bool {
         self == Sabotage::CountsTwice
+    }
+
+    /// Whether the model does not hear of forks.
+    pub(crate) fn withholds_forks(self) -> bool {
+        self == Sabotage::WithholdsForks
     }
 
     /// The stamp that the oracle of clocks is told of this many-th batch.

@@ -1,0 +1,166 @@
+//! Proofs that an author has forked its log: signed two logs of which neither continues the other (S-26).
+//!
+//! ```text
+//!                         ┌─ leaf ─ … ─ checkpoint, signed
+//!   peaks of the prefix ──┤
+//!                         └─ other leaf ─ … ─ other checkpoint, signed
+//! ```
+//!
+//! It counts by itself, whoever brings it: the common prefix by its peaks, the next leaf of either branch, and what leads
+//! from there to something that the author has signed. Its size grows with the logarithm of the log's.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::Checkpoint;
+use super::tree::Tree;
+use crate::crypto::Keys;
+use crate::hash::{self, Hash};
+use crate::id::{Author, Generation, Incarnation, SyncgroupId};
+
+/// One of the logs, behind the common prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Branch {
+    /// Its first leaf.
+    pub(crate) leaf: Hash,
+    /// What the author has signed of it.
+    pub(crate) checkpoint: Checkpoint,
+    /// What leads there from that leaf.
+    pub(crate) completion: Vec<Hash>,
+}
+
+/// A proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fork {
+    pub(crate) author: Author,
+    /// How many generations both logs begin with.
+    pub(crate) prefix: Generation,
+    peaks: Vec<Hash>,
+    /// In the order of their leaves.
+    branches: (Branch, Branch),
+}
+
+impl Fork {
+    /// Puts a proof together. Whether it is one is for [`Fork::is_proof`] to say.
+    pub(crate) fn new(author: Author, prefix: &Tree, one: Branch, other: Branch) -> Self {
+        let branches = if one.leaf < other.leaf { (one, other) } else { (other, one) };
+        Self { author, prefix: prefix.size(), peaks: prefix.peaks().to_vec(), branches }
+    }
+
+    /// The first leaves of both branches.
+    pub(crate) fn leaves(&self) -> [Hash; 2] {
+        [self.branches.0.leaf, self.branches.1.leaf]
+    }
+
+    /// Whether it proves what it says, in a syncgroup.
+    pub(crate) fn is_proof(&self, syncgroup: &SyncgroupId, keys: &Keys) -> bool {
+        let Some(prefix) = Tree::of(self.prefix, &self.peaks) else { return false };
+        let leads = |branch: &Branch| {
+            let mut tree = prefix.clone();
+            tree.append(branch.leaf);
+            tree.root_at(branch.checkpoint.size, &branch.completion) == Some(branch.checkpoint.root)
+        };
+        let (one, other) = (&self.branches.0, &self.branches.1);
+        one.leaf < other.leaf
+            && leads(one)
+            && leads(other)
+            && one.checkpoint.verify(syncgroup, &self.author, keys)
+            && other.checkpoint.verify(syncgroup, &self.author, keys)
+    }
+}
+
+/// The name under which a device writes again what one branch of a log of its own said. It follows from the branch: so
+/// whatever copies of the device do so write the same, and it counts once.
+pub(crate) fn successor(author: &Author, leaf: &Hash) -> Author {
+    let incarnation = author.incarnation.0.to_le_bytes();
+    let drawn = hash::derive(hash::REISSUE, &[&author.device.0, &incarnation, &leaf.0]);
+    Author { incarnation: Incarnation(u64::from_le_bytes(*drawn.prefix())), ..*author }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::crypto::{Ed25519, SecretKey};
+    use crate::id::DeviceId;
+    use crate::log::tree;
+
+    const GROUP: SyncgroupId = SyncgroupId([1; 32]);
+
+    fn keys(of: u8) -> Keys {
+        Keys::new(SecretKey([of; 32]), &Ed25519)
+    }
+
+    fn author(keys: &Keys) -> Author {
+        Author { device: keys.device, incarnation: Incarnation(7) }
+    }
+
+    fn leaf(at: u64, of: u64) -> Hash {
+        tree::leaf(&[at.to_le_bytes(), of.to_le_bytes()].concat())
+    }
+
+    /// Two logs of these sizes, which begin with the same leaves.
+    fn forked(keys: &Keys, prefix: u64, sizes: [u64; 2]) -> Fork {
+        let mut common = Tree::default();
+        (0..prefix).for_each(|at| _ = common.append(leaf(at, 0)));
+        let branch = |of: u64, size: u64| {
+            let (mut whole, mut first) = (common.clone(), common.clone());
+            first.append(leaf(prefix, of));
+            let leaves: Vec<Hash> = (0..size).map(|at| leaf(at, if at < prefix { 0 } else { of })).collect();
+            leaves.iter().skip(prefix as usize).for_each(|leaf| _ = whole.append(*leaf));
+            let completion = tree::completion(&leaves, prefix + 1);
+            let checkpoint = Checkpoint::sign(&GROUP, &author(keys), &whole, keys);
+            Branch { leaf: leaf(prefix, of), checkpoint, completion }
+        };
+        Fork::new(author(keys), &common, branch(1, sizes[0]), branch(2, sizes[1]))
+    }
+
+    #[test]
+    fn two_branches_of_any_size_prove_a_fork() {
+        let keys = keys(1);
+        for prefix in [0, 1, 2, 5, 8, 13] {
+            for sizes in [[1, 1], [1, 4], [3, 2], [20, 31]] {
+                let fork = forked(&keys, prefix, sizes.map(|more| prefix + more));
+                assert!(fork.is_proof(&GROUP, &keys), "{prefix} {sizes:?}");
+                let bytes = postcard::to_allocvec(&fork).unwrap();
+                assert!(bytes.len() < 700, "{} bytes", bytes.len());
+                assert_eq!(postcard::from_bytes(&bytes), Ok(fork));
+            }
+        }
+    }
+
+    #[test]
+    fn what_proves_nothing_is_none() {
+        let keys = keys(1);
+        let good = forked(&keys, 5, [9, 7]);
+        let wrong = |change: &dyn Fn(&mut Fork)| {
+            let mut fork = good.clone();
+            change(&mut fork);
+            assert!(!fork.is_proof(&GROUP, &keys), "{fork:?}");
+        };
+        assert!(!good.is_proof(&SyncgroupId([2; 32]), &keys), "in another syncgroup");
+        wrong(&|it| it.author.device = DeviceId([9; 16]));
+        wrong(&|it| it.author.incarnation.0 += 1);
+        wrong(&|it| it.branches.1 = it.branches.0.clone());
+        wrong(&|it| core::mem::swap(&mut it.branches.0, &mut it.branches.1));
+        wrong(&|it| it.prefix -= 1);
+        wrong(&|it| it.prefix = u64::MAX);
+        wrong(&|it| it.peaks = vec![Hash([1; 32]); 2]);
+        wrong(&|it| it.peaks = vec![Hash([1; 32]); 2_000]);
+        wrong(&|it| it.branches.0.leaf = Hash([0; 32]));
+        wrong(&|it| it.branches.0.completion.push(Hash([0; 32])));
+        wrong(&|it| _ = it.branches.1.completion.pop());
+        wrong(&|it| it.branches.1.checkpoint.size = u64::MAX);
+        wrong(&|it| it.branches.1.checkpoint.size = 0);
+        wrong(&|it| it.branches.1.checkpoint.root = Hash([3; 32]));
+        wrong(&|it| it.branches.0.checkpoint.signature = it.branches.1.checkpoint.signature);
+        wrong(&|it| it.branches.0.checkpoint.key = Keys::new(SecretKey([2; 32]), &Ed25519).public);
+        // A log and its continuation are no branches, whatever is said of where they part.
+        let same = forked(&keys, 5, [9, 9]);
+        let (one, _) = same.branches;
+        let twice = Fork::new(good.author, &Tree::of(5, &good.peaks).unwrap(), one.clone(), one);
+        assert!(!twice.is_proof(&GROUP, &keys));
+    }
+}

@@ -1,0 +1,369 @@
+//! Logs that their authors have forked: proofs of it, and what becomes of the branch that is here (S-26, S-35).
+//!
+//! ```text
+//!   common prefix        the branch that is here
+//!   o───o───o───o │ x───x───x │ x───x
+//!                 │     ▲     │
+//!             the cut   │   the reach: so much others build on
+//!                    somebody's generation
+//! ```
+//!
+//! What lies behind the cut is void. What others build on of it is held by all who hold what they wrote, passed on and
+//! counted, like whatever is void. What lies beyond that is held by whoever has it, and counts on neither side, or the
+//! holders of two branches would never come to rest. And nothing that is written from now on builds on it.
+//!
+//! Where others build on one branch only, whoever holds another one takes that instead ([`Plan::make_way`]). Where they
+//! build on several, whoever holds one cannot have what builds on another.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Stop;
+use super::plan::Plan;
+use super::stored::{LogNodes, corrupt};
+use super::take_back::TakenBack;
+use crate::action::Notice;
+use crate::hash::{Hash, Tag};
+use crate::id::{Author, Generation, Version};
+use crate::log::fork::{self, Branch, Fork};
+use crate::log::generation::{Dependency, Encoded};
+use crate::log::record::{MetaRecord, Record};
+use crate::log::tree::Known;
+use crate::log::{Checkpoint, Log};
+use crate::object::history::Place;
+use crate::store::key::{AuthorIx, GroupIx};
+use crate::store::{Fault, Table};
+use crate::syncgroup::group::Reach;
+use crate::time::{Hlc, Wall};
+
+/// Sizes of a log that are compared at a time.
+const COMPARED: u64 = 16;
+/// And that may be compared at a time.
+pub(crate) const MOST_COMPARED: usize = 64;
+
+/// What is found out about a log of which somebody else holds another branch.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Found {
+    /// As far as both go, they hold the same.
+    Same,
+    /// They part somewhere among these sizes.
+    Between(Vec<(Generation, Tag)>),
+    /// They part behind this size: and so the branch goes on that is here.
+    At(Generation, Box<Branch>),
+}
+
+impl Plan<'_> {
+    /// The tags of a log at some sizes, the first of which is known to be the same elsewhere, and the last is not.
+    pub(crate) fn tags_between(
+        &self,
+        group: GroupIx,
+        author: AuthorIx,
+        same: Generation,
+        differs: Generation,
+    ) -> Result<Vec<(Generation, Tag)>, Fault> {
+        let steps = (differs - same).min(COMPARED);
+        let size = |step| same + (u128::from(differs - same) * u128::from(step) / u128::from(steps)) as u64;
+        let sizes = (0..=steps).map(size).filter(|size| *size > 0);
+        sizes.map(|size| Ok((size, self.tag(group, author, size)?))).collect()
+    }
+
+    /// Compares a log with what somebody else holds of it, at rising sizes. Whoever `asks` wants what follows upon what is the
+    /// same.
+    pub(crate) fn compare_branch(
+        &self,
+        group: GroupIx,
+        author: &Author,
+        theirs: &[(Generation, Tag)],
+        asks: bool,
+    ) -> Result<Found, Fault> {
+        let (Some(ix), held) = (self.author_ix(author), self.held(group, author)) else {
+            return Ok(Found::Same);
+        };
+        let mut same = 0;
+        for (size, tag) in theirs.iter().take_while(|(size, _)| *size <= held) {
+            if *size <= same {
+                return Ok(Found::Same); // Not rising.
+            }
+            if self.tag(group, ix, *size)? == *tag {
+                same = *size;
+            } else if *size == same + 1 {
+                let branch = self.branch(group, ix, same)?;
+                return Ok(branch.map_or(Found::Same, |branch| Found::At(same, Box::new(branch))));
+            } else {
+                return Ok(Found::Between(self.tags_between(group, ix, same, *size)?));
+            }
+        }
+        if asks && same < held {
+            let branch = self.branch(group, ix, same)?;
+            return Ok(branch.map_or(Found::Same, |branch| Found::At(same, Box::new(branch))));
+        }
+        Ok(Found::Same)
+    }
+
+    /// How a log goes on that is held, behind so many generations.
+    fn branch(&self, group: GroupIx, ix: AuthorIx, prefix: Generation) -> Result<Option<Branch>, Fault> {
+        let author = self.author(ix);
+        let Some((log, record)) = self.log(group, ix).zip(self.record(group)) else { return Ok(None) };
+        let Log { tree, proof, .. } = log;
+        let own = || Checkpoint::sign(&record.id, &author, tree, &self.replica.keys);
+        let (checkpoint, given) = match proof {
+            Some(proof) => (proof.checkpoint, &proof.completion[..]),
+            None if author.device == self.replica.keys.device => (own(), &[][..]),
+            None => return Ok(None),
+        };
+        let get = |table, key: &Bytes| self.staged.get(table, key);
+        let nodes = LogNodes { get: &get, group, author: ix };
+        let known = Known { nodes: &nodes, held: log.held(), size: checkpoint.size, completion: given };
+        let completion = known.completion_from(prefix + 1)?;
+        let leaf = self.stored(group, ix, prefix + 1)?.encoded()?.leaf;
+        Ok(Some(Branch { leaf, checkpoint, completion }))
+    }
+
+    /// Whether a branch of one of this device's own logs is not written again, and not here either.
+    pub(crate) fn lacks_branch(&self, group: GroupIx, author: &Author, leaf: &Hash) -> bool {
+        let own = self.own();
+        author.device == own.device
+            && *author != own
+            && self.metadata(group).is_some_and(|it| it.access.fork(author).is_some())
+            && self.held(group, &fork::successor(author, leaf)) == 0
+    }
+
+    /// Puts a proof together from another branch of a log than the one that is here; `None` if it is none.
+    pub(crate) fn prove_fork(
+        &self,
+        group: GroupIx,
+        author: &Author,
+        prefix: Generation,
+        other: Branch,
+    ) -> Result<Option<Fork>, Fault> {
+        let Some(ix) = self.author_ix(author).filter(|_| prefix < self.held(group, author)) else {
+            return Ok(None);
+        };
+        let (Some(own), Some(record)) = (self.branch(group, ix, prefix)?, self.record(group)) else {
+            return Ok(None);
+        };
+        let fork = Fork::new(*author, &self.tree(group, ix, prefix)?, own, other);
+        Ok(Some(fork).filter(|fork| fork.is_proof(&record.id, &self.replica.keys)))
+    }
+
+    /// Whether a proof says something new, for which there is room.
+    pub(crate) fn needs_fork(&self, group: GroupIx, author: &Author, prefix: Generation) -> bool {
+        self.metadata(group).is_some_and(|it| it.access.may_prove(None, author, prefix))
+    }
+
+    /// Whether a proof says something new, and this device may write it down.
+    pub(crate) fn may_write_fork(&self, group: GroupIx, fork: &Fork) -> bool {
+        let own = self.replica.keys.device;
+        let is_read = self.record(group).is_some_and(|record| record.stage.is_read());
+        let is_member = self.metadata(group).is_some_and(|it| it.access.rights(&own).is_some());
+        is_read && is_member && self.needs_fork(group, &fork.author, fork.prefix)
+    }
+
+    /// Writes down a proof. What this device writes must not build on what the proof cuts.
+    pub(crate) fn write_fork(&mut self, group: GroupIx, fork: Fork, wall: Wall) -> Result<(), Fault> {
+        if !self.may_write_fork(group, &fork) {
+            return Ok(());
+        }
+        let author = self.enter(fork.author);
+        self.reach(group, author, fork.prefix)?;
+        let record = Record::Meta(MetaRecord::Fork(Box::new(fork)));
+        match self.write(group, self.next_stamp(wall), core::slice::from_ref(&record), None) {
+            Err(Stop::Fault(fault)) => Err(fault),
+            // Somebody else will write it.
+            Ok(_) | Err(Stop::Refused(_)) => Ok(()),
+        }
+    }
+
+    /// The proof that a log is forked, as somebody has written it down.
+    pub(crate) fn fork(&self, group: GroupIx, author: &Author) -> Result<Option<Fork>, Fault> {
+        let known = self.metadata(group).and_then(|it| it.access.fork(author));
+        let Some(((ix, generation), prefix)) = known else { return Ok(None) };
+        let records = self.stored(group, ix, generation)?.encoded()?.records(&self.author(ix));
+        Ok(records.unwrap_or_default().into_iter().find_map(|record| match record {
+            Record::Meta(MetaRecord::Fork(fork)) if fork.author == *author && fork.prefix == prefix => {
+                Some(*fork)
+            }
+            _ => None,
+        }))
+    }
+
+    // ---- how far forked logs reach ----
+
+    /// A proof has come: finds out how far the log reaches, and tells of it, if that is news.
+    pub(super) fn forked(&mut self, group: GroupIx, by: Place, fork: &Fork) -> Result<(), Fault> {
+        let Fork { author, prefix, .. } = fork;
+        if !self.metadata(group).is_some_and(|it| it.access.is_first_proof(author, by)) {
+            return Ok(());
+        }
+        let ix = self.enter(*author);
+        self.reach(group, ix, *prefix)?;
+        if let Some(syncgroup) = self.record(group).map(|record| record.id) {
+            let by = Version { author: self.author(by.0), generation: by.1 };
+            self.notice(Notice::Forked { syncgroup, author: *author, last: *prefix, by });
+        }
+        Ok(())
+    }
+
+    /// Finds out anew how far all forked logs reach.
+    pub(super) fn reach_anew(&mut self, group: GroupIx) -> Result<(), Fault> {
+        let mut tip = self.tip(group);
+        tip.forked.clear();
+        self.draft(group).tip = Some(tip);
+        let forked = self.metadata(group).into_iter().flat_map(|it| it.access.forked());
+        let forked: Vec<(Author, Generation)> = forked.map(|(author, prefix)| (*author, prefix)).collect();
+        for (author, prefix) in forked {
+            let ix = self.enter(author);
+            self.reach(group, ix, prefix)?;
+        }
+        Ok(())
+    }
+
+    /// Finds out how far a log reaches that is cut there.
+    fn reach(&mut self, group: GroupIx, ix: AuthorIx, prefix: Generation) -> Result<(), Fault> {
+        let held = self.log(group, ix).map_or(0, Log::held);
+        let last = if held > prefix { self.built_upon(group, ix, prefix)?.max(prefix) } else { prefix };
+        let tree = self.tree(group, ix, last.min(held))?;
+        let mut tip = self.tip(group);
+        tip.forked.insert(ix, Reach { last, tree });
+        if tip.frontier.get(&ix).is_some_and(|shown| *shown > last) {
+            tip.frontier.remove(&ix);
+            // What that had in its past, nothing else may have.
+            let causes = self.causes_of(group, ix, last)?.into_iter();
+            let shown = causes.filter(|(author, last)| self.last_shown(group, *author) == *last);
+            tip.frontier.extend(shown.chain((last > 0).then_some((ix, last))));
+        }
+        self.draft(group).tip = Some(tip);
+        Ok(())
+    }
+
+    /// How much of a log others build on.
+    fn built_upon(&self, group: GroupIx, ix: AuthorIx, prefix: Generation) -> Result<Generation, Fault> {
+        let forked = self.author(ix);
+        // Whatever builds on what follows is stamped later.
+        let first = self.stamp(group, ix, prefix + 1)?;
+        let mut last = 0;
+        for other in self.authors_in(group).into_iter().filter(|other| *other != ix) {
+            let held = self.log(group, other).map_or(0, Log::held);
+            if held == 0 {
+                continue;
+            }
+            for generation in self.held_until(group, other, held, first)? + 1..=held {
+                let encoded = self.stored(group, other, generation)?.encoded()?;
+                let records = encoded.records(&self.author(other));
+                let records = records.map_err(|error| corrupt(Table::Log, error))?;
+                let named = named(&encoded, &records).filter(|(author, _)| *author == forked);
+                last = named.map(|(_, generation)| generation).max().unwrap_or(0).max(last);
+            }
+        }
+        Ok(last)
+    }
+
+    /// What the rest of a log builds on, behind so many generations.
+    fn causes_of(&self, group: GroupIx, ix: AuthorIx, last: Generation) -> Result<BTreeSet<Place>, Fault> {
+        let held = self.log(group, ix).map_or(0, Log::held);
+        let mut causes = BTreeSet::new();
+        for generation in last + 1..=held {
+            let header = self.stored(group, ix, generation)?.encoded()?.header;
+            let named = header.dependencies.iter();
+            causes.extend(named.filter_map(|it| Some((self.author_ix(&it.author)?, it.generation))));
+        }
+        Ok(causes)
+    }
+
+    /// A generation is taken in that builds on these, or continues a forked log.
+    pub(super) fn extend_reach(
+        &mut self,
+        group: GroupIx,
+        (author, generation): Place,
+        encoded: &Encoded,
+        records: &[Record],
+    ) -> Result<(), Fault> {
+        if self.reaches(group).is_empty() {
+            return Ok(()); // As nearly always.
+        }
+        let mut tip = self.tip(group);
+        let mut grows = false;
+        if let Some(reach) = tip.forked.get_mut(&author)
+            && generation <= reach.last
+            && let Some(log) = self.log(group, author)
+        {
+            reach.tree = log.tree.clone();
+            grows = true;
+        }
+        for (of, generation) in named(encoded, records) {
+            let Some(ix) = self.author_ix(&of).filter(|ix| *ix != author) else { continue };
+            if let Some(reach) = tip.forked.get_mut(&ix).filter(|reach| reach.last < generation) {
+                *reach = Reach { last: generation, tree: self.tree(group, ix, generation)? };
+                grows = true;
+            }
+        }
+        if grows {
+            self.draft(group).tip = Some(tip);
+        }
+        Ok(())
+    }
+
+    // ---- another branch ----
+
+    /// Whether logs are known to be forked.
+    pub(crate) fn is_any_forked(&self, group: GroupIx) -> bool {
+        !self.reaches(group).is_empty()
+    }
+
+    /// Whether somebody builds on something else of a forked log than what is here.
+    pub(crate) fn is_of_another_branch(&self, group: GroupIx, named: &Dependency) -> Result<bool, Fault> {
+        let Some(ix) = self.author_ix(&named.author) else { return Ok(false) };
+        let is_forked = self.reaches(group).contains_key(&ix);
+        let is_here = is_forked && named.generation <= self.held(group, &named.author);
+        Ok(is_here && self.tag(group, ix, named.generation)? != named.tag)
+    }
+
+    /// Whether something is here of a forked log on which nobody builds, and somebody does on another branch. A device does not
+    /// give up what it has written itself before it has written that again; but then it does for whatever it has lost.
+    pub(crate) fn may_make_way(
+        &self,
+        group: GroupIx,
+        author: &Author,
+        wanted: &BTreeSet<(GroupIx, Author)>,
+    ) -> Result<bool, Fault> {
+        let Some(ix) = self.author_ix(author) else { return Ok(false) };
+        let is_wanted = [wanted, &self.replica.wanted].iter().any(|it| it.contains(&(group, *author)));
+        if !is_wanted && author.device != self.own().device {
+            return Ok(false);
+        }
+        let is_beyond = self.reaches(group).get(&ix).is_some_and(|it| self.held(group, author) > it.last);
+        Ok(is_beyond && (author.device != self.own().device || !self.is_unwritten(group, ix)?))
+    }
+
+    /// Gives up what is here of a forked log beyond its reach, before anything else is planned, so that another branch can
+    /// be taken in its place. It is void, and nothing builds on it.
+    pub(crate) fn make_way(&mut self, group: GroupIx, authors: &[Author]) -> Result<(), Fault> {
+        let mut back = TakenBack::default();
+        for author in authors {
+            let Some(ix) = self.author_ix(author) else { continue };
+            let held = self.held(group, author);
+            let reach = self.reaches(group).get(&ix).map(|reach| reach.last);
+            if let Some(last) = reach.filter(|last| *last < held) {
+                back.add(ix, last + 1..=held);
+            }
+        }
+        let by = back.logs().next().map(|(ix, range)| (ix, *range.end()));
+        match by {
+            Some(by) => self.take_back_all(group, &back, (by, Hlc::default())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a generation names of others: it is held where all of that is.
+fn named(encoded: &Encoded, records: &[Record]) -> impl Iterator<Item = (Author, Generation)> {
+    let dependencies = encoded.header.dependencies.iter().map(|it| (it.author, it.generation));
+    let parents = records.iter().flat_map(|record| match record {
+        Record::Row(row) => row.parents.as_slice(),
+        _ => &[],
+    });
+    dependencies.chain(parents.map(|it| (it.author, it.generation)))
+}

@@ -1,0 +1,124 @@
+//! Forks: who holds which branch, and what a device writes again of its own (S-2, S-26).
+//!
+//! Only hostile devices fork their logs here, and what their branches say is the same, generation by generation: so the
+//! model need not tell them apart. Who holds which is asked of stores.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use driftless::inspect::{self, Entry};
+use driftless::{Action, Author, Notice, SyncgroupId, Version};
+
+use super::rows::fault;
+use super::{Checked, Oracle, Seen, Violation, Watch};
+use crate::coverage::{Coverage, Point};
+use crate::model::{Fact, Generation, RowKey};
+
+impl Watch {
+    /// Counts forks that are proven, or heard of.
+    pub(super) fn count_forks(&self, replica: usize, notices: &[&Notice], coverage: &mut Coverage) {
+        for notice in notices {
+            let Notice::Forked { by, .. } = notice else { continue };
+            let is_own = by.author.device == self.devices[replica];
+            coverage.hit(if is_own { Point::ForkProven } else { Point::ForkHeard });
+        }
+    }
+
+    /// A device has written again what it had written on a branch: all of it, in order, each as it was.
+    pub(super) fn branch_again(
+        &mut self,
+        seen: Seen<'_>,
+        notices: &[&Notice],
+        actions: &[Action],
+        coverage: &mut Coverage,
+    ) -> Checked {
+        for notice in notices {
+            let Notice::WrittenAgain { syncgroup, author, successor, batches } = notice else { continue };
+            let wrong = |what: String| Err(Violation::new(Oracle::SilentLoss, "S-2", seen.replica, what));
+            coverage.hit(Point::BranchWrittenAgain);
+            let mut brought = BTreeMap::new();
+            for action in actions {
+                let Action::Commit(commit) = action else { continue };
+                let all = inspect::generations(commit, seen.store).map_err(fault(seen))?;
+                let own =
+                    all.into_iter().filter(|(group, it, _)| group == syncgroup && it.author == *successor);
+                brought.extend(own.map(|(_, version, content)| (version, content)));
+            }
+            let mut last = self.cut_of(syncgroup, author).unwrap_or(0);
+            if brought.len() != *batches {
+                return wrong(format!("says that it wrote {batches} batches again, and wrote {brought:?}"));
+            }
+            for (version, content) in brought {
+                let rows: BTreeSet<_> = content.entries.iter().filter_map(key_of).collect();
+                let old = loop {
+                    last += 1;
+                    let old = Version { author: *author, generation: last };
+                    let Some(it) = self.model.generation(syncgroup, &old) else {
+                        return wrong(format!("wrote {version:?} again, which {author:?} never wrote"));
+                    };
+                    let keys: BTreeSet<_> = it.rows.keys().map(|row| row.key.clone()).collect();
+                    if keys == rows {
+                        break it.clone();
+                    }
+                };
+                let past = self.past_of(syncgroup, &version, &content);
+                let stamp = Some(content.stamp);
+                let parents = old.parents.clone().or(Some(BTreeMap::<RowKey, BTreeSet<Version>>::new()));
+                let Generation { rows, .. } = old;
+                let again = Generation { past, stamp, rows, parents, ..Generation::default() };
+                self.model.record(*syncgroup, version, again);
+            }
+        }
+        Ok(())
+    }
+
+    /// How much counts of a log that is forked, by all that anybody has said.
+    fn cut_of(&self, group: &SyncgroupId, author: &Author) -> Option<u64> {
+        let forks = self.model.facts(group).filter_map(|(_, it)| match it.says {
+            Fact::Forks(of, last) if of == *author => Some(last),
+            _ => None,
+        });
+        forks.min()
+    }
+
+    /// Whether some hold different branches, and so go on asking each other, more and more rarely.
+    pub(crate) fn are_kept_apart(&self, all: &[Seen<'_>]) -> bool {
+        let groups = all.iter().flat_map(|seen| seen.core.syncgroups()).map(|info| info.id);
+        let groups: BTreeSet<SyncgroupId> = groups.collect();
+        groups.iter().any(|group| {
+            let differs = |one| all.iter().any(|other| self.hold_different_branches(group, one, other));
+            all.iter().any(differs)
+        })
+    }
+
+    /// Whether two replicas hold different branches of a log on which others have built: neither can have what is built on
+    /// the other's.
+    pub(super) fn hold_different_branches(
+        &self,
+        group: &SyncgroupId,
+        one: &Seen<'_>,
+        other: &Seen<'_>,
+    ) -> bool {
+        let forked: BTreeSet<Author> = self
+            .model
+            .facts(group)
+            .filter_map(|(_, it)| if let Fact::Forks(author, _) = it.says { Some(author) } else { None })
+            .collect();
+        forked.iter().any(|author| {
+            let Some(last) = self.cut_of(group, author) else { return false };
+            let branch = |seen: &Seen<'_>| {
+                // Only what others build on of it is counted there.
+                let held = seen.core.held(group)?.get(author).copied().filter(|held| *held > last)?;
+                let at = Version { author: *author, generation: last + 1 };
+                inspect::leaf(seen.store, group, &at).ok().flatten().filter(|_| held > last)
+            };
+            matches!((branch(one), branch(other)), (Some(one), Some(other)) if one != other)
+        })
+    }
+}
+
+fn key_of(entry: &Entry) -> Option<bytes::Bytes> {
+    match entry {
+        Entry::Row { key, .. } => Some(key.clone()),
+        _ => None,
+    }
+}
