@@ -190,6 +190,7 @@ impl Core {
                 if let Some(device) = self.sync.device(link) {
                     self.peers.failed(&device, now.mono);
                 }
+                self.unwritten.forget(link);
                 self.step(now.mono, out, |sync, step| sync.link_down(link, step));
             }
             Event::ConnectFailed { device } => self.peers.failed(&device, now.mono),

@@ -26,12 +26,19 @@ type Place = (GroupIx, AuthorIx);
 pub(super) struct Unwritten {
     seen: BTreeMap<Place, Tag>,
     due: BTreeSet<Place>,
+    /// Of which somebody was asked for another branch.
+    asked: BTreeSet<(LinkId, GroupIx, AuthorIx)>,
 }
 
 impl Unwritten {
     /// Whether something is to be done.
     pub(super) fn is_due(&self) -> bool {
         !self.due.is_empty()
+    }
+
+    /// A link is gone.
+    pub(super) fn forget(&mut self, link: LinkId) {
+        self.asked.retain(|(asked, ..)| *asked != link);
     }
 }
 
@@ -82,7 +89,7 @@ impl Core {
                 }
                 fork = Some(*proof);
             }
-            Says::Branch(prefix, branch) if plan.lacks_branch(ix, &author, &branch.leaf) => {
+            Says::Branch(prefix, branch) if plan.lacks_branch(ix, &author, &branch.leaf)? => {
                 let log = plan.author_ix(&author).filter(|_| prefix <= plan.held(ix, &author));
                 let tag = log.map(|log| plan.tag(ix, log, prefix)).transpose()?.filter(|_| prefix > 0);
                 let entry = Entry { author, generation: prefix, tag: tag.unwrap_or_default() };
@@ -126,8 +133,16 @@ impl Core {
         for log in group.tip.forked.keys() {
             let Some(author) = self.replica.authors.get(*log) else { continue };
             let Some((_, prefix)) = group.metadata.access.fork(&author) else { continue };
-            let lacks = |leaf| plan.lacks_branch(ix, &author, &leaf);
-            if group.metadata.access.branches(&author).any(lacks) && prefix <= plan.held(ix, &author) {
+            // Once on a link: what has come by it and says nothing is not asked for again.
+            if self.unwritten.asked.contains(&(link, ix, *log)) || prefix > plan.held(ix, &author) {
+                continue;
+            }
+            let mut lacks = false;
+            for leaf in group.metadata.access.branches(&author) {
+                lacks |= plan.lacks_branch(ix, &author, &leaf)?;
+            }
+            if lacks {
+                self.unwritten.asked.insert((link, ix, *log));
                 let tag = if prefix > 0 { Some((prefix, plan.tag(ix, *log, prefix)?)) } else { None };
                 asked.push((author, Says::Tags(tag.into_iter().collect())));
             }

@@ -144,12 +144,16 @@ impl Core {
         if self.sync.says_ended(link, &self.replica).contains(&ix) {
             self.find_lost_admissions(&mut plan, link, [ix]);
         }
+        // What came behind a cut, or made way for another branch, readers shall not hear of.
+        if plan.is_any_forked(ix) {
+            plan.tell_once()?;
+        }
         let effects = plan.finish();
         if received.applied > 0 {
             self.is_of_use(link);
         }
         self.dice = dice;
-        self.replica.wanted.extend(core::mem::take(&mut received.wanted));
+        self.replica.note_wanted(&received.wanted, &received.made_way);
         // What the sender has is noted first, so that it is not told of it.
         self.apply_first(now.mono, effects, out, |core, gained, out| {
             core.step(now.mono, out, |sync, step| sync.received(link, &name, &received, step));

@@ -16,15 +16,15 @@
 //! build on several, whoever holds one cannot have what builds on another.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::Stop;
 use super::plan::Plan;
 use super::stored::{LogNodes, corrupt};
 use super::take_back::TakenBack;
+use super::{Replica, Stop};
 use crate::action::Notice;
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Version};
@@ -53,6 +53,20 @@ pub(crate) enum Found {
     Between(Vec<(Generation, Tag)>),
     /// They part behind this size: and so the branch goes on that is here.
     At(Generation, Box<Branch>),
+}
+
+impl Replica {
+    /// Notes of which forked logs somebody builds on another branch, and which have made way for one.
+    pub(crate) fn note_wanted(
+        &mut self,
+        wanted: &BTreeSet<(GroupIx, Author)>,
+        made_way: &BTreeSet<(GroupIx, Author)>,
+    ) {
+        for of in wanted {
+            self.wanted.entry(*of).or_insert(false);
+        }
+        self.wanted.extend(made_way.iter().map(|of| (*of, true)));
+    }
 }
 
 impl Plan<'_> {
@@ -123,12 +137,19 @@ impl Plan<'_> {
     }
 
     /// Whether a branch of one of this device's own logs is not written again, and not here either.
-    pub(crate) fn lacks_branch(&self, group: GroupIx, author: &Author, leaf: &Hash) -> bool {
+    pub(crate) fn lacks_branch(&self, group: GroupIx, author: &Author, leaf: &Hash) -> Result<bool, Fault> {
         let own = self.own();
-        author.device == own.device
-            && *author != own
-            && self.metadata(group).is_some_and(|it| it.access.fork(author).is_some())
-            && self.held(group, &fork::successor(author, leaf)) == 0
+        let fork = self.metadata(group).and_then(|it| it.access.fork(author));
+        let Some((_, prefix)) = fork.filter(|_| author.device == own.device && *author != own) else {
+            return Ok(false);
+        };
+        if self.held(group, &fork::successor(author, leaf)) > 0 {
+            return Ok(false);
+        }
+        match self.author_ix(author).filter(|_| self.held(group, author) > prefix) {
+            Some(ix) => Ok(self.stored(group, ix, prefix + 1)?.encoded()?.leaf != *leaf),
+            None => Ok(true),
+        }
     }
 
     /// Puts a proof together from another branch of a log than the one that is here; `None` if it is none.
@@ -167,13 +188,18 @@ impl Plan<'_> {
         if !self.may_write_fork(group, &fork) {
             return Ok(());
         }
-        let author = self.enter(fork.author);
-        self.reach(group, author, fork.prefix)?;
+        let (author, before) = (self.enter(fork.author), self.tip(group));
+        let built = self.built_upon(group, &[(fork.author, fork.prefix)])?;
+        self.reach(group, author, fork.prefix, built.get(&fork.author).copied())?;
         let record = Record::Meta(MetaRecord::Fork(Box::new(fork)));
         match self.write(group, self.next_stamp(wall), core::slice::from_ref(&record), None) {
             Err(Stop::Fault(fault)) => Err(fault),
-            // Somebody else will write it.
-            Ok(_) | Err(Stop::Refused(_)) => Ok(()),
+            Ok(_) => Ok(()),
+            // Somebody else will write it, or this device when it is proven again.
+            Err(Stop::Refused(_)) => {
+                self.draft(group).tip = Some(before);
+                Ok(())
+            }
         }
     }
 
@@ -199,7 +225,8 @@ impl Plan<'_> {
             return Ok(());
         }
         let ix = self.enter(*author);
-        self.reach(group, ix, *prefix)?;
+        let built = self.built_upon(group, &[(*author, *prefix)])?;
+        self.reach(group, ix, *prefix, built.get(author).copied())?;
         if let Some(syncgroup) = self.record(group).map(|record| record.id) {
             let by = Version { author: self.author(by.0), generation: by.1 };
             self.notice(Notice::Forked { syncgroup, author: *author, last: *prefix, by });
@@ -214,17 +241,24 @@ impl Plan<'_> {
         self.draft(group).tip = Some(tip);
         let forked = self.metadata(group).into_iter().flat_map(|it| it.access.forked());
         let forked: Vec<(Author, Generation)> = forked.map(|(author, prefix)| (*author, prefix)).collect();
+        let built = self.built_upon(group, &forked)?;
         for (author, prefix) in forked {
             let ix = self.enter(author);
-            self.reach(group, ix, prefix)?;
+            self.reach(group, ix, prefix, built.get(&author).copied())?;
         }
         Ok(())
     }
 
-    /// Finds out how far a log reaches that is cut there.
-    fn reach(&mut self, group: GroupIx, ix: AuthorIx, prefix: Generation) -> Result<(), Fault> {
+    /// Notes how far a log reaches that is cut there, where so much of it is `built` upon.
+    fn reach(
+        &mut self,
+        group: GroupIx,
+        ix: AuthorIx,
+        prefix: Generation,
+        built: Option<Generation>,
+    ) -> Result<(), Fault> {
         let held = self.log(group, ix).map_or(0, Log::held);
-        let last = if held > prefix { self.built_upon(group, ix, prefix)?.max(prefix) } else { prefix };
+        let last = built.unwrap_or(0).max(prefix);
         let tree = self.tree(group, ix, last.min(held))?;
         let mut tip = self.tip(group);
         tip.forked.insert(ix, Reach { last, tree });
@@ -239,26 +273,39 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// How much of a log others build on.
-    fn built_upon(&self, group: GroupIx, ix: AuthorIx, prefix: Generation) -> Result<Generation, Fault> {
-        let forked = self.author(ix);
-        // Whatever builds on what follows is stamped later.
-        let first = self.stamp(group, ix, prefix + 1)?;
-        let mut last = 0;
-        for other in self.authors_in(group).into_iter().filter(|other| *other != ix) {
-            let held = self.log(group, other).map_or(0, Log::held);
+    /// How much of logs that are cut there others build on, of those that go on behind the cut. However many they are, what
+    /// was written since is read once.
+    fn built_upon(
+        &self,
+        group: GroupIx,
+        forked: &[(Author, Generation)],
+    ) -> Result<BTreeMap<Author, Generation>, Fault> {
+        let (mut built, mut first) = (BTreeMap::new(), None);
+        for (author, prefix) in forked {
+            let ix = self.author_ix(author).filter(|_| self.held(group, author) > *prefix);
+            let Some(ix) = ix else { continue };
+            // Whatever builds on what follows is stamped later.
+            let stamp = self.stamp(group, ix, prefix + 1)?;
+            first = first.into_iter().chain([stamp]).min();
+            built.insert(*author, 0);
+        }
+        let Some(first) = first else { return Ok(built) };
+        for other in self.authors_in(group) {
+            let (by, held) = (self.author(other), self.log(group, other).map_or(0, Log::held));
             if held == 0 {
                 continue;
             }
             for generation in self.held_until(group, other, held, first)? + 1..=held {
                 let encoded = self.stored(group, other, generation)?.encoded()?;
-                let records = encoded.records(&self.author(other));
-                let records = records.map_err(|error| corrupt(Table::Log, error))?;
-                let named = named(&encoded, &records).filter(|(author, _)| *author == forked);
-                last = named.map(|(_, generation)| generation).max().unwrap_or(0).max(last);
+                let records = encoded.records(&by).map_err(|error| corrupt(Table::Log, error))?;
+                for (author, last) in named(&encoded, &records).filter(|(author, _)| *author != by) {
+                    if let Some(built) = built.get_mut(&author) {
+                        *built = last.max(*built);
+                    }
+                }
             }
         }
-        Ok(last)
+        Ok(built)
     }
 
     /// What the rest of a log builds on, behind so many generations.
@@ -322,7 +369,9 @@ impl Plan<'_> {
     }
 
     /// Whether something is here of a forked log on which nobody builds, and somebody does on another branch. A device does not
-    /// give up what it has written itself before it has written that again; but then it does for whatever it has lost.
+    /// give up what it has written itself before it has written that again; but then it does for whatever it has lost. Of
+    /// others' logs each makes way once until the next start: whoever shows its branches in turns shall not have all of
+    /// a syncgroup looked at each time.
     pub(crate) fn may_make_way(
         &self,
         group: GroupIx,
@@ -330,7 +379,11 @@ impl Plan<'_> {
         wanted: &BTreeSet<(GroupIx, Author)>,
     ) -> Result<bool, Fault> {
         let Some(ix) = self.author_ix(author) else { return Ok(false) };
-        let is_wanted = [wanted, &self.replica.wanted].iter().any(|it| it.contains(&(group, *author)));
+        let of = (group, *author);
+        let is_wanted = match self.replica.wanted.get(&of) {
+            Some(has_made_way) => !has_made_way,
+            None => wanted.contains(&of),
+        };
         if !is_wanted && author.device != self.own().device {
             return Ok(false);
         }

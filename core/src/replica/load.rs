@@ -2,7 +2,7 @@
 //! with rows or history.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -90,7 +90,7 @@ impl Replica {
             parts: config.timing.parts,
             cited: Citations::default(),
             ends: Ends::default(),
-            wanted: BTreeSet::new(),
+            wanted: BTreeMap::new(),
             stamp: Hlc::default(),
             pruned: CommitSeq(0),
             seq: state.as_ref().map_or(CommitSeq(0), |state| state.seq),

@@ -20,7 +20,7 @@ mod take_back;
 pub(crate) mod waiting;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use self::authors::Authors;
@@ -65,8 +65,8 @@ pub(crate) struct Replica {
     pub(crate) cited: Citations,
     /// The clock, and when rights end by it.
     pub(crate) ends: Ends,
-    /// Forked logs of which somebody builds on another branch than the one that is here.
-    pub(crate) wanted: BTreeSet<(GroupIx, Author)>,
+    /// Forked logs of which somebody builds on another branch than the one that is here, and whether that has made way.
+    pub(crate) wanted: BTreeMap<(GroupIx, Author), bool>,
     /// The greatest stamp of any generation held.
     pub(crate) stamp: Hlc,
     /// The last commit of which it is not kept any more which rows it changed.

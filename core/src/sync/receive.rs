@@ -51,6 +51,8 @@ pub(crate) struct Received {
     pub(crate) forks: Vec<Fork>,
     /// Forked logs of which somebody builds on another branch than the one that is here.
     pub(crate) wanted: BTreeSet<(GroupIx, Author)>,
+    /// And those that have made way.
+    pub(crate) made_way: BTreeSet<(GroupIx, Author)>,
 }
 
 /// Why a chunk is the sender's fault, whatever else one knows (S-26).
@@ -220,6 +222,7 @@ fn branches(plan: &mut Plan<'_>, group: GroupIx, runs: &[Run], received: &mut Re
             received.forks.extend(plan.prove_fork(group, &run.author, prefix, branch)?);
         } else if plan.may_make_way(group, &run.author, &received.wanted)? {
             authors.push(run.author);
+            received.made_way.insert((group, run.author));
         } else {
             received.held_back.push((run.author, run.last())); // It may never be taken.
         }

@@ -57,7 +57,7 @@
 //!
 //! Who is a member *now* is another question, which goes by this device's clock: see [`ending`].
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::Rights;
@@ -274,12 +274,10 @@ impl Access {
         let to = Author { device, incarnation: Incarnation(u64::MAX) };
         let of_device = self.forks.range(from..=to).flat_map(|(of, all)| all.iter().map(move |it| (of, it)));
         let known = of_device.filter(|(_, it)| past.is_none_or(|past| past.has(it.by)));
-        let (mut count, mut is_new) = (0, true);
-        for (of, it) in known {
-            count += 1;
-            is_new &= of != author || prefix < it.prefix;
-        }
-        is_new && count < limits::MAX_FORKS
+        // Several members may have written down the same.
+        let known: BTreeSet<(&Author, Generation)> = known.map(|(of, it)| (of, it.prefix)).collect();
+        let is_new = known.iter().all(|(of, cut)| *of != author || prefix < *cut);
+        is_new && known.len() < limits::MAX_FORKS
     }
 
     fn revoke(

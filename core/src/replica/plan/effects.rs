@@ -185,8 +185,11 @@ impl Replica {
             if let Some(record) = draft.record {
                 group.record = record;
             }
-            group.tip = draft.tip.unwrap_or_else(|| core::mem::take(&mut group.tip));
-            group.tip.forked.keys().for_each(|author| group.knowledge.grow(*author));
+            if let Some(tip) = draft.tip {
+                let before = core::mem::replace(&mut group.tip, tip);
+                let forked = before.forked.keys().chain(group.tip.forked.keys());
+                forked.for_each(|author| group.knowledge.grow(*author));
+            }
             if let Some(metadata) = draft.metadata {
                 group.metadata = metadata;
                 self.note_ends(ix);
