@@ -144,10 +144,6 @@ impl Core {
         if self.sync.says_ended(link, &self.replica).contains(&ix) {
             self.find_lost_admissions(&mut plan, link, [ix]);
         }
-        // What came behind a cut, or made way for another branch, readers shall not hear of.
-        if plan.is_any_forked(ix) {
-            plan.tell_once()?;
-        }
         let effects = plan.finish();
         if received.applied > 0 {
             self.is_of_use(link);

@@ -30,9 +30,16 @@ impl Watch {
         }
         let collections = collections(seen)?;
         let mut told = told(seen, actions, &collections)?;
+        // Of what lies behind a cut that came with it nothing is left, and it was shown until then.
+        let is_cut = |group: &SyncgroupId| {
+            actions.iter().filter_map(super::notice).any(
+                |notice| matches!(notice, driftless::Notice::Forked { syncgroup, .. } if syncgroup == group),
+            )
+        };
         let flips = |group: &SyncgroupId| {
             let (old, held) = (before.held.get(group), now.held.get(group));
-            old.zip(held).is_some_and(|(old, held)| self.model.may_have_flipped(group, old, held))
+            is_cut(group)
+                || old.zip(held).is_some_and(|(old, held)| self.model.may_have_flipped(group, old, held))
         };
         let is_account = |key: &[u8]| Ledger::ALL.into_iter().any(|ledger| ledger.has(key));
         let accounts = touched.iter().filter(|(_, row)| !self.has_app && is_account(&row.key));
