@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     defect: Vec<Sabotage>,
     /// From what plans are drawn: from the first profile that has any.
-    #[arg(long, value_name = "NAME", default_values = ["harsh", "hostile", "removals"])]
+    #[arg(long, value_name = "NAME", default_values = ["harsh", "hostile", "removals", "clocks"])]
     profile: Vec<String>,
     /// In which seeds to look for each defect, or which to run and measure.
     #[arg(long, value_name = "A..B", default_value = "0..400")]
