@@ -9,6 +9,7 @@ use super::generation::Dependency;
 use crate::id::{
     Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version,
 };
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::resolve::Policy;
 use crate::resolve::merge::Operations;
@@ -109,6 +110,9 @@ pub(crate) enum MetaRecord {
     /// What another log of the author's device says from one generation to another, both included, its author has
     /// written again: there it does not count any more (S-27).
     Cut { incarnation: Incarnation, first: Generation, last: Generation },
+    /// The author's log is of the last of these keys, and of the device's logs of keys before, so much stays (S-1). It
+    /// stands in the first generation.
+    Rollover { chain: KeyChain, until: Vec<(Incarnation, Generation)> },
 }
 
 /// What an admission has used up.
@@ -138,6 +142,7 @@ impl MetaRecord {
                 | MetaRecord::Unpublish { .. }
                 | MetaRecord::Decline { .. }
                 | MetaRecord::Cut { .. }
+                | MetaRecord::Rollover { .. }
         )
     }
 

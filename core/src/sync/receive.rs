@@ -9,8 +9,9 @@ use bytes::Bytes;
 use crate::action::Notice;
 use crate::hash::Hash;
 use crate::id::{Author, Generation};
+use crate::keys::KeyChain;
 use crate::log::generation::{Encoded, Header};
-use crate::log::record::Record;
+use crate::log::record::{MetaRecord, Record};
 use crate::log::tree::{Known, Nodes, Tree};
 use crate::log::{Log, Proof};
 use crate::replica::plan::{Origin, Plan};
@@ -169,7 +170,16 @@ fn verify(
     }
     let checkpoint = &proof.checkpoint;
     let id = plan.record(group).map(|record| record.id);
-    let is_signed = || id.is_some_and(|id| checkpoint.verify(&id, &author, &plan.replica.keys));
+    let known = known.map(|known| known.checkpoint);
+    let is_signed = || {
+        let keys = &plan.replica.keys;
+        // The same keys were looked at with what is held.
+        let is_known = known.as_ref().is_some_and(|known| known.keys == checkpoint.keys);
+        id.is_some_and(|id| match is_known {
+            true => checkpoint.verify_by_known(&id, &author, keys),
+            false => checkpoint.verify(&id, &author, keys),
+        })
+    };
     if tree.root_at(checkpoint.size, &proof.completion) != Some(checkpoint.root) {
         let is_branch = skip > 0 && leads(plan, group, &author, first, &generations, &proof)? && is_signed();
         let wrong = "a run that does not lead to its checkpoint";
@@ -182,10 +192,35 @@ fn verify(
         }
         stamp = generation.header.stamp;
     }
-    if !known.is_some_and(|known| known.checkpoint == *checkpoint) && !is_signed() {
+    if known.as_ref() != Some(checkpoint) && !is_signed() {
         return Ok(Err("a checkpoint that its author did not sign"));
     }
+    if !is_of_log(plan, group, &author, held, &encoded, &checkpoint.keys) {
+        return Ok(Err("a checkpoint by another key than that of the log"));
+    }
     Ok(Ok(Some(Verified { author, base: held, generations: encoded, applied: 0, proof })))
+}
+
+/// Whether whoever has signed may sign for a log: with the key of which the log says in its first generation that it is, or
+/// with one that the device has taken since (S-1).
+fn is_of_log(
+    plan: &Plan<'_>,
+    group: GroupIx,
+    author: &Author,
+    held: Generation,
+    new: &[Encoded],
+    signer: &KeyChain,
+) -> bool {
+    if held > 0 {
+        let known = plan.metadata(group).and_then(|metadata| metadata.access.key_of_log(author));
+        return known.is_none_or(|chain| signer.starts_with(chain));
+    }
+    // What cannot be read is not taken anyway.
+    let records = new.first().and_then(|first| first.records(author).ok()).unwrap_or_default();
+    records.iter().all(|record| match record {
+        Record::Meta(MetaRecord::Rollover { chain, .. }) => signer.starts_with(chain),
+        _ => true,
+    })
 }
 
 /// Whether a run leads to its checkpoint from as much of its log as was held when it was asked for. More of another branch
@@ -209,7 +244,10 @@ fn leads(
 
 /// Whether an author may write, by what is known so far.
 fn is_members(plan: &Plan<'_>, group: GroupIx, author: &Author) -> bool {
-    plan.metadata(group).is_some_and(|metadata| metadata.access.rights(&author.device).is_some())
+    plan.metadata(group).is_some_and(|metadata| {
+        let access = &metadata.access;
+        access.rights(&author.device).is_some() && !access.is_beyond_end(author, plan.held(group, author) + 1)
+    })
 }
 
 /// How much of each author the members' generations among these build on, step by step.

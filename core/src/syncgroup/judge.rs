@@ -10,6 +10,7 @@ use super::command::id_of;
 use super::metadata::Metadata;
 use super::past::Past;
 use crate::id::{Author, Generation};
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::log::generation::Encoded;
 use crate::log::record::{MetaRecord, Record};
@@ -40,7 +41,8 @@ fn needed(record: &Record) -> Option<Rights> {
             MetaRecord::Leave { .. }
             | MetaRecord::Enrol { .. }
             | MetaRecord::StrikeOff(_)
-            | MetaRecord::Cut { .. },
+            | MetaRecord::Cut { .. }
+            | MetaRecord::Rollover { .. },
         ) => Some(Rights::Read),
         Record::Meta(MetaRecord::Genesis { .. }) | Record::Unknown => None,
     }
@@ -67,7 +69,9 @@ pub(crate) fn is_allowed(
     }
     if let Some(Record::Meta(MetaRecord::Genesis { .. })) = records.first() {
         let id = plan.record(group).map(|record| record.id);
-        return generation == 1 && Some(id_of(author, &encoded.leaf)) == id;
+        return generation == 1
+            && Some(id_of(author, &encoded.leaf)) == id
+            && says_its_key(author, generation, records);
     }
     // Nobody needs to write nothing, but to join what a header cannot name: else those who may only read could write as
     // much as they like.
@@ -105,11 +109,25 @@ pub(crate) fn is_allowed(
     };
     let cuts = records.iter().filter(|record| is_cut(record)).count();
     is_sayable
+        && says_its_key(author, generation, records)
         && is_departure
         && records.iter().all(is_of_another_log)
         && cuts <= limits::MAX_CUTS
         && said.next().is_none()
         && records.iter().all(|record| needed(record).is_some_and(|needed| needed <= rights))
+}
+
+/// Whether of the keys of its device a generation says nothing, or is the first of its log and says once of which the log
+/// is. That the chain holds is looked at elsewhere.
+fn says_its_key(author: &Author, generation: Generation, records: &[Record]) -> bool {
+    let mut chains = records.iter().filter_map(|record| match record {
+        Record::Meta(MetaRecord::Rollover { chain, .. }) => Some(chain),
+        _ => None,
+    });
+    let is_own = |chain: &KeyChain| {
+        chain.device() == author.device && (1..=limits::MAX_ROLLOVERS).contains(&chain.rollovers())
+    };
+    chains.next().is_none_or(|chain| generation == 1 && is_own(chain)) && chains.next().is_none()
 }
 
 /// Whether a generation that was allowed counts by a judgement. `past` is the metadata in its past, itself included.

@@ -67,7 +67,8 @@ impl Metadata {
             | MetaRecord::Revoke { .. }
             | MetaRecord::RevokeUser { .. }
             | MetaRecord::StrikeOff(_)
-            | MetaRecord::Cut { .. } => {}
+            | MetaRecord::Cut { .. }
+            | MetaRecord::Rollover { .. } => {}
         }
         self.access.take(from, record)
     }

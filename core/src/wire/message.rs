@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::codec::{DecodeError, Decoded};
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::log::generation::MIN_GENERATION;
 use crate::log::{Checkpoint, Proof};
@@ -55,6 +56,8 @@ pub(crate) enum Message {
     NoneOffered {
         revision: u32,
     },
+    /// The receiver's key has ended: its device has these by now (S-1).
+    KeyEnded(KeyChain),
 }
 
 /// All that the sender offers the receiver: syncgroups that are published there (S-33). What it offered before, and does
@@ -247,8 +250,12 @@ mod tests {
         let keys = Keys::new(SecretKey([1; 32]), &Ed25519);
         let checkpoint = Checkpoint::sign(&SyncgroupId([1; 32]), &author, &Tree::default(), &keys);
         let read = |generations: Vec<Bytes>| {
-            let run =
-                Run { author, first: 1, generations, proof: Proof { checkpoint, completion: Vec::new() } };
+            let run = Run {
+                author,
+                first: 1,
+                generations,
+                proof: Proof { checkpoint: checkpoint.clone(), completion: Vec::new() },
+            };
             let message = Message::Deltas(Deltas { name: Tag::default(), runs: vec![run] });
             Message::decode(&message.encode()).map(|read| read == message)
         };

@@ -24,6 +24,7 @@
 //! * A grant may have an *end*. It is for what is stamped no later, and so is what a revocation leaves until an end: that
 //!   takes part in all of the above. Who is a member *now* goes by somebody's clock in the place of a stamp; whatever
 //!   the time is, nothing else follows from the clock.
+//! * What lies beyond the end of a key of its device does not count, nor what it grants or ends (see [`super::keys`]).
 //! * A device is entitled to a generation if it was ever granted something of whose end the generation's author
 //!   did not know (S-36).
 
@@ -118,6 +119,7 @@ impl Group {
     pub(super) fn has_left(&self, given: &Version, device: &DeviceId, known: &Knowledge) -> bool {
         self.facts().any(|(version, generation)| {
             generation.says.leaves()
+                && !self.is_ended(version, known)
                 && version.author.device == *device
                 && holds(known, version)
                 && holds(&generation.past, given)
@@ -168,6 +170,9 @@ impl Group {
         revocations: &Knowledge,
         below: Option<Seniority>,
     ) -> Option<Seniority> {
+        if self.is_ended(act, revocations) {
+            return None;
+        }
         let generation = self.generations.get(act)?;
         let past = &generation.past;
         let at = For { of: Some((act.author, act.generation)), when: generation.moment() };
@@ -259,7 +264,10 @@ impl Group {
             let at = For { of: Some((by.author, by.generation)), when: it.moment() };
             self.rights(&by.author.device, &it.past, revocations, at).is_some()
         };
-        if known.into_iter().any(|(by, it)| it.says.stands_for(version) && may_be_here(by, it)) {
+        let cuts = |by: &Version, it: &Generation| {
+            it.says.stands_for(version) && !self.is_ended(by, revocations) && may_be_here(by, it)
+        };
+        if self.is_ended(version, revocations) || known.into_iter().any(|(by, it)| cuts(by, it)) {
             return false;
         }
         let at = For { of: Some((version.author, version.generation)), when: generation.moment() };
@@ -297,7 +305,8 @@ impl Group {
     /// The revocations and strikings-off in a set of generations, and what says that it stands for others.
     fn revocations(&self, known: &Knowledge) -> Vec<Version> {
         let of = |(_, it): &(&Version, &Generation)| it.says.takes();
-        self.facts().filter(of).map(|(by, _)| *by).filter(|by| holds(known, by)).collect()
+        let facts = self.facts().filter(of).map(|(by, _)| *by);
+        facts.chain(self.rolled.iter().copied()).filter(|by| holds(known, by)).collect()
     }
 }
 

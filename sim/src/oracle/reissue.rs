@@ -222,7 +222,8 @@ impl Watch {
                 .unwrap_or_default();
             self.as_early_as_may_be((seen, *group, *version), stamp, &past, bound)?;
             bound = bound.max(stamp);
-            let mut new = Generation { past, stamp: Some(stamp), ..Generation::default() };
+            let rolled = self.rolled.remove(&(*group, *version));
+            let mut new = Generation { past, stamp: Some(stamp), rolled, ..Generation::default() };
             match was.get(&(*group, *version)) {
                 None => new.says = Fact::StandsFor(stands_for(&version.author, content)),
                 Some(old) => {

@@ -168,6 +168,7 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
         Entry::Cut { first, last, .. } => {
             format!("stands for {first} to {last} of an earlier log of its own")
         }
+        Entry::Rollover { chain, .. } => format!("says that it has key {}", chain.rollovers()),
         Entry::Leave => "leaves".to_owned(),
         Entry::Revoke { device, keep: None, .. } => format!("removes {}", naming.of_device(device)),
         Entry::Revoke { device, keep: Some(rights), ends } => {

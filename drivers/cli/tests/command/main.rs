@@ -9,6 +9,7 @@
 mod conflicts;
 mod expiry;
 mod groups;
+mod keys;
 mod membership;
 mod merging;
 mod parts;
