@@ -62,7 +62,6 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::ops::RangeInclusive;
 
 use super::Rights;
 use super::past::{Numbered, Past};
