@@ -158,7 +158,8 @@ pub enum Command {
     /// In all syncgroups of which this device is a member, what is stamped further ahead than [`crate::Limits::drift`]
     /// is taken back. Of that, what this device wrote is written again, under a new incarnation: whole batches, in
     /// order, beside whatever others have changed meanwhile, and before it. What others wrote so far ahead comes again
-    /// from them when its time has come. All of it is one step; who watches begins anew with the current state.
+    /// from them when its time has come; where nobody else has it any more, it is gone. All of it is one step; who watches
+    /// begins anew with the current state.
     ///
     /// Ask for it only when the clock is right: what it takes for the future is what it shows. Where nothing lies ahead
     /// nothing is changed.

@@ -22,7 +22,12 @@
 //!   holds them goes on holding them, void, like whatever is void: so nobody has to agree on what may be left out, and
 //!   who lacks them takes them when their time has come, for nothing.
 //!
-//! What others wrote too far ahead is dropped. It comes again when its time has come, or written again by its author.
+//! What others wrote too far ahead is dropped. It comes again when its time has come, or written again by its author; where
+//! this was the last device that had it, it does not.
+//!
+//! Whoever took something under the old name, by a clock that was ahead as well, may have done something to it before it
+//! heard of the new one: have deleted the row, taken the element out of the set, removed the member. That is not done to
+//! what is written again.
 //! What does not count any more, as a right was taken from this device, is not written again: that would have it count.
 //!
 //! A log that is forked ends where its branches part (S-26), and its device writes again likewise what it had written on

@@ -302,9 +302,10 @@ pub enum Command {
     /// `driftless status` says so. Set the clock right first, for this goes by it.
     /// Then whole batches are written again, in their order, as if they had been
     /// written as early as what they build on: what others have changed meanwhile
-    /// counts as newer, and stands beside them. Nothing is lost, and nothing counts
-    /// twice. What others wrote too far ahead comes again when its time has come, or
-    /// when they do the same. Who watches rows gets the current state anew.
+    /// counts as newer, and stands beside them. Nothing of it is lost, and nothing
+    /// counts twice. What others wrote too far ahead is dropped here. It comes again
+    /// when its time has come, or when they do the same, if any device still has it.
+    /// Who watches rows gets the current state anew.
     ///
     /// Examples:
     ///   date
