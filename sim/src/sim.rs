@@ -87,7 +87,7 @@ impl<'s> Sim<'s> {
     /// Runs another plan, such as one that was kept, with the same invariants. A panic is a failure of the run.
     ///
     /// # Panics
-    /// If the plan is one of an application's: only [`Runs`](crate::Runs) of that application can do what its steps say.
+    /// If the plan is one of an application's: only [`Runs`](crate::app::Runs) of that application can do what its steps say.
     #[track_caller]
     pub fn replay(&self, plan: &Plan) -> Outcome {
         assert!(
