@@ -79,7 +79,8 @@ pub(crate) fn invitation_seeds() -> Vec<Vec<u8>> {
         .into_iter()
         .map(|rights: u8| {
             let user = (rights == 2).then_some([6_u8; 16]);
-            let terms = ([1_u8; 32], rights, 1_900_000_000_000_u64, rights == 1, [2_u8; 16], user);
+            let ends = (rights == 1).then_some(1_950_000_000_000_u64);
+            let terms = ([1_u8; 32], rights, 1_900_000_000_000_u64, rights == 1, [2_u8; 16], user, ends);
             let addresses = vec!["quic:192.0.2.7:4433"; usize::from(rights) * 4];
             let fields = (terms, [3_u8; 32], ([4_u8; 32], [5_u8; 32]), "notes", addresses);
             postcard::to_allocvec(&fields).expect("plain data encodes")
