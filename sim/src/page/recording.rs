@@ -336,6 +336,15 @@ impl Recording {
         for commit in commits() {
             touched.extend(self.commit(at, replica, commit, store));
         }
+        // What counts otherwise than before changes rows that no generation of the commit writes.
+        let changes = actions.iter().filter_map(|action| match action {
+            Action::Changed(changes) => Some(changes),
+            _ => None,
+        });
+        for change in changes.flatten() {
+            let group = self.naming.group(&change.syncgroup);
+            touched.push(self.row(group, &change.collection, &change.key));
+        }
         touched.sort_unstable();
         touched.dedup();
         self.look(at, replica, store, &touched);
