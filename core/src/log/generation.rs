@@ -299,7 +299,8 @@ mod tests {
                 key: PublicKey([3; 32]),
                 name: name.clone(),
                 rights: Rights::Write,
-                ends: None, request: Some(Used { invitation: nonce, request: nonce }),
+                ends: None,
+                request: Some(Used { invitation: nonce, request: nonce }),
             };
             records.extend([Record::Meta(admit), Record::Meta(MetaRecord::Collection { name })]);
             let written = Encoded::write(header, &by, &records);

@@ -44,7 +44,7 @@ pub(crate) struct RowRecord {
     pub(crate) key: Bytes,
     /// The heads of the row that the author knew.
     pub(crate) parents: Vec<Version>,
-    /// The version that this one writes again, and its stamp (S-6). Nothing is re-issued yet.
+    /// The version that this one writes again, and its stamp (S-6): see `replica/reissue`. Nothing follows from it.
     pub(crate) repeats: Option<(Version, Hlc)>,
     /// Whether this is the choice of a head by somebody who resolved a conflict (S-17).
     pub(crate) pick: bool,

@@ -132,19 +132,9 @@ pub(crate) fn counts(
     if judgement.is_clean() {
         return true;
     }
-    !judgement.is_cut(author, place.1)
-        && is_granted(metadata, judgement, author, (place, stamp), records, past)
-}
-
-/// Whether there is a right for it by a judgement, whether or not it was cut.
-pub(crate) fn is_granted(
-    metadata: &Metadata,
-    judgement: &Judgement,
-    author: &Author,
-    (place, stamp): (Place, Hlc),
-    records: &[Record],
-    past: &Past,
-) -> bool {
+    if judgement.is_cut(author, place.1) {
+        return false;
+    }
     let at = At { author: *author, place: Some(place), generation: place.1, stamp, past };
     metadata.access.rights_at(judgement, at) >= Some(needed_for(records))
 }
