@@ -260,6 +260,11 @@ impl Model {
         self.groups.get(group).into_iter().flat_map(|group| &group.generations)
     }
 
+    /// The set of all generations of a syncgroup, whoever holds them.
+    pub fn written(&self, group: &SyncgroupId) -> Knowledge {
+        self.groups.get(group).map(Group::everything).unwrap_or_default()
+    }
+
     /// The generations that say something of a syncgroup itself.
     pub fn facts(&self, group: &SyncgroupId) -> impl Iterator<Item = (&Version, &Generation)> {
         self.groups.get(group).into_iter().flat_map(Group::facts)

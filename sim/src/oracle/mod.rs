@@ -164,7 +164,7 @@ struct Notes {
     after: VecDeque<(CommitSeq, Held)>,
     /// What it wrote itself in commits that are not durable.
     wrote: VecDeque<(CommitSeq, SyncgroupId, Version)>,
-    /// The databases that are paused for sure, with what it held of its own logs when they became so.
+    /// The databases that are paused for sure, with all that it had written when they became so.
     paused: BTreeMap<driftless::Name, Held>,
     /// The database of each syncgroup.
     databases: BTreeMap<SyncgroupId, driftless::Name>,

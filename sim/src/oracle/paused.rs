@@ -9,8 +9,7 @@ impl Watch {
     /// A replica has said that a database of its is paused. Before that, and until somebody wants it to be resumed,
     /// nothing is known for sure.
     pub(crate) fn is_paused(&mut self, replica: usize, database: Name) {
-        let own = self.notes[replica].held.iter().map(|(group, held)| (*group, self.own(replica, held)));
-        let own: Held = own.collect();
+        let own: Held = self.model.syncgroups().map(|group| (*group, self.own(replica, group))).collect();
         self.notes[replica].paused.insert(database, own);
     }
 
@@ -19,10 +18,11 @@ impl Watch {
         self.notes[replica].paused.remove(database);
     }
 
-    /// What a replica holds of its own logs.
-    fn own(&self, replica: usize, held: &Knowledge) -> Knowledge {
-        let own = held.iter().filter(|(author, _)| author.device == self.devices[replica]);
-        own.map(|(author, last)| (*author, *last)).collect()
+    /// All that a replica has written, wherever it is: after its disk was lost, only others may hold it.
+    fn own(&self, replica: usize, group: &SyncgroupId) -> Knowledge {
+        let mut own = self.model.written(group);
+        own.retain(|author, _| author.device == self.devices[replica]);
+        own
     }
 
     /// Checks what a replica has come to hold: none of it may come to a paused database, or from one.
