@@ -256,14 +256,14 @@ impl Group {
 
 /// Whether a device that asks may use an invitation that this admin has issued. An offer makes a member of somebody who
 /// is none, and nothing more of somebody who is: several admins make one each, and whoever got in by one still has the
-/// others, whatever it was left since.
+/// others, whatever it was left since. That goes for one whose time is over, too: to let it in again is to extend that.
 pub(super) fn is_for(group: &Group, terms: &Terms, device: &DeviceId, issuer: &PublicKey) -> bool {
     match terms.whom {
         Whom::Anybody => true,
         Whom::DevicesOf(_) => false,
         Whom::Device(it) => {
             it == *device
-                && group.metadata.access.rights(device).is_none()
+                && !group.metadata.access.stands(device)
                 && group.publication_of(device, &terms.nonce, &issuer.device()).is_some()
         }
     }

@@ -257,6 +257,28 @@ fn an_offer_makes_a_member_of_a_device_and_gives_no_more_to_one_that_is_one() {
 }
 
 #[test]
+fn an_offer_that_was_not_used_extends_no_time_that_is_over() {
+    let (mut world, id) = with_a_stranger(2);
+    world.link(0, 2);
+    world.publish_for(0, id, 2, Rights::Write).unwrap();
+    world.run(10_000);
+    let offer = world.offers(2).remove(0);
+    let (rights, ends) = (Rights::Write, Some(world.now.wall + Millis(100_000)));
+    let (valid_for, addresses) = (Millis(3_600_000), vec![]);
+    let invite = Command::Invite { syncgroup: id, rights, ends, valid_for, reusable: false, addresses };
+    let Ok(Outcome::Invited(invitation)) = world.command(0, invite) else { panic!("no invitation") };
+    world.ask_to_join(2, invitation).unwrap();
+    world.run(10_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Active);
+    world.run(200_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Expired);
+    world.ask_to_join(2, offer).unwrap();
+    world.run(60_000);
+    assert_eq!(world.member(0, id, 2).rights, None);
+    assert_ne!(world.state(2, id), SyncgroupState::Active);
+}
+
+#[test]
 fn who_was_removed_or_has_left_is_not_asked_again_because_of_what_was_asked_before() {
     for leaves in [false, true] {
         let (mut world, id) = with_a_stranger(2);
