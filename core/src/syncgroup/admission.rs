@@ -134,12 +134,13 @@ pub(crate) fn admit(
     let Request { asking: Asking { invitation, nonce, certificate }, name, withdraw, wrote } = request;
     let (terms, device) = (&invitation.terms, key.device());
     let unknown = Ok(Some(Err(JoinRefusal::NotValid)));
-    let Some(group) = replica.group(&terms.syncgroup).filter(|group| group.is_shared()) else {
-        return unknown;
-    };
+    // First, so that it takes as long where there is no such syncgroup.
     if !invitation.verify(&replica.keys) {
         return unknown;
     }
+    let Some(group) = replica.group(&terms.syncgroup).filter(|group| group.is_shared()) else {
+        return unknown;
+    };
     let is_missing = |(incarnation, last): &(Incarnation, Generation)| {
         plan.held(group.ix, &Author { device, incarnation: *incarnation }) < *last
     };
@@ -402,6 +403,7 @@ mod tests {
     use crate::syncgroup::Terms;
     use crate::syncgroup::command::run;
     use crate::syncgroup::invitation::Whom;
+    use crate::user::UserKey;
 
     const WALL: Wall = Wall(1_000_000);
 
@@ -452,6 +454,27 @@ mod tests {
         assert!(answer(&replica.keys).is_ok());
         // Whoever issued it is an admin, and may have let in somebody by it by now.
         assert_eq!(answer(&keys(2)), Err(JoinRefusal::NotValid));
+    }
+
+    #[test]
+    fn a_stranger_learns_nothing_by_an_invitation_and_a_certificate_of_its_own() {
+        let (replica, store) = here();
+        let user = UserKey::new(name(), SecretKey([9; 32]), &Ed25519);
+        let answer = |syncgroup, ends| {
+            let (nonce, expires, whom) = ([7; 16], WALL + crate::time::Millis(1_000), Whom::Anybody);
+            let rights = Rights::Write;
+            let terms = Terms { syncgroup, rights, expires, reusable: false, nonce, whom, ends: None };
+            let invitation = Invitation::sign(terms, name(), Vec::new(), &keys(3));
+            let certificate = user.certify_until(keys(3).public, name(), 1, ends);
+            let asking = Asking { invitation, nonce: [8; 16], certificate: Some(Box::new(certificate)) };
+            let request = Request { asking: &asking, name: name(), withdraw: false, wrote: Vec::new() };
+            let mut plan = Plan::new(&replica, &store);
+            admit(&mut plan, &means(&name()), &keys(3).public, request).unwrap().unwrap()
+        };
+        for ends in [Wall(WALL.0 - 1), WALL, Wall(WALL.0 + 1)] {
+            let (here, nowhere) = (replica.groups[&0].record.id, SyncgroupId([5; 32]));
+            assert_eq!(answer(here, ends), answer(nowhere, ends), "a certificate until {ends:?}");
+        }
     }
 
     #[test]
