@@ -256,7 +256,8 @@ pub enum Command {
     /// Remove a device from a syncgroup. What it wrote stays as far as this device has it; what it wrote beside that
     /// does not count, wherever it is or comes to be (S-34, S-35). A device that hears of it goes on reading what it
     /// has. Of two admins who remove each other while apart the one stays who was made an admin by, or before, the
-    /// other. A device that was removed can be invited again.
+    /// other. A device that was removed can be invited again. One that has left can be removed too: a copy of it from
+    /// before, which does not know that it has left, says nothing from then on.
     Eject {
         /// The syncgroup, of which this device must be an admin.
         syncgroup: SyncgroupId,

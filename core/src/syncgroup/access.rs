@@ -370,7 +370,15 @@ impl Access {
 
     /// What is left of a title for what its device writes from now on, whatever the time is.
     fn left(&self, device: &DeviceId, standing: &Standing, title: &Title<'_>) -> Option<Left> {
-        if self.judgement.is_void(&title.grant.place()) || standing.has_left(&title.version(), |_| true) {
+        if standing.has_left(&title.version(), |_| true) {
+            return None;
+        }
+        self.left_by_others(device, title)
+    }
+
+    /// The same, whether or not the device has left.
+    fn left_by_others(&self, device: &DeviceId, title: &Title<'_>) -> Option<Left> {
+        if self.judgement.is_void(&title.grant.place()) {
             return None;
         }
         let parts = title.parts(*device);
@@ -458,6 +466,16 @@ impl Access {
             }
             Holder::DeviceOf(..) => Vec::new(),
         }
+    }
+
+    /// The grants to a device itself that nothing has ended but its own departure. A departure ends them for what is
+    /// written in the knowledge of it: a copy of the device from before can go on by them.
+    pub(crate) fn forsaken(&self, device: &DeviceId) -> Vec<Version> {
+        let Some(standing) = self.standings.get(device) else { return Vec::new() };
+        let own = self.titles(device).filter(|title| title.enrolment.is_none());
+        let left = own.filter(|title| standing.has_left(&title.version(), |_| true));
+        let grants = left.filter(|title| self.left_by_others(device, title).is_some());
+        grants.map(|title| title.grant.version).collect()
     }
 
     /// The best rank by which a device acts as an admin at a moment.

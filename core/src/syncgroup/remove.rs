@@ -17,7 +17,7 @@ use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::time::Wall;
 
-/// Removes a member.
+/// Removes a member, or a device that has left: a copy of it may not know.
 pub(super) fn eject(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
@@ -29,10 +29,7 @@ pub(super) fn eject(
     if device == plan.replica.keys.device {
         return Err(Refusal::Yourself.into());
     }
-    if !group.metadata.access.stands(&device) {
-        return Err(Refusal::NoMember(device).into());
-    }
-    let revocation = Reach::new(plan, group).revoke(device, None)?;
+    let revocation = Reach::new(plan, group).eject(device)?;
     let stamp = plan.next_stamp(means.wall);
     plan.write(group.ix, stamp, &[Record::Meta(revocation)], None)?;
     Ok(Outcome::Ejected(*syncgroup, device))
@@ -57,7 +54,7 @@ pub(super) fn set_rights(
         return Err(Refusal::NoMember(device).into());
     }
     let mut records = Vec::new();
-    let by_user = access.by_user(&device, Wall(0)).is_some_and(|(left, _)| left > wanted);
+    let by_user = access.by_user(&device, plan.moment()).is_some_and(|(left, _)| left > wanted);
     if by_user || !access.grants_above(Holder::Device(device), Some(wanted)).is_empty() {
         records.push(Record::Meta(Reach::new(plan, group).revoke(device, Some(wanted))?));
     }
@@ -151,12 +148,32 @@ impl<'g> Reach<'g> {
     /// Ends all grants to a device that give more than `keep`.
     fn revoke(&self, device: DeviceId, keep: Option<Left>) -> Result<MetaRecord, Refusal> {
         let access = &self.group.metadata.access;
-        // What it may do as a user's device is not its own to lose.
-        if let Some((_, user)) = access.by_user(&device, Wall(0)).filter(|(left, _)| Some(*left) > keep) {
+        // What it may do as a user's device is not its own to lose; what it might do once is no reason.
+        if let Some((_, user)) = access.by_user(&device, self.moment).filter(|(left, _)| Some(*left) > keep) {
             return Err(Refusal::DeviceOf { device, user });
         }
         let grants = self.all_above(Holder::Device(device), keep).ok_or(Refusal::Senior(device))?;
         Ok(self.end(device, grants, keep))
+    }
+
+    /// Ends all grants to a device, those too that it has left.
+    fn eject(&self, device: DeviceId) -> Result<MetaRecord, Refusal> {
+        let access = &self.group.metadata.access;
+        let forsaken = access.forsaken(&device);
+        let is_here = access.stands(&device);
+        if !is_here && forsaken.is_empty() {
+            return Err(Refusal::NoMember(device));
+        }
+        let mine = |grant: &Version| self.covers(Holder::Device(device), grant);
+        let forsaken: Vec<Version> = forsaken.into_iter().filter(mine).collect();
+        if !is_here && forsaken.is_empty() {
+            return Err(Refusal::Senior(device));
+        }
+        let mut revocation = self.revoke(device, None)?;
+        if let MetaRecord::Revoke { grants, .. } = &mut revocation {
+            grants.extend(forsaken);
+        }
+        Ok(revocation)
     }
 
     /// The grants to a device or a user that give more than `keep`; `None` if one of them is not its to end. Then none
@@ -251,7 +268,9 @@ pub(super) fn leave(
     let group = replica.group(syncgroup).ok_or(Refusal::NoSyncgroup(*syncgroup))?;
     let device = replica.keys.device;
     match &group.record.stage {
-        Stage::Left | Stage::Departing | Stage::Leaving(_) | Stage::Withdrawing(_) | Stage::Removed => {}
+        Stage::Left | Stage::Departing | Stage::Leaving(_) | Stage::Withdrawing(_) => {}
+        // Also for good: who lets it in again, or extends its time, is told that it has left.
+        Stage::Removed => move_to(plan, group, Stage::Left),
         Stage::Refused(_, asking) if asking.is_empty() => move_to(plan, group, Stage::Left),
         Stage::Joining(asking) | Stage::Refused(_, asking) => {
             move_to(plan, group, Stage::Withdrawing(asking.clone()));

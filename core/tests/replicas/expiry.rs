@@ -395,6 +395,44 @@ fn a_device_is_a_users_until_its_certificate_ends_and_longer_by_another_one() {
 }
 
 #[test]
+fn whoever_leaves_after_its_time_is_over_has_left_though_somebody_extends_it() {
+    let (mut world, id) = World::together(3);
+    world.lend(0, id, 1, Rights::Write, SOON);
+    world.run(SOON.0 + 60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Expired);
+    assert_eq!(world.command(1, Command::Leave { syncgroup: id }), Ok(Outcome::Left(id)));
+    assert_eq!(world.state(1, id), SyncgroupState::Left);
+    world.extend(0, id, 1, Rights::Write);
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Left);
+    let member = world.member(0, id, 1);
+    assert_eq!((member.rights, member.removed), (None, false), "it has given that back");
+    world.assert_same_at(id, &[0, 2]);
+}
+
+#[test]
+fn a_certificate_whose_time_is_over_keeps_nobody_from_ending_what_the_device_was_granted_itself() {
+    let (mut world, id) = family(4);
+    let certificate =
+        key(1).certify_until(world.nodes[3].core.public_key(), name("lent"), 1, world.now.wall + SOON);
+    let invitation = world.invite_device(2, id, &key(1));
+    let certificate = Box::new(certificate);
+    world.command(3, Command::JoinAs { database: name("db"), invitation, certificate }).unwrap();
+    world.run(60_000);
+    world.extend(0, id, 3, Rights::Admin);
+    let device = world.device(3);
+    let eject = Command::Eject { syncgroup: id, device };
+    let refused = world.command(0, eject.clone());
+    assert_eq!(refused, Err(Refusal::DeviceOf { device, user: key(1).id() }));
+    world.run(SOON.0);
+    assert_eq!(world.state(3, id), SyncgroupState::Active, "by what it was granted itself");
+    assert_eq!(world.command(0, eject), Ok(Outcome::Ejected(id, device)));
+    world.run(60_000);
+    assert_eq!(world.member(2, id, 3).rights, None);
+    assert_eq!(world.state(3, id), SyncgroupState::Expired, "its user can make another certificate");
+}
+
+#[test]
 fn what_an_expired_member_dates_back_is_undone_once_it_is_removed() {
     let (mut world, id) = World::together(4);
     let end = world.lend(0, id, 1, Rights::Write, SOON);

@@ -449,6 +449,33 @@ fn a_device_set_back_to_before_it_left_hears_that_it_has_left() {
 }
 
 #[test]
+fn a_device_that_has_left_can_be_removed_so_that_a_copy_of_it_says_nothing() {
+    for removed in [false, true] {
+        let (mut world, id) = World::together(3);
+        let copy = world.nodes[1].store.clone();
+        world.put(1, id, "mine", "before it left");
+        world.run(10_000);
+        world.command(1, Command::Leave { syncgroup: id }).unwrap();
+        world.run(60_000);
+        if removed {
+            world.eject(0, id, 1);
+            let device = world.nodes[1].core.author().device;
+            let again = Command::Eject { syncgroup: id, device };
+            assert_eq!(world.command(0, again), Err(Refusal::NoMember(device)), "once is enough");
+            world.run(60_000);
+        }
+        world.apart();
+        world.reboot(1, copy, Continuity::Unknown);
+        world.put(1, id, "theirs", "by a copy that does not know that it has left");
+        world.link(1, 2);
+        world.run(60_000);
+        assert_eq!(world.text(2, id, "theirs").is_none(), removed);
+        assert_eq!(world.text(2, id, "mine").as_deref(), Some("before it left"));
+        assert_eq!(world.state(1, id), SyncgroupState::Left);
+    }
+}
+
+#[test]
 fn stamps_lie_above_those_of_what_is_void() {
     let (mut world, id) = World::together(3);
     world.apart();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use driftless::{DeviceId, Knowledge, Rights, SyncgroupId, Version, Wall};
 
-use super::access::{For, Seniority, Way};
+use super::access::{For, Grant, Seniority, Way};
 use super::{Granted, Group, Model, Revoked, Whom, holds};
 
 impl Model {
@@ -24,11 +24,7 @@ impl Model {
     ) -> Result<Revoked, BTreeSet<Version>> {
         let nothing = || Revoked { whom, grants: BTreeSet::new(), keep, until: Knowledge::new() };
         let Some(of) = self.groups.get(group) else { return Ok(nothing()) };
-        let admin = of.standing(Whom::Device(*by), held).into_iter();
-        let own = admin
-            .filter(|(.., left)| left.at(when) == Some(Rights::Admin))
-            .map(|(_, senior, _)| senior)
-            .min();
+        let own = of.best(by, (held, when));
         let theirs = of.standing(whom, held).into_iter().filter(|(way, ..)| way.enrolled.is_none());
         let more = theirs.filter(|(.., left)| !keep.is_some_and(|keep| keep.covers(*left)));
         let (may, may_not): (Vec<_>, Vec<_>) = more.partition(|(way, senior, _)| {
@@ -46,6 +42,35 @@ impl Model {
         let logs = held.iter().filter(|(author, last)| is_theirs(&author.device) && **last > 0);
         let until = logs.map(|(author, last)| (*author, *last)).collect();
         Ok(Revoked { grants, until, ..nothing() })
+    }
+
+    /// What a device would lose by being removed: what is left to it, and what nothing ended but its own departure, as a
+    /// copy of it may not know of that. `Err` where that is not for `by` to take.
+    pub fn ejecting(
+        &self,
+        group: &SyncgroupId,
+        by: &DeviceId,
+        device: &DeviceId,
+        (held, when): (&Knowledge, Option<Wall>),
+    ) -> Result<Revoked, BTreeSet<Version>> {
+        let mut revoked = self.revoking(group, by, Whom::Device(*device), None, (held, when))?;
+        let Some(of) = self.groups.get(group) else { return Ok(revoked) };
+        let own = of.best(by, (held, when));
+        let forsaken = of.forsaken(device, held);
+        let mine = forsaken.iter().filter(|(grant, senior)| {
+            grant.gives.rights != Rights::Admin || own.is_some_and(|own| own < *senior)
+        });
+        revoked.grants.extend(mine.map(|(grant, _)| *grant.by));
+        let is_anything = !forsaken.is_empty() || !of.standing(Whom::Device(*device), held).is_empty();
+        match revoked.grants.is_empty() && is_anything {
+            true => Err(forsaken.into_iter().map(|(grant, _)| *grant.by).collect()),
+            false => Ok(revoked),
+        }
+    }
+
+    /// Whether nothing but its own departure ended something that was granted to a device.
+    pub fn is_forsaken(&self, group: &SyncgroupId, device: &DeviceId, held: &Knowledge) -> bool {
+        self.groups.get(group).is_some_and(|of| !of.forsaken(device, held).is_empty())
     }
 
     /// What everybody would lose of whom a device may take it, by all that it holds.
@@ -67,6 +92,24 @@ impl Model {
 }
 
 impl Group {
+    /// By how senior a grant a device is an admin at a moment, if it is one.
+    fn best(&self, device: &DeviceId, (held, when): (&Knowledge, Option<Wall>)) -> Option<Seniority> {
+        let all = self.standing(Whom::Device(*device), held).into_iter();
+        let admin = all.filter(|(.., left)| left.at(when) == Some(Rights::Admin));
+        admin.map(|(_, senior, _)| senior).min()
+    }
+
+    /// The grants to a device itself that count, and of which something would be left if it had not left.
+    fn forsaken(&self, device: &DeviceId, held: &Knowledge) -> Vec<(Grant<'_>, Seniority)> {
+        let ways = self.ways(device).into_iter().filter(|way| way.enrolled.is_none() && way.is_in(held));
+        let left = ways.filter(|way| self.has_left(way.given(), device, held));
+        let counts = left.filter_map(|way| {
+            let senior = self.seniority(&way.grant, held)?;
+            self.left(&way, held, Some(senior), For::default()).map(|_| (way.grant, senior))
+        });
+        counts.collect()
+    }
+
     /// What somebody has that still gives something in a set of generations, with what it gives, whatever the time is.
     pub(super) fn standing(&self, whom: Whom, held: &Knowledge) -> Vec<(Way<'_>, Seniority, Granted)> {
         let ways = match whom {

@@ -45,18 +45,17 @@ impl Model {
         standing.filter(|(way, ..)| way.enrolled.is_none()).map(|(.., left)| left).collect()
     }
 
-    /// The user by whom a device may do the most, and then for longest, with what, by a set of generations, whatever the
-    /// time is.
+    /// The user by whom a device may do the most at a moment, and then for longest, with what, by a set of generations.
     pub fn by_user(
         &self,
         group: &SyncgroupId,
         device: &DeviceId,
-        held: &Knowledge,
+        (held, when): (&Knowledge, Option<Wall>),
     ) -> Option<(Granted, UserId)> {
         let of = self.groups.get(group)?;
         let users = of.standing(Whom::Device(*device), held).into_iter().filter_map(|(way, _, left)| {
             let (_, enrolled) = way.enrolled?;
-            Some((left, enrolled.user))
+            left.at(when).map(|_| (left, enrolled.user))
         });
         users.max_by_key(|(left, user)| (left.rights, left.ends.is_none(), left.ends, *user))
     }

@@ -24,8 +24,12 @@ impl Watch {
         let own = self.model.granted_itself(group, whom, &held);
         let is_more = |left: &Granted| !wanted.is_some_and(|wanted| wanted.covers(*left));
         let lessened = if own.iter().any(is_more) || wanted.is_none() {
-            let by = core.author().device;
-            Some(self.model.revoking(group, &by, whom, wanted, (&held, moment)).map_err(|_| ())?)
+            let (by, known) = (core.author().device, (&held, moment));
+            let revoked = match (whom, wanted) {
+                (Whom::Device(device), None) => self.model.ejecting(group, &by, &device, known),
+                _ => self.model.revoking(group, &by, whom, wanted, known),
+            };
+            Some(revoked.map_err(|_| ())?)
         } else {
             None
         };
@@ -57,7 +61,9 @@ impl Watch {
         }
         let held = core.held(&group).unwrap_or_default();
         let present = self.model.left_to(&group, Whom::Device(device), &held);
-        if present.is_empty() {
+        // Of one that has left, a copy may not know.
+        let is_copied = wanted.is_none() && self.model.is_forsaken(&group, &device, &held);
+        if present.is_empty() && !is_copied {
             expected.reasons.push(Refusal::NoMember(device));
         }
         // What a device may do as a user's is not its own to lose.
@@ -68,7 +74,7 @@ impl Watch {
                 order(left) > order(&wanted)
             }
         };
-        let by_user = self.model.by_user(&group, &device, &held);
+        let by_user = self.model.by_user(&group, &device, (&held, self.moment(core)));
         let by_user = by_user.filter(|(left, _)| more(left)).map(|(_, user)| user);
         expected.reasons.extend(by_user.map(|user| Refusal::DeviceOf { device, user }));
         let of = (present.as_slice(), by_user.is_some());

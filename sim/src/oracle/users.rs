@@ -132,7 +132,7 @@ impl Watch {
     /// Whether a device may write in a syncgroup by what was granted to its user alone.
     pub(crate) fn writes_as_user(&self, core: &Core, group: &SyncgroupId) -> bool {
         let (device, held) = (core.author().device, core.held(group).unwrap_or_default());
-        let by_user = self.model.by_user(group, &device, &held);
+        let by_user = self.model.by_user(group, &device, (&held, None));
         let granted_itself = self.model.generations(group).any(|(version, generation)| {
             holds(&held, version) && generation.says.is_for(Whom::Device(device), &version.author.device)
         });

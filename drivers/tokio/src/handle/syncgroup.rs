@@ -101,10 +101,11 @@ impl Syncgroup {
     }
 
     /// Removes a device. What it wrote stays as far as this device has it; what it wrote beside that does not count,
-    /// wherever it is or comes to be. The device is told, keeps what it has, and can be invited again.
+    /// wherever it is or comes to be. The device is told, keeps what it has, and can be invited again. One that has left
+    /// can be removed too, so that a copy of it from before says nothing any more.
     ///
     /// # Errors
-    /// [`Error::Refused`] if this device is no admin, if the other is no member, is an admin whom this device cannot
+    /// [`Error::Refused`] if this device is no admin, if the other was no member or was removed already, is an admin whom this device cannot
     /// overrule, or is this device itself.
     pub async fn eject(&self, device: DeviceId) -> Result<(), Error> {
         match self.database.node().command(Command::Eject { syncgroup: self.id, device }).await? {
