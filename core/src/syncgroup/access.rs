@@ -498,10 +498,13 @@ impl Access {
         })
     }
 
-    /// Whether there are as many certificates in a past as there may be, of all users (S-53).
+    /// Whether there are as many certificates in a past as there may be, of all users (S-53). Each counts once, however
+    /// many have written it down: else one member that repeats what others say could leave no room for anything new.
     pub(crate) fn is_full(&self, past: &Past) -> bool {
-        let all = self.standings.values().flat_map(Standing::enrolments);
-        all.filter(|it| past.has(it.place())).count() >= limits::MAX_ENROLMENTS
+        let of_device = |standing: &Standing| {
+            distinct(standing.enrolments().iter().filter(|it| past.has(it.place()))).len()
+        };
+        self.standings.values().map(of_device).sum::<usize>() >= limits::MAX_ENROLMENTS
     }
 
     /// Whether a generation with this past, or with this grant to the user in itself, may say that a device is a user's,
@@ -522,8 +525,11 @@ impl Access {
                 let (user, device) = (certificate.user(), certificate.device());
                 let devices = self.users.get(&user).into_iter().flat_map(|user| &user.devices);
                 let standings = devices.filter_map(|device| self.standings.get(device));
-                let enrolments = standings.flat_map(Standing::enrolments);
-                let of_user = enrolments.filter(|it| it.user == user && known(it.place())).count();
+                let of_device = |standing: &Standing| {
+                    let of_user = standing.enrolments().iter();
+                    distinct(of_user.filter(|it| it.user == user && known(it.place()))).len()
+                };
+                let of_user: usize = standings.map(of_device).sum();
                 let is_there = self.standings.get(&device).is_some_and(|standing| {
                     standing.enrolments().iter().any(|it| {
                         it.user == user
@@ -540,13 +546,20 @@ impl Access {
                 let is_there = |(device, number, _): &(DeviceId, u64, Nth)| {
                     *device == striking.device && *number >= striking.number
                 };
+                let distinct: BTreeSet<(DeviceId, u64)> =
+                    strikings(&user).map(|(device, number, _)| (*device, *number)).collect();
                 is_user(&user)
                     && !strikings(&user).any(is_there)
-                    && strikings(&user).count() < limits::MAX_ENROLMENTS_OF_USER
+                    && distinct.len() < limits::MAX_ENROLMENTS_OF_USER
             }
             _ => true,
         }
     }
+}
+
+/// The certificates of a device that some enrolments write down.
+fn distinct<'e>(enrolments: impl Iterator<Item = &'e Enrolment>) -> BTreeSet<(UserId, u64, Wall)> {
+    enrolments.map(|it| (it.user, it.number, it.ends)).collect()
 }
 
 fn grant(from: Source, given: Left, name: &Name) -> Grant {

@@ -153,6 +153,27 @@ fn a_user_has_no_more_certificates_than_there_is_room_for() {
     assert_eq!(number as usize, limits::MAX_ENROLMENTS_OF_USER);
 }
 
+#[test]
+fn members_that_repeat_what_a_user_has_said_leave_room_for_more() {
+    let mut history = family(Rights::Write);
+    let members = 10..220;
+    history.say(1, &[2], members.clone().map(|n| admit(n, Rights::Read)).collect());
+    let let_in = history.0.len() - 1;
+    for by in members.clone() {
+        // Nobody has heard of another.
+        for number in 1..=5 {
+            history.say(by, &[let_in], vec![enrol(1, 5, number), strike_off(1, 6, number, 0)]);
+        }
+    }
+    assert!(5 * members.len() > limits::MAX_ENROLMENTS_OF_USER);
+    let heard: Vec<usize> = (0..history.0.len()).collect();
+    history.say(2, &heard, vec![]);
+    let (all, past) = (history.all(), history.0.last().unwrap().past.clone());
+    assert!(!all.may_say(&past, &enrol(1, 5, 5), None), "said already");
+    assert!(all.may_say(&past, &enrol(1, 5, 6), None));
+    assert!(all.may_say(&past, &strike_off(1, 6, 6, 0), None));
+}
+
 /// Else one device that its own user certifies and strikes off again and again would cost everybody the product of both.
 #[test]
 fn a_certificate_ends_by_a_few_strikings_off_however_many_there_are() {
