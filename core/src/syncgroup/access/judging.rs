@@ -8,7 +8,7 @@ use super::super::Rights;
 use super::super::past::{Numbered, Past};
 use super::cuts::Cuts;
 use super::facts::{Act, Standing};
-use super::{Access, Ended, Grant, Holder, Nth, Revocation};
+use super::{Access, Ended, Grant, Holder, Nth, Revocation, Title};
 use crate::id::{Author, DeviceId, Generation, Incarnation, UserId, Version};
 use crate::object::history::Place;
 
@@ -169,6 +169,7 @@ struct Court<'a> {
     given: BTreeMap<Place, Vec<(Holder, &'a Grant)>>,
     /// The revocations that each act makes.
     made: BTreeMap<Place, Vec<(Nth, &'a Revocation)>>,
+    /// What nothing has allowed yet.
     acts: BTreeMap<DeviceId, Vec<Act>>,
     /// Grants of `Admin` whose turn has not come.
     queue: BTreeSet<(Rank, Holder)>,
@@ -243,11 +244,15 @@ impl<'a> Court<'a> {
                 Holder::User(user) => self.access.devices_of(&user).copied().collect(),
             };
             for device in devices {
-                for act in self.acts.get(&device).cloned().unwrap_or_default() {
-                    if !self.valid.contains(&act.place) && self.supports(holder, rank, &act) {
-                        self.admit(act.place, Some(rank));
-                    }
-                }
+                let given = self.access.titles(&device);
+                let by_it = given.filter(|title| title.holder == holder && title.grant.version == rank.1);
+                // All acts are looked at with each grant, so nothing else may hang on how many grants there are.
+                let titles: Vec<Title<'_>> = by_it.collect();
+                let waiting = self.acts.remove(&device).unwrap_or_default();
+                let (supported, waiting): (Vec<Act>, Vec<Act>) =
+                    waiting.into_iter().partition(|act| self.supports(&titles, rank, act));
+                self.acts.insert(device, waiting);
+                supported.into_iter().for_each(|act| self.admit(act.place, Some(rank)));
             }
         }
         let is_known = |place: &Place| self.known.is_none_or(|past| past.has(*place));
@@ -285,14 +290,12 @@ impl<'a> Court<'a> {
         }
     }
 
-    /// Whether a grant of `Admin`, whose turn it is, allows an act of a device.
-    fn supports(&self, holder: Holder, rank: Rank, act: &Act) -> bool {
+    /// Whether a grant of `Admin`, whose turn it is, allows an act of a device: `titles` are what it has by that.
+    fn supports(&self, titles: &[Title<'_>], rank: Rank, act: &Act) -> bool {
         let past = self.pasts.get(act.past);
         let known = |other: Place| other != act.place && past.has(other);
-        let given = self.access.titles(&act.author.device).filter(|title| title.holder == holder);
-        let mut titles = given.filter(|title| {
-            title.grant.version == rank.1
-                && act.stamp.wall() <= title.ends()
+        let mut titles = titles.iter().filter(|title| {
+            act.stamp.wall() <= title.ends()
                 && known(title.grant.place())
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
         });
@@ -301,7 +304,7 @@ impl<'a> Court<'a> {
             let standing = self.access.standings.get(&device);
             let has_left = standing.is_none_or(|it| it.has_left(&title.version(), known));
             let struck = title.certificate(device).and_then(|it| self.struck.get(&it)).into_iter().flatten();
-            let ends = self.ends.get(&(holder, rank.1)).into_iter().flatten();
+            let ends = self.ends.get(&(title.holder, rank.1)).into_iter().flatten();
             let ends = ends.filter(|(by, _)| *by < rank).map(|(_, nth)| nth);
             !has_left
                 && ends.chain(struck).all(|nth| {
