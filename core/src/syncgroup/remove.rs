@@ -172,6 +172,10 @@ impl<'g> Reach<'g> {
         let mut revocation = self.revoke(device, None)?;
         if let MetaRecord::Revoke { grants, .. } = &mut revocation {
             grants.extend(forsaken);
+            // All that there is was granted to its user, though the time of that may be over.
+            if let (true, Some((_, user))) = (grants.is_empty(), access.by_user(&device, Wall(0))) {
+                return Err(Refusal::DeviceOf { device, user });
+            }
         }
         Ok(revocation)
     }

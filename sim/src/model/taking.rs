@@ -61,8 +61,7 @@ impl Model {
             grant.gives.rights != Rights::Admin || own.is_some_and(|own| own < *senior)
         });
         revoked.grants.extend(mine.map(|(grant, _)| *grant.by));
-        let is_anything = !forsaken.is_empty() || !of.standing(Whom::Device(*device), held).is_empty();
-        match revoked.grants.is_empty() && is_anything {
+        match revoked.grants.is_empty() && !forsaken.is_empty() {
             true => Err(forsaken.into_iter().map(|(grant, _)| *grant.by).collect()),
             false => Ok(revoked),
         }

@@ -76,6 +76,14 @@ impl Watch {
         };
         let by_user = self.model.by_user(&group, &device, (&held, self.moment(core)));
         let by_user = by_user.filter(|(left, _)| more(left)).map(|(_, user)| user);
+        // Where it has nothing by itself, there is nothing to take from it, whenever its user's time is over.
+        let itself = self.model.granted_itself(&group, Whom::Device(device), &held);
+        let known = (&held, self.moment(core));
+        let taken = self.model.ejecting(&group, &core.author().device, &device, known);
+        let is_taken = taken.is_ok_and(|it| !it.grants.is_empty());
+        let is_all_its_users = wanted.is_none() && itself.is_empty() && !is_taken;
+        let whenever = || self.model.by_user(&group, &device, (&held, None)).map(|(_, user)| user);
+        let by_user = by_user.or_else(|| is_all_its_users.then(whenever).flatten());
         expected.reasons.extend(by_user.map(|user| Refusal::DeviceOf { device, user }));
         let of = (present.as_slice(), by_user.is_some());
         let fact = match self.changed(core, &group, Whom::Device(device), wanted, of) {
