@@ -370,7 +370,7 @@ impl Course {
         let records = encoded.records(&was.author).map_err(|error| corrupt(Table::Log, error))?;
         let mut part = Part { group, was, at: Hlc::default(), records: Vec::with_capacity(records.len()) };
         for record in records.into_iter().filter(|record| !is_cut(record)) {
-            part.records.push(match record {
+            match record {
                 Record::Row(mut row) => {
                     row.parents = self.parents(plan, group, &row)?;
                     for parent in &row.parents {
@@ -382,12 +382,12 @@ impl Course {
                     if let Content::Operate(operations) = &mut row.content {
                         operations.rename(|version| self.name(version));
                     }
-                    Record::Row(row)
+                    part.records.push(Record::Row(row));
                 }
-                Record::Meta(meta) => Record::Meta(self.meta(meta)),
+                Record::Meta(meta) => part.records.extend(self.meta(meta).map(Record::Meta)),
                 // Of a kind that a newer version of this program had brought: this one cannot write it.
                 Record::Unknown => return Err(Refusal::MadeAhead(self.syncgroup).into()),
-            });
+            }
         }
         Ok(part)
     }
@@ -419,16 +419,25 @@ impl Course {
         Ok(found)
     }
 
-    /// What a record of metadata says, where it names what has another name now.
-    fn meta(&self, mut record: MetaRecord) -> MetaRecord {
+    /// What a record of metadata says, where it names what has another name now: what it ends, it ends under both. Others
+    /// may have it under the old one, and have built on it.
+    fn meta(&self, mut record: MetaRecord) -> impl Iterator<Item = MetaRecord> + use<> {
+        let mut more = None;
         match &mut record {
             MetaRecord::Leave { grants }
             | MetaRecord::Revoke { grants, .. }
             | MetaRecord::RevokeUser { grants, .. } => {
-                grants.iter_mut().for_each(|grant| *grant = self.name(grant));
+                let names = grants.iter().filter_map(|grant| self.names.get(grant).copied());
+                let names: Vec<Version> = names.collect();
+                grants.extend(names);
             }
-            MetaRecord::Unpublish { attempt, .. } | MetaRecord::Decline { attempt, .. } => {
-                *attempt = self.name(attempt);
+            MetaRecord::Unpublish { device, attempt } => {
+                let attempt = self.names.get(attempt).copied();
+                more = attempt.map(|attempt| MetaRecord::Unpublish { device: *device, attempt });
+            }
+            MetaRecord::Decline { device, attempt } => {
+                let attempt = self.names.get(attempt).copied();
+                more = attempt.map(|attempt| MetaRecord::Decline { device: *device, attempt });
             }
             MetaRecord::Genesis { .. }
             | MetaRecord::Admit { .. }
@@ -442,7 +451,7 @@ impl Course {
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_) => {}
         }
-        record
+        core::iter::once(record).chain(more)
     }
 
     /// Writes the next generation of the new log.

@@ -1,0 +1,81 @@
+//! What a device whose log is forked has said on its branches, and what others have made of that (S-26, S-34, S-35).
+
+use super::*;
+
+impl World {
+    /// One more copy of a device: it goes on from the same store.
+    fn copy(&mut self, at: usize) -> usize {
+        self.arrive();
+        let copy = self.nodes.len() - 1;
+        let (secret, store) = (self.nodes[at].secret.clone(), self.nodes[at].store.clone());
+        self.nodes[copy].secret = secret;
+        self.reboot(copy, store, Continuity::Shown);
+        copy
+    }
+
+    /// These two exchange what they have, and part again.
+    fn meet(&mut self, one: usize, other: usize) {
+        let link = self.link(one, other);
+        self.run(20_000);
+        self.unlink(link);
+    }
+
+    /// One more device, that one admits.
+    fn let_in(&mut self, by: usize, id: SyncgroupId) -> usize {
+        self.arrive();
+        let invitation = self.invite(by, id, Rights::Write);
+        let admitted = self.nodes.len() - 1;
+        self.ask_to_join(admitted, invitation).unwrap();
+        self.meet(by, admitted);
+        assert!(self.rights(by, id, admitted).is_some());
+        admitted
+    }
+}
+
+#[test]
+fn who_was_removed_on_a_branch_is_no_member_whoever_built_on_the_admission() {
+    let (mut world, id) = World::together(3);
+    world.apart();
+    let copy = world.copy(0);
+    let removed = world.let_in(0, id);
+    world.meet(0, 1);
+    world.put(1, id, "by 1", "builds on the admission");
+    world.eject(0, id, removed);
+    world.put(copy, id, "b", "of the other branch");
+    world.meet(copy, 2);
+    world.link(1, 2);
+    world.run(60_000);
+    world.link(0, 1);
+    world.link(copy, 2);
+    world.run(120_000);
+    for at in [0, 1, 2, copy] {
+        assert_eq!(world.rights(at, id, removed), None, "at {at}");
+        assert!(world.text(at, id, "b").is_some());
+    }
+    world.link(1, removed);
+    world.run(60_000);
+    assert_eq!(world.state(removed, id), SyncgroupState::Removed);
+}
+
+#[test]
+fn a_publication_that_was_withdrawn_on_a_branch_is_withdrawn_everywhere() {
+    let (mut world, id) = World::together(3);
+    world.apart();
+    let copy = world.copy(0);
+    let device = PublicKey([77; 32]).device();
+    let publish = Command::Publish { syncgroup: id, device, rights: Rights::Read, addresses: vec![] };
+    world.command(0, publish).unwrap();
+    world.meet(0, 1);
+    world.put(1, id, "by 1", "builds on the publication");
+    world.command(0, Command::Unpublish { syncgroup: id, device }).unwrap();
+    world.put(copy, id, "b", "of the other branch");
+    world.meet(copy, 2);
+    world.link(1, 2);
+    world.run(60_000);
+    world.link(0, 1);
+    world.link(copy, 2);
+    world.run(120_000);
+    for at in [0, 1, 2, copy] {
+        assert_eq!(world.info(at, id).publications, [], "at {at}");
+    }
+}
