@@ -189,7 +189,14 @@ fn write_branch(
             continue;
         }
         let Part { was, at, mut records, .. } = course.part(plan, group, (ix, *generation))?;
-        records.retain(says_something);
+        records.retain(|record| !stands_anyway(record));
+        let is_full =
+            records.iter().filter(|record| says_what_it_repeats(record)).count() >= limits::MAX_FORKS;
+        if records.iter().any(gives_something) && !is_full {
+            // What was given to somebody may have been ended under its old name.
+            let Author { incarnation, .. } = was.author;
+            records.insert(0, Record::Meta(MetaRecord::Repeats { incarnation, generation: was.generation }));
+        }
         stamp = Hlc::after(least.max(at), Wall(0));
         let version = course.write(plan, group, (stamp, None), records)?;
         course.names.insert(was, version);
@@ -198,8 +205,21 @@ fn write_branch(
 }
 
 /// What stands whatever becomes of the generation that says so need not be said again.
+fn stands_anyway(record: &Record) -> bool {
+    matches!(record, Record::Meta(MetaRecord::Cut { .. } | MetaRecord::Fork(_)))
+}
+
 fn says_something(record: &Record) -> bool {
-    !matches!(record, Record::Meta(MetaRecord::Cut { .. } | MetaRecord::Fork(_)))
+    !stands_anyway(record) && !says_what_it_repeats(record)
+}
+
+fn says_what_it_repeats(record: &Record) -> bool {
+    matches!(record, Record::Meta(MetaRecord::Repeats { .. }))
+}
+
+fn gives_something(record: &Record) -> bool {
+    use MetaRecord::{Admit, AdmitUser, Enrol};
+    matches!(record, Record::Meta(Admit { .. } | AdmitUser { .. } | Enrol { .. }))
 }
 
 impl Plan<'_> {
@@ -449,7 +469,8 @@ impl Course {
             | MetaRecord::Spec(_)
             | MetaRecord::Publish { .. }
             | MetaRecord::Cut { .. }
-            | MetaRecord::Fork(_) => {}
+            | MetaRecord::Fork(_)
+            | MetaRecord::Repeats { .. } => {}
         }
         core::iter::once(record).chain(more)
     }

@@ -57,6 +57,54 @@ fn who_was_removed_on_a_branch_is_no_member_whoever_built_on_the_admission() {
     assert_eq!(world.state(removed, id), SyncgroupState::Removed);
 }
 
+/// The first one admits somebody, whose membership ends; then its disk is set back to before that.
+#[test]
+fn whoever_is_no_member_any_more_is_none_by_an_admission_that_is_written_again() {
+    for leaves in [false, true] {
+        let (mut world, id) = World::together(3);
+        world.set_rights(0, id, 1, Rights::Admin);
+        world.run(10_000);
+        world.apart();
+        let backup = world.nodes[0].store.clone();
+        let gone = world.let_in(0, id);
+        world.meet(0, 1);
+        world.put(1, id, "by 1", "builds on the admission");
+        if leaves {
+            world.meet(1, gone);
+            assert_eq!(world.command(gone, Command::Leave { syncgroup: id }), Ok(Outcome::Left(id)));
+            world.meet(1, gone);
+        } else {
+            world.eject(1, id, gone);
+        }
+        world.reboot(0, backup, Continuity::Shown);
+        world.put(0, id, "b", "of the other branch");
+        world.meet(0, 2);
+        world.link(1, 2);
+        world.run(60_000);
+        world.link(0, 1);
+        world.link(0, 2);
+        world.run(120_000);
+        for at in 0..3 {
+            assert_eq!(world.rights(at, id, gone), None, "at {at}, {leaves}");
+            let members = world.nodes[at].core.members(&id).unwrap();
+            let it = members.iter().find(|member| member.device == world.device(gone)).unwrap();
+            assert_eq!(it.removed, !leaves, "at {at}");
+        }
+        assert_eq!(world.written_again(0).len(), 2, "the admission is written again");
+        world.assert_same_at(id, &[0, 1, 2]);
+        // It can be let in anew.
+        world.link(1, gone);
+        world.run(60_000);
+        let invitation = world.invite(1, id, Rights::Write);
+        world.ask_to_join(gone, invitation).unwrap();
+        world.run(60_000);
+        assert_eq!(world.state(gone, id), SyncgroupState::Active, "{leaves}");
+        for at in 0..3 {
+            assert_eq!(world.rights(at, id, gone), Some(Rights::Write), "at {at}, {leaves}");
+        }
+    }
+}
+
 #[test]
 fn a_publication_that_was_withdrawn_on_a_branch_is_withdrawn_everywhere() {
     let (mut world, id) = World::together(3);

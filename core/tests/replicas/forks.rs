@@ -42,7 +42,7 @@ impl World {
         told.collect()
     }
 
-    fn written_again(&self, at: usize) -> Vec<usize> {
+    pub(super) fn written_again(&self, at: usize) -> Vec<usize> {
         let told = self.nodes[at].notices.iter().filter_map(|notice| match notice {
             Notice::WrittenAgain { batches, .. } => Some(*batches),
             _ => None,
