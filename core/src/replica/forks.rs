@@ -136,20 +136,63 @@ impl Plan<'_> {
         Ok(Some(Branch { leaf, checkpoint, completion }))
     }
 
-    /// Whether a branch of one of this device's own logs is not written again, and not here either.
-    pub(crate) fn lacks_branch(&self, group: GroupIx, author: &Author, leaf: &Hash) -> Result<bool, Fault> {
-        let own = self.own();
-        let fork = self.metadata(group).and_then(|it| it.access.fork(author));
-        let Some((_, prefix)) = fork.filter(|_| author.device == own.device && *author != own) else {
-            return Ok(false);
+    /// Where others part from the branch of a forked log that is here: behind so many generations, rising. A branch may have
+    /// branches itself, where a disk was set back once and then further; those that part on another one are none of this.
+    pub(crate) fn partings(&self, group: GroupIx, author: &Author) -> Result<Vec<Generation>, Fault> {
+        let mut partings: Vec<Generation> = Vec::new();
+        let (ix, held) = (self.author_ix(author), self.held(group, author));
+        let known = self.metadata(group).map(|it| it.access.partings(author)).unwrap_or_default();
+        for (prefix, tag) in known.into_iter().take_while(|(prefix, _)| *prefix <= held) {
+            let is_here = match ix.filter(|_| prefix > 0 && !partings.is_empty()) {
+                Some(ix) => self.tag(group, ix, prefix)? == tag,
+                None => true,
+            };
+            if is_here && partings.last() != Some(&prefix) {
+                partings.push(prefix);
+            }
+        }
+        Ok(partings)
+    }
+
+    /// Whether a branch of one of this device's own logs, or more of the one that is here, is not written again and not here
+    /// either.
+    pub(crate) fn lacks_branch(
+        &self,
+        group: GroupIx,
+        author: &Author,
+        (prefix, leaf): (Generation, &Hash),
+    ) -> Result<bool, Fault> {
+        let (own, held) = (self.own(), self.held(group, author));
+        let partings = match author.device == own.device && *author != own {
+            true => self.partings(group, author)?,
+            false => Vec::new(),
         };
+        if !partings.contains(&prefix) {
+            return Ok(!partings.is_empty() && prefix == held);
+        }
         if self.held(group, &fork::successor(author, leaf)) > 0 {
             return Ok(false);
         }
-        match self.author_ix(author).filter(|_| self.held(group, author) > prefix) {
+        match self.author_ix(author).filter(|_| held > prefix) {
             Some(ix) => Ok(self.stored(group, ix, prefix + 1)?.encoded()?.leaf != *leaf),
             None => Ok(true),
         }
+    }
+
+    /// What this device says of a log of its own that is forked, for others to say how it goes on with them behind this
+    /// size: on another branch, or further on the one that is here.
+    pub(crate) fn ask_behind(
+        &self,
+        group: GroupIx,
+        author: &Author,
+        prefix: Generation,
+    ) -> Result<Vec<(Generation, Tag)>, Fault> {
+        let (Some(ix), held) = (self.author_ix(author), self.held(group, author)) else {
+            return Ok(Vec::new());
+        };
+        let sizes: BTreeSet<Generation> = [prefix, prefix + 1, held].into_iter().collect();
+        let sizes = sizes.into_iter().filter(|size| (1..=held).contains(size));
+        sizes.map(|size| Ok((size, self.tag(group, ix, size)?))).collect()
     }
 
     /// Puts a proof together from another branch of a log than the one that is here; `None` if it is none.

@@ -63,7 +63,7 @@ use alloc::vec::Vec;
 
 use super::Rights;
 use super::past::{Numbered, Past};
-use crate::hash::Hash;
+use crate::hash::Tag;
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, UserId, Version};
 use crate::limits;
 use crate::log::record::MetaRecord;
@@ -122,8 +122,8 @@ struct Proven {
     by: Place,
     /// How much the branches begin with.
     prefix: Generation,
-    /// Their first leaves.
-    leaves: [Hash; 2],
+    /// The same, in a tag.
+    tag: Tag,
 }
 
 /// Something by which a device may do something: a grant to it, or one to its user with what makes it the user's.
@@ -237,7 +237,7 @@ impl Access {
                 !self.revocations.is_empty()
             }
             MetaRecord::Fork(fork) => {
-                let proven = Proven { by: from.place, prefix: fork.prefix, leaves: fork.leaves() };
+                let proven = Proven { by: from.place, prefix: fork.prefix, tag: fork.tag() };
                 self.forks.entry(fork.author).or_default().push(proven);
                 self.cuts.take(fork.author, fork.prefix.saturating_add(1)..=Generation::MAX);
                 true
@@ -262,11 +262,9 @@ impl Access {
         proofs.min_by_key(|(by, prefix)| (*prefix, *by))
     }
 
-    /// The first leaves of the branches of a log, as far as they are known.
-    pub(crate) fn branches(&self, author: &Author) -> impl Iterator<Item = Hash> {
-        let cut = self.fork(author).map(|(_, prefix)| prefix);
-        let proofs = self.forks.get(author).into_iter().flatten().filter(move |it| Some(it.prefix) == cut);
-        proofs.flat_map(|it| it.leaves)
+    /// Where branches of a log part, the first place first: how much they begin with there, and that in a tag.
+    pub(crate) fn partings(&self, author: &Author) -> BTreeSet<(Generation, Tag)> {
+        self.forks.get(author).into_iter().flatten().map(|it| (it.prefix, it.tag)).collect()
     }
 
     /// Whether no other proof cuts a log as early as the one that stands there.

@@ -127,3 +127,124 @@ fn a_publication_that_was_withdrawn_on_a_branch_is_withdrawn_everywhere() {
         assert_eq!(world.info(at, id).publications, [], "at {at}");
     }
 }
+
+/// The disk of the last one was set back twice, further the second time: what it wrote on three branches, two of which
+/// part where a third one has gone another way already.
+#[test]
+fn what_was_written_on_branches_of_branches_counts_once() {
+    let (mut world, id) = World::together(3);
+    world.schema(0, id, &[("n/", Policy::Merge(Merge::Counter))]);
+    world.run(5_000);
+    world.operate(2, id, "n/a", Operation::Add(1));
+    world.run(10_000);
+    let first = world.nodes[2].store.clone();
+    world.operate(2, id, "n/a", Operation::Add(10));
+    world.run(10_000);
+    let second = world.nodes[2].store.clone();
+    world.apart();
+    world.operate(2, id, "n/a", Operation::Add(100));
+    world.meet(2, 0);
+    world.reboot(2, second, Continuity::Shown);
+    world.operate(2, id, "n/a", Operation::Add(1_000));
+    world.meet(2, 1);
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        world.link(one, other);
+    }
+    world.run(120_000);
+    for at in 0..3 {
+        assert_eq!(world.text(at, id, "n/a").as_deref(), Some("1111"), "{at}");
+    }
+    world.apart();
+    world.reboot(2, first, Continuity::Shown);
+    world.operate(2, id, "n/a", Operation::Add(10_000));
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        world.link(one, other);
+    }
+    world.run(240_000);
+    for at in 0..3 {
+        assert_eq!(world.text(at, id, "n/a").as_deref(), Some("11111"), "{at}");
+    }
+    world.assert_same(id);
+    let frames = world.sent;
+    world.run(3_600_000);
+    assert_eq!(world.sent, frames, "they have come to rest");
+}
+
+/// Three copies of a device, none of which is set back again; the earlier fork becomes known later.
+#[test]
+fn what_copies_wrote_counts_though_an_earlier_fork_becomes_known_later() {
+    let (mut world, id) = World::together(5);
+    world.schema(0, id, &[("n/", Policy::Merge(Merge::Counter))]);
+    world.run(5_000);
+    world.operate(4, id, "n/a", Operation::Add(1));
+    world.run(10_000);
+    world.apart();
+    let early = world.copy(4);
+    world.operate(early, id, "n/a", Operation::Add(10_000));
+    world.meet(early, 2);
+    world.operate(4, id, "n/a", Operation::Add(10));
+    for at in [0, 1, 3] {
+        world.meet(4, at);
+    }
+    let late = world.copy(4);
+    world.operate(4, id, "n/a", Operation::Add(100));
+    world.operate(late, id, "n/a", Operation::Add(1_000));
+    world.meet(4, 0);
+    world.meet(late, 1);
+    for (one, other) in [(0, 1), (4, 0), (late, 1)] {
+        world.link(one, other);
+    }
+    world.run(60_000);
+    for at in [0, 1, 4, late] {
+        assert_eq!(world.text(at, id, "n/a").as_deref(), Some("1111"), "{at}");
+    }
+    for at in [0, 1] {
+        world.link(2, at);
+    }
+    world.run(120_000);
+    for at in [0, 1, 2, 4, late] {
+        assert_eq!(world.text(at, id, "n/a").as_deref(), Some("1111"), "{at}, without the third copy");
+    }
+    for (one, other) in [(early, 2), (3, 0), (3, 1)] {
+        world.link(one, other);
+    }
+    world.run(240_000);
+    for at in 0..7 {
+        assert_eq!(world.text(at, id, "n/a").as_deref(), Some("11111"), "{at}");
+    }
+    world.assert_same(id);
+}
+
+/// A snapshot of a machine was taken up three times. That there are two of the branches is known before the third one is
+/// met with.
+#[test]
+fn what_was_written_on_each_of_three_branches_is_written_again() {
+    let (mut world, id) = World::together(4);
+    world.put(3, id, "common", "to all branches");
+    world.run(10_000);
+    world.apart();
+    let snapshot = world.nodes[3].store.clone();
+    for at in 0..3 {
+        world.reboot(3, snapshot.clone(), Continuity::Shown);
+        world.put(3, id, &format!("k{at}"), "of one branch");
+        world.meet(3, at);
+    }
+    for (one, other) in [(1, 2), (1, 3), (2, 3)] {
+        world.link(one, other);
+    }
+    world.run(120_000);
+    assert!(world.text(3, id, "k1").is_some() && world.text(3, id, "k2").is_some());
+    for other in 1..4 {
+        world.link(0, other);
+    }
+    world.run(120_000);
+    for at in 0..4 {
+        for branch in 0..3 {
+            assert!(world.text(at, id, &format!("k{branch}")).is_some(), "{branch} at {at}");
+        }
+    }
+    world.assert_same(id);
+    let frames = world.sent;
+    world.run(3_600_000);
+    assert_eq!(world.sent, frames, "they have come to rest");
+}
