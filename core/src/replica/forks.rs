@@ -412,14 +412,15 @@ impl Plan<'_> {
     }
 
     /// Whether something is here of a forked log on which nobody builds, and somebody does on another branch. A device does not
-    /// give up what it has written itself before it has written that again; but then it does for whatever it has lost. Of
-    /// others' logs each makes way once until the next start: whoever shows its branches in turns shall not have all of
+    /// give up what it has written itself before it has written that again; but then it does for whatever it `lacks`.
+    /// Otherwise each log makes way once until the next start: whoever shows its branches in turns shall not have all of
     /// a syncgroup looked at each time.
     pub(crate) fn may_make_way(
         &self,
         group: GroupIx,
         author: &Author,
         wanted: &BTreeSet<(GroupIx, Author)>,
+        lacks: bool,
     ) -> Result<bool, Fault> {
         let Some(ix) = self.author_ix(author) else { return Ok(false) };
         let of = (group, *author);
@@ -427,7 +428,7 @@ impl Plan<'_> {
             Some(has_made_way) => !has_made_way,
             None => wanted.contains(&of),
         };
-        if !is_wanted && author.device != self.own().device {
+        if !is_wanted && !lacks {
             return Ok(false);
         }
         let is_beyond = self.reaches(group).get(&ix).is_some_and(|it| self.held(group, author) > it.last);

@@ -220,9 +220,14 @@ fn branches(plan: &mut Plan<'_>, group: GroupIx, runs: &[Run], received: &mut Re
         let Some((prefix, branch)) = other_branch(plan, group, run)? else { continue };
         if plan.needs_fork(group, &run.author, prefix) {
             received.forks.extend(plan.prove_fork(group, &run.author, prefix, branch)?);
-        } else if plan.may_make_way(group, &run.author, &received.wanted)? {
+            continue;
+        }
+        let lacks = plan.lacks_branch(group, &run.author, (prefix, &branch.leaf))?;
+        if plan.may_make_way(group, &run.author, &received.wanted, lacks)? {
             authors.push(run.author);
-            received.made_way.insert((group, run.author));
+            if !lacks {
+                received.made_way.insert((group, run.author));
+            }
         } else {
             received.held_back.push((run.author, run.last())); // It may never be taken.
         }
