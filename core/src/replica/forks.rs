@@ -403,12 +403,16 @@ impl Plan<'_> {
         !self.reaches(group).is_empty()
     }
 
-    /// Whether somebody builds on something else of a forked log than what is here.
+    /// Whether somebody builds on something else of a forked log than what is here; or may do so, as it is more than what is
+    /// here, of which nobody builds on the rest.
     pub(crate) fn is_of_another_branch(&self, group: GroupIx, named: &Dependency) -> Result<bool, Fault> {
         let Some(ix) = self.author_ix(&named.author) else { return Ok(false) };
-        let is_forked = self.reaches(group).contains_key(&ix);
-        let is_here = is_forked && named.generation <= self.held(group, &named.author);
-        Ok(is_here && self.tag(group, ix, named.generation)? != named.tag)
+        let Some(reach) = self.reaches(group).get(&ix) else { return Ok(false) };
+        let held = self.held(group, &named.author);
+        if named.generation > held {
+            return Ok(held > reach.last);
+        }
+        Ok(self.tag(group, ix, named.generation)? != named.tag)
     }
 
     /// Whether something is here of a forked log on which nobody builds, and somebody does on another branch. A device does not

@@ -248,3 +248,21 @@ fn what_was_written_on_each_of_three_branches_is_written_again() {
     world.run(3_600_000);
     assert_eq!(world.sent, frames, "they have come to rest");
 }
+
+/// The branch on which somebody has built is the longer one: whoever holds the other takes it all the same.
+#[test]
+fn what_others_built_on_a_longer_branch_reaches_holders_of_a_shorter_one() {
+    let (mut world, id, _) = forks::forked();
+    world.put(1, id, "built", "by 1, who has the longer branch in its past");
+    world.link(0, 1);
+    world.run(60_000);
+    assert!(world.text(0, id, "built").is_some());
+    world.assert_same_at(id, &[0, 1]);
+    world.link(0, 2);
+    world.link(1, 2);
+    world.run(60_000);
+    for key in ["b", "bb", "bbb", "built"] {
+        assert!(world.text(0, id, key).is_some(), "{key}");
+    }
+    world.assert_same(id);
+}

@@ -4,7 +4,7 @@
 use super::*;
 
 /// Two members hold different branches of the log of a third one, whose disk was set back, and what they wrote before.
-fn forked() -> (World, SyncgroupId, SyncgroupId) {
+pub(super) fn forked() -> (World, SyncgroupId, SyncgroupId) {
     forked_at(&["a"], &["b", "bb", "bbb"])
 }
 
