@@ -8,7 +8,7 @@ use super::Core;
 use crate::action::{CloseReason, Outbox};
 use crate::dice::Dice;
 use crate::hash::Tag;
-use crate::id::{Generation, Incarnation, LinkId};
+use crate::id::{Author, DeviceId, Generation, Incarnation, LinkId};
 use crate::log::fork::Fork;
 use crate::replica::forks::{Found, MOST_COMPARED};
 use crate::replica::plan::{Effects, Plan};
@@ -96,6 +96,8 @@ impl Core {
                     Found::Same => (is_asked && !tags.is_empty()).then(|| Says::Tags(Vec::new())),
                 };
             }
+            Says::Branch(..) if self.is_late(link, ix, &author) => {}
+            Says::Proof(proof) if self.is_late(link, ix, &proof.author) => {}
             Says::Branch(prefix, branch) if plan.needs_fork(ix, &author, prefix) => {
                 fork = plan.prove_fork(ix, &author, prefix, branch)?;
                 // The other end has half of it, and may not be able to take what is written here.
@@ -133,6 +135,15 @@ impl Core {
             self.step(now.mono, out, |sync, step| sync.send(link, &message, step));
         }
         Ok(())
+    }
+
+    /// Whether a device that was removed shows, after that, what voids what its removal had left of a removed device's logs. It
+    /// is not taken from it: it could have shown that before. From a member that has not heard of the removal it is, as
+    /// nobody can tell when it was shown to that one.
+    pub(super) fn is_late(&self, link: LinkId, ix: GroupIx, author: &Author) -> bool {
+        let Some(group) = self.replica.groups.get(&ix) else { return false };
+        let is_removed = |device: &DeviceId| group.metadata.access.is_removed(device);
+        self.sync.device(link).is_some_and(|from| is_removed(&from)) && is_removed(&author.device)
     }
 
     /// Both ends of a link hold the same of a syncgroup: asks whether the other one has a branch of one of this device's own
