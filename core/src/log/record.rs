@@ -113,6 +113,9 @@ pub(crate) enum MetaRecord {
     Cut { incarnation: Incarnation, first: Generation, last: Generation },
     /// Somebody has forked its log: behind where its branches part it does not count (S-26).
     Fork(Box<Fork>),
+    /// This generation gives again what that one of another log of the author's device gave: whatever ends it there ends it
+    /// here as well (S-26).
+    Repeats { incarnation: Incarnation, generation: Generation },
 }
 
 /// What an admission has used up.
