@@ -352,18 +352,18 @@ fn stands_for(author: &Author, content: &Content) -> BTreeSet<Version> {
     versions.collect()
 }
 
-/// What is said, where it names what has another name now.
+/// What is said, where it names what has another name now: of both names, as what was given under the old one stays given
+/// where that is held.
 fn renamed(says: &Fact, name: impl Fn(&Version) -> Version) -> Fact {
-    let one = |it: &Revoked| Revoked { grants: it.grants.iter().map(&name).collect(), ..it.clone() };
+    let both = |all: &BTreeSet<Version>| all.iter().flat_map(|it| [*it, name(it)]).collect();
+    let one = |it: &Revoked| Revoked { grants: both(&it.grants), ..it.clone() };
     let revoked = |all: &[Revoked]| -> Vec<Revoked> { all.iter().map(one).collect() };
     match says {
         Fact::Replaces(what, by) => Fact::Replaces(one(what), *by),
         Fact::Revokes(all) => Fact::Revokes(revoked(all)),
         Fact::Destroys(all) => Fact::Destroys(revoked(all)),
-        Fact::Unpublishes(device, attempts) => {
-            Fact::Unpublishes(*device, attempts.iter().map(name).collect())
-        }
-        Fact::Declines(device, attempts) => Fact::Declines(*device, attempts.iter().map(name).collect()),
+        Fact::Unpublishes(device, attempts) => Fact::Unpublishes(*device, both(attempts)),
+        Fact::Declines(device, attempts) => Fact::Declines(*device, both(attempts)),
         other => other.clone(),
     }
 }
