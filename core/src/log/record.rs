@@ -113,6 +113,12 @@ pub(crate) enum MetaRecord {
     Cut { incarnation: Incarnation, first: Generation, last: Generation },
     /// Somebody has forked its log: behind where its branches part it does not count (S-26).
     Fork(Box<Fork>),
+    /// Whoever wants to be a member may be let in by any member, with rights no greater than these and for no longer (S-3).
+    /// Nobody is a member by it.
+    Open { rights: Rights, ends: Option<Wall> },
+    /// These grants to everybody give no more than `keep` from now on, and no longer than until the end; only whom members
+    /// had let in by them until then, in each of these logs, stays let in as before.
+    Close { grants: Vec<Version>, keep: Option<Rights>, ends: Option<Wall>, until: Vec<(Author, Generation)> },
 }
 
 /// What an admission has used up.
@@ -143,6 +149,7 @@ impl MetaRecord {
                 | MetaRecord::Decline { .. }
                 | MetaRecord::Cut { .. }
                 | MetaRecord::Fork(_)
+                | MetaRecord::Close { .. }
         )
     }
 

@@ -424,7 +424,8 @@ impl Course {
         match &mut record {
             MetaRecord::Leave { grants }
             | MetaRecord::Revoke { grants, .. }
-            | MetaRecord::RevokeUser { grants, .. } => {
+            | MetaRecord::RevokeUser { grants, .. }
+            | MetaRecord::Close { grants, .. } => {
                 grants.iter_mut().for_each(|grant| *grant = self.name(grant));
             }
             MetaRecord::Unpublish { attempt, .. } | MetaRecord::Decline { attempt, .. } => {
@@ -440,7 +441,8 @@ impl Course {
             | MetaRecord::Spec(_)
             | MetaRecord::Publish { .. }
             | MetaRecord::Cut { .. }
-            | MetaRecord::Fork(_) => {}
+            | MetaRecord::Fork(_)
+            | MetaRecord::Open { .. } => {}
         }
         record
     }
