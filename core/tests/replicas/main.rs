@@ -18,6 +18,7 @@ mod forged;
 mod forks;
 mod merging;
 mod offering;
+mod opening;
 mod parts;
 mod pausing;
 mod publishing;
