@@ -233,8 +233,8 @@ impl Core {
         if self.stopping != Stopping::No {
             return Ok(());
         }
-        if let Some((at, effects)) = self.write_again(view)? {
-            self.written_again(now, at, effects, out);
+        if let Some(again) = self.write_again(view)? {
+            self.written_again(now, again, out);
             return Ok(()); // All else comes with the next tick, which comes at once.
         }
         let chunks = self.sync.plan_chunks(&self.replica, view)?;

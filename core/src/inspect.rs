@@ -237,6 +237,13 @@ pub enum Entry {
         /// How much of it counts: what both branches begin with.
         prefix: Generation,
     },
+    /// What is given here was given before in another log of its author's device, and ends where that does (S-26).
+    Repeats {
+        /// In the log of which incarnation.
+        incarnation: Incarnation,
+        /// By which generation.
+        generation: Generation,
+    },
     /// It is asked no more.
     Unpublish {
         /// Which.
@@ -380,6 +387,9 @@ fn entry(record: Record) -> Entry {
         Record::Meta(MetaRecord::Cut { incarnation, first, last }) => Entry::Cut { incarnation, first, last },
         Record::Meta(MetaRecord::Open { rights, ends }) => Entry::Open { rights, ends },
         Record::Meta(MetaRecord::Close { keep, ends, .. }) => Entry::Close { keep, ends },
+        Record::Meta(MetaRecord::Repeats { incarnation, generation }) => {
+            Entry::Repeats { incarnation, generation }
+        }
         Record::Meta(MetaRecord::Fork(fork)) => Entry::Fork { author: fork.author, prefix: fork.prefix },
         Record::Meta(MetaRecord::Collection { name }) => Entry::Collection(name),
         Record::Meta(MetaRecord::Rule { collection, prefix, policy }) => {

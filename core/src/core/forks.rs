@@ -8,7 +8,7 @@ use super::Core;
 use crate::action::{CloseReason, Outbox};
 use crate::dice::Dice;
 use crate::hash::Tag;
-use crate::id::{Incarnation, LinkId};
+use crate::id::{Author, DeviceId, Generation, Incarnation, LinkId};
 use crate::log::fork::Fork;
 use crate::replica::forks::{Found, MOST_COMPARED};
 use crate::replica::plan::{Effects, Plan};
@@ -24,11 +24,22 @@ type Place = (GroupIx, AuthorIx);
 /// This device's own logs that are forked: of each the branch that was looked at, so that it is written again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Unwritten {
-    seen: BTreeMap<Place, Tag>,
+    seen: BTreeMap<Place, Seen>,
     due: BTreeSet<Place>,
-    /// Of which somebody was asked for another branch.
-    asked: BTreeSet<(LinkId, GroupIx, AuthorIx)>,
+    /// Over which links somebody was asked how they go on behind some size, and whether an answer has come.
+    asked: BTreeMap<(LinkId, GroupIx, AuthorIx, Generation), bool>,
 }
+
+/// A branch that is written again.
+pub(super) struct Again {
+    at: Place,
+    /// How many batches were new.
+    batches: usize,
+    effects: Effects,
+}
+
+/// A branch: what it comes to, and where others are known to part from it.
+type Seen = (Tag, Vec<Generation>);
 
 impl Unwritten {
     /// Whether something is to be done.
@@ -38,7 +49,13 @@ impl Unwritten {
 
     /// A link is gone.
     pub(super) fn forget(&mut self, link: LinkId) {
-        self.asked.retain(|(asked, ..)| *asked != link);
+        self.asked.retain(|(asked, ..), _| *asked != link);
+    }
+
+    /// An answer has come.
+    fn answered(&mut self, link: LinkId, (ix, log): Place) {
+        let of_log = (link, ix, log, 0)..=(link, ix, log, Generation::MAX);
+        self.asked.range_mut(of_log).for_each(|(_, answered)| *answered = true);
     }
 }
 
@@ -55,6 +72,9 @@ impl Core {
         let Some(ix) = self.sync.shared(link, &name).filter(|ix| !self.replica.is_paused(*ix)) else {
             return Ok(());
         };
+        if let Some(log) = self.replica.authors.find(&author) {
+            self.unwritten.answered(link, (ix, log));
+        }
         let mut plan = Plan::new(&self.replica, view);
         let (mut fork, mut answer, mut asked) = (None, None, None);
         match says {
@@ -72,9 +92,12 @@ impl Core {
                     }
                     Found::At(prefix, branch) => Some(Says::Branch(prefix, *branch)),
                     Found::Between(tags) => Some(Says::Tags(tags)),
-                    Found::Same => None,
+                    // That there is nothing else: or it is asked again, as if the question had been lost.
+                    Found::Same => (is_asked && !tags.is_empty()).then(|| Says::Tags(Vec::new())),
                 };
             }
+            Says::Branch(..) if self.is_late(link, ix, &author) => {}
+            Says::Proof(proof) if self.is_late(link, ix, &proof.author) => {}
             Says::Branch(prefix, branch) if plan.needs_fork(ix, &author, prefix) => {
                 fork = plan.prove_fork(ix, &author, prefix, branch)?;
                 // The other end has half of it, and may not be able to take what is written here.
@@ -89,7 +112,7 @@ impl Core {
                 }
                 fork = Some(*proof);
             }
-            Says::Branch(prefix, branch) if plan.lacks_branch(ix, &author, &branch.leaf)? => {
+            Says::Branch(prefix, branch) if plan.lacks_branch(ix, &author, (prefix, &branch.leaf))? => {
                 let log = plan.author_ix(&author).filter(|_| prefix <= plan.held(ix, &author));
                 let tag = log.map(|log| plan.tag(ix, log, prefix)).transpose()?.filter(|_| prefix > 0);
                 let entry = Entry { author, generation: prefix, tag: tag.unwrap_or_default() };
@@ -114,6 +137,15 @@ impl Core {
         Ok(())
     }
 
+    /// Whether a device that was removed shows, after that, what voids what its removal had left of a removed device's logs. It
+    /// is not taken from it: it could have shown that before. From a member that has not heard of the removal it is, as
+    /// nobody can tell when it was shown to that one.
+    pub(super) fn is_late(&self, link: LinkId, ix: GroupIx, author: &Author) -> bool {
+        let Some(group) = self.replica.groups.get(&ix) else { return false };
+        let is_removed = |device: &DeviceId| group.metadata.access.is_removed(device);
+        self.sync.device(link).is_some_and(|from| is_removed(&from)) && is_removed(&author.device)
+    }
+
     /// Both ends of a link hold the same of a syncgroup: asks whether the other one has a branch of one of this device's own
     /// logs that this device has lost, as its disk was set back, and could write again.
     pub(super) fn ask_for_branches(
@@ -131,20 +163,16 @@ impl Core {
         let plan = Plan::new(&self.replica, view);
         let mut asked = Vec::new();
         for log in group.tip.forked.keys() {
-            let Some(author) = self.replica.authors.get(*log) else { continue };
-            let Some((_, prefix)) = group.metadata.access.fork(&author) else { continue };
-            // Once on a link: what has come by it and says nothing is not asked for again.
-            if self.unwritten.asked.contains(&(link, ix, *log)) || prefix > plan.held(ix, &author) {
-                continue;
-            }
-            let mut lacks = false;
-            for leaf in group.metadata.access.branches(&author) {
-                lacks |= plan.lacks_branch(ix, &author, &leaf)?;
-            }
-            if lacks {
-                self.unwritten.asked.insert((link, ix, *log));
-                let tag = if prefix > 0 { Some((prefix, plan.tag(ix, *log, prefix)?)) } else { None };
-                asked.push((author, Says::Tags(tag.into_iter().collect())));
+            let (own, device) = (self.replica.author(), self.replica.keys.device);
+            let author = self.replica.authors.get(*log).filter(|it| it.device == device && *it != own);
+            let Some(author) = author else { continue };
+            for prefix in plan.partings(ix, &author)? {
+                // Whatever branches are known: there may be more of them. And once on a link: what has come by it and
+                // says nothing is not asked for again.
+                let is_answered = self.unwritten.asked.entry((link, ix, *log, prefix)).or_default();
+                if !*is_answered {
+                    asked.push((author, Says::Tags(plan.ask_behind(ix, &author, prefix)?)));
+                }
             }
         }
         for (author, says) in asked {
@@ -164,7 +192,7 @@ impl Core {
             };
             let Some(held) = group.logs.get(log) else { continue };
             let prefix = group.metadata.access.fork(&author).map_or(held.held(), |(_, prefix)| prefix);
-            let is_seen = self.unwritten.seen.get(&(ix, *log)) == Some(&held.tree.root().tag());
+            let is_seen = self.unwritten.seen.get(&(ix, *log)) == self.seen((ix, *log)).as_ref();
             if author != own && held.held() > prefix && !is_seen {
                 self.unwritten.due.insert((ix, *log));
             }
@@ -172,19 +200,32 @@ impl Core {
     }
 
     /// Plans to write one of them again.
-    pub(super) fn write_again(&self, view: &dyn View) -> Result<Option<(Place, Effects)>, Fault> {
+    pub(super) fn write_again(&self, view: &dyn View) -> Result<Option<Again>, Fault> {
         let Some((ix, log)) = self.unwritten.due.first().copied() else { return Ok(None) };
         let mut plan = Plan::new(&self.replica, view);
-        reissue::write_branch_again(&mut plan, ix, log)?;
-        Ok(Some(((ix, log), plan.finish())))
+        let batches = reissue::write_branch_again(&mut plan, ix, log)?;
+        Ok(Some(Again { at: (ix, log), batches, effects: plan.finish() }))
     }
 
     /// It is done.
-    pub(super) fn written_again(&mut self, now: Now, at: Place, effects: Effects, out: &mut Outbox) {
-        let held = self.replica.groups.get(&at.0).and_then(|group| group.logs.get(&at.1));
-        self.unwritten.seen.insert(at, held.map(|log| log.tree.root().tag()).unwrap_or_default());
+    pub(super) fn written_again(&mut self, now: Now, again: Again, out: &mut Outbox) {
+        let Again { at, batches, effects } = again;
+        if batches > 0 {
+            // Others may have more branches, that could not be taken before.
+            self.unwritten.asked.retain(|(_, ix, log, _), _| (*ix, *log) != at);
+        }
+        let seen = self.seen(at);
+        seen.into_iter().for_each(|seen| _ = self.unwritten.seen.insert(at, seen));
         self.unwritten.due.remove(&at);
         self.apply(now, effects, out);
+    }
+
+    /// What there is to be seen of a branch.
+    fn seen(&self, (ix, log): Place) -> Option<Seen> {
+        let group = self.replica.groups.get(&ix)?;
+        let known = group.metadata.access.partings(&self.replica.authors.get(log)?);
+        let tag = group.logs.get(&log)?.tree.root().tag();
+        Some((tag, known.into_iter().map(|(prefix, _)| prefix).collect()))
     }
 }
 

@@ -136,6 +136,7 @@ impl Core {
         if plan.held(ix, &author) > had {
             reincarnate(&mut plan, ix, author, Incarnation(dice.u64()));
         }
+        received.forks.retain(|fork| !self.is_late(link, ix, &fork.author));
         for fork in core::mem::take(&mut received.forks) {
             forks::write(&mut plan, ix, fork, now.wall, &mut dice)?;
         }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Checkpoint;
 use super::tree::Tree;
 use crate::crypto::Keys;
-use crate::hash::{self, Hash};
+use crate::hash::{self, Hash, Tag};
 use crate::id::{Author, Generation, Incarnation, SyncgroupId};
 
 /// One of the logs, behind the common prefix.
@@ -48,9 +48,9 @@ impl Fork {
         Self { author, prefix: prefix.size(), peaks: prefix.peaks().to_vec(), branches }
     }
 
-    /// The first leaves of both branches.
-    pub(crate) fn leaves(&self) -> [Hash; 2] {
-        [self.branches.0.leaf, self.branches.1.leaf]
+    /// What both logs begin with, in a tag.
+    pub(crate) fn tag(&self) -> Tag {
+        Tree::of(self.prefix, &self.peaks).map(|tree| tree.root().tag()).unwrap_or_default()
     }
 
     /// Whether it proves what it says, in a syncgroup.

@@ -119,6 +119,9 @@ pub(crate) enum MetaRecord {
     /// These grants to everybody give no more than `keep` from now on, and no longer than until the end; only whom members
     /// had let in by them until then, in each of these logs, stays let in as before.
     Close { grants: Vec<Version>, keep: Option<Rights>, ends: Option<Wall>, until: Vec<(Author, Generation)> },
+    /// This generation gives again what that one of another log of the author's device gave: whatever ends it there ends it
+    /// here as well (S-26).
+    Repeats { incarnation: Incarnation, generation: Generation },
 }
 
 /// What an admission has used up.

@@ -136,20 +136,63 @@ impl Plan<'_> {
         Ok(Some(Branch { leaf, checkpoint, completion }))
     }
 
-    /// Whether a branch of one of this device's own logs is not written again, and not here either.
-    pub(crate) fn lacks_branch(&self, group: GroupIx, author: &Author, leaf: &Hash) -> Result<bool, Fault> {
-        let own = self.own();
-        let fork = self.metadata(group).and_then(|it| it.access.fork(author));
-        let Some((_, prefix)) = fork.filter(|_| author.device == own.device && *author != own) else {
-            return Ok(false);
+    /// Where others part from the branch of a forked log that is here: behind so many generations, rising. A branch may have
+    /// branches itself, where a disk was set back once and then further; those that part on another one are none of this.
+    pub(crate) fn partings(&self, group: GroupIx, author: &Author) -> Result<Vec<Generation>, Fault> {
+        let mut partings: Vec<Generation> = Vec::new();
+        let (ix, held) = (self.author_ix(author), self.held(group, author));
+        let known = self.metadata(group).map(|it| it.access.partings(author)).unwrap_or_default();
+        for (prefix, tag) in known.into_iter().take_while(|(prefix, _)| *prefix <= held) {
+            let is_here = match ix.filter(|_| prefix > 0 && !partings.is_empty()) {
+                Some(ix) => self.tag(group, ix, prefix)? == tag,
+                None => true,
+            };
+            if is_here && partings.last() != Some(&prefix) {
+                partings.push(prefix);
+            }
+        }
+        Ok(partings)
+    }
+
+    /// Whether a branch of one of this device's own logs, or more of the one that is here, is not written again and not here
+    /// either.
+    pub(crate) fn lacks_branch(
+        &self,
+        group: GroupIx,
+        author: &Author,
+        (prefix, leaf): (Generation, &Hash),
+    ) -> Result<bool, Fault> {
+        let (own, held) = (self.own(), self.held(group, author));
+        let partings = match author.device == own.device && *author != own {
+            true => self.partings(group, author)?,
+            false => Vec::new(),
         };
+        if !partings.contains(&prefix) {
+            return Ok(!partings.is_empty() && prefix == held);
+        }
         if self.held(group, &fork::successor(author, leaf)) > 0 {
             return Ok(false);
         }
-        match self.author_ix(author).filter(|_| self.held(group, author) > prefix) {
+        match self.author_ix(author).filter(|_| held > prefix) {
             Some(ix) => Ok(self.stored(group, ix, prefix + 1)?.encoded()?.leaf != *leaf),
             None => Ok(true),
         }
+    }
+
+    /// What this device says of a log of its own that is forked, for others to say how it goes on with them behind this
+    /// size: on another branch, or further on the one that is here.
+    pub(crate) fn ask_behind(
+        &self,
+        group: GroupIx,
+        author: &Author,
+        prefix: Generation,
+    ) -> Result<Vec<(Generation, Tag)>, Fault> {
+        let (Some(ix), held) = (self.author_ix(author), self.held(group, author)) else {
+            return Ok(Vec::new());
+        };
+        let sizes: BTreeSet<Generation> = [prefix, prefix + 1, held].into_iter().collect();
+        let sizes = sizes.into_iter().filter(|size| (1..=held).contains(size));
+        sizes.map(|size| Ok((size, self.tag(group, ix, size)?))).collect()
     }
 
     /// Puts a proof together from another branch of a log than the one that is here; `None` if it is none.
@@ -360,23 +403,28 @@ impl Plan<'_> {
         !self.reaches(group).is_empty()
     }
 
-    /// Whether somebody builds on something else of a forked log than what is here.
+    /// Whether somebody builds on something else of a forked log than what is here; or may do so, as it is more than what is
+    /// here, of which nobody builds on the rest.
     pub(crate) fn is_of_another_branch(&self, group: GroupIx, named: &Dependency) -> Result<bool, Fault> {
         let Some(ix) = self.author_ix(&named.author) else { return Ok(false) };
-        let is_forked = self.reaches(group).contains_key(&ix);
-        let is_here = is_forked && named.generation <= self.held(group, &named.author);
-        Ok(is_here && self.tag(group, ix, named.generation)? != named.tag)
+        let Some(reach) = self.reaches(group).get(&ix) else { return Ok(false) };
+        let held = self.held(group, &named.author);
+        if named.generation > held {
+            return Ok(held > reach.last);
+        }
+        Ok(self.tag(group, ix, named.generation)? != named.tag)
     }
 
     /// Whether something is here of a forked log on which nobody builds, and somebody does on another branch. A device does not
-    /// give up what it has written itself before it has written that again; but then it does for whatever it has lost. Of
-    /// others' logs each makes way once until the next start: whoever shows its branches in turns shall not have all of
+    /// give up what it has written itself before it has written that again; but then it does for whatever it `lacks`.
+    /// Otherwise each log makes way once until the next start: whoever shows its branches in turns shall not have all of
     /// a syncgroup looked at each time.
     pub(crate) fn may_make_way(
         &self,
         group: GroupIx,
         author: &Author,
         wanted: &BTreeSet<(GroupIx, Author)>,
+        lacks: bool,
     ) -> Result<bool, Fault> {
         let Some(ix) = self.author_ix(author) else { return Ok(false) };
         let of = (group, *author);
@@ -384,7 +432,7 @@ impl Plan<'_> {
             Some(has_made_way) => !has_made_way,
             None => wanted.contains(&of),
         };
-        if !is_wanted && author.device != self.own().device {
+        if !is_wanted && !lacks {
             return Ok(false);
         }
         let is_beyond = self.reaches(group).get(&ix).is_some_and(|it| self.held(group, author) > it.last);

@@ -31,8 +31,8 @@
 //! What does not count any more, as a right was taken from this device, is not written again: that would have it count.
 //!
 //! A log that is forked ends where its branches part (S-26), and its device writes again likewise what it had written on
-//! either branch: here nothing is taken back, as others may have built on it, and no record names what it stands for, as
-//! the proof of the fork says so of all of it.
+//! either branch, each part from where others part to where the next ones do: here nothing is taken back, as others may have
+//! built on it, and no record names what it stands for, as the proof of the fork says so of all of it.
 //!
 //! All of it is one commit. Where something cannot be written again, as the syncgroup itself or what this device may do
 //! there was made by such a clock, nothing is changed at all.
@@ -129,8 +129,8 @@ pub(crate) fn reissue(plan: &mut Plan<'_>, means: &Means<'_>) -> Result<Outcome,
     Ok(Outcome::Reissued(told))
 }
 
-/// What is left to be written again of a branch of one of this device's own logs that is forked (S-26): what counted
-/// there, and the author under which it is written again.
+/// What is left to be written again of a branch of one of this device's own logs that is forked (S-26), as far as to where
+/// another one parts from it that has a name of its own: what counted there, and the author under which it is written again.
 struct Unwritten {
     branch: RangeInclusive<Generation>,
     /// Those that say something that this device was allowed to say.
@@ -142,29 +142,26 @@ struct Unwritten {
 
 /// Writes again what one of this device's own logs says that is forked, behind where the branches part (S-2): so what its
 /// user wrote is lost on none. What is written is the same wherever it is done, generation by generation: two copies of one
-/// device, or one whose store was set back again, write it once. Returns how many batches were written, and as whom.
-pub(crate) fn write_branch_again(
-    plan: &mut Plan<'_>,
-    group: GroupIx,
-    ix: AuthorIx,
-) -> Result<Option<(Author, usize)>, Fault> {
-    let Some(left) = plan.unwritten(group, ix)? else { return Ok(None) };
-    let Some(syncgroup) = plan.record(group).map(|record| record.id) else { return Ok(None) };
-    let own = plan.own();
-    plan.reincarnate(left.successor.incarnation);
-    let done = write_branch(plan, group, (ix, syncgroup), &left);
-    plan.reincarnate(own.incarnation);
-    let author = plan.author(ix);
-    match done {
-        Err(Stop::Fault(fault)) => return Err(fault),
-        // What it may not say any more, or would not fit, ends it there; what was written before that stands.
-        Err(Stop::Refused(_)) | Ok(()) => {}
+/// device, or one whose store was set back again, write it once. Returns how many batches were written.
+pub(crate) fn write_branch_again(plan: &mut Plan<'_>, group: GroupIx, ix: AuthorIx) -> Result<usize, Fault> {
+    let Some(syncgroup) = plan.record(group).map(|record| record.id) else { return Ok(0) };
+    let (own, author, mut all) = (plan.own(), plan.author(ix), 0);
+    for left in plan.unwritten(group, ix)? {
+        plan.reincarnate(left.successor.incarnation);
+        let done = write_branch(plan, group, (ix, syncgroup), &left);
+        plan.reincarnate(own.incarnation);
+        match done {
+            Err(Stop::Fault(fault)) => return Err(fault),
+            // What it may not say any more, or would not fit, ends it there; what was written before that stands.
+            Err(Stop::Refused(_)) | Ok(()) => {}
+        }
+        let batches = plan.held(group, &left.successor) as usize - left.written;
+        if batches > 0 {
+            plan.notice(Notice::WrittenAgain { syncgroup, author, successor: left.successor, batches });
+        }
+        all += batches;
     }
-    let batches = plan.held(group, &left.successor) as usize - left.written;
-    if batches > 0 {
-        plan.notice(Notice::WrittenAgain { syncgroup, author, successor: left.successor, batches });
-    }
-    Ok(Some((left.successor, batches)))
+    Ok(all)
 }
 
 fn write_branch(
@@ -189,7 +186,14 @@ fn write_branch(
             continue;
         }
         let Part { was, at, mut records, .. } = course.part(plan, group, (ix, *generation))?;
-        records.retain(says_something);
+        records.retain(|record| !stands_anyway(record));
+        let is_full =
+            records.iter().filter(|record| says_what_it_repeats(record)).count() >= limits::MAX_FORKS;
+        if records.iter().any(gives_something) && !is_full {
+            // What was given to somebody may have been ended under its old name.
+            let Author { incarnation, .. } = was.author;
+            records.insert(0, Record::Meta(MetaRecord::Repeats { incarnation, generation: was.generation }));
+        }
         stamp = Hlc::after(least.max(at), Wall(0));
         let version = course.write(plan, group, (stamp, None), records)?;
         course.names.insert(was, version);
@@ -198,23 +202,53 @@ fn write_branch(
 }
 
 /// What stands whatever becomes of the generation that says so need not be said again.
+fn stands_anyway(record: &Record) -> bool {
+    matches!(record, Record::Meta(MetaRecord::Cut { .. } | MetaRecord::Fork(_)))
+}
+
 fn says_something(record: &Record) -> bool {
-    !matches!(record, Record::Meta(MetaRecord::Cut { .. } | MetaRecord::Fork(_)))
+    !stands_anyway(record) && !says_what_it_repeats(record)
+}
+
+fn says_what_it_repeats(record: &Record) -> bool {
+    matches!(record, Record::Meta(MetaRecord::Repeats { .. }))
+}
+
+fn gives_something(record: &Record) -> bool {
+    use MetaRecord::{Admit, AdmitUser, Enrol};
+    matches!(record, Record::Meta(Admit { .. } | AdmitUser { .. } | Enrol { .. }))
 }
 
 impl Plan<'_> {
     /// Whether something is left to be written again of the branch of a forked log that is here.
     pub(super) fn is_unwritten(&self, group: GroupIx, ix: AuthorIx) -> Result<bool, Fault> {
-        Ok(self.unwritten(group, ix)?.is_some())
+        Ok(!self.unwritten(group, ix)?.is_empty())
     }
 
-    fn unwritten(&self, group: GroupIx, ix: AuthorIx) -> Result<Option<Unwritten>, Fault> {
+    /// By where branches part: of each part what is left of it. What is written again of one part is the same whatever is
+    /// known of others.
+    fn unwritten(&self, group: GroupIx, ix: AuthorIx) -> Result<Vec<Unwritten>, Fault> {
         let author = self.author(ix);
         let held = self.held(group, &author);
-        let fork = self.metadata(group).and_then(|metadata| metadata.access.fork(&author));
-        let Some((_, prefix)) = fork.filter(|(_, prefix)| *prefix < held) else { return Ok(None) };
-        let branch = prefix + 1..=held;
-        let successor = fork::successor(&author, &self.stored(group, ix, prefix + 1)?.encoded()?.leaf);
+        let mut partings = self.partings(group, &author)?;
+        partings.retain(|prefix| *prefix < held);
+        let ends = partings.iter().skip(1).copied().chain([held]);
+        let mut unwritten = Vec::new();
+        for (prefix, last) in partings.iter().zip(ends) {
+            let left = self.unwritten_part(group, (ix, author), prefix + 1..=last)?;
+            unwritten.extend(Some(left).filter(|left| left.said.len() > left.written));
+        }
+        Ok(unwritten)
+    }
+
+    fn unwritten_part(
+        &self,
+        group: GroupIx,
+        (ix, author): (AuthorIx, Author),
+        branch: RangeInclusive<Generation>,
+    ) -> Result<Unwritten, Fault> {
+        let leaf = self.stored(group, ix, *branch.start())?.encoded()?.leaf;
+        let successor = fork::successor(&author, &leaf);
         let mut said = Vec::new();
         for generation in branch.clone() {
             // What was void is so again where it is written again: no revocation spares anything of that log. So which
@@ -226,8 +260,7 @@ impl Plan<'_> {
             }
         }
         let written = self.held(group, &successor) as usize;
-        let left = Unwritten { branch, said, successor, written };
-        Ok(Some(left).filter(|left| left.said.len() > left.written))
+        Ok(Unwritten { branch, said, successor, written })
     }
 }
 
@@ -370,7 +403,7 @@ impl Course {
         let records = encoded.records(&was.author).map_err(|error| corrupt(Table::Log, error))?;
         let mut part = Part { group, was, at: Hlc::default(), records: Vec::with_capacity(records.len()) };
         for record in records.into_iter().filter(|record| !is_cut(record)) {
-            part.records.push(match record {
+            match record {
                 Record::Row(mut row) => {
                     row.parents = self.parents(plan, group, &row)?;
                     for parent in &row.parents {
@@ -382,12 +415,12 @@ impl Course {
                     if let Content::Operate(operations) = &mut row.content {
                         operations.rename(|version| self.name(version));
                     }
-                    Record::Row(row)
+                    part.records.push(Record::Row(row));
                 }
-                Record::Meta(meta) => Record::Meta(self.meta(meta)),
+                Record::Meta(meta) => part.records.extend(self.meta(meta).map(Record::Meta)),
                 // Of a kind that a newer version of this program had brought: this one cannot write it.
                 Record::Unknown => return Err(Refusal::MadeAhead(self.syncgroup).into()),
-            });
+            }
         }
         Ok(part)
     }
@@ -419,17 +452,26 @@ impl Course {
         Ok(found)
     }
 
-    /// What a record of metadata says, where it names what has another name now.
-    fn meta(&self, mut record: MetaRecord) -> MetaRecord {
+    /// What a record of metadata says, where it names what has another name now: what it ends, it ends under both. Others
+    /// may have it under the old one, and have built on it.
+    fn meta(&self, mut record: MetaRecord) -> impl Iterator<Item = MetaRecord> + use<> {
+        let mut more = None;
         match &mut record {
             MetaRecord::Leave { grants }
             | MetaRecord::Revoke { grants, .. }
             | MetaRecord::RevokeUser { grants, .. }
             | MetaRecord::Close { grants, .. } => {
-                grants.iter_mut().for_each(|grant| *grant = self.name(grant));
+                let names = grants.iter().filter_map(|grant| self.names.get(grant).copied());
+                let names: Vec<Version> = names.collect();
+                grants.extend(names);
             }
-            MetaRecord::Unpublish { attempt, .. } | MetaRecord::Decline { attempt, .. } => {
-                *attempt = self.name(attempt);
+            MetaRecord::Unpublish { device, attempt } => {
+                let attempt = self.names.get(attempt).copied();
+                more = attempt.map(|attempt| MetaRecord::Unpublish { device: *device, attempt });
+            }
+            MetaRecord::Decline { device, attempt } => {
+                let attempt = self.names.get(attempt).copied();
+                more = attempt.map(|attempt| MetaRecord::Decline { device: *device, attempt });
             }
             MetaRecord::Genesis { .. }
             | MetaRecord::Admit { .. }
@@ -442,9 +484,10 @@ impl Course {
             | MetaRecord::Publish { .. }
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
-            | MetaRecord::Open { .. } => {}
+            | MetaRecord::Open { .. }
+            | MetaRecord::Repeats { .. } => {}
         }
-        record
+        core::iter::once(record).chain(more)
     }
 
     /// Writes the next generation of the new log.

@@ -10,7 +10,7 @@ use crate::action::Notice;
 use crate::hash::Hash;
 use crate::id::{Author, Generation};
 use crate::log::fork::{Branch, Fork};
-use crate::log::generation::{Encoded, Header};
+use crate::log::generation::{Dependency, Encoded, Header};
 use crate::log::record::Record;
 use crate::log::tree::{Known, Nodes, Tree};
 use crate::log::{Log, Proof};
@@ -207,22 +207,34 @@ fn verify(
 /// Finds runs of other branches of logs than those that are here. Where the log is known to be forked, and nobody builds on
 /// what is here of it, and somebody does on another one, that makes way. Notes what they prove that is not known yet.
 fn branches(plan: &mut Plan<'_>, group: GroupIx, runs: &[Run], received: &mut Received) -> Result<(), Fault> {
+    let mut others = BTreeMap::new();
+    for run in runs {
+        others.extend(other_branch(plan, group, run)?.map(|other| (run.author, (run, other))));
+    }
     for run in runs.iter().filter(|_| plan.is_any_forked(group)) {
         let headers = run.generations.iter().filter_map(|bytes| Encoded::read_trusted(bytes.clone()).ok());
         for named in headers.flat_map(|it| it.header.dependencies).filter(|it| it.author != run.author) {
-            if plan.is_of_another_branch(group, &named)? {
+            let is_other = match others.get(&named.author) {
+                Some((run, (prefix, _))) if named.generation > *prefix => is_on(plan, group, run, &named)?,
+                _ => plan.is_of_another_branch(group, &named)?,
+            };
+            if is_other {
                 received.wanted.insert((group, named.author));
             }
         }
     }
     let mut authors = Vec::new();
-    for run in runs {
-        let Some((prefix, branch)) = other_branch(plan, group, run)? else { continue };
+    for (run, (prefix, branch)) in others.into_values() {
         if plan.needs_fork(group, &run.author, prefix) {
             received.forks.extend(plan.prove_fork(group, &run.author, prefix, branch)?);
-        } else if plan.may_make_way(group, &run.author, &received.wanted)? {
+            continue;
+        }
+        let lacks = plan.lacks_branch(group, &run.author, (prefix, &branch.leaf))?;
+        if plan.may_make_way(group, &run.author, &received.wanted, lacks)? {
             authors.push(run.author);
-            received.made_way.insert((group, run.author));
+            if !lacks {
+                received.made_way.insert((group, run.author));
+            }
         } else {
             received.held_back.push((run.author, run.last())); // It may never be taken.
         }
@@ -259,6 +271,18 @@ fn other_branch(plan: &Plan<'_>, group: GroupIx, run: &Run) -> Result<Option<(Ge
     let known = Known { nodes: &nodes, held: tree.size(), size: checkpoint.size, completion };
     let completion = known.completion_from(prefix + 1)?;
     Ok(Some((prefix, Branch { leaf, checkpoint: *checkpoint, completion })))
+}
+
+/// Whether a generation builds on a run that parts from what is here, as far as the run goes.
+fn is_on(plan: &Plan<'_>, group: GroupIx, run: &Run, named: &Dependency) -> Result<bool, Fault> {
+    let Some(ix) = plan.author_ix(&run.author) else { return Ok(false) };
+    let mut tree = plan.tree(group, ix, run.first - 1)?;
+    let count = usize::try_from(named.generation.min(run.last()) - tree.size()).unwrap_or(usize::MAX);
+    for bytes in run.generations.iter().take(count) {
+        let Ok(generation) = Encoded::read_trusted(bytes.clone()) else { return Ok(false) };
+        tree.append(generation.leaf);
+    }
+    Ok(tree.size() < named.generation || tree.root().tag() == named.tag)
 }
 
 /// Whether a run that starts with its log leads to its checkpoint. Whatever else one knows, that can be told.

@@ -43,7 +43,8 @@
 //! no act void: what it gave, others may have built on; and it is written again anyway. It counts as long as the device
 //! might be here when it said so: else who is removed could undo what was left of it. A proof that somebody has forked a log
 //! ends that log with what both branches have in common (S-26, S-35), and makes no act void either; it counts by itself,
-//! whoever wrote it down.
+//! whoever wrote it down. What the device gives again in another log of its own ends where that ends which it repeats: see
+//! [`again`].
 //!
 //! # Ends
 //!
@@ -66,13 +67,14 @@ use alloc::vec::Vec;
 
 use super::Rights;
 use super::past::{Numbered, Past};
-use crate::hash::Hash;
+use crate::hash::Tag;
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, UserId, Version};
 use crate::limits;
 use crate::log::record::MetaRecord;
 use crate::object::history::Place;
 use crate::time::Wall;
 
+mod again;
 mod cuts;
 mod ending;
 mod facts;
@@ -82,6 +84,7 @@ mod opening;
 #[cfg(test)]
 mod tests;
 
+use self::again::Again;
 pub(crate) use self::cuts::Cuts;
 use self::cuts::Cutting;
 use self::ending::Ends;
@@ -110,6 +113,8 @@ pub(crate) struct Access {
     cuts: Cuts,
     /// By what generations: it counts where they do.
     cutting: BTreeMap<Place, Cutting>,
+    /// What gives again what was given.
+    again: Again,
     /// Proofs that logs are forked. They stand likewise.
     forks: BTreeMap<Author, Vec<Proven>>,
     genesis: Option<Place>,
@@ -126,8 +131,8 @@ struct Proven {
     by: Place,
     /// How much the branches begin with.
     prefix: Generation,
-    /// Their first leaves.
-    leaves: [Hash; 2],
+    /// The same, in a tag.
+    tag: Tag,
 }
 
 /// Something by which a device may do something: a grant to it, or one to its user with what makes it the user's.
@@ -235,8 +240,13 @@ impl Access {
                 self.cutting.entry(from.place).or_insert_with(cutting).cuts.push((author, range));
                 true
             }
+            MetaRecord::Repeats { incarnation, generation } => {
+                let author = author(from.author.device, *incarnation);
+                self.again.take(from.version(), Version { author, generation: *generation });
+                !self.revocations.is_empty()
+            }
             MetaRecord::Fork(fork) => {
-                let proven = Proven { by: from.place, prefix: fork.prefix, leaves: fork.leaves() };
+                let proven = Proven { by: from.place, prefix: fork.prefix, tag: fork.tag() };
                 self.forks.entry(fork.author).or_default().push(proven);
                 self.cuts.take(fork.author, fork.prefix.saturating_add(1)..=Generation::MAX);
                 true
@@ -274,11 +284,9 @@ impl Access {
         proofs.min_by_key(|(by, prefix)| (*prefix, *by))
     }
 
-    /// The first leaves of the branches of a log, as far as they are known.
-    pub(crate) fn branches(&self, author: &Author) -> impl Iterator<Item = Hash> {
-        let cut = self.fork(author).map(|(_, prefix)| prefix);
-        let proofs = self.forks.get(author).into_iter().flatten().filter(move |it| Some(it.prefix) == cut);
-        proofs.flat_map(|it| it.leaves)
+    /// Where branches of a log part, the first place first: how much they begin with there, and that in a tag.
+    pub(crate) fn partings(&self, author: &Author) -> BTreeSet<(Generation, Tag)> {
+        self.forks.get(author).into_iter().flatten().map(|it| (it.prefix, it.tag)).collect()
     }
 
     /// Whether no other proof cuts a log as early as the one that stands there.
@@ -376,7 +384,7 @@ impl Access {
                 && at.stamp.wall() <= title.ends()
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
                 && !judgement.is_void(&title.grant.place())
-                && !standing.has_left(&title.version(), known)
+                && !self.has_left(standing, &title.version(), known)
         };
         let left = |title: Title<'_>| {
             let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
@@ -404,7 +412,7 @@ impl Access {
 
     /// What is left of a title for what its device writes from now on, whatever the time is.
     fn left(&self, device: &DeviceId, standing: &Standing, title: &Title<'_>) -> Option<Left> {
-        if standing.has_left(&title.version(), |_| true) {
+        if self.has_left(standing, &title.version(), |_| true) {
             return None;
         }
         self.left_by_others(device, title)
@@ -511,7 +519,7 @@ impl Access {
     pub(crate) fn forsaken(&self, device: &DeviceId) -> Vec<Version> {
         let Some(standing) = self.standings.get(device) else { return Vec::new() };
         let own = self.titles(device).filter(|title| title.enrolment.is_none());
-        let left = own.filter(|title| standing.has_left(&title.version(), |_| true));
+        let left = own.filter(|title| self.has_left(standing, &title.version(), |_| true));
         let grants = left.filter(|title| self.left_by_others(device, title).is_some());
         grants.map(|title| title.grant.version).collect()
     }
@@ -532,7 +540,7 @@ impl Access {
             ended.contains(&title.version())
                 && known(title.grant.place())
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
-                && !standing.has_left(&title.version(), known)
+                && !self.has_left(standing, &title.version(), known)
         })
     }
 
@@ -574,7 +582,7 @@ impl Access {
                             && it.number == certificate.number()
                             && it.ends >= end(certificate.ends())
                             && known(it.place())
-                            && !standing.has_left(&it.version, known)
+                            && !self.has_left(standing, &it.version, known)
                     })
                 });
                 is_user(&user) && !is_there && of_user < limits::MAX_ENROLMENTS_OF_USER && !self.is_full(past)

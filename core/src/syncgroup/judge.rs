@@ -44,7 +44,8 @@ fn needed(record: &Record) -> Option<Rights> {
             | MetaRecord::Enrol { .. }
             | MetaRecord::StrikeOff(_)
             | MetaRecord::Cut { .. }
-            | MetaRecord::Fork(_),
+            | MetaRecord::Fork(_)
+            | MetaRecord::Repeats { .. },
         ) => Some(Rights::Read),
         Record::Meta(MetaRecord::Genesis { .. }) | Record::Unknown => None,
     }
@@ -165,12 +166,14 @@ pub(crate) fn is_allowed(
         _ => None,
     });
     let is_news = forks.next().is_none_or(|it| metadata.access.may_prove(Some(past), &it.author, it.prefix));
+    let repeats = |record: &&Record| matches!(record, Record::Meta(MetaRecord::Repeats { .. }));
     is_sayable
         && is_departure
         && is_news
         && forks.next().is_none()
         && records.iter().all(is_of_another_log)
         && cuts <= limits::MAX_CUTS
+        && records.iter().filter(repeats).count() <= limits::MAX_FORKS
         && said.next().is_none()
 }
 

@@ -70,7 +70,8 @@ impl Metadata {
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
             | MetaRecord::Open { .. }
-            | MetaRecord::Close { .. } => {}
+            | MetaRecord::Close { .. }
+            | MetaRecord::Repeats { .. } => {}
         }
         self.access.take(from, record)
     }

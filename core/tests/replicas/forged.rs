@@ -243,6 +243,26 @@ fn a_row_that_builds_on_a_later_version_is_taken_by_nobody() {
     world.go_on(id);
 }
 
+/// What its removal had left of what a device wrote stays, whatever it signs and shows later.
+#[test]
+fn a_removed_device_cannot_show_that_it_had_forked_its_log() {
+    let (mut world, id) = World::together(3);
+    let made = world.forge_between((1, 0), id, Forgery::Forks, [1; 32]);
+    world.run(10_000);
+    assert_eq!(world.taken(2, id, &made), (made.len(), made.len()));
+    world.eject(0, id, 1);
+    let rows = world.rows(0, id);
+    let other = world.forge_between((1, 0), id, Forgery::Forks, [2; 32]);
+    assert_eq!(made[0].version, other[0].version);
+    world.run(60_000);
+    for at in [0, 2] {
+        let is_fork = |notice: &&Notice| matches!(notice, Notice::Forked { .. });
+        assert_eq!(world.nodes[at].notices.iter().find(is_fork), None, "at {at}");
+        assert_eq!(world.rows(at, id), rows, "at {at}");
+    }
+    world.assert_same_at(id, &[0, 2]);
+}
+
 /// What the device forks is proven by whoever is offered the other branch, and a proof that is none is blamed on whoever
 /// brings it.
 #[test]

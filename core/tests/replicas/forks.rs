@@ -4,7 +4,7 @@
 use super::*;
 
 /// Two members hold different branches of the log of a third one, whose disk was set back, and what they wrote before.
-fn forked() -> (World, SyncgroupId, SyncgroupId) {
+pub(super) fn forked() -> (World, SyncgroupId, SyncgroupId) {
     forked_at(&["a"], &["b", "bb", "bbb"])
 }
 
@@ -42,7 +42,7 @@ impl World {
         told.collect()
     }
 
-    fn written_again(&self, at: usize) -> Vec<usize> {
+    pub(super) fn written_again(&self, at: usize) -> Vec<usize> {
         let told = self.nodes[at].notices.iter().filter_map(|notice| match notice {
             Notice::WrittenAgain { batches, .. } => Some(*batches),
             _ => None,

@@ -9,6 +9,7 @@ use driftless::store::MemStore;
 use driftless::*;
 
 mod agreement;
+mod branches;
 mod disagreeing;
 mod exchange;
 mod expiry;

@@ -447,3 +447,40 @@ fn what_builds_on_another_branch_of_what_was_taken_back_is_applied() {
     assert_eq!(keep(&mut here, alloc::vec![other]), 3);
     assert_eq!(keep(&mut here, alloc::vec![on_other]), 1);
 }
+
+/// What it has written again of its own it gives up for what it has lost, and for nothing else.
+#[test]
+fn branches_of_its_own_log_are_taken_once_each_in_whatever_turns_they_come() {
+    let mut here = here();
+    let branch =
+        |here: &Here, at: u64| myself(here, 4, |n, header| header.stamp.0 += if n > 2 { at } else { 0 });
+    let (one, other) = (branch(&here, 0), branch(&here, 1));
+    let author = one.author;
+    assert_eq!(keep(&mut here, alloc::vec![one.clone()]), 4);
+    let change = |here: &mut Here, change: &dyn Fn(&mut Plan<'_>)| {
+        let mut plan = Plan::new(&here.replica, &here.store);
+        change(&mut plan);
+        let effects = plan.finish();
+        here.replica.apply(effects).into_iter().for_each(|commit| _ = here.store.apply(&commit));
+    };
+    let again = |plan: &mut Plan<'_>| {
+        let ix = plan.author_ix(&author).unwrap();
+        crate::replica::reissue::write_branch_again(plan, 0, ix).unwrap();
+    };
+    let mut forks = Vec::new();
+    {
+        let mut plan = Plan::new(&here.replica, &here.store);
+        let deltas = Deltas { name: crate::hash::Tag::default(), runs: alloc::vec![other.clone()] };
+        let now = Now { wall: WALL, ..Now::default() };
+        forks.extend(receive(&mut plan, 0, Sender::Anybody, deltas, now).unwrap().unwrap().forks);
+    }
+    assert_eq!((forks.len(), forks[0].prefix), (1, 2));
+    change(&mut here, &|plan| plan.write_fork(0, forks[0].clone(), WALL).unwrap());
+    assert_eq!(keep(&mut here, alloc::vec![other.clone()]), 0, "its own is not written again yet");
+    change(&mut here, &again);
+    assert_eq!(keep(&mut here, alloc::vec![other.clone()]), 2, "it has lost this one");
+    change(&mut here, &again);
+    for run in [&one, &other, &one, &other] {
+        assert_eq!(keep(&mut here, alloc::vec![run.clone()]), 0, "both are written again");
+    }
+}

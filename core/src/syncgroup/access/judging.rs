@@ -6,6 +6,7 @@ use core::ops::RangeInclusive;
 
 use super::super::Rights;
 use super::super::past::{Numbered, Past};
+use super::again::Copies;
 use super::cuts::Cuts;
 use super::facts::{Act, Standing};
 use super::{Access, Ended, Grant, Holder, Nth, Revocation, Title};
@@ -185,12 +186,14 @@ struct Court<'a> {
     known: Option<&'a Past>,
     /// The grants that each act gives.
     given: BTreeMap<Place, Vec<(Holder, &'a Grant)>>,
+    /// Those that give again what others have given.
+    copies: Copies,
     /// The revocations that each act makes.
     made: BTreeMap<Place, Vec<(Nth, &'a Revocation)>>,
     /// What nothing has allowed yet.
     acts: BTreeMap<DeviceId, Vec<Act>>,
     /// Grants of `Admin` whose turn has not come.
-    queue: BTreeSet<(Rank, Holder)>,
+    queue: BTreeSet<(Rank, Holder, Version)>,
     valid: BTreeSet<Place>,
     /// What valid revocations end, each with the rank by which it was made.
     ends: BTreeMap<(Holder, Version), Vec<(Rank, Nth)>>,
@@ -207,6 +210,7 @@ impl<'a> Court<'a> {
             pasts,
             known,
             given: BTreeMap::new(),
+            copies: Copies::default(),
             made: BTreeMap::new(),
             acts: BTreeMap::new(),
             queue: BTreeSet::new(),
@@ -221,6 +225,7 @@ impl<'a> Court<'a> {
         for (holder, grants) in to_devices.chain(to_users) {
             for grant in grants.iter().filter(|grant| is_known(grant.place())) {
                 court.given.entry(grant.place()).or_default().push((holder, grant));
+                court.copies.note(&access.again, holder, grant);
             }
         }
         let mut strikings: BTreeMap<(UserId, DeviceId), BTreeSet<(u64, Nth)>> = BTreeMap::new();
@@ -255,8 +260,8 @@ impl<'a> Court<'a> {
             // The creator's own grant lies at no distance from itself.
             self.admit(genesis, None);
         }
-        while let Some((rank, holder)) = self.queue.pop_first() {
-            self.ranks.insert((holder, rank.1), rank);
+        while let Some((rank, holder, grant)) = self.queue.pop_first() {
+            self.ranks.insert((holder, grant), rank);
             let devices: Vec<DeviceId> = match holder {
                 Holder::Device(device) | Holder::DeviceOf(_, device) => alloc::vec![device],
                 Holder::User(user) => self.access.devices_of(&user).copied().collect(),
@@ -264,7 +269,7 @@ impl<'a> Court<'a> {
             };
             for device in devices {
                 let given = self.access.titles(&device);
-                let by_it = given.filter(|title| title.holder == holder && title.grant.version == rank.1);
+                let by_it = given.filter(|title| title.holder == holder && title.grant.version == grant);
                 // All acts are looked at with each grant, so nothing else may hang on how many grants there are.
                 let titles: Vec<Title<'_>> = by_it.collect();
                 let waiting = self.acts.remove(&device).unwrap_or_default();
@@ -287,6 +292,7 @@ impl<'a> Court<'a> {
         });
         let ends = ends.chain(self.struck).map(|(key, mut ends)| {
             ends.sort_unstable();
+            ends.dedup();
             (key, ends)
         });
         let mut judgement = Judgement { void, ends: ends.collect(), cuts: Cuts::default() };
@@ -305,14 +311,17 @@ impl<'a> Court<'a> {
         let depth = by.map_or(0, |(depth, _)| depth.saturating_add(1));
         for (holder, grant) in self.given.get(&place).into_iter().flatten() {
             if grant.rights == Rights::Admin {
-                self.queue.insert(((depth, grant.version), *holder));
+                let rank = self.access.again.rank(depth, &grant.version);
+                self.queue.insert((rank, *holder, grant.version));
             }
         }
         let Some(by) = by else { return };
         for (nth, revocation) in self.made.get(&place).into_iter().flatten() {
             let Ended::Grants(holder, grants) = &revocation.what else { continue };
             for grant in grants {
-                self.ends.entry((*holder, *grant)).or_default().push((by, *nth));
+                for grant in self.copies.of(*holder, *grant) {
+                    self.ends.entry((*holder, grant)).or_default().push((by, *nth));
+                }
             }
         }
     }
@@ -329,9 +338,9 @@ impl<'a> Court<'a> {
         titles.any(|title| {
             let device = act.author.device;
             let standing = self.access.standings.get(&device);
-            let has_left = standing.is_none_or(|it| it.has_left(&title.version(), known));
+            let has_left = standing.is_none_or(|it| self.access.has_left(it, &title.version(), known));
             let struck = title.certificate(device).and_then(|it| self.struck.get(&it)).into_iter().flatten();
-            let ends = self.ends.get(&(title.holder, rank.1)).into_iter().flatten();
+            let ends = self.ends.get(&(title.holder, title.grant.version)).into_iter().flatten();
             let ends = ends.filter(|(by, _)| *by < rank).map(|(_, nth)| nth);
             !has_left
                 && ends.chain(struck).all(|nth| {

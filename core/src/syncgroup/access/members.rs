@@ -27,7 +27,7 @@ impl Access {
     /// have been let in again. It was removed, or its time is over: for others that is the same.
     pub(crate) fn is_removed(&self, device: &DeviceId) -> bool {
         let has_left = |standing: &Standing| {
-            standing.latest().is_some_and(|grant| standing.has_left(&grant.version, |_| true))
+            standing.latest().is_some_and(|grant| self.has_left(standing, &grant.version, |_| true))
         };
         self.is_former(device) && !self.standings.get(device).is_some_and(has_left)
     }
@@ -94,7 +94,8 @@ impl Access {
         let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::from([*device]));
         let standing = self.standings.get(device);
         // Its own departure is told anyway, and of what ended the same later it may not hear.
-        let has_left = |title: &Title<'_>| standing.is_some_and(|it| it.has_left(&title.version(), |_| true));
+        let has_left =
+            |title: &Title<'_>| standing.is_some_and(|it| self.has_left(it, &title.version(), |_| true));
         let titles = self.titles(device).filter(|title| !has_left(title));
         let titles = titles.map(|title| (title.grant, title.parts(*device).collect::<Vec<_>>(), None));
         let of_users = unheard_of.iter().flat_map(|(user, number)| {
@@ -169,7 +170,7 @@ impl Access {
             let Some(standing) = standing else { return true };
             let enrolments = standing.enrolments().iter();
             let mut enrolments = enrolments.filter(|it| it.user == *user && it.number >= *number);
-            enrolments.all(|it| knows_all && standing.has_left(&it.version, |_| true))
+            enrolments.all(|it| knows_all && self.has_left(standing, &it.version, |_| true))
         };
         shown.iter().filter(is_unheard_of).copied().collect()
     }
@@ -256,7 +257,7 @@ impl Access {
         standing.enrolments().iter().any(|it| {
             it.user == *user
                 && is_it(it)
-                && !standing.has_left(&it.version, |_| true)
+                && !self.has_left(standing, &it.version, |_| true)
                 && self.judgement.ends(holder, &it.version).is_empty()
         })
     }
@@ -268,7 +269,7 @@ impl Access {
         let standing = self.standings.get(device).into_iter();
         let enrolments = standing.flat_map(|it| it.enrolments().iter().map(move |enrolment| (it, enrolment)));
         for (standing, Enrolment { version, .. }) in enrolments {
-            if !versions.contains(version) && !standing.has_left(version, |_| true) {
+            if !versions.contains(version) && !self.has_left(standing, version, |_| true) {
                 versions.push(*version);
             }
         }
