@@ -105,8 +105,8 @@ pub enum Update {
     },
     /// A batch has changed rows: all of them that are watched, as they were shown then.
     Batch {
-        /// Where to resume after it. Batches of one commit share a marker, which counts after the last.
-        marker: Marker,
+        /// Where to resume after it; `None` if more batches of the same commit follow, which would be missed.
+        marker: Option<Marker>,
         /// Whether this device's application wrote it.
         local: bool,
         /// The rows.
@@ -174,7 +174,10 @@ pub struct RowUpdate {
 /// let mut changes = Changes::new(vec![(notes, "2026/".into())]);
 /// while let Some(update) = changes.next(store, 100)? {
 ///     if let Update::Batch { marker, rows, .. } = update {
-///         println!("{} rows changed; to go on from here: {marker}", rows.len());
+///         println!("{} rows changed", rows.len());
+///         if let Some(marker) = marker {
+///             println!("to go on from here: {marker}");
+///         }
 ///     }
 /// }
 /// # Ok(())
@@ -324,8 +327,11 @@ impl Changes {
                 let (batches, is_derived) = self.batches(view, entries)?;
                 let shown = if is_derived { now.seq } else { last.shown.max(seq) };
                 let marker = Marker { seq, shown, ..now };
-                let ready: Vec<_> =
-                    batches.map(|(local, rows)| Update::Batch { marker, local, rows }).collect();
+                let mut ready: Vec<_> =
+                    batches.map(|(local, rows)| Update::Batch { marker: None, local, rows }).collect();
+                if let Some(Update::Batch { marker: last, .. }) = ready.last_mut() {
+                    *last = Some(marker);
+                }
                 if !ready.is_empty() {
                     self.stage = Stage::Changes { marker, ready };
                     return Ok(());

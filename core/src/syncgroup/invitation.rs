@@ -119,6 +119,11 @@ impl Invitation {
         self.terms.expires
     }
 
+    /// Whether it lets in any number of devices, until it expires; else the first that uses it.
+    pub fn is_reusable(&self) -> bool {
+        self.terms.reusable
+    }
+
     /// Where the issuer can be reached.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses

@@ -123,7 +123,9 @@ fn what_was_told_of_a_merging_row_with_a_commit_that_is_lost_is_told_again() {
     let copy = world.nodes[0].store.clone();
     world.operate(0, id, "k", Operation::Add(3));
     // The first change is told as what the row shows after both.
-    let Some(Update::Batch { marker, rows, .. }) = changes.next(&world.nodes[0].store, 10).unwrap() else {
+    let Some(Update::Batch { marker: Some(marker), rows, .. }) =
+        changes.next(&world.nodes[0].store, 10).unwrap()
+    else {
         panic!("a batch is told");
     };
     assert_eq!(rows[0].value.as_deref(), Some(&b"5"[..]));

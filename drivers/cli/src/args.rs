@@ -131,10 +131,11 @@ pub enum Command {
     Count(Count),
     /// Print the rows, then every change as it comes, until interrupted
     ///
-    /// Changes come in whole batches, and each batch is followed by a marker: a line
-    /// that begins with =. With --from a watch goes on from there, also after days
-    /// and restarts; if what has changed since is not known any more, all rows are
-    /// printed again, and it is said so.
+    /// Changes come in whole batches, and after a batch, or several that came together,
+    /// follows a marker: a line that begins with =. With --from a watch goes on from
+    /// there, also after days and restarts; if what has changed since is not known any
+    /// more, all rows are printed again, and it is said so. With --json an event
+    /// "batch" ends each batch, and has the marker if there is one.
     ///
     /// Examples:
     ///   driftless watch notes

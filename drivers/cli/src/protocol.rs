@@ -1,8 +1,8 @@
 //! What a client command and a running `serve` say to each other: JSON Lines over the control socket.
 //!
 //! ```text
-//! client  {"driftless":7,"nonce":null}
-//! server  {"driftless":7,"device":"0011…","challenge":null}
+//! client  {"driftless":10,"nonce":null}
+//! server  {"driftless":10,"device":"0011…","challenge":null}
 //! client  {"do":"scan","database":"default",…}
 //! server  {"is":"rows",…}  {"is":"rows",…}  {"is":"end"}
 //! client  {"do":"get",…}
@@ -12,10 +12,10 @@
 //! Over TCP, where anybody may listen and anybody may call, both first show that they can read the data directory:
 //!
 //! ```text
-//! client  {"driftless":7,"nonce":"a93c…"}
-//! server  {"driftless":7,"device":null,"challenge":{"nonce":"07d1…","proof":"e44b…"}}
+//! client  {"driftless":10,"nonce":"a93c…"}
+//! server  {"driftless":10,"device":null,"challenge":{"nonce":"07d1…","proof":"e44b…"}}
 //! client  "5b20…"
-//! server  {"driftless":7,"device":"0011…","challenge":null}
+//! server  {"driftless":10,"device":"0011…","challenge":null}
 //! ```
 //!
 //! One request at a time; each is answered by any number of items and then by `end` or `error`. A client that
@@ -394,7 +394,9 @@ pub enum Response {
     },
     /// What a batch has changed, or some of that.
     Batch {
-        /// From where to go on after it; `None` if more of the batch follows.
+        /// Whether that is all of it, with what came before.
+        whole: bool,
+        /// From where to go on after it; `None` if more of it follows, or another batch that came with it.
         marker: Option<String>,
         /// Whether this device wrote it.
         local: bool,

@@ -29,7 +29,8 @@ fn remembered(dir: &Path) -> Option<SocketAddr> {
 }
 
 /// Opens a node that listens where it is told to, or else where it did the last time, or else at a free port of
-/// all interfaces; and remembers where.
+/// all interfaces; and remembers where. If it cannot listen where it did the last time, it listens at another port of that
+/// interface for now, or if there is none such of all; the address that others were given stays the one to come back to.
 ///
 /// # Errors
 /// As [`Node::open`]: also if the address asked for cannot be had.
@@ -38,20 +39,18 @@ pub(crate) async fn open_listening(
     asked: Option<SocketAddr>,
     options: Options,
 ) -> Result<Node, OpenError> {
-    let (node, address) = match (asked, remembered(dir)) {
-        (Some(address), _) => (listen(dir, Some(address), &options).await?, Some(address.ip())),
-        (None, Some(address)) => match listen(dir, Some(address), &options).await {
-            Ok(node) => (node, Some(address.ip())),
-            Err(OpenError::Listen { .. }) => {
-                tracing::info!("{address} is taken, listening at another port");
-                (listen(dir, None, &options).await?, None)
-            }
-            Err(error) => return Err(error),
-        },
-        (None, None) => (listen(dir, None, &options).await?, None),
+    let Some(before) = remembered(dir).filter(|_| asked.is_none()) else {
+        let node = listen(dir, asked, &options).await?;
+        remember(dir, asked.map(|address| address.ip()), &node);
+        return Ok(node);
     };
-    remember(dir, address, &node);
-    Ok(node)
+    let mut opened = listen(dir, Some(before), &options).await;
+    for elsewhere in [Some(SocketAddr::new(before.ip(), 0)), None] {
+        let Err(error @ OpenError::Listen { .. }) = &opened else { break };
+        tracing::warn!("{error}; listening elsewhere for now");
+        opened = listen(dir, elsewhere, &options).await;
+    }
+    opened
 }
 
 async fn listen(dir: &Path, address: Option<SocketAddr>, options: &Options) -> Result<Node, OpenError> {

@@ -48,6 +48,25 @@ pub fn cut(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// A word as a shell reads it back.
+pub fn quoted(word: &OsStr) -> String {
+    let text = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,+@".contains(c) || cfg!(windows) && c == '\\';
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.into_owned();
+    }
+    let escaped = if cfg!(windows) { "''" } else { r"'\''" };
+    format!("'{}'", text.replace('\'', escaped))
+}
+
+/// A key in a command that is shown to be tried; `None` where a shell or the command might read it otherwise, or it is too
+/// long to be looked at. Others choose keys, too.
+pub fn key_word(key: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(key).ok()?;
+    let is_plain = !text.is_empty() && text.len() <= 80 && !text.starts_with('-') && escape(key) == text;
+    is_plain.then(|| quoted(OsStr::new(text)))
+}
+
 /// Adds `name` with the bytes as text, or `name_base64` if they are none.
 pub fn insert_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
@@ -184,6 +203,29 @@ mod tests {
         assert_eq!(escape(b"a\nb\t\\ \x1b[31m \xff\x00"), r"a\nb\t\\ \u{1b}[31m \xff\u{0}");
         assert_eq!(escape("\u{202e}".as_bytes()), r"\u{202e}");
         assert_eq!(escape_short(b"abcdef", 4), "abc…");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_word_is_what_a_shell_makes_of_it() {
+        for word in ["/tmp/a.b-c_d", "", "two words", "it's", "$HOME `ls` \"x\" \\ *", "~", "a=b", "-n\n"] {
+            let script = format!("printf %s {}", quoted(OsStr::new(word)));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+    }
+
+    #[test]
+    fn a_key_that_a_shell_or_the_command_could_misread_is_not_put_into_a_command() {
+        assert_eq!(key_word(b"milk").as_deref(), Some("milk"));
+        assert_eq!(
+            key_word(b"person/anna.meier@example.org").as_deref(),
+            Some("person/anna.meier@example.org")
+        );
+        assert_eq!(key_word(b"a;rm -rf ~").as_deref(), Some("'a;rm -rf ~'"));
+        for key in [&b"--help"[..], b"", b"\xff", b"a\nb", &[b'k'; 81]] {
+            assert_eq!(key_word(key), None);
+        }
     }
 
     #[test]

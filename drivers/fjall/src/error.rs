@@ -136,6 +136,20 @@ pub enum OpenError {
         /// The last commit that was durable, as far as it is known.
         durable: CommitSeq,
     },
+    /// The file that says in which format the data directory is, is missing or damaged.
+    #[error(
+        "the file {} {what}: it says how everything beside it is kept. Restore it from a backup; if nothing but \
+         this version has written there, it is the line \"{line}\"",
+        path.display()
+    )]
+    FormatUnknown {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+        /// What this version writes there.
+        line: String,
+    },
     /// The store cannot be used at all.
     #[error(
         "the store in {} cannot be read: {what}; restore a backup, or move {} away and accept the loss when \

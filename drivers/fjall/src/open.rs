@@ -296,10 +296,10 @@ struct Dir<'a> {
 impl Dir<'_> {
     /// Leaves directories alone that hold something else.
     fn refuse_foreign(&self) -> Result<(), OpenError> {
-        if self.path.join("format").exists() || self.path.join(STORE).exists() {
+        if ["format", STORE, KEY].iter().any(|ours| self.path.join(ours).exists()) {
             return Ok(());
         }
-        let ours = ["lock", "format.new", KEY];
+        let ours = ["lock", "format.new"];
         for entry in fs::read_dir(self.path).attempt("list", self.path)? {
             let name = entry.attempt("list", self.path)?.file_name();
             if !ours.iter().any(|known| name == *known) {
@@ -324,12 +324,12 @@ impl Dir<'_> {
     }
 
     fn check_format(&self) -> Result<(), OpenError> {
-        let path = self.path.join("format");
+        let (path, line) = (self.path.join("format"), format!("{FORMAT_TITLE}{FORMAT}"));
         let Some(bytes) = files::read_if_there(&path).attempt("read", &path)? else {
             if self.path.join(STORE).exists() {
-                return Err(self.unreadable("the file `format` is missing"));
+                return Err(OpenError::FormatUnknown { path, what: "is missing", line });
             }
-            let text = format!("{FORMAT_TITLE}{FORMAT}\n");
+            let text = format!("{line}\n");
             return files::write_private(&path, text.as_bytes()).attempt("write", &path);
         };
         let text = String::from_utf8_lossy(&bytes);
@@ -338,7 +338,7 @@ impl Dir<'_> {
             Some(found) if found > FORMAT => {
                 Err(OpenError::NewerFormat { path: self.path.to_path_buf(), found, known: FORMAT })
             }
-            _ => Err(self.unreadable("the file `format` is damaged")),
+            _ => Err(OpenError::FormatUnknown { path, what: "is damaged", line }),
         }
     }
 

@@ -23,8 +23,9 @@ const PAGE: usize = 256;
 
 /// A watch of rows. Made by [`crate::Database::watch`] and [`crate::Collection::watch`]; dropping it ends it.
 ///
-/// What it tells are [`Update`]s: pages of the current state, then batches, each whole and each with a
-/// [`Marker`] from which another watch of the same rows can go on, also after a restart of the program.
+/// What it tells are [`Update`]s: pages of the current state, then batches, each whole. The last batch of each commit
+/// comes with a [`Marker`] from which another watch of the same rows can go on, also after a restart of the program;
+/// what others wrote may come as many batches in one commit.
 ///
 /// ```
 /// use driftless_tokio::{Node, Options, Resumed, Update};
@@ -51,7 +52,7 @@ const PAGE: usize = 256;
 /// // The same again, from where the state was complete.
 /// let mut again = db.watch_from(start, [(&notes, "2026/"), (&tasks, "")])?;
 /// let Some(Update::Batch { marker, .. }) = again.next().await? else { panic!() };
-/// println!("kept for the next start: {marker}");
+/// println!("kept for the next start: {}", marker.expect("it was alone in its commit"));
 ///
 /// // A marker of another store is answered with the state.
 /// let stranger = "00000000000000ff-7".parse()?;

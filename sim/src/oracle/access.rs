@@ -3,8 +3,8 @@
 use driftless::hostile::{Content, Made};
 use driftless::inspect::LinkNames;
 use driftless::{
-    Author, Certificate, DeviceId, Edit, Invitation, Knowledge, Notice, Rights, SyncgroupId, SyncgroupState,
-    Tag, UserId, Version, Wall,
+    Author, Certificate, DeviceId, Edit, Invitation, JoinRefusal, Knowledge, Notice, Rights, SyncgroupId,
+    SyncgroupState, Tag, UserId, Version, Wall,
 };
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
@@ -24,6 +24,9 @@ pub(super) struct Shown {
     granted: Granted,
     /// As whose device.
     user: Option<UserId>,
+    reusable: bool,
+    /// When the first of what was shown stops being good.
+    until: Wall,
 }
 
 impl Watch {
@@ -37,7 +40,33 @@ impl Watch {
         let group = invitation.syncgroup();
         let granted = Granted { rights: invitation.rights(), ends: invitation.ends() };
         let user = certificate.map(Certificate::user);
-        self.shown.push(Shown { device, group, issuer: invitation.issuer().device(), granted, user });
+        let ends = [invitation.ends(), certificate.and_then(Certificate::ends)];
+        let until = ends.into_iter().flatten().chain([invitation.expires()]).min().unwrap_or_default();
+        let (issuer, reusable) = (invitation.issuer().device(), invitation.is_reusable());
+        self.shown.push(Shown { device, group, issuer, granted, user, reusable, until });
+    }
+
+    /// Whether a device is refused for a reason that what it has shown gives (S-32). Whether an invitation is not valid
+    /// at its issuer hangs on what that one knew, and when.
+    pub(super) fn refused_rightly(&self, replica: usize, group: &SyncgroupId, why: JoinRefusal) -> Checked {
+        let device = self.devices[replica];
+        let shown = || self.shown.iter().filter(|it| it.device == device && it.group == *group);
+        let is_hostile = |device: &DeviceId| {
+            self.devices.iter().position(|it| it == device).is_none_or(|at| self.fates[at].hostile)
+        };
+        let latest = self.fastest.max(self.greatest.wall());
+        let is_right = match why {
+            JoinRefusal::Used => shown().any(|it| !it.reusable),
+            JoinRefusal::Expired => shown().any(|it| it.until <= latest),
+            // Nobody lowers that limit, and no run has as many.
+            JoinRefusal::Full => false,
+            _ => true,
+        };
+        if is_right || shown().any(|it| is_hostile(&it.issuer)) {
+            return Ok(());
+        }
+        let what = format!("is not let into {group:?} ({why}), and has shown nothing that is so");
+        Err(Violation::new(Oracle::Conduct, "S-32", replica, what))
     }
 
     /// Whether a device has a reason to wait in vain to be let in: whoever would let it in is not there, or is

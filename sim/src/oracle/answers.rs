@@ -198,6 +198,29 @@ impl Watch {
         Ok(parts)
     }
 
+    /// What a command was to say, besides rows, it has said (S-4): members, rights, schemas.
+    pub(super) fn said(&self, replica: usize, expected: &WriteExpected, actions: &[Action]) -> Checked {
+        let is_refused = actions.iter().any(|action| matches!(action, Action::Reply { result: Err(_), .. }));
+        let mut places = expected.said();
+        match places.find(|(group, version)| self.model.generation(group, version).is_none()) {
+            Some((group, version)) if !is_refused => {
+                let what = format!("was to say something in {group:?}, by {version:?}, and did not");
+                Err(Violation::new(Oracle::Conduct, "S-4", replica, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Something was answered that what was committed up to then has to outlast (S-9).
+    pub(crate) fn is_durable(&self, replica: usize, seq: CommitSeq) -> Checked {
+        let reported = self.notes[replica].reported;
+        if reported < seq {
+            let what = format!("acknowledged commit {} when {} was the last durable one", seq.0, reported.0);
+            return Err(Violation::new(Oracle::Durability, "S-9", replica, what));
+        }
+        Ok(())
+    }
+
     /// What is never heard where all are honest, and no disk was set back (S-2, S-12, S-26, S-27).
     fn honest(&self, replica: usize, wall: Wall, notice: &Notice, coverage: &mut Coverage) -> Checked {
         let is_hostile = |device: &DeviceId| {
@@ -205,6 +228,9 @@ impl Watch {
         };
         if self.fates[replica].hostile {
             return Ok(());
+        }
+        if let Notice::Syncgroup { syncgroup, state: SyncgroupState::Refused(why) } = notice {
+            self.refused_rightly(replica, syncgroup, *why)?;
         }
         let (rule, what) = match notice {
             Notice::Diverged { device } if !is_hostile(device) => {
@@ -306,10 +332,8 @@ impl Watch {
 
     /// A batch was acknowledged as safe; `seq` is the commit that wrote it (S-9).
     pub(crate) fn acknowledged(&mut self, replica: usize, parts: &[Written], seq: CommitSeq) -> Checked {
-        let reported = self.notes[replica].reported;
-        if !parts.is_empty() && reported < seq {
-            let what = format!("acknowledged commit {} when {} was the last durable one", seq.0, reported.0);
-            return Err(Violation::new(Oracle::Durability, "S-9", replica, what));
+        if !parts.is_empty() {
+            self.is_durable(replica, seq)?;
         }
         self.acknowledged += u64::from(!parts.is_empty());
         self.safe.extend(parts.iter().map(|part| (part.syncgroup, part.version, replica)));
@@ -322,6 +346,12 @@ impl Watch {
 }
 
 impl WriteExpected {
+    /// Where it says something besides rows.
+    fn said(&self) -> impl Iterator<Item = (SyncgroupId, Version)> {
+        let fact = self.fact.iter().map(|(group, version, _)| (*group, *version));
+        fact.chain(self.schema.iter().map(|(group, version, _)| (*group, *version)))
+    }
+
     /// Adds what is to become of rows of a syncgroup.
     pub(super) fn comes_to(&mut self, core: &Core, group: SyncgroupId, rows: Rows) {
         if !rows.is_empty() {

@@ -368,6 +368,9 @@ impl Watch {
         }
         self.same_author(seen, actions, coverage)?;
         if !committed {
+            if let Some(expected) = expected {
+                self.said(seen.replica, expected, actions)?;
+            }
             return match parts.first() {
                 Some(part) => Err(Violation::new(
                     Oracle::Conduct,
@@ -400,6 +403,9 @@ impl Watch {
         }
         if !is_reissue {
             self.take_note(seen, wall, was, &shown, (&batches.concat(), actions), expected)?;
+        }
+        if let Some(expected) = expected {
+            self.said(seen.replica, expected, actions)?;
         }
         self.causality(seen.replica, &held, coverage)?;
         self.causality(seen.replica, &shown, coverage)?;

@@ -249,7 +249,13 @@ impl Watch {
                     return wrong("what another device wrote is told as local".into());
                 }
                 watcher.batches.push(rows);
-                if changes.marker().is_some() {
+                if changes.marker() != marker {
+                    return wrong(format!(
+                        "goes on from {:?} after a batch with {marker:?}",
+                        changes.marker()
+                    ));
+                }
+                if let Some(marker) = marker {
                     self.commit_told(seen, watcher, marker)?;
                 }
             }

@@ -107,6 +107,9 @@ impl World<'_> {
                 return Ok(());
             }
         };
+        if !matches!(asked.what, Question::Write(_)) {
+            self.watch.is_durable(replica, asked.seq)?;
+        }
         match (asked.what, outcome) {
             (Question::Write(said), Outcome::Written(parts)) => {
                 if said != parts {

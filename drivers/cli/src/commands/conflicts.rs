@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use super::who::{NAME_WIDTH, VALUE_WIDTH, batch, device_name, json_who, name, when};
+use super::who::{VALUE_WIDTH, batch, device_name, json_who, name, when};
 use crate::args::Conflicts;
 use crate::output::{Output, table};
 use crate::protocol::{AncestorText, ConflictText, HeadText, Request, Response, RowInConflict, ValueText};
@@ -74,7 +74,8 @@ impl Printer {
                 }
                 if row.is_open && self.example.is_none() {
                     let version = heads.first().map(|head| head.who.short.clone()).unwrap_or_default();
-                    self.example = Some((text::escape_short(&row.name, NAME_WIDTH), version));
+                    let word = text::key_word(&row.name).unwrap_or_else(|| "KEY".to_owned());
+                    self.example = Some((word, version));
                 }
                 row_lines(&row, &heads).iter().try_for_each(|line| out.line(line))?;
                 if self.printed == conflict.told && conflict.told < conflict.rows {

@@ -25,6 +25,9 @@ pub(super) enum Unsafe {
     Below,
 }
 
+/// The bytes of a file's name, at most.
+const MOST_NAME: usize = 255;
+
 /// The path that a key stands for, relative to the target.
 pub(super) fn path(key: &[u8]) -> Result<PathBuf, Unsafe> {
     if key.is_empty() {
@@ -40,6 +43,8 @@ pub(super) fn path(key: &[u8]) -> Result<PathBuf, Unsafe> {
         match component {
             b"" => return Err(Unsafe::EmptyComponent),
             b"." | b".." => return Err(Unsafe::Dots),
+            // What all file systems that are in use have in common.
+            long if long.len() > MOST_NAME => return Err(Unsafe::Name),
             _ => {}
         }
     }
@@ -158,6 +163,9 @@ mod tests {
         for (key, why) in wrong {
             assert_eq!(path(key), Err(why), "{key:?}");
         }
+        let long = [&b"a/"[..], &[b'k'; 256]].concat();
+        assert_eq!(path(&long), Err(Unsafe::Name), "no file system takes it");
+        assert!(path(&long[..long.len() - 1]).is_ok());
         for right in ["a", "a/b.c", "...", "..a/b", "with blank"] {
             assert_eq!(path(right.as_bytes()), Ok(PathBuf::from(right)));
         }

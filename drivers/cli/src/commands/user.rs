@@ -81,7 +81,8 @@ pub(super) async fn device(context: &mut Context, command: Device) -> Result<()>
 }
 
 pub(super) async fn whoami(context: &mut Context) -> Result<()> {
-    let mut session = context.session(Reach::Alone).await?;
+    // On a new device it is the first command: its user adds it by what is printed here.
+    let mut session = context.first_session(Reach::Alone).await?;
     let found = device_key(&mut session).await;
     session.close().await;
     let (device, key) = found?;

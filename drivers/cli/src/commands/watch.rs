@@ -54,14 +54,17 @@ async fn print(context: &mut Context, session: &mut Session, request: Request, a
                     print_marker(context, "ready", &marker)?;
                 }
             }
-            Response::Batch { marker, local, rows } => {
+            Response::Batch { whole, marker, local, rows } => {
                 for row in &rows {
                     let event = if row.value.is_some() { "put" } else { "delete" };
                     print_row(context, event, row, is_one, Some(local))?;
                 }
                 seen = seen.saturating_add(rows.len() as u64);
-                // A batch is whole, and its marker says from where to go on: the last one may be more than was
-                // asked for.
+                // A marker says from where to go on: batches that came together are followed by one, and so there may
+                // be more of them than was asked for.
+                if whole && marker.is_none() {
+                    print_boundary(context)?;
+                }
                 if let Some(marker) = marker {
                     print_marker(context, "batch", &marker)?;
                     is_enough = seen >= limit;
@@ -126,6 +129,14 @@ fn print_marker(context: &mut Context, event: &str, marker: &str) -> Result<()> 
         context
             .out
             .remark("everything is shown, changes follow; --from with the last marker goes on from there");
+    }
+    Ok(())
+}
+
+/// A batch is whole, and another one follows that came with it.
+fn print_boundary(context: &mut Context) -> Result<()> {
+    if context.out.json {
+        context.out.object(&json!({ "event": "batch" }))?;
     }
     Ok(())
 }

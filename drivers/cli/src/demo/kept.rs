@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use driftless::Name;
 
 use super::COLLECTION;
+use crate::text::quoted;
 
 /// The database that commands use if they are told none.
 const DEFAULT_DATABASE: &str = "default";
@@ -74,30 +75,4 @@ fn program() -> String {
 /// PowerShell takes a quoted path for a text unless it is told to call it.
 fn called(program: String) -> String {
     if cfg!(windows) && program.starts_with('\'') { format!("& {program}") } else { program }
-}
-
-/// A word as a shell reads it back.
-fn quoted(word: &OsStr) -> String {
-    let text = word.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,+@".contains(c) || cfg!(windows) && c == '\\';
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.into_owned();
-    }
-    let escaped = if cfg!(windows) { "''" } else { r"'\''" };
-    format!("'{}'", text.replace('\'', escaped))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[cfg(unix)]
-    #[test]
-    fn a_word_is_what_a_shell_makes_of_it() {
-        for word in ["/tmp/a.b-c_d", "", "two words", "it's", "$HOME `ls` \"x\" \\ *", "~", "a=b", "-n\n"] {
-            let script = format!("printf %s {}", quoted(OsStr::new(word)));
-            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
-        }
-    }
 }

@@ -42,10 +42,11 @@ pub(super) async fn watch(
                 let mut rows = kinds.texts(rows);
                 // A batch over many syncgroups may be more than goes into one item.
                 while let Some(rest) = after_page(&mut rows) {
-                    tell(out, Response::Batch { marker: None, local, rows }).await?;
+                    tell(out, Response::Batch { whole: false, marker: None, local, rows }).await?;
                     rows = rest;
                 }
-                Response::Batch { marker: Some(marker.to_string()), local, rows }
+                let marker = marker.map(|marker| marker.to_string());
+                Response::Batch { whole: true, marker, local, rows }
             }
             Some(Update::End { syncgroup, why }) => {
                 let (because, explained) = why_end(why);

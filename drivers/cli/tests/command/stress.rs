@@ -37,6 +37,24 @@ fn a_second_server_of_a_directory_is_refused_and_says_who_serves_it() {
 }
 
 #[test]
+fn the_address_that_others_were_given_stays_though_it_is_taken_for_a_while() {
+    let home = Home::with_notes();
+    drop(home.serve());
+    let remembered = fs::read_to_string(home.dir().join("listen")).unwrap();
+    let address: std::net::SocketAddr = remembered.trim().parse().unwrap();
+    assert!(address.ip().is_loopback());
+    let taken = std::net::UdpSocket::bind(address).unwrap();
+    home.run(["put", "notes", "a", "1"]).ok();
+    let status = home.run(["status", "--json"]).json().remove(0);
+    let addresses = status["addresses"].as_array().unwrap();
+    assert!(addresses.iter().all(|it| it.as_str().unwrap().contains("127.0.0.1")), "{addresses:?}");
+    assert_eq!(fs::read_to_string(home.dir().join("listen")).unwrap(), remembered);
+    drop(taken);
+    let status = home.run(["status", "--json"]).json().remove(0);
+    assert!(status["addresses"].to_string().contains(&address.port().to_string()), "{status}");
+}
+
+#[test]
 fn what_a_server_that_was_killed_has_left_does_not_stop_anybody() {
     let home = Home::with_notes();
     let server = home.serve();

@@ -75,8 +75,9 @@ fn a_device_that_is_called_by_the_id_of_another_one_is_not_struck_off_for_it() {
 #[test]
 fn an_invitation_that_a_device_of_a_user_takes_is_for_the_user() {
     let (host, anna, phone) = (Home::with_notes(), Home::new(), Home::new());
-    phone.run(["init"]).ok();
     anna.run(["user", "create", "Anna"]).ok();
+    // The first command on the phone.
+    phone.run(["whoami"]).ok();
     let (_host, _anna, _phone) = (host.serve(), anna.serve(), phone.serve());
     let text = invitation(&host, &["--rights", "read-only"]);
     anna.run(["syncgroup", "join", &text]).ok();

@@ -86,6 +86,34 @@ fn a_limit_ends_a_watch_after_a_whole_batch_and_the_marker_goes_on_from_there() 
 }
 
 #[test]
+fn of_batches_that_come_together_none_is_missed_by_a_watch_that_goes_on_after_the_first() {
+    let here = Home::with_notes();
+    let _server = here.serve();
+    let there = here.joined(&[]);
+    here.run(["network", "off"]).ok();
+    let keys = ["a", "b", "c", "d"];
+    keys.iter().for_each(|key| _ = there.run(["put", "notes", key, "1"]).ok());
+    let mut watch = Watching::start(&here, &["--limit", "1", "--json"]);
+    let mut marker = watch.marker("ready");
+    here.run(["network", "on"]).ok();
+    let _other = there.serve();
+    let mut seen: Vec<String> = Vec::new();
+    while seen.len() < keys.len() {
+        loop {
+            let event = watch.event();
+            match event["event"].as_str().unwrap() {
+                "put" => seen.push(event["key"].as_str().unwrap().to_owned()),
+                "batch" => marker = event["marker"].as_str().map_or(marker, str::to_owned),
+                "end" => break,
+                other => panic!("{other}"),
+            }
+        }
+        watch = Watching::start(&here, &["--limit", "1", "--json", "--from", &marker]);
+    }
+    assert_eq!(seen, keys, "each is told once, and in order");
+}
+
+#[test]
 fn a_watch_goes_on_from_a_marker_also_after_a_restart() {
     let home = Home::with_notes();
     let server = home.serve();

@@ -302,6 +302,32 @@ fn a_newer_format_is_named() {
 }
 
 #[test]
+fn a_format_that_is_missing_or_damaged_is_named_with_what_mends_it() {
+    let home = Home::with_commits(10);
+    let path = home.data().join("format");
+    let written = fs::read_to_string(&path).unwrap();
+    for damage in [None, Some(""), Some("driftless data directory one\n")] {
+        match damage {
+            None => fs::remove_file(&path).unwrap(),
+            Some(text) => fs::write(&path, text).unwrap(),
+        }
+        let error = home.open().unwrap_err();
+        assert!(matches!(error, OpenError::FormatUnknown { .. }), "{error}");
+        let words = error.to_string();
+        let line = words.rsplit('"').nth(1).unwrap();
+        assert_eq!(line, written.trim_end());
+        fs::write(&path, line).unwrap();
+        verify(&home.open().unwrap().store).unwrap();
+    }
+    // Nor is a directory taken for somebody else's that has lost its store and this file.
+    fs::remove_file(&path).unwrap();
+    fs::remove_dir_all(home.data().join("store")).unwrap();
+    fs::write(home.data().join("listen"), "127.0.0.1:1").unwrap();
+    assert!(matches!(home.open(), Err(OpenError::SetBack { .. })));
+    open(&home.data(), home.options().accept_loss(true)).unwrap();
+}
+
+#[test]
 fn a_store_that_shows_less_than_was_durable_is_named_with_both_numbers() {
     let home = Home::with_commits(10);
     copy(&home.data().join("store"), &home.path("store"));
