@@ -120,18 +120,18 @@ fn myself(here: &Here, count: u64, change: impl Fn(u64, &mut Header)) -> Run {
     })
 }
 
-fn genesis(here: &Here) -> crate::log::generation::Dependency {
+fn genesis(here: &Here) -> Dependency {
     let tag = here.replica.groups[&0].logs[&0].tree.root().tag();
-    crate::log::generation::Dependency { author: here.replica.author(), generation: 1, tag }
+    Dependency { author: here.replica.author(), generation: 1, tag }
 }
 
 /// What a generation of a run that was written depends on.
-fn on(run: &Run, generation: u64) -> crate::log::generation::Dependency {
+fn on(run: &Run, generation: u64) -> Dependency {
     let mut tree = Tree::default();
     for bytes in run.generations.iter().take(generation as usize) {
         tree.append(Encoded::read(bytes.clone()).unwrap().leaf);
     }
-    crate::log::generation::Dependency { author: run.author, generation, tag: tree.root().tag() }
+    Dependency { author: run.author, generation, tag: tree.root().tag() }
 }
 
 fn row(here: &Here, parents: Vec<Version>) -> Vec<Record> {
@@ -343,8 +343,7 @@ fn a_gap_and_a_missing_cause_wait() {
     let missing = myself(&here, 4, |n, header| {
         if n == 3 {
             let tag = crate::hash::Tag::default();
-            header.dependencies =
-                alloc::vec![crate::log::generation::Dependency { author: other, generation: 1, tag }];
+            header.dependencies = alloc::vec![Dependency { author: other, generation: 1, tag }];
         }
     });
     // The part before it is applied, and can be proven to others as far as it goes.

@@ -9,12 +9,7 @@ use crate::sync::serve;
 use crate::wire::Message;
 
 /// The log of one generation of each of some incarnations, one on top of the other, the last one first.
-fn tower(
-    here: &Here,
-    keys: &Keys,
-    first: impl Fn() -> crate::log::generation::Dependency,
-    height: u64,
-) -> Vec<Run> {
+fn tower(here: &Here, keys: &Keys, first: impl Fn() -> Dependency, height: u64) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for nth in 0..height {
         let below = runs.first().map_or_else(&first, |run| on(run, 1));
@@ -134,7 +129,7 @@ fn of_whoever_was_removed_only_what_members_build_on_is_taken() {
     let mut here = here();
     let (gone, admits) = member(&mut here);
     let keys = here.replica.keys.clone();
-    let at = |stamp: u64, on: Vec<crate::log::generation::Dependency>| {
+    let at = |stamp: u64, on: Vec<Dependency>| {
         move |_, header: &mut Header| {
             header.stamp = Hlc((WALL.0 + stamp) << 16);
             header.dependencies.clone_from(&on);
@@ -253,7 +248,7 @@ fn a_void_rule_is_none_also_for_a_collection_that_there_is_not() {
         let mut here = here();
         let (keys, admits) = member(&mut here);
         let own = here.replica.keys.clone();
-        let at = |stamp: u64, on: Vec<crate::log::generation::Dependency>| {
+        let at = |stamp: u64, on: Vec<Dependency>| {
             move |_, header: &mut Header| {
                 header.stamp = Hlc((WALL.0 + stamp) << 16);
                 header.dependencies.clone_from(&on);
