@@ -74,6 +74,8 @@ pub(crate) enum Concern {
     Transfers = 45,
     /// What the users of an application do.
     App = 46,
+    /// Which devices take another key, and when.
+    Rotations = 47,
 }
 
 /// A stream of choices.

@@ -124,7 +124,8 @@ impl<'s> ForgedLog<'s> {
         let Ok(name) = Name::new("hostile") else { return (Vec::new(), Content::Never) };
         match self.forgery {
             Forgery::Genesis => {
-                let records = genesis(name.clone(), self.stage.bytes("nonce"), keys.public, name, Vec::new());
+                let records =
+                    genesis(name.clone(), self.stage.bytes("nonce"), keys.first(), name, Vec::new());
                 (records.into_iter().map(Record::Meta).collect(), Content::Never)
             }
             Forgery::AdmitsGhost => {
@@ -134,7 +135,7 @@ impl<'s> ForgedLog<'s> {
             }
             Forgery::PromotesItself => {
                 let admit = MetaRecord::Admit {
-                    key: keys.public,
+                    key: keys.first(),
                     name,
                     rights: Rights::Admin,
                     ends: None,

@@ -33,7 +33,7 @@ impl Stage<'_> {
     fn reference(&self) -> Option<(Author, Checkpoint)> {
         let replica = &self.core.replica;
         let mut logs = replica.group(&self.syncgroup)?.logs.iter();
-        logs.find_map(|(ix, log)| Some((replica.authors.get(*ix)?, log.proof.as_ref()?.checkpoint)))
+        logs.find_map(|(ix, log)| Some((replica.authors.get(*ix)?, log.proof.as_ref()?.checkpoint.clone())))
     }
 }
 
@@ -117,8 +117,10 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
         Lie::Publishes => {
             let keys = &stage.core.replica.keys;
             let to = |whom| invitation(stage, stage.syncgroup, 0, whom);
-            let others =
-                Invitation { issuer: PublicKey(stage.bytes("issuer")), ..to(Whom::Device(stage.peer))? };
+            let others = Invitation {
+                issuer: PublicKey(stage.bytes("issuer")).into(),
+                ..to(Whom::Device(stage.peer))?
+            };
             let unsigned =
                 Invitation { signature: to(Whom::Anybody)?.signature, ..to(Whom::Device(stage.peer))? };
             let others = [others, unsigned, to(Whom::Device(keys.device))?, to(Whom::Anybody)?];

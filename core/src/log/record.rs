@@ -11,6 +11,7 @@ use super::generation::Dependency;
 use crate::id::{
     Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version,
 };
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::resolve::Policy;
 use crate::resolve::merge::Operations;
@@ -113,6 +114,9 @@ pub(crate) enum MetaRecord {
     Cut { incarnation: Incarnation, first: Generation, last: Generation },
     /// Somebody has forked its log: behind where its branches part it does not count (S-26).
     Fork(Box<Fork>),
+    /// The author's log is of the last of these keys, and of the device's logs of keys before, so much stays (S-1). It
+    /// stands in the first generation.
+    Rollover { chain: KeyChain, until: Vec<(Incarnation, Generation)> },
 }
 
 /// What an admission has used up.
@@ -143,6 +147,7 @@ impl MetaRecord {
                 | MetaRecord::Decline { .. }
                 | MetaRecord::Cut { .. }
                 | MetaRecord::Fork(_)
+                | MetaRecord::Rollover { .. }
         )
     }
 

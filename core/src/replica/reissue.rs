@@ -252,7 +252,9 @@ fn again(
         let mut known = before.max(course.learn(plan, group, place)?);
         let cuts = core::mem::take(&mut course.cuts);
         if !cuts.is_empty() {
-            let records: Vec<_> = cuts.records().map(Record::Meta).collect();
+            // The log begins with it, so it says of which key it is, too.
+            let records: Vec<_> =
+                plan.word_on_keys(group).into_iter().chain(cuts.records()).map(Record::Meta).collect();
             known = Hlc::after(known, Wall(0));
             course.write(plan, group, (known, None), records)?;
         }
@@ -440,7 +442,8 @@ impl Course {
             | MetaRecord::Spec(_)
             | MetaRecord::Publish { .. }
             | MetaRecord::Cut { .. }
-            | MetaRecord::Fork(_) => {}
+            | MetaRecord::Fork(_)
+            | MetaRecord::Rollover { .. } => {}
         }
         record
     }

@@ -68,7 +68,8 @@ impl Metadata {
             | MetaRecord::RevokeUser { .. }
             | MetaRecord::StrikeOff(_)
             | MetaRecord::Cut { .. }
-            | MetaRecord::Fork(_) => {}
+            | MetaRecord::Fork(_)
+            | MetaRecord::Rollover { .. } => {}
         }
         self.access.take(from, record)
     }

@@ -27,6 +27,7 @@
 mod access;
 mod conflict;
 mod facts;
+mod keys;
 mod merge;
 mod publications;
 mod rows;
@@ -44,6 +45,7 @@ use driftless::{Hlc, Knowledge, Merge, Name, Operation, SyncgroupId, Version};
 
 pub use self::conflict::{Conflict, ConflictedRow, Place};
 pub use self::facts::{Enrolled, Fact, Granted, Revoked, Struck, Whom};
+pub use self::keys::Rolled;
 pub use self::merge::is_base;
 pub use self::publications::Published;
 pub use self::rows::{Head, Live, Seen, Shown};
@@ -99,6 +101,8 @@ pub struct Generation {
     pub rules: Rules,
     /// Which batch it is a part of, if that touched several syncgroups.
     pub batch: Option<u64>,
+    /// Of which key its log is, if it says so.
+    pub rolled: Option<Rolled>,
 }
 
 /// Elements of a set, each with a version that put or inserted it.
@@ -140,6 +144,8 @@ struct Group {
     facts: BTreeSet<Version>,
     /// The generations that change schemas.
     schemas: BTreeSet<Version>,
+    /// The generations that say of which key their log is.
+    rolled: BTreeSet<Version>,
 }
 
 impl Group {
@@ -227,6 +233,9 @@ impl Model {
         if !generation.rules.is_empty() {
             group.schemas.insert(version);
         }
+        if generation.rolled.is_some() {
+            group.rolled.insert(version);
+        }
         group.generations.insert(version, generation);
     }
 
@@ -237,6 +246,7 @@ impl Model {
         self.verdicts.borrow_mut().clear();
         group.facts.remove(version);
         group.schemas.remove(version);
+        group.rolled.remove(version);
         for row in generation.rows.keys() {
             if let Some(versions) = group.rows.get_mut(row) {
                 versions.remove(version);

@@ -177,6 +177,7 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
         Entry::Fork { author, prefix } => {
             format!("proves that {} has forked its log behind {prefix}", naming.of_device(&author.device))
         }
+        Entry::Rollover { chain, .. } => format!("says that it has key {}", chain.rollovers()),
         Entry::Leave => "leaves".to_owned(),
         Entry::Revoke { device, keep: None, .. } => format!("removes {}", naming.of_device(device)),
         Entry::Revoke { device, keep: Some(rights), ends } => {

@@ -253,6 +253,11 @@ pub enum Act {
         /// On which replica.
         replica: usize,
     },
+    /// Somebody gives a device another key.
+    Rotate {
+        /// Which replica.
+        replica: usize,
+    },
     /// Somebody writes a batch.
     Write {
         /// On which replica.

@@ -42,6 +42,9 @@ impl Drawing<'_> {
         if faults.jumps {
             self.jumps(setup);
         }
+        if faults.rotations {
+            self.rotations();
+        }
         // Who is hostile is nobody on whom others depend: what they could get from it alone they cannot expect.
         let outsider = faults.hostile.then(|| self.outsider(groups)).flatten();
         if let Some(hostile) = outsider {
@@ -156,6 +159,22 @@ impl Drawing<'_> {
         }
         // What is stamped too far ahead is taken only when its time has come.
         setup.liveness_ms += 2 * farthest;
+    }
+
+    /// Devices take other keys, some of them shortly before their process dies, so that only their driver knows of it.
+    fn rotations(&mut self) {
+        let mut dice = self.dice(Concern::Rotations);
+        for _ in 0..dice.between(1, 4) {
+            let (replica, at) = (dice.index(self.replicas), dice.between(0, self.safety_ms));
+            self.step(at, Act::Rotate { replica });
+            if dice.one_in(4) {
+                self.step(at, Act::Crash { replica, keep: Some(0) });
+                self.step(
+                    at + dice.skewed(10, 5_000),
+                    Act::Restart { replica, shown: dice.one_in(2), settings: None },
+                );
+            }
+        }
     }
 
     /// A device that has made no syncgroup, and invites nobody.

@@ -123,7 +123,7 @@ impl World<'_> {
     }
 
     fn link_up(&mut self, link: LinkId, replica: usize, peer: usize, initiated: bool) -> Checked {
-        let key = self.replicas[peer].key;
+        let key = self.replicas[peer].chain.clone();
         let known = initiated || self.network.setup().callback;
         let address = known.then(|| address(peer));
         let event = Event::LinkUp { link, peer: key, initiated, address };

@@ -1,7 +1,7 @@
 //! A generation in a plan: what it builds on, and what becomes of it.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -9,10 +9,10 @@ use bytes::Bytes;
 use super::{Origin, Plan};
 use crate::action::{Notice, Refusal};
 use crate::hash::{Hash, Tag};
-use crate::id::{Author, CollectionId, Generation, Version};
+use crate::id::{Author, CollectionId, Generation, Incarnation, Version};
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
-use crate::log::record::Record;
+use crate::log::record::{MetaRecord, Record};
 use crate::log::tree::{self, Tree};
 use crate::object::history::Place;
 use crate::replica::Stop;
@@ -125,9 +125,47 @@ impl Plan<'_> {
         self.append_own(group, &encoded, records, Vec::new())
     }
 
+    /// Begins this device's log in a syncgroup if it has to say of which key it is: whatever comes first in it has to wait for
+    /// that (S-1).
+    pub(crate) fn begin_log(&mut self, group: GroupIx, wall: Wall) -> Result<(), Stop> {
+        if self.held(group, &self.own()) == 0
+            && let Some(word) = self.word_on_keys(group)
+        {
+            let records = [Record::Meta(word)];
+            let encoded = self.encode(group, self.next_stamp_in(group, wall), &records, None)?;
+            self.append_own(group, &encoded, &records, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// What the first generation of a log of this device says of its keys; `None` if it still has its first one.
+    pub(crate) fn word_on_keys(&self, group: GroupIx) -> Option<MetaRecord> {
+        let (own, chain) = (self.own(), &self.keys().chain);
+        if chain.rollovers() == 0 {
+            return None;
+        }
+        let access = self.metadata(group).map(|metadata| &metadata.access);
+        let stays = |author: &Author, held: Generation| match access.and_then(|access| access.end_of(author))
+        {
+            Some(end) => held.min(end),
+            None => held,
+        };
+        let logs = self.authors_in(group).into_iter().map(|ix| self.author(ix));
+        let mine = logs.filter(|author| author.device == own.device && author.incarnation != own.incarnation);
+        let until = mine.map(|author| (author.incarnation, stays(&author, self.held(group, &author))));
+        let mut until: BTreeMap<Incarnation, Generation> = until.collect();
+        for (incarnation, last) in self.replica.found.get(&group).into_iter().flatten() {
+            let known = until.entry(*incarnation).or_default();
+            *known = (*known).max(*last);
+        }
+        until.remove(&own.incarnation);
+        Some(MetaRecord::Rollover { chain: chain.clone(), until: until.into_iter().collect() })
+    }
+
     /// Writes generations that do nothing but join what the next one would depend on, as long as that is more
     /// than a header can name.
     pub(crate) fn join_frontier(&mut self, group: GroupIx, wall: Wall) -> Result<(), Stop> {
+        self.begin_log(group, wall)?;
         let own = self.author_ix(&self.own());
         while self.tip(group).frontier.keys().filter(|ix| Some(**ix) != own).count()
             > limits::MAX_DEPENDENCIES

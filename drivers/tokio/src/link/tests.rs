@@ -47,7 +47,7 @@ impl Device {
 
     fn with(seed: u8, options: Network) -> Self {
         let (secret, public) = keys(seed);
-        Self::of(DeviceKey::new(&secret, &public).unwrap(), public, options)
+        Self::of(DeviceKey::new(&secret, &public.into()).unwrap(), public, options)
     }
 
     fn of(key: DeviceKey, public: PublicKey, options: Network) -> Self {
@@ -74,7 +74,9 @@ impl Device {
 
     async fn up(&mut self) -> Up {
         match self.event().await {
-            Incoming::LinkUp { link, peer, initiated, line, .. } => Up { link, peer, initiated, line },
+            Incoming::LinkUp { link, peer, initiated, line, .. } => {
+                Up { link, peer: peer.current(), initiated, line }
+            }
             other => panic!("expected a link, got {}", describe(&other)),
         }
     }
@@ -139,7 +141,7 @@ async fn linked(a: &mut Device, b: &mut Device) -> (Up, Up) {
 /// A connection by hand, for those who do not keep to the protocol.
 async fn raw(secret: u8, to: &Device) -> (quinn::Endpoint, quinn::Connection) {
     let (secret, public) = keys(secret);
-    let crypto = DeviceKey::new(&secret, &public).unwrap().client(to.device()).unwrap();
+    let crypto = DeviceKey::new(&secret, &public.into()).unwrap().client().unwrap();
     raw_with(crypto, to).await.unwrap()
 }
 
@@ -200,7 +202,7 @@ async fn a_device_that_answers_with_another_key_is_refused() {
 async fn a_key_that_is_shown_but_not_owned_is_refused_on_both_sides() {
     let (secret, _) = keys(6);
     let (_, stolen) = keys(1);
-    let mut thief = Device::of(DeviceKey::new(&secret, &stolen).unwrap(), stolen, options());
+    let mut thief = Device::of(DeviceKey::new(&secret, &stolen.into()).unwrap(), stolen, options());
     let (mut ann, mut bob) = (Device::new(1), Device::new(2));
 
     thief.dial(&bob);
@@ -221,7 +223,7 @@ async fn a_key_that_is_shown_but_not_owned_is_refused_on_both_sides() {
 #[tokio::test]
 async fn a_caller_without_a_key_is_refused() {
     let mut ann = Device::new(1);
-    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1).unwrap().client_without_key(ann.device());
+    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_without_key();
     if let Ok((_endpoint, connection)) = raw_with(crypto, &ann).await {
         // A caller believes that it is through before the other end has looked at its proof.
         let end = timeout(LONG, connection.closed()).await.unwrap();
@@ -233,7 +235,7 @@ async fn a_caller_without_a_key_is_refused() {
 #[tokio::test]
 async fn a_caller_of_another_protocol_is_refused() {
     let mut ann = Device::new(1);
-    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1).unwrap().client_speaking(ann.device(), b"h3");
+    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_speaking(b"h3");
     assert!(raw_with(crypto, &ann).await.is_err());
     ann.still_works().await;
 }
