@@ -252,9 +252,7 @@ fn again(
         let mut known = before.max(course.learn(plan, group, place)?);
         let cuts = core::mem::take(&mut course.cuts);
         if !cuts.is_empty() {
-            // The log begins with it, so it says of which key it is, too.
-            let records: Vec<_> =
-                plan.word_on_keys(group).into_iter().chain(cuts.records()).map(Record::Meta).collect();
+            let records: Vec<_> = cuts.records().map(Record::Meta).collect();
             known = Hlc::after(known, Wall(0));
             course.write(plan, group, (known, None), records)?;
         }
@@ -457,6 +455,10 @@ impl Course {
         mut records: Vec<Record>,
     ) -> Result<Version, Stop> {
         let author = plan.own();
+        if plan.held(group, &author) == 0 {
+            // The log begins here, and says of which key it is.
+            records.extend(plan.word_on_keys(group).map(Record::Meta));
+        }
         let dependencies = self.dependencies(plan, group)?;
         let past = plan.past_of(group, &author, &dependencies)?;
         let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
