@@ -258,11 +258,12 @@ impl Core {
             }
             rotate::say_key(&mut plan, now.wall)?;
             let effects = plan.finish();
+            // What comes of it may be a reason to look again.
+            self.says_key = false;
             if settles {
                 self.replica.ends_are_settled();
             }
             self.apply_passing(now, effects, !passed.is_empty(), out);
-            self.says_key = false;
         }
         if self.sync.compares(now.mono) {
             self.replica.settle_knowledge();

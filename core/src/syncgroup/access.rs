@@ -64,7 +64,6 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::ops::RangeInclusive;
 
 use super::Rights;
 use super::past::{Numbered, Past};

@@ -165,7 +165,7 @@ fn what_a_thief_wrote_before_that_was_known_is_void_everywhere_in_any_order() {
 fn a_thief_neither_leaves_nor_admits_nor_cuts_in_the_name_of_a_device_that_has_another_key() {
     let (mut world, id) = World::together(3);
     let device = world.nodes[1].core.public_key().device();
-    let raise = Command::SetRights { syncgroup: id, device, rights: Rights::Admin };
+    let raise = Command::SetRights { syncgroup: id, device, rights: Rights::Admin, ends: None };
     world.command(0, raise).unwrap();
     world.run(20_000);
     let thief = world.thief_of(1);
