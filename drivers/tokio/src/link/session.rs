@@ -43,8 +43,8 @@ pub(super) async fn called(
     expected: DeviceId,
 ) -> Result<Session, LinkError> {
     let (mut send, mut receive) = connection.open_bi().await?;
-    greet(&mut send, own).await?;
-    let peer = expect_greeting(&connection, &mut receive).await?;
+    greet(&mut send, own, Some(expected)).await?;
+    let peer = expect_greeting(&connection, &mut receive, None).await?;
     if peer.device() != expected {
         connection.close(code::BAD_GREETING, b"this is another device");
         return Err(LinkError::OtherDevice);
@@ -55,28 +55,41 @@ pub(super) async fn called(
 /// Greets a device that has called.
 pub(super) async fn answered(connection: Connection, own: &KeyChain) -> Result<Session, LinkError> {
     let (mut send, mut receive) = connection.accept_bi().await?;
-    let peer = expect_greeting(&connection, &mut receive).await?;
-    greet(&mut send, own).await?;
+    let peer = expect_greeting(&connection, &mut receive, Some(own.device())).await?;
+    greet(&mut send, own, None).await?;
     Ok(Session { connection, peer, send, receive })
 }
 
-/// Greets, and shows of which device the key is that was proven.
-async fn greet(send: &mut SendStream, own: &KeyChain) -> Result<(), LinkError> {
+/// Greets, and shows of which device the key is that was proven. A caller says first whom it means.
+async fn greet(send: &mut SendStream, own: &KeyChain, whom: Option<DeviceId>) -> Result<(), LinkError> {
     let chain = own.to_bytes();
     let length = u16::try_from(chain.len()).map_err(|_| LinkError::NoKey)?;
-    send.write_all(&[&GREETING[..], &length.to_le_bytes(), &chain].concat()).await?;
+    let whom = whom.as_ref().map_or(&[][..], |device| &device.0);
+    send.write_all(&[&GREETING[..], whom, &length.to_le_bytes(), &chain].concat()).await?;
     Ok(())
 }
 
 /// Reads the other end's greeting: its keys, of which it has proven the last. That each was signed for by the one before
-/// the core checks.
-async fn expect_greeting(connection: &Connection, receive: &mut RecvStream) -> Result<KeyChain, LinkError> {
+/// the core checks. A caller must mean this device.
+async fn expect_greeting(
+    connection: &Connection,
+    receive: &mut RecvStream,
+    meant: Option<DeviceId>,
+) -> Result<KeyChain, LinkError> {
     let proven = tls::peer_key(connection).ok_or(LinkError::NoKey)?;
     let mut greeting = [0; GREETING.len()];
     receive.read_exact(&mut greeting).await?;
     if greeting != GREETING {
         connection.close(code::BAD_GREETING, b"this is no greeting");
         return Err(LinkError::Greeting);
+    }
+    if let Some(own) = meant {
+        let mut whom = [0; 16];
+        receive.read_exact(&mut whom).await?;
+        if DeviceId(whom) != own {
+            connection.close(code::BAD_GREETING, b"this is another device");
+            return Err(LinkError::OtherDevice);
+        }
     }
     let mut length = [0; 2];
     receive.read_exact(&mut length).await?;
@@ -245,7 +258,7 @@ pub(super) enum LinkError {
     Greeting,
     #[error("the keys that the other end shows do not lead to the one that it has proven to own")]
     Chain,
-    #[error("another device answers")]
+    #[error("another device is meant, or answers")]
     OtherDevice,
     #[error("what came is no frame: {0}")]
     Frame(#[from] FrameError),

@@ -2,11 +2,12 @@
 
 use driftless_tokio::InviteOptions;
 
-use crate::help::{LONG, database, node, shows, soon, with_notes};
+use crate::help::{LONG, database, node, node_in, options, shows, soon, with_notes};
 
 #[tokio::test]
 async fn a_node_takes_another_key_and_goes_on_sharing() {
-    let (host, guest) = (node("host"), node("guest"));
+    let dir = tempfile::tempdir().unwrap();
+    let (host, guest) = (node("host"), node_in(dir.path(), options("guest")));
     let (syncgroup, at_host) = with_notes(&host).await;
     let invitation = soon(syncgroup.invite(InviteOptions::default())).await.unwrap();
     let there = soon(database(&guest).join(&invitation, LONG)).await.unwrap();
