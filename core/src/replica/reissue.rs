@@ -279,8 +279,9 @@ fn former(plan: &Plan<'_>, group: GroupIx, (ix, generation): Place) -> Result<En
     Stored::get(&get, group, ix, generation)?.encoded()
 }
 
-fn is_cut(record: &Record) -> bool {
-    matches!(record, Record::Meta(MetaRecord::Cut { .. }))
+/// Whether a record is one that a log says as it begins, and no other generation may.
+fn begins_a_log(record: &Record) -> bool {
+    matches!(record, Record::Meta(MetaRecord::Cut { .. } | MetaRecord::Rollover { .. }))
 }
 
 impl Course {
@@ -325,7 +326,7 @@ impl Course {
                     }
                 }
                 // What only joins what a header cannot name says nothing.
-                if records.iter().all(is_cut) {
+                if records.iter().all(begins_a_log) {
                     continue;
                 }
                 let header = encoded.header;
@@ -369,7 +370,7 @@ impl Course {
         let encoded = former(plan, group, place)?;
         let records = encoded.records(&was.author).map_err(|error| corrupt(Table::Log, error))?;
         let mut part = Part { group, was, at: Hlc::default(), records: Vec::with_capacity(records.len()) };
-        for record in records.into_iter().filter(|record| !is_cut(record)) {
+        for record in records.into_iter().filter(|record| !begins_a_log(record)) {
             part.records.push(match record {
                 Record::Row(mut row) => {
                     row.parents = self.parents(plan, group, &row)?;

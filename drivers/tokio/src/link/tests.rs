@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use driftless::limits::MAX_FRAME;
-use driftless::{Address, CloseReason, DeviceId, Ed25519, LinkId, PublicKey, SecretKey, SignatureScheme};
+use driftless::{
+    Address, CloseReason, DeviceId, Ed25519, KeyChain, LinkId, PublicKey, SecretKey, SignatureScheme,
+};
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
@@ -145,6 +147,13 @@ async fn raw(secret: u8, to: &Device) -> (quinn::Endpoint, quinn::Connection) {
     raw_with(crypto, to).await.unwrap()
 }
 
+/// What such a caller says first, and what it says then.
+fn greeting(secret: u8, to: &Device, then: &[u8]) -> Vec<u8> {
+    let chain = KeyChain::new(keys(secret).1).to_bytes();
+    let length = u16::try_from(chain.len()).unwrap().to_le_bytes();
+    [&b"dft2"[..], &to.device().0, &length, &chain, then].concat()
+}
+
 async fn raw_with(
     crypto: QuicClientConfig,
     to: &Device,
@@ -261,7 +270,7 @@ async fn what_is_no_frame_ends_the_link_and_nothing_else() {
     for garbage in [&too_long[..], &[0; 4], &[0xff; 1_000]] {
         let (_endpoint, connection) = raw(2, &ann).await;
         let (mut send, _receive) = connection.open_bi().await.unwrap();
-        send.write_all(b"dft1\x00\x00\x00\x02ok").await.unwrap();
+        send.write_all(&greeting(2, &ann, b"\x00\x00\x00\x02ok")).await.unwrap();
         let up = ann.up().await;
         assert_eq!(ann.frame().await, "ok");
         send.write_all(garbage).await.unwrap();
@@ -277,7 +286,7 @@ async fn a_stream_that_ends_within_a_frame_ends_the_link() {
     let mut ann = Device::new(1);
     let (_endpoint, connection) = raw(2, &ann).await;
     let (mut send, _receive) = connection.open_bi().await.unwrap();
-    send.write_all(b"dft1\x00\x00\x00\x05hal").await.unwrap();
+    send.write_all(&greeting(2, &ann, b"\x00\x00\x00\x05hal")).await.unwrap();
     send.finish().unwrap();
     let _up = ann.up().await;
     assert!(ann.down().await.1.contains("too early"));
@@ -328,7 +337,7 @@ async fn whoever_reads_nothing_keeps_no_link_that_is_closed() {
     let mut ann = Device::new(1);
     let (_endpoint, connection) = raw(2, &ann).await;
     let (mut send, _unread) = connection.open_bi().await.unwrap();
-    send.write_all(b"dft1").await.unwrap();
+    send.write_all(&greeting(2, &ann, b"")).await.unwrap();
     let up = ann.up().await;
     // More than fits both ends' buffers: the last of it waits for the other end to read.
     for _ in 0..16 {
