@@ -212,8 +212,6 @@ points! {
         PausedOverRestart = "paused over a restart", from 1_000;
         /// A device took another key.
         KeyRotated = "another key", from 100;
-        /// A device that had another key by then was started from what it was before.
-        KeyAdopted = "another key on a disk from before", from 3_000;
         /// What was written while a clock was ahead was written again.
         Reissued = "written again", from 3_000;
         /// What somebody else had written so far ahead was dropped.
