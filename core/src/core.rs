@@ -81,7 +81,7 @@ impl Core {
         let dice = |concern| Dice::new(&seed, concern);
         let keys = identity.keys(config.signatures).ok_or(BootError::BrokenChain)?;
         let continues = identity.continuity == Continuity::Shown;
-        let incarnation = Incarnation(dice("incarnation").u64());
+        let incarnation = Incarnation::of_key(keys.chain.rollovers(), dice("incarnation").u64());
         let (replica, commit, notices) = Replica::load(keys, config, continues, incarnation, view)?;
         let limits = &replica.limits;
         let mut peers = Peers::load(view, limits.peers, config.timing, dice("peers"))?;
@@ -443,6 +443,7 @@ impl Core {
         let changes = core::mem::take(&mut effects.changes);
         let notices = core::mem::take(&mut effects.notices);
         let changes_key = effects.changes_key();
+        let begins_anew = effects.reincarnates(self.replica.incarnation);
         if let Some(commit) = self.replica.apply(effects) {
             out.push(Action::Commit(commit));
         }
@@ -452,8 +453,9 @@ impl Core {
         }
         notices.into_iter().for_each(|notice| out.push(Action::Notice(notice)));
         follow(self, &gained, out);
-        // It may be a member by now where it was none, or write where it could not.
-        self.says_key |= gained.sharing && self.replica.keys.chain.rollovers() > 0;
+        // It may be a member by now where it was none, or write where it could not; and what it has said may be gone, or lie
+        // where its log is forked.
+        self.says_key |= (gained.sharing || begins_anew) && self.replica.keys.chain.rollovers() > 0;
         if changes_key {
             self.key_ended = None;
             self.step(now, out, |sync, step| {

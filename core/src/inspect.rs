@@ -367,7 +367,10 @@ fn entry(record: Record) -> Entry {
             Entry::RevokeUser { user, keep, ends }
         }
         Record::Meta(MetaRecord::Leave { .. }) => Entry::Leave,
-        Record::Meta(MetaRecord::Rollover { chain, until }) => Entry::Rollover { chain, until },
+        Record::Meta(MetaRecord::Rollover { chain, until }) => {
+            let until = until.iter().map(|it| (it.incarnation, it.last)).collect();
+            Entry::Rollover { chain, until }
+        }
         Record::Meta(MetaRecord::Revoke { device, keep, ends, .. }) => Entry::Revoke { device, keep, ends },
         Record::Meta(MetaRecord::Spec(change)) => Entry::Spec(change),
         Record::Meta(MetaRecord::Publish { device, rights, addresses }) => {

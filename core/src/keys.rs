@@ -130,6 +130,11 @@ impl KeyChain {
         self.rollovers.len() > other.rollovers.len() && self.starts_with(other)
     }
 
+    /// What it was when the device had had so many keys before the one that it had.
+    pub(crate) fn up_to(&self, rollovers: usize) -> Self {
+        Self { first: self.first, rollovers: self.rollovers.iter().take(rollovers).copied().collect() }
+    }
+
     /// Its keys, the first one first.
     pub(crate) fn keys(&self) -> impl Iterator<Item = PublicKey> {
         core::iter::once(self.first).chain(self.rollovers.iter().map(|rollover| rollover.key))

@@ -136,7 +136,7 @@ impl Core {
         // What this device has written under its present name, and does not hold, was taken from it: its store was set
         // back (S-2). Offers tell that first; but of a syncgroup that the store did not know any more, they could not.
         if plan.held(ix, &author) > had {
-            reincarnate(&mut plan, ix, author, Incarnation(dice.u64()));
+            reincarnate(&mut plan, ix, author, dice.u64());
         }
         for fork in core::mem::take(&mut received.forks) {
             forks::write(&mut plan, ix, fork, now.wall, &mut dice)?;
@@ -184,8 +184,8 @@ impl Core {
             }
         }
         if let Some(ix) = set_back {
-            let incarnation = Incarnation(self.dice.u64());
-            reincarnate(&mut plan, ix, self.replica.author(), incarnation);
+            let drawn = self.dice.u64();
+            reincarnate(&mut plan, ix, self.replica.author(), drawn);
         }
         let ended = offer.syncgroups.iter().filter(|offered| offered.ended);
         let ended: Vec<GroupIx> = ended.filter_map(|offered| names.get(&offered.name).copied()).collect();
@@ -414,10 +414,10 @@ impl Core {
 }
 
 /// Goes on as another author, as others know of more of this one's log than is here.
-fn reincarnate(plan: &mut Plan<'_>, ix: GroupIx, author: Author, incarnation: Incarnation) {
-    plan.reincarnate(incarnation);
+fn reincarnate(plan: &mut Plan<'_>, ix: GroupIx, author: Author, drawn: u64) {
+    plan.reincarnate(drawn);
     if let Some(syncgroup) = plan.record(ix).map(|record| record.id) {
-        let successor = Author { incarnation, ..author };
+        let successor = plan.own();
         plan.notice(Notice::SetBack { syncgroup, author, successor });
     }
 }

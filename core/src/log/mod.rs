@@ -48,6 +48,7 @@ impl Checkpoint {
         let incarnation = author.incarnation.0.to_le_bytes();
         let parts = parts(syncgroup, author, &size, &self.root, &incarnation);
         self.keys.device() == author.device
+            && self.keys.rollovers() >= author.incarnation.rollovers()
             && keys.verify(&self.keys, hash::CHECKPOINT, &parts, &self.signature)
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fork::Fork;
 use super::generation::Dependency;
+use crate::hash::Tag;
 use crate::id::{
     Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version,
 };
@@ -116,7 +117,15 @@ pub(crate) enum MetaRecord {
     Fork(Box<Fork>),
     /// The author's log is of the last of these keys, and of the device's logs of keys before, so much stays (S-1). It
     /// stands in the first generation.
-    Rollover { chain: KeyChain, until: Vec<(Incarnation, Generation)> },
+    Rollover { chain: KeyChain, until: Vec<Until> },
+}
+
+/// How much stays of a log of an earlier key. The tag of the root of its tree says of which branch, should it be forked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Until {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) last: Generation,
+    pub(crate) tag: Tag,
 }
 
 /// What an admission has used up.

@@ -19,9 +19,9 @@ use super::{Merges, Replica, registered};
 use crate::action::Notice;
 use crate::config::Config;
 use crate::crypto::Keys;
-use crate::id::{Author, CommitSeq, DeviceId, Generation, Incarnation};
+use crate::id::{CommitSeq, DeviceId, Generation, Incarnation};
 use crate::keys::KeyChain;
-use crate::log::record::Record;
+use crate::log::record::{Record, Until};
 use crate::log::tree::Tree;
 use crate::log::{Log, Proof};
 use crate::store::key::{self, AuthorIx, GroupIx, meta};
@@ -102,8 +102,9 @@ impl Replica {
         replica.load_groups(view)?;
         replica.load_waiting(view)?;
         if replica.keys.chain.rollovers() > 0 {
-            replica.found =
-                replica.groups.values().map(|group| (group.ix, replica.written_in(group))).collect();
+            let groups = replica.groups.values();
+            let found = groups.map(|group| Ok((group.ix, replica.written_in(group, view)?)));
+            replica.found = found.collect::<Result<_, Fault>>()?;
         }
         if is_new || is_rolled_over || !continues {
             replica.incarnation = incarnation;
@@ -122,12 +123,16 @@ impl Replica {
     }
 
     /// What of this device's own logs stays in a syncgroup, by all that is known.
-    fn written_in(&self, group: &Group) -> Vec<(Incarnation, Generation)> {
-        let access = &group.metadata.access;
-        let written = group.written_by(&self.keys.device, &self.authors).into_iter();
-        let stays = written.map(|(incarnation, held)| {
-            let author = Author { device: self.keys.device, incarnation };
-            (incarnation, access.end_of(&author).map_or(held, |end| held.min(end)))
+    fn written_in(&self, group: &Group, view: &dyn View) -> Result<Vec<Until>, Fault> {
+        let get = |table, key: &Bytes| view.get(table, key);
+        let logs = group.logs.iter().filter_map(|(ix, log)| Some((*ix, log, self.authors.get(*ix)?)));
+        let own = logs.filter(|(.., author)| author.device == self.keys.device);
+        let stays = own.map(|(ix, log, author)| {
+            let end = group.metadata.access.end_of(&author);
+            let last = end.map_or(log.held(), |end| log.held().min(end));
+            let nodes = LogNodes { get: &get, group: group.ix, author: ix };
+            let tag = Tree::load(last, &nodes)?.root().tag();
+            Ok(Until { incarnation: author.incarnation, last, tag })
         });
         stays.collect()
     }

@@ -34,8 +34,9 @@ use self::waiting::Waiting;
 
 use crate::action::Refusal;
 use crate::crypto::Keys;
-use crate::id::{Author, CommitSeq, Generation, Incarnation, Name, SyncgroupId};
+use crate::id::{Author, CommitSeq, Incarnation, Name, SyncgroupId};
 use crate::limits::Limits;
+use crate::log::record::Until;
 use crate::resolve::MergeFunction;
 use crate::resolve::conflict::NoAnswer;
 use crate::store::Fault;
@@ -55,7 +56,7 @@ pub(crate) struct Replica {
     pub(crate) incarnation: Incarnation,
     /// What was there at the boot of this device's own logs, where it has had another key before: that it wrote it itself, it
     /// knows, whatever others say of where these logs end.
-    pub(crate) found: BTreeMap<GroupIx, Vec<(Incarnation, Generation)>>,
+    pub(crate) found: BTreeMap<GroupIx, Vec<Until>>,
     pub(crate) authors: Authors,
     /// Boxed, as a map has room for eleven of whatever it holds.
     pub(crate) groups: BTreeMap<GroupIx, Box<Group>>,

@@ -335,8 +335,13 @@ impl<'a> Plan<'a> {
         self.forgets_cited = true;
     }
 
-    /// Goes on as another author.
-    pub(crate) fn reincarnate(&mut self, incarnation: Incarnation) {
+    /// Goes on as another author, by the key that this device has.
+    pub(crate) fn reincarnate(&mut self, drawn: u64) {
+        self.write_as(Incarnation::of_key(self.keys().chain.rollovers(), drawn));
+    }
+
+    /// Writes as that author from now on.
+    pub(crate) fn write_as(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
     }
 

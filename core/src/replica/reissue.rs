@@ -34,6 +34,11 @@
 //! either branch: here nothing is taken back, as others may have built on it, and no record names what it stands for, as
 //! the proof of the fork says so of all of it.
 //!
+//! Where the device has taken another key since, it writes that by the key that it has by then, in a log that says so as it
+//! begins and stands for what an earlier key has written again of the same branch. Of a log of an earlier key it writes again
+//! only what it has said, by its word on its keys, to be its own: somebody else may have the key, and have begun the other
+//! branch.
+//!
 //! All of it is one commit. Where something cannot be written again, as the syncgroup itself or what this device may do
 //! there was made by such a clock, nothing is changed at all.
 
@@ -51,9 +56,8 @@ use crate::action::{Notice, Outcome, Refusal, Reissued};
 use crate::hash::{self, Hash};
 use crate::id::{Author, Generation, Incarnation, SyncgroupId, Version};
 use crate::limits;
-use crate::log::fork;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
-use crate::log::record::{Content, MetaRecord, Record, RowRecord};
+use crate::log::record::{Content, MetaRecord, Record, RowRecord, Until};
 use crate::object::history::Place;
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
@@ -97,7 +101,7 @@ pub(crate) fn reissue(plan: &mut Plan<'_>, means: &Means<'_>) -> Result<Outcome,
         return Ok(Outcome::Reissued(told));
     }
     let drawn = hash::derive(hash::REISSUE, &[&means.nonce]).0;
-    plan.reincarnate(Incarnation(drawn.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))));
+    plan.reincarnate(drawn.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)));
     told.author = plan.own();
     let own = plan.enter(told.author);
     let (mut courses, mut batches) = (BTreeMap::new(), Batches::new());
@@ -136,7 +140,9 @@ struct Unwritten {
     /// Those that say something that this device was allowed to say.
     said: Vec<Generation>,
     successor: Author,
-    /// How many of them are written again.
+    /// How many generations come first there that say something of the log itself.
+    first: Generation,
+    /// How many of those that say something are written again.
     written: usize,
 }
 
@@ -151,16 +157,16 @@ pub(crate) fn write_branch_again(
     let Some(left) = plan.unwritten(group, ix)? else { return Ok(None) };
     let Some(syncgroup) = plan.record(group).map(|record| record.id) else { return Ok(None) };
     let own = plan.own();
-    plan.reincarnate(left.successor.incarnation);
+    plan.write_as(left.successor.incarnation);
     let done = write_branch(plan, group, (ix, syncgroup), &left);
-    plan.reincarnate(own.incarnation);
+    plan.write_as(own.incarnation);
     let author = plan.author(ix);
     match done {
         Err(Stop::Fault(fault)) => return Err(fault),
         // What it may not say any more, or would not fit, ends it there; what was written before that stands.
         Err(Stop::Refused(_)) | Ok(()) => {}
     }
-    let batches = plan.held(group, &left.successor) as usize - left.written;
+    let batches = plan.held(group, &left.successor).saturating_sub(left.first) as usize - left.written;
     if batches > 0 {
         plan.notice(Notice::WrittenAgain { syncgroup, author, successor: left.successor, batches });
     }
@@ -177,10 +183,10 @@ fn write_branch(
     let mut back = TakenBack::default();
     back.add(ix, left.branch.clone());
     let mut course = Course::new(syncgroup, back);
-    let mut stamp = Hlc::default();
-    for (generation, number) in left.said.iter().zip(1..) {
+    let mut stamp = course.begin_branch(plan, group, (ix, again), left)?;
+    for (generation, number) in left.said.iter().zip(left.first + 1..) {
         let least = stamp.max(course.learn(plan, group, (ix, *generation))?);
-        if number as usize <= left.written {
+        if number <= left.first + left.written as Generation {
             let header = plan.stored(group, again, number)?.encoded()?.header;
             header.dependencies.iter().for_each(|it| _ = course.pending.remove(&it.author));
             let was = Version { author: plan.author(ix), generation: *generation };
@@ -199,7 +205,7 @@ fn write_branch(
 
 /// What stands whatever becomes of the generation that says so need not be said again.
 fn says_something(record: &Record) -> bool {
-    !matches!(record, Record::Meta(MetaRecord::Cut { .. } | MetaRecord::Fork(_)))
+    !begins_a_log(record) && !matches!(record, Record::Meta(MetaRecord::Fork(_)))
 }
 
 impl Plan<'_> {
@@ -210,11 +216,14 @@ impl Plan<'_> {
 
     fn unwritten(&self, group: GroupIx, ix: AuthorIx) -> Result<Option<Unwritten>, Fault> {
         let author = self.author(ix);
-        let held = self.held(group, &author);
         let fork = self.metadata(group).and_then(|metadata| metadata.access.fork(&author));
-        let Some((_, prefix)) = fork.filter(|(_, prefix)| *prefix < held) else { return Ok(None) };
-        let branch = prefix + 1..=held;
-        let successor = fork::successor(&author, &self.stored(group, ix, prefix + 1)?.encoded()?.leaf);
+        let Some((_, prefix)) = fork.filter(|(_, prefix)| *prefix < self.held(group, &author)) else {
+            return Ok(None);
+        };
+        let branch = prefix + 1..=self.own_branch(group, ix)?;
+        if branch.is_empty() {
+            return Ok(None);
+        }
         let mut said = Vec::new();
         for generation in branch.clone() {
             // What was void is so again where it is written again: no revocation spares anything of that log. So which
@@ -225,9 +234,17 @@ impl Plan<'_> {
                 said.push(generation);
             }
         }
-        let written = self.held(group, &successor) as usize;
-        let left = Unwritten { branch, said, successor, written };
-        Ok(Some(left).filter(|left| left.said.len() > left.written))
+        let leaf = self.stored(group, ix, prefix + 1)?.encoded()?.leaf;
+        let mut left = Unwritten { branch, said, successor: author, first: 0, written: 0 };
+        for successor in self.successors(&author, &leaf) {
+            left.first = Generation::from(successor.incarnation.rollovers() > 0);
+            left.written = self.stays(group, &successor).saturating_sub(left.first) as usize;
+            left.successor = successor;
+            if left.written >= left.said.len() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(left))
     }
 }
 
@@ -337,6 +354,77 @@ impl Course {
         }
         stood_for.into_iter().for_each(|(author, range)| self.cuts.take(author, range));
         Ok(mine)
+    }
+
+    /// Begins the log in which a branch is written again, by a device that has had another key before: it says of which key it is
+    /// (S-1), and stands for what was written of the branch by keys before. What it says follows from the branch. Returns
+    /// the stamp of that.
+    fn begin_branch(
+        &mut self,
+        plan: &mut Plan<'_>,
+        group: GroupIx,
+        (ix, again): (AuthorIx, AuthorIx),
+        left: &Unwritten,
+    ) -> Result<Hlc, Stop> {
+        let Some(generation) = left.said.first().filter(|_| left.first > 0) else {
+            return Ok(Hlc::default());
+        };
+        let least = self.learn(plan, group, (ix, *generation))?;
+        if plan.held(group, &left.successor) > 0 {
+            let header = plan.stored(group, again, 1)?.encoded()?.header;
+            header.dependencies.iter().for_each(|it| _ = self.pending.remove(&it.author));
+            return Ok(header.stamp);
+        }
+        let author = plan.author(ix);
+        let leaf = plan.stored(group, ix, *left.branch.start())?.encoded()?.leaf;
+        let mut records = alloc::vec![Record::Meta(self.word_of_branch(plan, group, ix, left)?)];
+        let before = plan.successors(&author, &leaf).filter(|it| *it != left.successor);
+        records.extend(before.map(|it| {
+            let incarnation = it.incarnation;
+            Record::Meta(MetaRecord::Cut { incarnation, first: 1, last: Generation::MAX })
+        }));
+        let stamp = Hlc::after(least, Wall(0));
+        self.write(plan, group, (stamp, None), records)?;
+        Ok(stamp)
+    }
+
+    /// What such a log says of the device's keys: beside what its word at the time says, so much stays of earlier logs as is in
+    /// the past of the branch. Without that nobody could tell by its own past alone that it may be held.
+    fn word_of_branch(
+        &mut self,
+        plan: &Plan<'_>,
+        group: GroupIx,
+        ix: AuthorIx,
+        left: &Unwritten,
+    ) -> Result<MetaRecord, Fault> {
+        let (author, pending) = (plan.author(ix), self.pending.clone());
+        let dependencies = self.dependencies(plan, group)?;
+        self.pending = pending;
+        let past = plan.past_of(group, &left.successor, &dependencies)?;
+        let of_device = past.0.iter().filter(|(of, _)| plan.author(*of).device == author.device);
+        let mut stays: BTreeMap<AuthorIx, Generation> = of_device.copied().collect();
+        let prefix = left.branch.start() - 1;
+        let known = stays.entry(ix).or_default();
+        *known = prefix.max(*known);
+        let mut until: BTreeMap<Incarnation, Until> = BTreeMap::new();
+        for (of, last) in stays.into_iter().filter(|(_, last)| *last > 0) {
+            let incarnation = plan.author(of).incarnation;
+            until.insert(incarnation, Until { incarnation, last, tag: plan.tag(group, of, last)? });
+        }
+        // Where the branch is all of its log, its own word is not in the past of what is written again.
+        let begins = (prefix == 0).then(|| plan.stored(group, ix, 1)?.encoded()).transpose()?;
+        let records = begins.and_then(|begins| begins.records(&author).ok()).unwrap_or_default();
+        for record in records {
+            let Record::Meta(MetaRecord::Rollover { until: said, .. }) = record else { continue };
+            for it in said {
+                let known = until.entry(it.incarnation).or_insert(it);
+                if known.last < it.last {
+                    *known = it;
+                }
+            }
+        }
+        let until = until.into_values().collect();
+        Ok(MetaRecord::Rollover { chain: plan.keys().chain.clone(), until })
     }
 
     /// Takes in what a generation that was taken back had in its past. Returns the greatest stamp of what is new of
@@ -456,9 +544,10 @@ impl Course {
         mut records: Vec<Record>,
     ) -> Result<Version, Stop> {
         let author = plan.own();
-        if plan.held(group, &author) == 0 {
+        let says_its_key = |it: &Record| matches!(it, Record::Meta(MetaRecord::Rollover { .. }));
+        if plan.held(group, &author) == 0 && !records.iter().any(says_its_key) {
             // The log begins here, and says of which key it is.
-            records.extend(plan.word_on_keys(group).map(Record::Meta));
+            records.extend(plan.word_on_keys(group)?.map(Record::Meta));
         }
         let dependencies = self.dependencies(plan, group)?;
         let past = plan.past_of(group, &author, &dependencies)?;
@@ -484,7 +573,7 @@ impl Course {
     }
 
     /// What the next generation names of what it builds on; the rest is left for the one after.
-    fn dependencies(&mut self, plan: &mut Plan<'_>, group: GroupIx) -> Result<Vec<Dependency>, Fault> {
+    fn dependencies(&mut self, plan: &Plan<'_>, group: GroupIx) -> Result<Vec<Dependency>, Fault> {
         let mut dependencies = Vec::with_capacity(self.pending.len());
         for (author, generation) in &self.pending {
             let Some(ix) = plan.author_ix(author) else { continue };

@@ -17,7 +17,6 @@ use super::plan::Plan;
 use crate::action::{Outcome, Refusal};
 use crate::crypto::Keys;
 use crate::hash;
-use crate::id::Incarnation;
 use crate::keys::NewKey;
 use crate::store::Fault;
 use crate::store::key::GroupIx;
@@ -35,8 +34,8 @@ pub(crate) fn rotate(plan: &mut Plan<'_>, means: &Means<'_>, new: NewKey) -> Res
     let keys = keys.ok_or(Refusal::Key)?;
     let chain = keys.chain.clone();
     let drawn = hash::derive(hash::ROLLOVER, &[&means.nonce]).0;
-    plan.reincarnate(Incarnation(drawn.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))));
     plan.take_key(keys);
+    plan.reincarnate(drawn.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)));
     say_key(plan, means.wall)?;
     Ok(Outcome::KeyRotated(chain))
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use crate::action::Notice;
 use crate::hash::Hash;
 use crate::id::{Author, Generation};
-use crate::log::fork::{Branch, Fork};
 use crate::keys::KeyChain;
+use crate::log::fork::{Branch, Fork};
 use crate::log::generation::{Encoded, Header};
 use crate::log::record::{MetaRecord, Record};
 use crate::log::tree::{Known, Nodes, Tree};
@@ -292,7 +292,7 @@ fn other_branch(plan: &Plan<'_>, group: GroupIx, run: &Run) -> Result<Option<(Ge
     let nodes = RunNodes { base, leaves: &leaves };
     let known = Known { nodes: &nodes, held: tree.size(), size: checkpoint.size, completion };
     let completion = known.completion_from(prefix + 1)?;
-    Ok(Some((prefix, Branch { leaf, checkpoint: *checkpoint, completion })))
+    Ok(Some((prefix, Branch { leaf, checkpoint: checkpoint.clone(), completion })))
 }
 
 /// Whether a run that starts with its log leads to its checkpoint. Whatever else one knows, that can be told.

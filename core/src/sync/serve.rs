@@ -228,10 +228,12 @@ impl Server<'_> {
         RUN_BYTES + KEY_BYTES * keys + HASH_BYTES * (u64::BITS - size.leading_zeros()) as usize
     }
 
-    /// Whether this device signs for a log: its own, unless somebody else went on with it after its key had ended.
+    /// Whether this device signs for a log: its own, unless the key of that has ended, and somebody else may have gone on
+    /// with it, or begun another branch.
     fn signs(&self, author: &Author, log: &Log) -> bool {
+        let end = self.group.metadata.access.end_of(author);
         author.device == self.replica.keys.device
-            && !self.group.metadata.access.is_beyond_end(author, log.held())
+            && end.is_none_or(|end| log.proof.is_none() && log.held() <= end)
     }
 
     fn sent(&self, author: &Author) -> Generation {

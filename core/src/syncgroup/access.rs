@@ -333,7 +333,10 @@ impl Access {
         let mut ends = self.revocations.values().map(|revocation| revocation.by).chain(self.keys.places());
         if !ends.by_ref().any(known) {
             self.rights_at(&Judgement::default(), at)
-        } else if self.revocations.values().all(|it| known(it.by)) && self.keys.places().all(known) {
+        } else if self.revocations.values().all(|it| known(it.by))
+            && self.keys.places().all(known)
+            && !self.has_forked_words()
+        {
             // Further grants, which are not in the past, change nothing for those that are.
             self.rights_at(&self.judgement, at)
         } else {
@@ -352,6 +355,10 @@ impl Access {
     pub(crate) fn rights_at(&self, judgement: &Judgement, at: At<'_>) -> Option<Rights> {
         if self.genesis.is_some() && at.place == self.genesis {
             return Some(Rights::Admin);
+        }
+        // Whoever knows that its key has ended, and how much stays, writes no more by it.
+        if judgement.ended().has(&at.author, at.generation) {
+            return None;
         }
         let device = at.author.device;
         let standing = self.standings.get(&device)?;
@@ -508,7 +515,7 @@ impl Access {
     /// nothing, and there might be any number of them (S-53).
     pub(crate) fn may_leave(&self, device: &DeviceId, past: &Past, ended: &[Version]) -> bool {
         let known = |place: Place| past.has(place);
-        let logs = self.keys.ended_in(known);
+        let logs = self.ended_logs(Some(past));
         let Some(standing) = self.standings.get(device) else { return false };
         self.titles(device).any(|title| {
             ended.contains(&title.version())
@@ -542,7 +549,7 @@ impl Access {
         };
         match record {
             MetaRecord::Enrol { certificate, .. } => {
-                let ended = self.keys.ended_in(known);
+                let ended = self.ended_logs(Some(past));
                 let (user, device) = (certificate.user(), certificate.device());
                 let devices = self.users.get(&user).into_iter().flat_map(|user| &user.devices);
                 let standings = devices.filter_map(|device| self.standings.get(device));

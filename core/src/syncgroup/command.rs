@@ -153,7 +153,7 @@ fn create(
     let ix = new_group(plan.replica)?;
     let replica = plan.replica;
     let genesis = genesis(name, means.nonce, replica.keys.first(), means.name.clone(), collections);
-    let records: Vec<_> = genesis.into_iter().chain(plan.word_on_keys(ix)).map(Record::Meta).collect();
+    let records: Vec<_> = genesis.into_iter().chain(plan.word_on_keys(ix)?).map(Record::Meta).collect();
     if !Metadata::default().has_room(None, &records) {
         let limit = limits::MAX_METADATA / limits::METADATA_RECORD;
         return Err(Refusal::Limit { what: "collections, made by one device", limit }.into());

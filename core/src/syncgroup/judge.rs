@@ -125,17 +125,17 @@ pub(crate) fn is_allowed(
         && records.iter().all(|record| needed(record).is_some_and(|needed| needed <= rights))
 }
 
-/// Whether of the keys of its device a generation says nothing, or is the first of its log and says once of which the log
-/// is. That the chain holds is looked at elsewhere.
+/// Whether of the keys of its device a generation says what it has to: the first of a log that is not of the first key of
+/// which the log is, and any other nothing. That the chain holds is looked at elsewhere.
 fn says_its_key(author: &Author, generation: Generation, records: &[Record]) -> bool {
     let mut chains = records.iter().filter_map(|record| match record {
         Record::Meta(MetaRecord::Rollover { chain, .. }) => Some(chain),
         _ => None,
     });
-    let is_own = |chain: &KeyChain| {
-        chain.device() == author.device && (1..=limits::MAX_ROLLOVERS).contains(&chain.rollovers())
-    };
-    chains.next().is_none_or(|chain| generation == 1 && is_own(chain)) && chains.next().is_none()
+    let rollovers = author.incarnation.rollovers();
+    let is_own = |chain: &KeyChain| chain.device() == author.device && chain.rollovers() == rollovers;
+    let says = chains.next();
+    says.is_some() == (generation == 1 && rollovers > 0) && says.is_none_or(is_own) && chains.next().is_none()
 }
 
 /// Whether a generation that was allowed counts by a judgement. `past` is the metadata in its past, itself included.

@@ -149,8 +149,9 @@ impl Verification {
         seed: [u8; 32],
         view: &dyn View,
     ) -> Result<(Self, Commit), BootError> {
-        let incarnation = Incarnation(Dice::new(&seed, "verification").u64());
         let keys = identity.keys(config.signatures).ok_or(BootError::BrokenChain)?;
+        let drawn = Dice::new(&seed, "verification").u64();
+        let incarnation = Incarnation::of_key(keys.chain.rollovers(), drawn);
         let (from, ..) = Replica::load(keys.clone(), config, true, incarnation, view)?;
         let nothing = crate::store::MemStore::new();
         let (mut copy, first, _) = Replica::load(keys, config, false, incarnation, &nothing)?;

@@ -392,3 +392,176 @@ fn a_store_that_was_set_back_behind_its_key_loses_nothing_that_others_have() {
         assert_eq!(world.text(2, id, key).as_deref(), Some(value));
     }
 }
+
+/// How often a device has written something again of a branch.
+fn written_again(world: &World, at: usize) -> usize {
+    let batches = world.nodes[at].notices.iter().filter_map(|notice| match notice {
+        Notice::WrittenAgain { batches, .. } => Some(*batches),
+        _ => None,
+    });
+    batches.sum()
+}
+
+/// Branches of the log of a device that has had another key, each at one member.
+fn branches_at(world: &mut World, id: SyncgroupId, backup: MemStore) {
+    for (at, keys, store) in [(0, &["a", "aa"][..], None), (2, &["b"][..], Some(backup))] {
+        if let Some(store) = store {
+            world.reboot(1, store, Continuity::Shown);
+        }
+        keys.iter().for_each(|key| world.put(1, id, key, "of one branch"));
+        let link = world.link(at, 1);
+        world.run(20_000);
+        assert_eq!(world.text(at, id, keys[0]).as_deref(), Some("of one branch"));
+        world.unlink(link);
+    }
+}
+
+#[test]
+fn a_device_with_another_key_writes_again_what_it_wrote_where_its_log_is_forked() {
+    // Behind its word on its key, and before that.
+    for begins in [true, false] {
+        let (mut world, id) = World::together(3);
+        world.put(1, id, "before", "by the first key");
+        world.run(20_000);
+        (0..3).for_each(|at| world.unlink_all(at));
+        let backup = |world: &World| world.nodes[1].store.clone();
+        let mut early = None;
+        if begins {
+            world.rotate(1, 1);
+            world.put(1, id, "common", "to both branches");
+        } else {
+            // The boot takes the key, and says so only at its first tick.
+            let new = world.next_key(1, 1);
+            world.keep_key(1, &new);
+            let store = backup(&world);
+            world.reboot(1, store, Continuity::Shown);
+            early = Some(backup(&world));
+            world.run(1_000);
+        }
+        let early = early.unwrap_or_else(|| backup(&world));
+        branches_at(&mut world, id, early);
+        world.link(0, 2);
+        world.run(60_000);
+        world.link(0, 1);
+        world.link(1, 2);
+        world.run(120_000);
+        world.assert_same(id);
+        for key in ["before", "a", "aa", "b"] {
+            assert!(world.text(2, id, key).is_some(), "{key} {begins}");
+        }
+        assert_eq!(written_again(&world, 1), 3);
+        world.put(1, id, "later", "as another author");
+        world.run(20_000);
+        world.assert_same(id);
+        assert_eq!(world.member_of(0, id, 1).rollovers, 1);
+        assert!(!world.member_of(0, id, 1).disputed);
+        (0..3).for_each(|at| assert_eq!(world.problems_of(at), [], "store of {at}"));
+        // What the key before signs now is nobody's.
+        assert_eq!(world.closed, [CloseReason::KeyRotated; 0]);
+    }
+}
+
+#[test]
+fn a_backup_from_before_another_key_loses_nothing_of_what_was_written_by_either() {
+    for continuity in [Continuity::Shown, Continuity::Unknown] {
+        let (mut world, id) = World::together(3);
+        world.schema(0, id, &[("n/", Policy::Merge(Merge::Counter))]);
+        world.put(1, id, "common", "to both branches");
+        world.run(20_000);
+        let (old, backup) = (world.nodes[1].secret.clone(), world.nodes[1].store.clone());
+        world.put(1, id, "by the first key", "kept");
+        world.operate(1, id, "n/a", Operation::Add(1));
+        world.run(20_000);
+        world.rotate(1, 1);
+        world.link(0, 1);
+        world.put(1, id, "by the second key", "kept");
+        world.operate(1, id, "n/a", Operation::Add(10));
+        world.run(20_000);
+        // The disk is lost, and the backup has the key of its time.
+        let newest = (world.nodes[1].secret.clone(), world.nodes[1].chain.clone());
+        world.unlink_all(1);
+        (world.nodes[1].secret, world.nodes[1].chain) = (old, None);
+        world.reboot(1, backup, continuity);
+        world.put(1, id, "on the copy", "kept");
+        world.operate(1, id, "n/a", Operation::Add(100));
+        world.link(0, 1);
+        world.run(20_000);
+        assert_eq!(world.text(0, id, "on the copy"), None, "nobody takes anything from the key before");
+        (world.nodes[1].secret, world.nodes[1].chain) = newest;
+        let store = world.nodes[1].store.clone();
+        world.reboot(1, store, Continuity::Shown);
+        world.link(0, 1);
+        world.link(1, 2);
+        world.run(180_000);
+        world.assert_same(id);
+        for key in ["common", "by the first key", "by the second key", "on the copy"] {
+            assert!(world.text(2, id, key).is_some(), "{key} {continuity:?}");
+        }
+        assert_eq!(world.text(2, id, "n/a").as_deref(), Some("111"), "each counts once, {continuity:?}");
+        (0..3).for_each(|at| assert_eq!(world.problems_of(at), [], "store of {at}"));
+        let frames = world.sent;
+        world.run(3_600_000);
+        assert_eq!(world.sent, frames, "they have come to rest");
+    }
+}
+
+#[test]
+fn a_thief_who_forks_a_log_of_the_key_before_has_nothing_written_again_in_its_place() {
+    let (mut world, id) = World::together(4);
+    world.put(1, id, "common", "to both branches");
+    world.run(20_000);
+    (0..4).for_each(|at| world.unlink_all(at));
+    let thief = world.nodes.len();
+    world.arrive();
+    world.nodes[thief].secret = world.nodes[1].secret.clone();
+    let store = world.nodes[1].store.clone();
+    world.reboot(thief, store, Continuity::Shown);
+    world.put(1, id, "mine", "by its owner");
+    world.put(1, id, "mine too", "by its owner");
+    world.rotate(1, 1);
+    // Under the same name, and within what stays of it.
+    world.put(thief, id, "forged", "by a thief");
+    world.link(thief, 0);
+    world.link(1, 2);
+    world.run(20_000);
+    assert_eq!(world.text(0, id, "forged").as_deref(), Some("by a thief"), "it does not know better yet");
+    world.unlink_all(thief);
+    world.link(0, 3);
+    world.link(0, 2);
+    world.link(1, 0);
+    world.run(180_000);
+    world.assert_same_among(id, &[0, 1, 2, 3]);
+    for at in [0, 1, 3] {
+        assert_eq!(world.text(at, id, "forged"), None, "{at}");
+        assert_eq!(world.text(at, id, "mine").as_deref(), Some("by its owner"), "{at}");
+        assert_eq!(world.text(at, id, "mine too").as_deref(), Some("by its owner"), "{at}");
+    }
+    (0..4).for_each(|at| assert_eq!(world.problems_of(at), [], "store of {at}"));
+    let frames = world.sent;
+    world.run(3_600_000);
+    assert_eq!(world.sent, frames, "they have come to rest");
+}
+
+#[test]
+fn what_lay_ahead_of_the_clock_is_written_again_by_the_key_that_the_device_has_by_then() {
+    let (mut world, id) = World::together(3);
+    world.put(1, id, "before", "in time");
+    world.run(20_000);
+    world.ahead(Millis(365 * 24 * 3_600_000), |world| {
+        world.put(1, id, "by the first key", "ahead");
+        world.rotate(1, 1);
+        world.put(1, id, "by the second key", "ahead");
+    });
+    world.link(0, 1);
+    world.run(20_000);
+    assert_eq!(world.text(0, id, "by the first key"), None, "it is mute");
+    world.command(1, Command::Reissue).unwrap();
+    world.link(1, 2);
+    world.run(60_000);
+    world.assert_same(id);
+    for key in ["before", "by the first key", "by the second key"] {
+        assert!(world.text(2, id, key).is_some(), "{key}");
+    }
+    assert_eq!(world.member_of(0, id, 1).rollovers, 1, "that it has another key is not forgotten");
+    (0..3).for_each(|at| assert_eq!(world.problems_of(at), [], "store of {at}"));
+}

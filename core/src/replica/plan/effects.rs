@@ -60,6 +60,11 @@ impl Effects {
         self.keys.is_some()
     }
 
+    /// Whether this device goes on as another author than that one.
+    pub(crate) fn reincarnates(&self, before: Incarnation) -> bool {
+        self.incarnation.is_some_and(|incarnation| incarnation != before)
+    }
+
     /// Whether it changes who shares what with whom.
     pub(crate) fn changes_sharing(&self) -> bool {
         let changes = |draft: &Draft| {

@@ -12,7 +12,7 @@ use crate::hash::{Hash, Tag};
 use crate::id::{Author, CollectionId, Generation, Incarnation, Version};
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
-use crate::log::record::{MetaRecord, Record};
+use crate::log::record::{MetaRecord, Record, Until};
 use crate::log::tree::{self, Tree};
 use crate::object::history::Place;
 use crate::replica::Stop;
@@ -129,7 +129,7 @@ impl Plan<'_> {
     /// that (S-1).
     pub(crate) fn begin_log(&mut self, group: GroupIx, wall: Wall) -> Result<(), Stop> {
         if self.held(group, &self.own()) == 0
-            && let Some(word) = self.word_on_keys(group)
+            && let Some(word) = self.word_on_keys(group)?
         {
             let records = [Record::Meta(word)];
             let encoded = self.encode(group, self.next_stamp_in(group, wall), &records, None)?;
@@ -139,27 +139,33 @@ impl Plan<'_> {
     }
 
     /// What the first generation of a log of this device says of its keys; `None` if it still has its first one.
-    pub(crate) fn word_on_keys(&self, group: GroupIx) -> Option<MetaRecord> {
+    pub(crate) fn word_on_keys(&self, group: GroupIx) -> Result<Option<MetaRecord>, Fault> {
         let (own, chain) = (self.own(), &self.keys().chain);
         if chain.rollovers() == 0 {
-            return None;
+            return Ok(None);
         }
-        let access = self.metadata(group).map(|metadata| &metadata.access);
-        let stays = |author: &Author, held: Generation| match access.and_then(|access| access.end_of(author))
-        {
-            Some(end) => held.min(end),
-            None => held,
-        };
-        let logs = self.authors_in(group).into_iter().map(|ix| self.author(ix));
-        let mine = logs.filter(|author| author.device == own.device && author.incarnation != own.incarnation);
-        let until = mine.map(|author| (author.incarnation, stays(&author, self.held(group, &author))));
-        let mut until: BTreeMap<Incarnation, Generation> = until.collect();
-        for (incarnation, last) in self.replica.found.get(&group).into_iter().flatten() {
-            let known = until.entry(*incarnation).or_default();
-            *known = (*known).max(*last);
+        let mut until: BTreeMap<Incarnation, Until> = BTreeMap::new();
+        for ix in self.authors_in(group) {
+            let author = self.author(ix);
+            let incarnation = author.incarnation;
+            if author.device != own.device || author == own {
+                continue;
+            }
+            let end = self.metadata(group).and_then(|metadata| metadata.access.end_of(&author));
+            let held = self.held(group, &author);
+            let last = end.map_or(held, |end| held.min(end));
+            let tag = if last > 0 { self.tag(group, ix, last)? } else { Tag::default() };
+            until.insert(incarnation, Until { incarnation, last, tag });
+        }
+        for it in self.replica.found.get(&group).into_iter().flatten() {
+            let known = until.entry(it.incarnation).or_insert(*it);
+            if known.last < it.last {
+                *known = *it;
+            }
         }
         until.remove(&own.incarnation);
-        Some(MetaRecord::Rollover { chain: chain.clone(), until: until.into_iter().collect() })
+        let until = until.into_values().collect();
+        Ok(Some(MetaRecord::Rollover { chain: chain.clone(), until }))
     }
 
     /// Writes generations that do nothing but join what the next one would depend on, as long as that is more

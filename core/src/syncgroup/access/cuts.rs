@@ -38,7 +38,7 @@ impl Access {
         for (place, it) in &self.cutting {
             let (generation, past) = (place.1, pasts.get(it.past));
             let at = At { author: it.by, place: Some(*place), generation, stamp: it.stamp, past };
-            if !judgement.ended().has(&it.by, generation) && self.rights_at(judgement, at).is_some() {
+            if self.rights_at(judgement, at).is_some() {
                 it.cuts.iter().for_each(|(author, range)| cuts.take(*author, range.clone()));
             }
         }

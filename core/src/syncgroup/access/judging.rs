@@ -72,10 +72,7 @@ impl Access {
     /// Judges by what is known: by all, or by the facts in a past alone.
     pub(super) fn judged(&self, pasts: Numbered<'_>, known: Option<&Past>) -> Judgement {
         let is_known = |revocation: &Revocation| known.is_none_or(|past| past.has(revocation.by));
-        let ended = match known {
-            None => self.keys.ended().clone(),
-            Some(past) => self.keys.ended_in(|place| past.has(place)),
-        };
+        let ended = self.ended_logs(known);
         let mut judgement = match !ended.is_empty() || self.revocations.values().any(is_known) {
             true => Court::new(self, pasts, known, &ended).sit().0,
             false => Judgement::default(),
@@ -89,7 +86,7 @@ impl Access {
 
     /// The ranks of grants, by all that is known.
     pub(crate) fn ranks(&self, pasts: Numbered<'_>) -> Ranks {
-        Court::new(self, pasts, None, self.keys.ended()).sit().1
+        Court::new(self, pasts, None, &self.ended_logs(None)).sit().1
     }
 
     /// The devices of which something may count that did not, or the other way round. `before` is what was thought.

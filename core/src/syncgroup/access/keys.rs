@@ -2,8 +2,9 @@
 //!
 //! A device that takes another key goes on in other logs, so each log is of one key all its life. What a device has
 //! written since, it shows to be of its new key in the first generation of each log: there stands the chain of its keys up to
-//! the one that the log is of, and of each of its logs from before the last generation that stays. A log that says nothing
-//! is of the first key.
+//! the one that the log is of, and of each of its logs from before the last generation that stays, with the root there. A log
+//! that says nothing is of the first key. How many keys come before its own follows from a log's name already
+//! ([`Incarnation`]): so nobody who has an earlier key can sign anything under the name of a later log.
 //!
 //! ```text
 //!   first key:    o──o──o──o │ ×──×        whoever has stolen the key can go on writing here, for nothing
@@ -19,15 +20,21 @@
 //!   first by its stamp, and of one stamp the one of the smaller version: the same everywhere, whatever arrived first. A
 //!   thief can pretend to have been earlier. So [`Access::is_disputed`] tells admins of it, who can remove the device.
 //!
+//! A log that says so may be forked itself. Where that is so from its first generation on, others may have another one: what
+//! it says does not count, and the device says it again in the log in which it writes the branch again.
+//!
 //! All other logs of the device are void from where they end: see [`super::judging`]. What may be *held* is judged by what
 //! the past of a generation says of that, as all else.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use super::super::past::Past;
 use super::{Access, Source};
+use crate::hash::Tag;
 use crate::id::{Author, DeviceId, Generation, Incarnation, PublicKey, Version};
 use crate::keys::KeyChain;
+use crate::log::record::Until;
 use crate::object::history::Place;
 use crate::time::Hlc;
 
@@ -44,7 +51,7 @@ struct Word {
     place: Place,
     at: (Hlc, Version),
     chain: KeyChain,
-    until: BTreeMap<Incarnation, Generation>,
+    until: BTreeMap<Incarnation, (Generation, Tag)>,
 }
 
 /// The logs of devices that have had another key before.
@@ -104,10 +111,19 @@ impl Keys {
         &self.ended
     }
 
-    /// What follows from what was said in some generations.
-    pub(super) fn ended_in(&self, known: impl Fn(Place) -> bool) -> EndedLogs {
-        let lines = self.said.iter().filter_map(|(device, said)| Some((*device, Line::of(said, &known)?)));
+    /// What follows from what some logs say.
+    pub(super) fn ended_in(&self, known: impl Fn(&Author, Place) -> bool) -> EndedLogs {
+        let lines = self.said.iter().filter_map(|(device, said)| {
+            let known = |log: Incarnation, place| known(&Author { device: *device, incarnation: log }, place);
+            Some((*device, Line::of(said, known)?))
+        });
         EndedLogs(lines.collect())
+    }
+
+    /// The logs that say something.
+    pub(super) fn logs(&self) -> impl Iterator<Item = Author> {
+        let logs = self.said.iter();
+        logs.flat_map(|(device, said)| said.keys().map(|log| Author { device: *device, incarnation: *log }))
     }
 
     /// Where all of it was said.
@@ -116,12 +132,13 @@ impl Keys {
     }
 
     /// Takes in what the first generation of a log says. What comes of it is the same in any order.
-    pub(super) fn take(&mut self, from: Source, chain: &KeyChain, until: &[(Incarnation, Generation)]) {
-        let (at, until) = ((from.stamp, from.version()), until.iter().copied().collect());
+    pub(super) fn take(&mut self, from: Source, chain: &KeyChain, until: &[Until]) {
+        let at = (from.stamp, from.version());
+        let until = until.iter().map(|it| (it.incarnation, (it.last, it.tag))).collect();
         let word = Word { place: from.place, at, chain: chain.clone(), until };
         let said = self.said.entry(from.author.device).or_default();
         said.insert(from.author.incarnation, word);
-        self.ended.0.extend(Line::of(said, |_| true).map(|line| (from.author.device, line)));
+        self.ended.0.extend(Line::of(said, |_, _| true).map(|line| (from.author.device, line)));
     }
 
     /// The chain that a log says it is of; `None` if it says nothing.
@@ -132,8 +149,8 @@ impl Keys {
 
 impl Line {
     /// Finds what counts of what the logs of a device say, as far as it is known; `None` if nothing is.
-    fn of(said: &BTreeMap<Incarnation, Word>, known: impl Fn(Place) -> bool) -> Option<Self> {
-        let said: BTreeMap<_, _> = said.iter().filter(|(_, word)| known(word.place)).collect();
+    fn of(said: &BTreeMap<Incarnation, Word>, known: impl Fn(Incarnation, Place) -> bool) -> Option<Self> {
+        let said: BTreeMap<_, _> = said.iter().filter(|(log, word)| known(**log, word.place)).collect();
         let (chain, is_disputed) = counting(said.values().copied().collect())?;
         let on_line = |word: &Word| chain.starts_with(&word.chain);
         let by_key = said.iter().map(|(log, word)| (*log, *word));
@@ -151,7 +168,7 @@ impl Line {
             } else if line.until.get(log).is_none_or(|last| *last == 0) {
                 continue;
             }
-            for (of, last) in &word.until {
+            for (of, (last, _)) in &word.until {
                 if key_of(of) < key && !is_off(of) {
                     let known = line.until.entry(*of).or_default();
                     *known = (*known).max(*last);
@@ -203,6 +220,41 @@ impl Access {
         self.judgement.ended.0.get(device).is_some_and(|line| line.is_disputed)
     }
 
+    /// Which branches of a log of an earlier key stay, by the word of later ones: of each up to which generation, and the tag
+    /// of its tree there.
+    pub(crate) fn stays(&self, author: &Author) -> impl Iterator<Item = (Generation, Tag)> {
+        let line = self.judgement.ended.0.get(&author.device);
+        let said = self.keys.said.get(&author.device).zip(line).into_iter();
+        let counts = said.flat_map(|(said, line)| {
+            let stays = move |log: &Incarnation| line.until.get(log).is_some_and(|last| *last > 0);
+            let words = said.iter().filter(move |(log, _)| line.current.contains(log) || stays(log));
+            words.filter(move |(_, word)| line.chain.starts_with(&word.chain)).map(|(_, word)| word)
+        });
+        let log = author.incarnation;
+        let later = counts.filter(move |word| word.chain.rollovers() > log.rollovers());
+        later.filter_map(move |word| word.until.get(&log).copied())
+    }
+
+    /// What counts of the keys of devices, by all that is known or by a past. Of what stands behind where a log is forked
+    /// others may have another branch.
+    pub(super) fn ended_logs(&self, known: Option<&Past>) -> EndedLogs {
+        match known {
+            Some(past) => self.keys.ended_in(|_, place| past.has(place)),
+            None if self.has_forked_words() => self.keys.ended_in(|author, _| !self.is_forked_word(author)),
+            None => self.keys.ended().clone(),
+        }
+    }
+
+    /// Whether a log begins in several ways.
+    fn is_forked_word(&self, author: &Author) -> bool {
+        self.fork(author).is_some_and(|(_, prefix)| prefix == 0)
+    }
+
+    /// Whether of some logs that say something of keys others may have another beginning.
+    pub(super) fn has_forked_words(&self) -> bool {
+        !self.forks.is_empty() && self.keys.logs().any(|author| self.is_forked_word(&author))
+    }
+
     /// The last generation of a log that stays, if its key has ended.
     pub(crate) fn end_of(&self, author: &Author) -> Option<Generation> {
         self.judgement.ended.end(author)
@@ -246,7 +298,12 @@ mod tests {
             stamp: Hlc(stamp),
             past: crate::syncgroup::past::NO_PAST,
         };
-        let until: Vec<_> = until.iter().map(|(log, last)| (Incarnation(*log), *last)).collect();
+        let until = until.iter().map(|(log, last)| Until {
+            incarnation: Incarnation(*log),
+            last: *last,
+            tag: Tag::default(),
+        });
+        let until: Vec<_> = until.collect();
         keys.take(from, &chain(said), &until);
     }
 
