@@ -76,6 +76,8 @@ pub(crate) enum Concern {
     App = 46,
     /// Which devices take another key, and when.
     Rotations = 47,
+    /// Which of these keys somebody has stolen, and what they do with them.
+    Thefts = 48,
 }
 
 /// A stream of choices.

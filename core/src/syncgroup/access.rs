@@ -499,7 +499,10 @@ impl Access {
     pub(crate) fn forsaken(&self, device: &DeviceId) -> Vec<Version> {
         let Some(standing) = self.standings.get(device) else { return Vec::new() };
         let own = self.titles(device).filter(|title| title.enrolment.is_none());
-        let left = own.filter(|title| standing.has_left(&title.version(), |_| true));
+        let left = own.filter(|title| {
+            let ended = self.judgement.ended();
+            standing.has_left(&title.version(), |_| true, ended)
+        });
         let grants = left.filter(|title| self.left_by_others(device, title).is_some());
         grants.map(|title| title.grant.version).collect()
     }

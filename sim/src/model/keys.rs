@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use driftless::{Author, Knowledge, Version};
+use driftless::{Author, DeviceId, Knowledge, Version};
 
 use super::{Group, holds};
 
@@ -41,6 +41,12 @@ impl Group {
         key < latest && version.generation > self.end(&version.author, key, &words)
     }
 
+    /// How many keys a device had before the latest of which something is known.
+    pub(super) fn latest_key(&self, device: &DeviceId, known: &Knowledge) -> Option<usize> {
+        let words = self.rolled.iter().filter(|by| by.author.device == *device && holds(known, by));
+        words.filter_map(|by| Some(self.word(&by.author)?.key)).max()
+    }
+
     /// How much stays of a log of an earlier key.
     fn end(&self, author: &Author, key: usize, words: &BTreeMap<Author, &Rolled>) -> u64 {
         let latest = words.values().map(|word| word.key).max().unwrap_or(0);
@@ -52,7 +58,7 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
-    use driftless::{DeviceId, Incarnation, SyncgroupId};
+    use driftless::{Incarnation, SyncgroupId};
 
     use super::*;
     use crate::model::{Generation, Model};

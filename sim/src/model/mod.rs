@@ -41,7 +41,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use driftless::{Hlc, Knowledge, Merge, Name, Operation, SyncgroupId, Version};
+use driftless::{DeviceId, Hlc, Knowledge, Merge, Name, Operation, SyncgroupId, Version};
 
 pub use self::conflict::{Conflict, ConflictedRow, Place};
 pub use self::facts::{Enrolled, Fact, Granted, Revoked, Struck, Whom};
@@ -273,6 +273,11 @@ impl Model {
     /// The set of all generations of a syncgroup, whoever holds them.
     pub fn written(&self, group: &SyncgroupId) -> Knowledge {
         self.groups.get(group).map(Group::everything).unwrap_or_default()
+    }
+
+    /// How many keys a device had before the latest of which something is known in a syncgroup.
+    pub fn latest_key(&self, group: &SyncgroupId, device: &DeviceId, known: &Knowledge) -> Option<usize> {
+        self.groups.get(group)?.latest_key(device, known)
     }
 
     /// The generations that say something of a syncgroup itself.

@@ -216,6 +216,8 @@ pub(crate) struct Watch {
     declined: BTreeSet<(SyncgroupId, DeviceId, DeviceId, Version)>,
     /// Generations that were made by other means than a core.
     made: BTreeSet<(SyncgroupId, Version)>,
+    /// Those of them that are said to be by another device than by which they were made.
+    stolen: BTreeSet<(SyncgroupId, Version)>,
     /// Departures of others, and who has held them at some time.
     heard: BTreeSet<(SyncgroupId, Version, usize)>,
     /// What was written again, and what it is called since.
@@ -280,6 +282,7 @@ impl Watch {
             invited: Vec::new(),
             declined: BTreeSet::new(),
             made: BTreeSet::new(),
+            stolen: BTreeSet::new(),
             heard: BTreeSet::new(),
             again: BTreeMap::new(),
             reissued: BTreeMap::new(),
@@ -429,6 +432,9 @@ impl Watch {
     /// What a replica says of its key in what it has written.
     fn find_keys(&mut self, seen: Seen<'_>, actions: &[Action]) -> Checked {
         self.rolled.clear();
+        if self.withholds_rollovers() {
+            return Ok(());
+        }
         for action in actions {
             let Action::Commit(commit) = action else { continue };
             let device = self.devices[seen.replica];

@@ -567,6 +567,8 @@ pub enum Attack {
     Lie(driftless::hostile::Lie),
     /// Asks or says more than it should.
     Flood(driftless::hostile::Flood),
+    /// Calls in the name of a device that has another key by now, by the one that it had before.
+    CallAsAnother,
 }
 
 /// What a resolver is like.

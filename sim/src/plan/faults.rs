@@ -50,6 +50,9 @@ impl Drawing<'_> {
         if let Some(hostile) = outsider {
             setup.hostile = vec![hostile];
             self.attacks(hostile, groups);
+            if faults.rotations {
+                self.thefts(hostile, groups);
+            }
         }
         if faults.losses {
             self.losses(groups, outsider);
@@ -216,6 +219,24 @@ impl Drawing<'_> {
         }
         if dice.one_in(3) {
             self.forks(hostile, groups, &mut dice);
+        }
+    }
+
+    /// Somebody gets hold of keys that devices had before, and is heard of by some while they do not know better yet.
+    fn thefts(&mut self, hostile: usize, groups: &[Group]) {
+        let mut dice = self.dice(Concern::Thefts);
+        let rotations = self.steps.iter().filter(|step| matches!(step.act, Act::Rotate { .. }));
+        let rotations: Vec<u64> = rotations.map(|step| step.at).collect();
+        for at in rotations {
+            let Some(group) = dice.pick(groups).map(|group| group.label) else { return };
+            for _ in 0..dice.between(1, 4) {
+                let (peer, at) = (dice.index(self.replicas), at + dice.skewed(10, 20_000));
+                let calls = dice.one_in(3);
+                let attack = if calls { Attack::CallAsAnother } else { Attack::Forge(Forgery::FormerKey) };
+                if peer != hostile {
+                    self.step(at, Act::Attack { replica: hostile, peer, group, attack });
+                }
+            }
         }
     }
 

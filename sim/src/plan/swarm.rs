@@ -329,7 +329,8 @@ impl FromStr for Profile {
                 Self { faults, ..base }
             }
             "clocks" => {
-                let faults = Faults { crashes: true, clocks: true, jumps: true, ..Faults::none() };
+                let faults =
+                    Faults { crashes: true, clocks: true, jumps: true, rotations: true, ..Faults::none() };
                 Self { faults, ..base }
             }
             "people" => {
@@ -345,7 +346,13 @@ impl FromStr for Profile {
                 Self { faults, workload: Workload { removals: 60, users: 60, ..base.workload }, ..base }
             }
             "hostile" => {
-                let faults = Faults { hostile: true, frames: true, partitions: true, ..Faults::none() };
+                let faults = Faults {
+                    hostile: true,
+                    frames: true,
+                    partitions: true,
+                    rotations: true,
+                    ..Faults::none()
+                };
                 Self { faults, workload: Workload { removals: 60, users: 60, ..base.workload }, ..base }
             }
             "removals" => {

@@ -27,6 +27,8 @@ pub(crate) struct Replica {
     secret: SecretKey,
     /// Its keys up to now, as its driver keeps them.
     pub(crate) chain: KeyChain,
+    /// Each that it had before, with the chain up to that.
+    pub(crate) former: Vec<(SecretKey, KeyChain)>,
     pub(crate) key: PublicKey,
     pub(crate) device: DeviceId,
     /// While the process runs.
@@ -159,6 +161,7 @@ impl Replica {
             index,
             secret,
             chain: key.into(),
+            former: Vec::new(),
             key,
             device: key.device(),
             core: None,
@@ -234,8 +237,8 @@ impl Replica {
         let numbers = [self.index as u64, 1 + self.chain.rollovers() as u64];
         let secret = SecretKey(Dice::new(seed, Concern::Key, &numbers).bytes());
         let chain = self.chain.rolled_over(&self.secret, &secret, scheme(setup.signatures)).ok()?;
-        self.secret = secret.clone();
-        self.chain = chain.clone();
+        let former = std::mem::replace(&mut self.secret, secret.clone());
+        self.former.push((former, std::mem::replace(&mut self.chain, chain.clone())));
         Some(NewKey { secret, chain })
     }
 
