@@ -479,11 +479,11 @@ mod tests {
             let rights = Rights::Write;
             let terms = Terms { syncgroup, rights, expires, reusable: false, nonce, whom, ends: None };
             let invitation = Invitation::sign(terms, name(), Vec::new(), &keys(3));
-            let certificate = user.certify_until(keys(3).public, name(), 1, ends);
+            let certificate = user.certify_until(keys(3).first(), name(), 1, ends);
             let asking = Asking { invitation, nonce: [8; 16], certificate: Some(Box::new(certificate)) };
             let request = Request { asking: &asking, name: name(), withdraw: false, wrote: Vec::new() };
             let mut plan = Plan::new(&replica, &store);
-            admit(&mut plan, &means(&name()), &keys(3).public, request).unwrap().unwrap()
+            admit(&mut plan, &means(&name()), &keys(3).chain, request).unwrap().unwrap()
         };
         for ends in [Wall(WALL.0 - 1), WALL, Wall(WALL.0 + 1)] {
             let (here, nowhere) = (replica.groups[&0].record.id, SyncgroupId([5; 32]));
