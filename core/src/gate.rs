@@ -38,6 +38,10 @@ impl Gate {
                 out.push(action);
             }
         }
+        if self.waiting.is_empty() {
+            // A replica may be idle from now on, and shall keep no room for what has left.
+            self.waiting = VecDeque::new();
+        }
     }
 
     /// Drops what waits for a link that is gone.
