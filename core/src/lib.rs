@@ -149,6 +149,7 @@ mod peer;
 pub mod read;
 mod replica;
 mod resolve;
+mod small;
 mod status;
 pub mod store;
 mod sync;

@@ -1,13 +1,11 @@
 //! A store in memory: for tests, for the simulator, and as the shortest description of the contract.
 
-use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::ops::{Bound, ControlFlow};
 #[cfg(target_has_atomic = "64")]
-use {
-    alloc::boxed::Box,
-    alloc::sync::Arc,
-    core::sync::atomic::{AtomicU64, Ordering},
-};
+use {alloc::boxed::Box, core::sync::atomic::AtomicU64};
 
 use bytes::Bytes;
 
@@ -15,13 +13,76 @@ use super::{Commit, Each, Fault, Scan, Table, View};
 #[cfg(target_has_atomic = "64")]
 use super::{Store, Syncer};
 use crate::id::CommitSeq;
+use crate::small::SmallMap;
 
 /// An ordered map for each table. Cloning it copies the maps but shares keys and values.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct MemStore {
-    tables: [BTreeMap<Bytes, Bytes>; Table::ALL.len()],
+    tables: [SmallMap<Entry, ()>; Table::ALL.len()],
     seq: CommitSeq,
 }
+
+/// A key with its value, in one piece of memory: most are a few bytes, and simulators have very many of them. Entries
+/// are in the order of their keys, and equal by them.
+#[derive(Debug, Clone)]
+struct Entry {
+    bytes: Arc<[u8]>,
+    /// How many of the bytes are the key.
+    key: usize,
+}
+
+impl Entry {
+    fn new(key: &[u8], value: &[u8]) -> Self {
+        Self { bytes: [key, value].concat().into(), key: key.len() }
+    }
+
+    fn parts(&self) -> (&[u8], &[u8]) {
+        self.bytes.split_at(self.key)
+    }
+
+    /// The value, which is not copied.
+    fn value(&self) -> Bytes {
+        Bytes::from_owner(self.bytes.clone()).split_off(self.key)
+    }
+}
+
+impl Borrow<[u8]> for Entry {
+    fn borrow(&self) -> &[u8] {
+        self.parts().0
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().0.cmp(other.parts().0)
+    }
+}
+
+/// Equal if they hold the same.
+impl PartialEq for MemStore {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (&SmallMap<Entry, ()>, &SmallMap<Entry, ()>)| {
+            one.keys().map(Entry::parts).eq(other.keys().map(Entry::parts))
+        };
+        self.seq == other.seq && self.tables.iter().zip(&other.tables).all(is_same)
+    }
+}
+
+impl Eq for MemStore {}
 
 impl MemStore {
     /// An empty store.
@@ -34,13 +95,8 @@ impl MemStore {
         let mut undo =
             Commit { seq: commit.seq, writes: alloc::vec::Vec::with_capacity(commit.writes.len()) };
         for write in &commit.writes {
-            let table = self.table_mut(write.table);
-            let before = match &write.value {
-                Some(value) => table.insert(write.key.clone(), value.clone()),
-                None => table.remove(&write.key),
-            };
-            let (table, key) = (write.table, write.key.clone());
-            undo.writes.push(super::Write { table, key, value: before });
+            let value = self.put(write);
+            undo.writes.push(super::Write { table: write.table, key: write.key.clone(), value });
         }
         self.seq = commit.seq;
         undo
@@ -50,13 +106,19 @@ impl MemStore {
     /// commits that were not durable this way.
     pub fn undo(&mut self, undo: &Commit) {
         for write in &undo.writes {
-            let table = self.table_mut(write.table);
-            match &write.value {
-                Some(value) => drop(table.insert(write.key.clone(), value.clone())),
-                None => drop(table.remove(&write.key)),
-            }
+            self.put(write);
         }
         self.seq = CommitSeq(undo.seq.0.saturating_sub(1));
+    }
+
+    /// Makes one change, and returns the value before.
+    fn put(&mut self, write: &super::Write) -> Option<Bytes> {
+        let table = self.table_mut(write.table);
+        let before = table.remove_entry(&write.key[..]).map(|(entry, ())| entry.value());
+        if let Some(value) = &write.value {
+            table.insert(Entry::new(&write.key, value), ());
+        }
+        before
     }
 
     /// The number of the last commit applied.
@@ -66,23 +128,23 @@ impl MemStore {
 
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
-        self.tables.iter().flatten().map(|(key, value)| key.len() + value.len()).sum()
+        self.tables.iter().flat_map(|table| table.keys()).map(|entry| entry.bytes.len()).sum()
     }
 
     #[allow(clippy::indexing_slicing, reason = "one map for each table, by construction")]
-    fn table(&self, table: Table) -> &BTreeMap<Bytes, Bytes> {
+    fn table(&self, table: Table) -> &SmallMap<Entry, ()> {
         &self.tables[table as usize]
     }
 
     #[allow(clippy::indexing_slicing, reason = "one map for each table, by construction")]
-    fn table_mut(&mut self, table: Table) -> &mut BTreeMap<Bytes, Bytes> {
+    fn table_mut(&mut self, table: Table) -> &mut SmallMap<Entry, ()> {
         &mut self.tables[table as usize]
     }
 }
 
 impl View for MemStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
-        Ok(self.table(table).get(key).cloned())
+        Ok(self.table(table).get_key_value(key).map(|(entry, ())| entry.value()))
     }
 
     fn scan(&self, scan: &Scan<'_>, each: Each<'_>) -> Result<(), Fault> {
@@ -90,10 +152,11 @@ impl View for MemStore {
             return Ok(());
         }
         let to = scan.to.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut range = self.table(scan.table).range::<[u8], _>((Bound::Included(scan.from), to));
+        let mut range = self.table(scan.table).range((Bound::Included(scan.from), to));
         for _ in 0..scan.limit {
             let entry = if scan.reverse { range.next_back() } else { range.next() };
-            let Some((key, value)) = entry else { break };
+            let Some((entry, ())) = entry else { break };
+            let (key, value) = entry.parts();
             if let ControlFlow::Break(()) = each(key, value) {
                 break;
             }
@@ -138,7 +201,7 @@ impl Store for SharedMemStore {
 
     fn apply(&mut self, commit: &Commit) -> Result<(), Fault> {
         Arc::make_mut(&mut self.now).apply(commit);
-        self.applied.store(commit.seq.0, Ordering::Release);
+        self.applied.store(commit.seq.0, core::sync::atomic::Ordering::Release);
         Ok(())
     }
 
@@ -148,7 +211,7 @@ impl Store for SharedMemStore {
 
     fn syncer(&self) -> Syncer {
         let applied = self.applied.clone();
-        Box::new(move || Ok(CommitSeq(applied.load(Ordering::Acquire))))
+        Box::new(move || Ok(CommitSeq(applied.load(core::sync::atomic::Ordering::Acquire))))
     }
 }
 
