@@ -6,10 +6,11 @@
 //! what is kept here cannot have entries moved about without end.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, btree_map};
+use alloc::vec::{self, Vec};
 use core::borrow::Borrow;
 use core::fmt;
+use core::iter::Chain;
 use core::ops::Bound;
 
 /// More entries than this are kept in a tree.
@@ -34,10 +35,6 @@ impl<K, V> SmallMap<K, V> {
             Self::Few(list) => list.len(),
             Self::Many(tree) => tree.len(),
         }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
@@ -82,7 +79,9 @@ impl<K: Ord, V> SmallMap<K, V> {
         K: Borrow<Q>,
     {
         match self {
-            Self::Few(list) => place(list, key).ok().and_then(|at| list.get(at)).map(|(key, value)| (key, value)),
+            Self::Few(list) => {
+                place(list, key).ok().and_then(|at| list.get(at)).map(|(key, value)| (key, value))
+            }
             Self::Many(tree) => tree.get_key_value(key),
         }
     }
@@ -117,7 +116,8 @@ impl<K: Ord, V> SmallMap<K, V> {
         K: Borrow<Q>,
     {
         match self {
-            Self::Few(list) if list.len() >= FEW && place(list, key).is_err() => {
+            Self::Few(list) if place(list, key).is_ok() => {}
+            Self::Few(list) if list.len() >= FEW => {
                 let list = core::mem::take(list);
                 *self = Self::Many(Box::new(list.into_iter().collect()));
             }
@@ -177,6 +177,14 @@ impl<K: Ord, V> SmallMap<K, V> {
         self.remove_entry(key).map(|(_, value)| value)
     }
 
+    /// Keeps those entries for which this holds.
+    pub(crate) fn retain(&mut self, mut keeps: impl FnMut(&K, &mut V) -> bool) {
+        match self {
+            Self::Few(list) => list.retain_mut(|(key, value)| keeps(key, value)),
+            Self::Many(tree) => tree.retain(keeps),
+        }
+    }
+
     /// The entries with keys between two bounds, of which the first is not above the second.
     pub(crate) fn range<Q: Ord + ?Sized>(
         &self,
@@ -207,6 +215,15 @@ impl<K: Ord, V> SmallMap<K, V> {
     }
 }
 
+#[cfg(test)]
+impl<K: Ord, V> core::ops::Index<&K> for SmallMap<K, V> {
+    type Output = V;
+
+    fn index(&self, key: &K) -> &V {
+        self.get(key).unwrap()
+    }
+}
+
 impl<K, V> Default for SmallMap<K, V> {
     fn default() -> Self {
         Self::new()
@@ -227,6 +244,19 @@ impl<K: PartialEq, V: PartialEq> PartialEq for SmallMap<K, V> {
 }
 
 impl<K: Eq, V: Eq> Eq for SmallMap<K, V> {}
+
+impl<K, V> IntoIterator for SmallMap<K, V> {
+    type Item = (K, V);
+    type IntoIter = Chain<vec::IntoIter<(K, V)>, btree_map::IntoIter<K, V>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let (list, tree) = match self {
+            Self::Few(list) => (list, BTreeMap::new()),
+            Self::Many(tree) => (Vec::new(), *tree),
+        };
+        list.into_iter().chain(tree)
+    }
+}
 
 impl<K: Ord, V> Extend<(K, V)> for SmallMap<K, V> {
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
@@ -258,10 +288,13 @@ mod tests {
 
     fn same(small: &SmallMap<u32, usize>, tree: &BTreeMap<u32, usize>) {
         assert!(small.iter().eq(tree) && small.iter().rev().eq(tree.iter().rev()));
-        assert_eq!((small.len(), small.is_empty()), (tree.len(), tree.is_empty()));
+        assert_eq!(small.len(), tree.len());
         assert_eq!(alloc::format!("{small:?}"), alloc::format!("{tree:?}"));
         for from in 0..33 {
-            assert_eq!((small.get(&from), small.contains_key(&from)), (tree.get(&from), tree.contains_key(&from)));
+            assert_eq!(
+                (small.get(&from), small.contains_key(&from)),
+                (tree.get(&from), tree.contains_key(&from))
+            );
             let to = from + 5;
             for bounds in [
                 (Bound::Included(&from), Bound::Excluded(&to)),

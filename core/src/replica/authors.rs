@@ -1,16 +1,16 @@
 //! The authors that a replica has met.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::id::Author;
+use crate::small::SmallMap;
 use crate::store::key::AuthorIx;
 
 /// Authors and their local numbers, in the order in which they were first met.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Authors {
     list: Vec<Author>,
-    index: BTreeMap<Author, AuthorIx>,
+    index: SmallMap<Author, AuthorIx>,
 }
 
 impl Authors {

@@ -23,6 +23,7 @@ use crate::id::{CommitSeq, DeviceId, Generation, Incarnation};
 use crate::log::record::Record;
 use crate::log::tree::Tree;
 use crate::log::{Log, Proof};
+use crate::small::SmallMap;
 use crate::store::key::{self, AuthorIx, GroupIx, meta};
 use crate::store::{Commit, Fault, Scan, Table, View, Write};
 use crate::syncgroup::access::Source;
@@ -83,8 +84,8 @@ impl Replica {
             merges: Merges(config.merges.clone()),
             incarnation: state.as_ref().map_or(incarnation, |state| state.incarnation),
             authors: load_authors(view)?,
-            groups: BTreeMap::new(),
-            by_id: BTreeMap::new(),
+            groups: SmallMap::new(),
+            by_id: SmallMap::new(),
             paused: Paused::load(view)?,
             waiting: Waiting::default(),
             parts: config.timing.parts,

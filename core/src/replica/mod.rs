@@ -37,6 +37,7 @@ use crate::id::{Author, CommitSeq, Incarnation, Name, SyncgroupId};
 use crate::limits::Limits;
 use crate::resolve::MergeFunction;
 use crate::resolve::conflict::NoAnswer;
+use crate::small::SmallMap;
 use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
@@ -53,9 +54,8 @@ pub(crate) struct Replica {
     pub(crate) merges: Merges,
     pub(crate) incarnation: Incarnation,
     pub(crate) authors: Authors,
-    /// Boxed, as a map has room for eleven of whatever it holds.
-    pub(crate) groups: BTreeMap<GroupIx, Box<Group>>,
-    by_id: BTreeMap<SyncgroupId, GroupIx>,
+    pub(crate) groups: SmallMap<GroupIx, Box<Group>>,
+    by_id: SmallMap<SyncgroupId, GroupIx>,
     pub(crate) paused: Paused,
     /// Generations that are held, and not shown yet.
     pub(crate) waiting: Waiting,
@@ -99,7 +99,7 @@ impl Replica {
 
     /// The number that the next syncgroup gets.
     pub(crate) fn next_group(&self) -> GroupIx {
-        self.groups.last_key_value().map_or(0, |(ix, _)| ix + 1)
+        self.groups.keys().next_back().map_or(0, |ix| ix + 1)
     }
 }
 

@@ -207,7 +207,7 @@ impl<'a> Plan<'a> {
         let planned = || self.drafts.get(&ix).into_iter().flat_map(|draft| &draft.logs);
         let new = planned().filter(|(author, log)| log.is_some() && !is_known(author)).count();
         let gone = planned().filter(|(author, log)| log.is_none() && is_known(author)).count();
-        known.map_or(0, BTreeMap::len) + new - gone
+        known.map_or(0, |logs| logs.len()) + new - gone
     }
 
     pub(crate) fn metadata(&self, ix: GroupIx) -> Option<&Metadata> {

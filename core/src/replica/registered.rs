@@ -27,7 +27,7 @@ pub(super) fn compare(replica: &Replica, view: &dyn View) -> Result<(Vec<Write>,
         _ => false,
     };
     let (mut entries, mut notices) = (Vec::new(), Vec::new());
-    for (ix, group) in &replica.groups {
+    for (ix, group) in replica.groups.iter() {
         for collection in group.metadata.collections().keys() {
             if group.metadata.schemas().of(collection).iter().any(|rule| is_other(&rule.policy)) {
                 entries.push(ChangeEntry::schema(*ix, *collection));

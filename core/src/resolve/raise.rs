@@ -37,6 +37,7 @@ use crate::read::{self, Gathering};
 use crate::replica::load::entries;
 use crate::replica::plan::{Effects, Plan};
 use crate::replica::{Replica, Stop};
+use crate::small::SmallMap;
 use crate::store::key::{self, GroupIx};
 use crate::store::{Fault, Scan, Table, View};
 use crate::syncgroup::group::{Group, Stage};
@@ -65,7 +66,7 @@ pub(crate) struct Raiser {
     turn: Millis,
     /// The databases whose application resolves.
     attached: BTreeSet<Name>,
-    looks: BTreeMap<GroupIx, Look>,
+    looks: SmallMap<GroupIx, Look>,
     waiting: BTreeMap<Bytes, Waiting>,
     met: BTreeMap<Bytes, Met>,
     /// Syncgroups that have more rows in conflict than may wait at a time.

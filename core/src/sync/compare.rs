@@ -8,6 +8,7 @@ use crate::action::{Action, CloseReason, Notice};
 use crate::hash::{self, Hash, Tag};
 use crate::id::{Author, Generation, LinkId};
 use crate::replica::Replica;
+use crate::small::SmallMap;
 use crate::store::key::GroupIx;
 use crate::sync::link::{Belief, Gives, Link, Share, Way};
 use crate::syncgroup::group::Group;
@@ -194,7 +195,7 @@ impl Sync {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.announce = None;
         let mut news = Vec::new();
-        for (ix, share) in &mut link.shares {
+        for (ix, share) in link.shares.iter_mut() {
             let untold = core::mem::take(&mut share.untold);
             if !untold.is_empty() {
                 news.push(holdings(step.replica, *ix, share.name, Some(&untold)));
@@ -527,7 +528,7 @@ fn same(replica: &Replica, ix: GroupIx, share: &mut Share, max: usize) {
     share.tries = 0;
     share.untold.clear();
     let Some(group) = replica.groups.get(&ix) else { return };
-    share.beliefs.clear();
+    share.beliefs = SmallMap::new();
     share.said.clear();
     share.doubted.clear();
     share.behind.clear();

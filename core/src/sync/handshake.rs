@@ -10,6 +10,7 @@ use crate::action::CloseReason;
 use crate::hash::{self, Hash, Tag};
 use crate::id::{DeviceId, LinkId, SyncgroupId};
 use crate::replica::Replica;
+use crate::small::SmallMap;
 use crate::store::key::GroupIx;
 use crate::wire::{Hello, Message, Offer, Offered};
 
@@ -96,12 +97,12 @@ impl Sync {
     pub(super) fn offer(&mut self, id: LinkId, again: bool, step: &mut Step<'_>) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let Some((_, salt)) = link.hello.as_ref() else { return };
-        let (mut offered, mut ended) = (BTreeMap::new(), BTreeMap::new());
+        let (mut offered, mut ended) = (SmallMap::new(), SmallMap::new());
         for group in step.replica.groups.values() {
             let name = name(salt, &group.record.id);
             let own = &step.replica.keys.device;
             let is_news =
-                || link.their_names.contains(&name) && group.has_news_of_its_end_for(&link.device, own);
+                || link.their_names.contains_key(&name) && group.has_news_of_its_end_for(&link.device, own);
             if group.may_share_with(&link.device, step.replica) || is_news() {
                 offered.insert(name, group.ix);
             } else if group.has_ended_for(&link.device, &step.replica.authors) {
@@ -154,7 +155,7 @@ impl Sync {
         }
         link.their_revision = offer.revision;
         let (mut ended, shared): (Vec<_>, Vec<_>) = offer.syncgroups.into_iter().partition(|it| it.ended);
-        link.their_names = shared.into_iter().map(|offered| offered.name).collect();
+        link.their_names = shared.into_iter().map(|offered| (offered.name, ())).collect();
         ended.iter_mut().for_each(|offered| offered.yours.truncate(MOST_SIGNED));
         link.said_ended = ended;
         link.handshake = None;
@@ -170,7 +171,7 @@ impl Sync {
     fn share(&mut self, id: LinkId, step: &mut Step<'_>) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let mut before = core::mem::take(&mut link.shares);
-        for (name, ix) in link.offered.iter().filter(|(name, _)| link.their_names.contains(*name)) {
+        for (name, ix) in link.offered.iter().filter(|(name, _)| link.their_names.contains_key(*name)) {
             let mut share = before.remove(ix).unwrap_or_else(|| Box::new(Share::new(*name, Way::Both)));
             share.way = Way::Both;
             link.shares.insert(*ix, share);

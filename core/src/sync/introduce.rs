@@ -161,7 +161,7 @@ impl Sync {
             }
             let name = link.hello.as_ref().map(|(_, salt)| name(salt, &group.record.id));
             let is_taken = link.shares.get(&ix).is_some_and(|share| share.way.takes());
-            let is_offered = |name: &Tag| link.their_names.contains(name);
+            let is_offered = |name: &Tag| link.their_names.contains_key(name);
             if link.takes_all(step.replica, group) {
                 if let Some(name) = name.filter(is_offered).filter(|_| !is_taken) {
                     link.take(name, ix).differs = true;

@@ -9,6 +9,7 @@ use crate::hash::{Hash, Tag};
 use crate::id::{Author, DeviceId, Generation, PublicKey, UserId};
 use crate::object::history::Place;
 use crate::replica::Replica;
+use crate::small::SmallMap;
 use crate::store::key::GroupIx;
 use crate::syncgroup::group::Group;
 use crate::time::{Millis, Mono};
@@ -31,21 +32,21 @@ pub(crate) struct Link {
     pub(crate) credit: i64,
     /// The offer last sent: its number, and which name stands for which syncgroup.
     pub(crate) revision: u32,
-    pub(crate) offered: BTreeMap<Tag, GroupIx>,
+    pub(crate) offered: SmallMap<Tag, GroupIx>,
     /// Syncgroups of which the other end is no member any more.
-    pub(crate) ended: BTreeMap<Tag, GroupIx>,
+    pub(crate) ended: SmallMap<Tag, GroupIx>,
     /// The offer last received.
     pub(crate) their_revision: u32,
-    pub(crate) their_names: BTreeSet<Tag>,
+    pub(crate) their_names: SmallMap<Tag, ()>,
     /// Syncgroups of which this device is no member any more, as the other end says, with what shows that it is one.
     pub(crate) said_ended: Vec<Offered>,
     /// Those of them of which that is worth asking about.
     pub(crate) their_ended: BTreeSet<Tag>,
-    pub(crate) shares: BTreeMap<GroupIx, Box<Share>>,
+    pub(crate) shares: SmallMap<GroupIx, Box<Share>>,
     /// Syncgroups to which this device was admitted since the link is up: what comes over it may be older.
     pub(crate) admitted: BTreeSet<GroupIx>,
     /// Syncgroups that are not offered, and taken all the same.
-    pub(crate) taken: BTreeMap<Tag, GroupIx>,
+    pub(crate) taken: SmallMap<Tag, GroupIx>,
     /// When to introduce this device, and how often it did since the offers last changed.
     pub(crate) introduce: Option<Mono>,
     pub(crate) introductions: u32,
@@ -121,7 +122,7 @@ pub(crate) struct Share {
     pub(crate) way: Way,
     /// Whether the other end has told all that it holds.
     pub(crate) known: bool,
-    pub(crate) beliefs: BTreeMap<Author, Belief>,
+    pub(crate) beliefs: SmallMap<Author, Belief>,
     /// How much the other end has said that it holds, and the tag of the root there, of logs of which it may be sent more:
     /// what follows in another branch of such a log is of no use to it.
     pub(crate) said: BTreeMap<Author, (Generation, Tag)>,
@@ -221,15 +222,15 @@ impl Link {
             hello: None,
             credit: 0,
             revision: 0,
-            offered: BTreeMap::new(),
-            ended: BTreeMap::new(),
+            offered: SmallMap::new(),
+            ended: SmallMap::new(),
             their_revision: 0,
-            their_names: BTreeSet::new(),
+            their_names: SmallMap::new(),
             said_ended: Vec::new(),
             their_ended: BTreeSet::new(),
             admitted: BTreeSet::new(),
-            shares: BTreeMap::new(),
-            taken: BTreeMap::new(),
+            shares: SmallMap::new(),
+            taken: SmallMap::new(),
             introduce: None,
             introductions: 0,
             shown: BTreeMap::new(),
@@ -328,14 +329,14 @@ impl Link {
 
     fn apart(&mut self, name: Tag, ix: GroupIx) -> &mut Share {
         let way = Way::Apart { takes: false, gives: Gives::Nothing };
-        self.shares.entry(ix).or_insert_with(|| Box::new(Share::new(name, way)))
+        self.shares.or_insert_with(ix, || Box::new(Share::new(name, way)))
     }
 
     /// What goes one way goes on to do so, unless it is not offered any more that gave a reason to. Says whether
     /// anything goes on.
     pub(crate) fn goes_on(&self, share: &mut Share) -> bool {
         let Way::Apart { takes, gives } = &mut share.way else { return false };
-        *takes &= self.their_names.contains(&share.name) || self.their_ended.contains(&share.name);
+        *takes &= self.their_names.contains_key(&share.name) || self.their_ended.contains(&share.name);
         let has_reason = match gives {
             Gives::Nothing => true,
             Gives::Ended => self.ended.contains_key(&share.name),
@@ -359,7 +360,7 @@ impl Link {
 
     /// What is offered, and the other end does not offer.
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = (Tag, GroupIx)> {
-        let is_answered = |name: &Tag| self.their_names.contains(name);
+        let is_answered = |name: &Tag| self.their_names.contains_key(name);
         self.offered.iter().filter(move |(name, _)| !is_answered(name)).map(|(name, ix)| (*name, *ix))
     }
 
@@ -377,7 +378,7 @@ impl Share {
             name,
             way,
             known: false,
-            beliefs: BTreeMap::new(),
+            beliefs: SmallMap::new(),
             said: BTreeMap::new(),
             doubted: BTreeSet::new(),
             shown: BTreeSet::new(),
@@ -408,7 +409,7 @@ impl Share {
         if !self.beliefs.contains_key(&author) && self.beliefs.len() >= max {
             return;
         }
-        let belief = self.beliefs.entry(author).or_default();
+        let belief = self.beliefs.or_insert_with(author, Belief::default);
         change(belief);
         let Belief { has, sent, goal, .. } = *belief;
         let mark = |set: &mut BTreeSet<Author>, on| if on { set.insert(author) } else { set.remove(&author) };

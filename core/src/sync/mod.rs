@@ -16,7 +16,7 @@ pub(crate) mod receive;
 pub(crate) mod serve;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -30,6 +30,7 @@ use crate::gate::Gate;
 use crate::id::{DeviceId, LinkId, PublicKey};
 use crate::log::tree::Tree;
 use crate::replica::Replica;
+use crate::small::SmallMap;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::store::{Fault, View};
 use crate::syncgroup::group::Group;
@@ -47,10 +48,9 @@ const WITHDRAWN: usize = 32;
 /// All links.
 #[derive(Debug, Clone)]
 pub(crate) struct Sync {
-    /// Boxed, as a map has room for eleven of whatever it holds.
-    links: BTreeMap<LinkId, Box<Link>>,
+    links: SmallMap<LinkId, Box<Link>>,
     /// From which link each syncgroup is being pulled: from one at a time, so that nothing is sent twice.
-    pulls: BTreeMap<GroupIx, LinkId>,
+    pulls: SmallMap<GroupIx, LinkId>,
     signed: Signed,
     timing: Timing,
     dice: Dice,
@@ -69,7 +69,7 @@ pub(crate) struct Step<'s> {
 impl Sync {
     pub(crate) fn new(timing: Timing, mut dice: Dice) -> Self {
         let boot = dice.u64();
-        Self { links: BTreeMap::new(), pulls: BTreeMap::new(), signed: Signed::new(), timing, dice, boot }
+        Self { links: SmallMap::new(), pulls: SmallMap::new(), signed: Signed::new(), timing, dice, boot }
     }
 
     /// Sends a message once everything that it may reveal is durable. To a peer that asks more than it takes
@@ -143,7 +143,7 @@ impl Sync {
 
     /// Closes all links.
     pub(crate) fn close_all(&mut self, reason: CloseReason, step: &mut Step<'_>) {
-        while let Some((&link, _)) = self.links.first_key_value() {
+        for link in self.all() {
             self.close(link, reason, step);
         }
     }
@@ -446,7 +446,7 @@ pub(crate) fn holdings(
     let entries = match only {
         None => {
             let logs = replica.groups.get(&ix).map(|group| &group.logs);
-            logs.into_iter().flat_map(BTreeMap::keys).filter_map(|author| entry(*author)).collect()
+            logs.into_iter().flat_map(|logs| logs.keys()).filter_map(|author| entry(*author)).collect()
         }
         Some(only) => {
             let unknown = |author| Entry { author, generation: 0, tag: crate::hash::Tag::default() };

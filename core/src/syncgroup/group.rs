@@ -18,6 +18,7 @@ use crate::log::tree::Tree;
 use crate::log::{Checkpoint, Log};
 use crate::object::history::Place;
 use crate::replica::authors::Authors;
+use crate::small::SmallMap;
 use crate::store::key::{AuthorIx, GroupIx};
 use crate::user::Certificate;
 use crate::wire::codec::{DecodeError, Decoded, Reader, put_varint};
@@ -134,8 +135,7 @@ pub(crate) struct Group {
     pub(crate) record: GroupRecord,
     /// Its database is paused: as far as others can tell, it is not here (S-37).
     pub(crate) paused: bool,
-    /// Boxed, as a map has room for eleven of whatever it holds.
-    pub(crate) logs: BTreeMap<AuthorIx, Box<Log>>,
+    pub(crate) logs: SmallMap<AuthorIx, Box<Log>>,
     pub(crate) tip: Tip,
     pub(crate) metadata: Metadata,
     pub(crate) pasts: Pasts,
@@ -148,7 +148,7 @@ pub(crate) struct Tip {
     /// The digest of what readers see (S-12).
     pub(crate) visible: SetDigest,
     /// The generations shown that no other one shown has in its past: what the next one depends on.
-    pub(crate) frontier: BTreeMap<AuthorIx, Generation>,
+    pub(crate) frontier: SmallMap<AuthorIx, Generation>,
     /// Of logs that are forked, how far they reach.
     pub(crate) forked: BTreeMap<AuthorIx, Reach>,
 }
@@ -172,7 +172,7 @@ impl Tip {
         let mut out = Vec::with_capacity(40);
         out.extend_from_slice(&self.visible.to_bytes());
         put_varint(&mut out, self.frontier.len() as u64);
-        for (author, generation) in &self.frontier {
+        for (author, generation) in self.frontier.iter() {
             put_varint(&mut out, u64::from(*author));
             put_varint(&mut out, *generation);
         }
@@ -192,7 +192,7 @@ impl Tip {
         let visible = SetDigest::from_bytes(&reader.array(WHAT)?);
         let wrong = DecodeError { what: WHAT };
         let author = |reader: &mut Reader| AuthorIx::try_from(reader.varint(WHAT)?).map_err(|_| wrong);
-        let (mut frontier, mut forked) = (BTreeMap::new(), BTreeMap::new());
+        let (mut frontier, mut forked) = (SmallMap::new(), BTreeMap::new());
         for _ in 0..reader.count(usize::MAX, WHAT)? {
             let author = author(&mut reader)?;
             frontier.insert(author, reader.varint(WHAT)?);
@@ -215,7 +215,7 @@ impl Group {
             ix,
             record,
             paused: false,
-            logs: BTreeMap::new(),
+            logs: SmallMap::new(),
             tip: Tip::default(),
             metadata: Metadata::default(),
             pasts: Pasts::default(),

@@ -13,13 +13,14 @@ use crate::id::Author;
 use crate::log::Log;
 use crate::log::tree::Tree;
 use crate::replica::authors::Authors;
+use crate::small::SmallMap;
 use crate::store::key::AuthorIx;
 use crate::syncgroup::group::Reach;
 
 /// Logs, as far as they count.
 #[derive(Clone, Copy)]
 pub(crate) struct Counted<'a> {
-    pub(crate) logs: &'a BTreeMap<AuthorIx, Box<Log>>,
+    pub(crate) logs: &'a SmallMap<AuthorIx, Box<Log>>,
     pub(crate) forked: &'a BTreeMap<AuthorIx, Reach>,
 }
 
@@ -110,11 +111,11 @@ mod tests {
         for n in 0..3 {
             authors.push(Author { device: DeviceId([n; 16]), incarnation: Incarnation(1) });
         }
-        let mut logs: BTreeMap<AuthorIx, Box<Log>> = BTreeMap::new();
+        let mut logs: SmallMap<AuthorIx, Box<Log>> = SmallMap::new();
         let (mut lazy, mut eager) = (Knowledge::default(), Knowledge::default());
         let mut seen = BTreeSet::new();
         for (step, ix) in [0, 1, 0, 0, 2, 1, 2, 2, 0].into_iter().enumerate() {
-            logs.entry(ix).or_default().tree.append(hash::derive(hash::LEAF, &[&[step as u8]]));
+            logs.or_insert_with(ix, Box::default).tree.append(hash::derive(hash::LEAF, &[&[step as u8]]));
             let counted = Counted { logs: &logs, forked: &BTreeMap::new() };
             lazy.grow(ix);
             eager.grow(ix);

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
 use crate::resolve::schema::Schemas;
+use crate::small::SmallMap;
 use crate::store::key::AuthorIx;
 use crate::user::Certificate;
 
@@ -23,7 +24,7 @@ use crate::user::Certificate;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Metadata {
     name: Option<Name>,
-    collections: BTreeMap<CollectionId, Name>,
+    collections: SmallMap<CollectionId, Name>,
     pub(crate) access: Access,
     schemas: Schemas,
     spec: spec::Registers,
@@ -35,7 +36,7 @@ pub(crate) struct Metadata {
     /// Nonces of requests that were granted. They are kept apart: any member may name one.
     granted: BTreeSet<[u8; 16]>,
     /// How much each author has written of all this.
-    spent: BTreeMap<AuthorIx, usize>,
+    spent: SmallMap<AuthorIx, usize>,
     /// This device's certificates, by user and number: to be shown to whoever has not heard of them.
     own: BTreeMap<(UserId, u64), Box<Certificate>>,
 }
@@ -45,7 +46,7 @@ impl Metadata {
     /// again. A collection is there once anybody who was allowed to has added it, even if that became void: others
     /// may have rows in it.
     pub(crate) fn take(&mut self, from: Source, record: &MetaRecord) -> bool {
-        *self.spent.entry(from.place.0).or_default() += record.cost();
+        *self.spent.or_insert_with(from.place.0, usize::default) += record.cost();
         match record {
             MetaRecord::Genesis { name, .. } => self.name = Some(name.clone()),
             MetaRecord::Admit { request, .. } | MetaRecord::AdmitUser { request, .. } => {
@@ -169,7 +170,7 @@ impl Metadata {
         self.name.as_ref()
     }
 
-    pub(crate) fn collections(&self) -> &BTreeMap<CollectionId, Name> {
+    pub(crate) fn collections(&self) -> &SmallMap<CollectionId, Name> {
         &self.collections
     }
 

@@ -54,7 +54,7 @@ impl Comparison<'_> {
     /// the metadata in their past. Of each author the first that is wrong is named.
     fn logs(&self, problems: &mut Vec<Problem>) -> Result<(), Fault> {
         let mut same = BTreeMap::new();
-        for (ix, log) in &self.ours.1.logs {
+        for (ix, log) in self.ours.1.logs.iter() {
             let Some(author) = self.ours.0.authors.get(*ix) else { continue };
             let Some(their_ix) = self.theirs.0.authors.find(&author) else { continue };
             for generation in 1..=log.held() {

@@ -262,7 +262,7 @@ impl Verification {
     /// syncgroups came to the device.
     pub fn finish(mut self, view: &dyn View, scratch: &dyn View) -> Vec<Verified> {
         let mut found = Vec::new();
-        for (ix, group) in &self.from.groups {
+        for (ix, group) in self.from.groups.iter() {
             let mut problems = self.problems.remove(ix).unwrap_or_default();
             let copy = self.copy.groups.get(ix);
             let waits = self.from.waiting.waits_in(*ix);
@@ -291,7 +291,7 @@ impl Verification {
 /// A share by which all of a syncgroup is still to be sent.
 fn everything(replica: &Replica, group: &Group) -> Box<Share> {
     let mut share = Box::new(Share::new(Tag::default(), Way::Both));
-    for (author, log) in &group.logs {
+    for (author, log) in group.logs.iter() {
         if let Some(author) = replica.authors.get(*author) {
             share.believe(author, log.held(), usize::MAX, |belief| belief.goal = log.held());
         }

@@ -8,6 +8,7 @@ use super::super::Rights;
 use super::super::past::{Past, PastIx};
 use crate::id::{Author, DeviceId, Generation, Name, PublicKey, UserId, Version};
 use crate::object::history::Place;
+use crate::small::SmallMap;
 use crate::store::key::AuthorIx;
 use crate::time::{Hlc, Wall};
 
@@ -230,7 +231,7 @@ pub(super) struct Act {
 
 /// All such generations: few authors have many of them, as there is one for each member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Acts(BTreeMap<AuthorIx, (Author, Vec<ActOf>)>);
+pub(super) struct Acts(SmallMap<AuthorIx, (Author, Vec<ActOf>)>);
 
 /// One of an author: which, when, and the metadata in its past.
 type ActOf = (Generation, Hlc, PastIx);
@@ -238,7 +239,7 @@ type ActOf = (Generation, Hlc, PastIx);
 impl Acts {
     pub(super) fn take(&mut self, from: Source) {
         let (ix, generation) = from.place;
-        let (_, acts) = self.0.entry(ix).or_insert_with(|| (from.author, Vec::new()));
+        let (_, acts) = self.0.or_insert_with(ix, || (from.author, Vec::new()));
         if let Err(at) = acts.binary_search_by_key(&generation, |(it, ..)| *it) {
             acts.insert(at, (generation, from.stamp, from.past));
         }
