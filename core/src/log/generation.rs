@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::id::{CollectionId, DeviceId, Incarnation, Name, PublicKey};
-    use crate::log::record::{Content, MetaRecord, RowRecord, Used};
+    use crate::log::record::{Content, MetaRecord, Repeated, RowRecord, Used};
     use crate::resolve::merge::Operations;
     use crate::syncgroup::Rights;
 
@@ -265,7 +265,7 @@ mod tests {
     prop_compose! {
         fn content()(
             parents in vec(version(), 0..3),
-            repeats in prop::option::of((version(), any::<u64>().prop_map(Hlc))),
+            repeats in prop::option::of((version(), any::<u64>(), prop::option::of(any::<[u8; 16]>()))),
             pick: bool,
             content in prop_oneof![
                 vec(any::<u8>(), 0..100).prop_map(|value| Content::Put(value.into())),
@@ -274,7 +274,8 @@ mod tests {
             ],
         ) -> RowRecord {
             let (collection, key) = (CollectionId::default(), Bytes::new());
-            RowRecord { collection, key, parents, repeats, pick, content }
+            let repeated = |(version, stamp, copies)| Repeated { version, stamp: Hlc(stamp), copies: copies.map(Tag) };
+            RowRecord { collection, key, parents, repeats: repeats.map(repeated), pick, content }
         }
     }
 

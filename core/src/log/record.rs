@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fork::Fork;
 use super::generation::Dependency;
+use crate::hash::Tag;
 use crate::id::{
     Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version,
 };
@@ -28,6 +29,7 @@ const META: u8 = 16;
 /// Marks of a row's record.
 const REPEATS: u8 = 1;
 const PICK: u8 = 2;
+const COPIES: u8 = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Record {
@@ -44,11 +46,21 @@ pub(crate) struct RowRecord {
     pub(crate) key: Bytes,
     /// The heads of the row that the author knew.
     pub(crate) parents: Vec<Version>,
-    /// The version that this one writes again, and its stamp (S-6): see `replica/reissue`. Nothing follows from it.
-    pub(crate) repeats: Option<(Version, Hlc)>,
+    /// The version that this one writes again (S-6): see `replica/reissue`.
+    pub(crate) repeats: Option<Repeated>,
     /// Whether this is the choice of a head by somebody who resolved a conflict (S-17).
     pub(crate) pick: bool,
     pub(crate) content: Content,
+}
+
+/// A version that another one writes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Repeated {
+    pub(crate) version: Version,
+    pub(crate) stamp: Hlc,
+    /// Of which generation it is a copy, by the tag of its leaf, as versions of several branches of a log have one name: then
+    /// what somebody has built on the one is built on the other (S-26). If it is none, nothing follows from it.
+    pub(crate) copies: Option<Tag>,
 }
 
 /// What a record does to its row (S-6).
@@ -254,15 +266,17 @@ impl RowRecord {
     fn write(&self, author: &Author, dependencies: &[Dependency], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.collection.0);
         put_bytes(out, &self.key);
-        let repeats = if self.repeats.is_some() { REPEATS } else { 0 };
+        let repeats =
+            self.repeats.map_or(0, |it| if it.copies.is_some() { REPEATS | COPIES } else { REPEATS });
         out.push(repeats | if self.pick { PICK } else { 0 });
         put_varint(out, self.parents.len() as u64);
         for parent in &self.parents {
             put_version(out, parent, author, dependencies);
         }
-        if let Some((version, stamp)) = &self.repeats {
+        if let Some(Repeated { version, stamp, copies }) = &self.repeats {
             put_version(out, version, author, dependencies);
             out.extend_from_slice(&stamp.0.to_le_bytes());
+            copies.iter().for_each(|leaf| out.extend_from_slice(&leaf.0));
         }
         match &self.content {
             Content::Put(value) => out.extend_from_slice(value),
@@ -275,7 +289,7 @@ impl RowRecord {
         let collection = CollectionId(reader.array("a collection")?);
         let key = reader.bytes(limits::MAX_KEY, "a key")?;
         let marks = reader.u8("a record's marks")?;
-        if marks & !(REPEATS | PICK) != 0 {
+        if marks & !(REPEATS | PICK | COPIES) != 0 || marks & (REPEATS | COPIES) == COPIES {
             return Err(DecodeError { what: "a record's marks" });
         }
         let count = reader.count(limits::MAX_PARENTS, "parents")?;
@@ -285,7 +299,10 @@ impl RowRecord {
             None
         } else {
             let version = read_version(reader, author, dependencies)?;
-            Some((version, Hlc(reader.u64("a repeated stamp")?)))
+            let stamp = Hlc(reader.u64("a repeated stamp")?);
+            let is_copy = marks & COPIES != 0;
+            let copies = is_copy.then(|| reader.array("a copied leaf").map(Tag)).transpose()?;
+            Some(Repeated { version, stamp, copies })
         };
         let rest = core::mem::replace(reader, Reader::new(Bytes::new())).rest();
         let content = match kind {

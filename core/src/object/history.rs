@@ -4,12 +4,14 @@
 //! and above those of all versions that it builds on, which is checked before a generation is applied. So a version comes
 //! up only after all its descendants: what is known of it by then is final, and a walk can stop as soon as nothing
 //! that is left can change its answer.
-//! So it costs what lies between the heads and the answer, and not the length of the history.
+//! So it costs what lies between the heads and the answer, and not the length of the history; and where something is a copy
+//! of what its device had written on another branch of its log (S-26), what lies above that.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::row::{HeadContent, RowHead};
+use crate::hash::Tag;
 use crate::id::{Author, Generation, Version};
 use crate::log::record::{Content, RowRecord};
 use crate::store::Fault;
@@ -26,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) stamp: Hlc,
     /// The batch that its generation is a part of, if that touched several syncgroups.
     pub(crate) batch: Option<[u8; 16]>,
+    /// The tag of the leaf of its generation.
+    pub(crate) leaf: Tag,
     pub(crate) record: RowRecord,
     /// Whether it is void: it leads on to its parents, and counts for nothing else (S-11).
     pub(crate) void: bool,
@@ -75,8 +79,8 @@ impl<'v, V: Versions + ?Sized, K> Queue<'v, V, K> {
         Ok(true)
     }
 
-    fn next(&mut self) -> Option<(Place, Node, K)> {
-        self.waiting.pop_last().map(|(_, next)| next)
+    fn next(&mut self) -> Option<(Version, Place, Node, K)> {
+        self.waiting.pop_last().map(|((_, version), (place, node, known))| (version, place, node, known))
     }
 
     fn parents(&self, node: &Node) -> Result<Vec<Place>, Fault> {
@@ -101,36 +105,64 @@ pub(crate) struct Counting {
     pub(crate) live: Vec<(Place, Node)>,
 }
 
+/// Which version something is the same as, and its leaf: a device's versions of one number are not the same where its log
+/// is forked (S-26).
+type Same = (Version, Tag);
+
+impl Node {
+    /// The version that this one copies, in another log of its device.
+    pub(crate) fn copies(&self, author: &Author) -> Option<Same> {
+        let copied = self.record.repeats.filter(|it| it.version.author.device == author.device)?;
+        Some((copied.version, copied.copies?))
+    }
+
+    fn same(&self, version: &Version) -> Same {
+        self.copies(&version.author).unwrap_or((*version, self.leaf))
+    }
+}
+
+/// A version that no put or delete has in its past.
+struct Uncovered {
+    version: Version,
+    place: Place,
+    node: Node,
+    /// Whether some other one that counts has it in its past.
+    known: bool,
+    /// Whether it counts itself.
+    counts: bool,
+}
+
+/// What a walk has found.
+#[derive(Default)]
+struct Walk {
+    uncovered: Vec<Uncovered>,
+    /// What a put or a delete has in its past, under whatever name.
+    covered: BTreeSet<Same>,
+}
+
 /// Finds what counts of a row, from some of its versions on, among which are all that nothing else has in its past.
 /// Costs what lies above the bases.
+///
+/// What a device has written again of a branch of its log (S-26) counts beneath what others have built on it under its
+/// old name, and of several copies one counts.
 pub(crate) fn counting<V: Versions + ?Sized>(versions: &V, tips: &[Place]) -> Result<Counting, Fault> {
-    // What is known of a version: whether one that counts has it in its past, and whether a put or a delete has.
-    let mut queue: Queue<'_, V, (bool, bool)> = Queue::new(versions, usize::MAX);
-    let join = |before: &mut (bool, bool), more: (bool, bool)| {
-        *before = (before.0 | more.0, before.1 | more.1);
-    };
-    for tip in tips {
-        queue.add(*tip, (false, false), join)?;
+    let mut walk = Walk::from(versions, tips, None)?;
+    let copies = walk.uncovered.iter().filter(|it| it.node.copies(&it.version.author).is_some());
+    let copied = copies.filter_map(|it| Some(it.node.record.repeats?.stamp));
+    if let Some(first) = copied.min() {
+        walk = Walk::from(versions, tips, Some(first))?;
+        walk.discount_copies();
     }
     let mut counting = Counting::default();
-    while queue.waiting.values().any(|(.., (_, covered))| !covered) {
-        let Some((place, node, (known, covered))) = queue.next() else { break };
-        let content = match &node.record.content {
-            Content::Operate(_) => HeadContent::Operate,
-            Content::Put(value) => HeadContent::Put(value.clone()),
-            Content::Delete => HeadContent::Delete,
-        };
+    for Uncovered { place, node, known, counts, .. } in walk.uncovered {
+        // A copy that does not count stays a head like an operation that has no effect: should what replaced it turn out to
+        // be void, it is found again from here.
+        let content = if counts { content(&node) } else { HeadContent::Operate };
         let is_base = content != HeadContent::Operate;
-        for parent in queue.parents(&node)? {
-            queue.add(parent, (known || !node.void, covered || is_base && !node.void), join)?;
-        }
-        if node.void || covered {
-            continue;
-        }
         let head = RowHead { author: place.0, generation: place.1, stamp: node.stamp, content };
         if is_base {
             counting.bases.push(head.clone());
-        } else {
+        } else if counts {
             counting.live.push((place, node));
         }
         if !known {
@@ -138,6 +170,62 @@ pub(crate) fn counting<V: Versions + ?Sized>(versions: &V, tips: &[Place]) -> Re
         }
     }
     Ok(counting)
+}
+
+fn content(node: &Node) -> HeadContent {
+    match &node.record.content {
+        Content::Operate(_) => HeadContent::Operate,
+        Content::Put(value) => HeadContent::Put(value.clone()),
+        Content::Delete => HeadContent::Delete,
+    }
+}
+
+impl Walk {
+    /// Walks as far as something counts; or further, as far as to what is stamped so, to see whether what has copies lies in
+    /// somebody's past.
+    fn from<V: Versions + ?Sized>(versions: &V, tips: &[Place], first: Option<Hlc>) -> Result<Self, Fault> {
+        // What is known of a version: whether one that counts has it in its past, and whether a put or a delete has.
+        let mut queue: Queue<'_, V, (bool, bool)> = Queue::new(versions, usize::MAX);
+        let join = |before: &mut (bool, bool), more: (bool, bool)| {
+            *before = (before.0 | more.0, before.1 | more.1);
+        };
+        for tip in tips {
+            queue.add(*tip, (false, false), join)?;
+        }
+        let mut walk = Self::default();
+        while queue.waiting.values().any(|(.., (_, covered))| !covered)
+            || first.is_some() && queue.waiting.last_key_value().map(|((stamp, _), _)| *stamp) >= first
+        {
+            let Some((version, place, node, (known, covered))) = queue.next() else { break };
+            let is_base = !matches!(node.record.content, Content::Operate(_));
+            for parent in queue.parents(&node)? {
+                queue.add(parent, (known || !node.void, covered || is_base && !node.void), join)?;
+            }
+            if first.is_some() {
+                walk.covered.extend(covered.then(|| node.same(&version)));
+            }
+            if !node.void && !covered {
+                walk.uncovered.push(Uncovered { version, place, node, known, counts: true });
+            }
+        }
+        if first.is_some() {
+            let waiting = queue.waiting.iter().filter(|(_, (.., (_, covered)))| *covered);
+            walk.covered.extend(waiting.map(|((_, version), (_, node, _))| node.same(version)));
+        }
+        Ok(walk)
+    }
+
+    /// Finds which copies do not count: those of what a put or a delete has in its past, and all but one of the same.
+    fn discount_copies(&mut self) {
+        let Self { uncovered, covered, .. } = self;
+        uncovered.sort_by_key(|it| it.version);
+        let mut found = BTreeSet::new();
+        for it in uncovered {
+            let is_first = found.insert(it.node.same(&it.version));
+            let copied = it.node.copies(&it.version.author);
+            it.counts = copied.is_none_or(|copied| is_first && !covered.contains(&copied));
+        }
+    }
 }
 
 /// The nearest common ancestor of some heads: of their common ancestors that have no other such descendant the
@@ -158,7 +246,7 @@ pub(crate) fn common_ancestor<V: Versions + ?Sized>(
             return Ok(None);
         }
     }
-    while let Some((place, node, reached)) = queue.next() {
+    while let Some((_, place, node, reached)) = queue.next() {
         if reached.iter().all(|reached| *reached) && !node.void {
             return Ok(Some((place, node)));
         }
@@ -185,7 +273,7 @@ pub(crate) fn versions<V: Versions + ?Sized>(
     }
     let mut found = Vec::new();
     while found.len() < limit
-        && let Some((place, node, ())) = queue.next()
+        && let Some((_, place, node, ())) = queue.next()
     {
         for parent in queue.parents(&node)? {
             queue.add(parent, (), |(), ()| ())?;

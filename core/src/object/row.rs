@@ -36,7 +36,7 @@ pub(crate) struct RowHead {
 pub(crate) enum HeadContent {
     Put(Bytes),
     Delete,
-    /// An operation: it is among those that were folded.
+    /// An operation: it is among those that were folded. Or a copy that does not count: see [`super::history::counting`].
     Operate,
 }
 

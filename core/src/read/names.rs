@@ -9,6 +9,7 @@ use core::cmp::Ordering;
 use bytes::Bytes;
 
 use super::{Collection, Head, Row, schema};
+use crate::hash::Tag;
 use crate::id::{Author, CollectionId, Version};
 use crate::log::record::Record;
 use crate::object::history::{Node, Place, Versions};
@@ -139,6 +140,7 @@ struct Kept {
     of: (GroupIx, Place),
     stamp: Hlc,
     batch: Option<[u8; 16]>,
+    leaf: Tag,
     records: Vec<Record>,
     void: bool,
     /// Its size.
@@ -158,7 +160,8 @@ impl Kept {
         let records = encoded.records(author).map_err(|error| corrupt(Table::Log, error))?;
         let batch = encoded.header.batch.as_ref().map(|part| part.id);
         let void = view.get(Table::Void, &key)?.is_some();
-        Ok(Some(Self { of: (group, place), stamp: encoded.header.stamp, batch, records, void, bytes: size }))
+        let (stamp, leaf) = (encoded.header.stamp, encoded.leaf.tag());
+        Ok(Some(Self { of: (group, place), stamp, batch, leaf, records, void, bytes: size }))
     }
 
     /// What it says of a row. Rows are in order, before all else.
@@ -169,7 +172,8 @@ impl Kept {
         };
         let at = self.records.binary_search_by(order).ok()?;
         let Some(Record::Row(record)) = self.records.get(at) else { return None };
-        Some(Node { stamp: self.stamp, batch: self.batch, record: record.clone(), void: self.void })
+        let Self { stamp, batch, leaf, void, .. } = *self;
+        Some(Node { stamp, batch, leaf, record: record.clone(), void })
     }
 }
 

@@ -32,7 +32,10 @@
 //!
 //! A log that is forked ends where its branches part (S-26), and its device writes again likewise what it had written on
 //! either branch, each part from where others part to where the next ones do: here nothing is taken back, as others may have
-//! built on it, and no record names what it stands for, as the proof of the fork says so of all of it.
+//! built on it, and no record names what it stands for, as the proof of the fork says so of all of it. But each says which one
+//! it copies: what somebody has ended, replaced or undone on the branch is so for the copy as well, see
+//! `syncgroup/access/again` and [`crate::object::history`]. What the device has ended itself on the branch it ends under both
+//! names.
 //!
 //! All of it is one commit. Where something cannot be written again, as the syncgroup itself or what this device may do
 //! there was made by such a clock, nothing is changed at all.
@@ -53,7 +56,7 @@ use crate::id::{Author, Generation, Incarnation, SyncgroupId, Version};
 use crate::limits;
 use crate::log::fork;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
-use crate::log::record::{Content, MetaRecord, Record, RowRecord};
+use crate::log::record::{Content, MetaRecord, Record, Repeated, RowRecord};
 use crate::object::history::Place;
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
@@ -69,6 +72,8 @@ type Batches = BTreeMap<(Hlc, AuthorIx, Option<[u8; 16]>, Option<GroupIx>), Vec<
 struct Course {
     syncgroup: SyncgroupId,
     back: TakenBack,
+    /// Whether others may hold what is written again, and have built on it.
+    copies: bool,
     /// What counts no more where it was.
     cuts: Cuts,
     /// What is left, and in the past of what was written again.
@@ -173,7 +178,7 @@ fn write_branch(
     let again = plan.enter(left.successor);
     let mut back = TakenBack::default();
     back.add(ix, left.branch.clone());
-    let mut course = Course::new(syncgroup, back);
+    let mut course = Course { copies: true, ..Course::new(syncgroup, back) };
     let mut stamp = Hlc::default();
     for (generation, number) in left.said.iter().zip(1..) {
         let least = stamp.max(course.learn(plan, group, (ix, *generation))?);
@@ -321,6 +326,7 @@ impl Course {
         Self {
             syncgroup,
             back,
+            copies: false,
             cuts: Cuts::default(),
             known: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -411,9 +417,9 @@ impl Course {
                             part.at = part.at.max(plan.stamp(group, ix, parent.generation)?);
                         }
                     }
-                    row.repeats = Some((was, encoded.header.stamp));
+                    row.repeats = self.repeated(&row, was, &encoded);
                     if let Content::Operate(operations) = &mut row.content {
-                        operations.rename(|version| self.name(version));
+                        operations.rename(|version| self.names.get(version).copied(), self.copies);
                     }
                     part.records.push(Record::Row(row));
                 }
@@ -423,6 +429,14 @@ impl Course {
             }
         }
         Ok(part)
+    }
+
+    /// What a row's version is said to repeat.
+    fn repeated(&self, row: &RowRecord, version: Version, was: &Encoded) -> Option<Repeated> {
+        // The same as what it copies itself, whatever that is called meanwhile.
+        let first = row.repeats.filter(|it| it.copies.is_some());
+        let copies = self.copies.then(|| was.leaf.tag());
+        first.or(Some(Repeated { version, stamp: was.header.stamp, copies }))
     }
 
     /// What a version is called now.
@@ -502,7 +516,7 @@ impl Course {
         let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
         let mut encoded = Encoded::write(header.clone(), &author, &records);
         if encoded.bytes.len() > limits::MAX_GENERATION {
-            // What it repeats is good to know, and no more than that.
+            // Better twice than not at all, where somebody has undone it on the branch.
             for record in &mut records {
                 if let Record::Row(row) = record {
                     row.repeats = None;

@@ -11,7 +11,7 @@ use super::changes::{ChangeEntry, Changed, ChangedRow, Shows};
 use super::plan::Plan;
 use super::stored::Stored;
 use crate::action::RowChange;
-use crate::hash::Hash;
+use crate::hash::{Hash, Tag};
 use crate::id::{Author, CollectionId, Generation, Version};
 use crate::log::generation::Encoded;
 use crate::log::record::{Content, Record, RowRecord};
@@ -231,7 +231,14 @@ impl Plan<'_> {
     ) -> Result<(), Fault> {
         let (author, generation) = place;
         let head = RowHead { author, generation, stamp, content: content_of(row) };
-        let parents = self.parents_that_count(group, row)?;
+        let (parents, has_void) = self.parents_that_count(group, row)?;
+        if row.repeats.is_some_and(|it| it.copies.is_some()) || has_void && self.is_any_forked(group) {
+            // What somebody has built on under another name, or may have.
+            let heads = state.heads.iter().map(|head| (head.author, head.generation));
+            let tips: Vec<Place> = heads.chain([place]).collect();
+            *state = self.recounted(group, (row.collection, &row.key), &tips)?;
+            return Ok(());
+        }
         let superseded =
             |old: &RowHead| !parents.is_empty() && parents.contains(&old.version(|ix| self.author(ix)));
         let built_on = state.supersede(head, superseded, |ix| self.author(ix));
@@ -280,9 +287,13 @@ impl Plan<'_> {
     }
 
     fn take_live(&self, merging: &mut Merging, live: Vec<(Place, Node)>) {
-        for ((ix, generation), Node { stamp, record, .. }) in live {
+        for ((ix, generation), node) in live {
+            // A copy is known by the name under which others may have undone it.
+            let author = self.author(ix);
+            let version = node.copies(&author).map_or(Version { author, generation }, |(version, _)| version);
+            let Node { stamp, record, .. } = node;
             if let Content::Operate(operations) = &record.content {
-                merging.take(operations, stamp, Version { author: self.author(ix), generation });
+                merging.take(operations, stamp, version);
             }
         }
     }
@@ -309,17 +320,17 @@ impl Plan<'_> {
         Ok(RowState { heads, merging: Some(Box::new(merging)) })
     }
 
-    /// What a version supersedes: its parents; and where those are void, what they supersede (S-11).
+    /// What a version supersedes: its parents; and where those are void, what they supersede (S-11). And whether any is.
     fn parents_that_count<'r>(
         &self,
         group: GroupIx,
         row: &'r RowRecord,
-    ) -> Result<Cow<'r, [Version]>, Fault> {
+    ) -> Result<(Cow<'r, [Version]>, bool), Fault> {
         if self.metadata(group).is_none_or(|metadata| metadata.access.judgement().is_clean()) {
-            return Ok(Cow::Borrowed(&row.parents));
+            return Ok((Cow::Borrowed(&row.parents), false));
         }
         let versions = PlannedVersions { plan: self, group, row: (row.collection, &row.key), now: None };
-        let (mut found, mut work) = (BTreeSet::new(), row.parents.clone());
+        let (mut found, mut work, mut has_void) = (BTreeSet::new(), row.parents.clone(), false);
         while let Some(parent) = work.pop() {
             if !found.insert(parent) {
                 continue;
@@ -327,9 +338,10 @@ impl Plan<'_> {
             let Some(ix) = self.author_ix(&parent.author) else { continue };
             if let Some(node) = versions.void(ix, parent.generation)? {
                 work.extend(node.record.parents);
+                has_void = true;
             }
         }
-        Ok(Cow::Owned(found.into_iter().collect()))
+        Ok((Cow::Owned(found.into_iter().collect()), has_void))
     }
 }
 
@@ -369,8 +381,9 @@ impl Versions for PlannedVersions<'_, '_> {
         if let Some((now, stamp, record)) = self.now
             && place == now
         {
-            // No walk asks for the batch.
-            return Ok(Some(Node { stamp, batch: None, record: record.clone(), void: false }));
+            // No walk asks for the batch, and nothing that is known copies it.
+            let (batch, leaf) = (None, Tag::default());
+            return Ok(Some(Node { stamp, batch, leaf, record: record.clone(), void: false }));
         }
         let get = |table, key: &Bytes| self.plan.staged.get(table, key);
         let (author, generation) = (self.plan.author(place.0), place.1);

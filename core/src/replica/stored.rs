@@ -178,7 +178,7 @@ impl Stored {
         });
         let Some(record) = found else { return Ok(None) };
         let void = get(Table::Void, &key::log(group, ix, generation))?.is_some();
-        Ok(Some(Node { stamp, batch, record, void }))
+        Ok(Some(Node { stamp, batch, leaf: encoded.leaf.tag(), record, void }))
     }
 
     pub(crate) fn from_bytes(bytes: Bytes, generation: Generation) -> Result<Self, Fault> {

@@ -266,3 +266,66 @@ fn what_others_built_on_a_longer_branch_reaches_holders_of_a_shorter_one() {
     }
     world.assert_same(id);
 }
+
+/// One member has built on a branch before it was heard of that the log is forked: what it replaced, and took out, stays so
+/// where the branch is written again, whether that comes first or not.
+#[test]
+fn what_others_replaced_of_a_branch_is_replaced_where_it_is_written_again() {
+    for late in [false, true] {
+        let (mut world, id) = World::together(4);
+        let (counter, set) = (Policy::Merge(Merge::Counter), Policy::Merge(Merge::Set));
+        world.schema(0, id, &[("n/", counter), ("s/", set), ("d/", Policy::Defer)]);
+        world.run(5_000);
+        world.operate(2, id, "n/a", Operation::Add(1));
+        world.run(10_000);
+        world.apart();
+        let backup = world.nodes[2].store.clone();
+        world.operate(2, id, "n/a", Operation::Add(30));
+        world.operate(2, id, "s/a", Operation::Insert("x".into()));
+        world.operate(2, id, "s/a", Operation::Insert("y".into()));
+        world.put(2, id, "d/a", "of the branch");
+        world.operate(2, id, "n/b", Operation::Add(5));
+        world.meet(2, 0);
+        world.meet(2, 3);
+        world.run(60_000);
+        world.put(0, id, "n/a", "7");
+        world.operate(0, id, "s/a", Operation::Remove("x".into()));
+        world.put(0, id, "d/a", "changed by 0");
+        world.operate(0, id, "n/b", Operation::Add(100));
+        world.put(0, id, "n/b", "2");
+        world.reboot(2, backup, Continuity::Shown);
+        world.put(2, id, "other", "of the other branch");
+        world.meet(2, 1);
+        let (first, last) = if late { (3, 0) } else { (0, 3) };
+        for (one, other) in [(first, 1), (first, 2), (1, 2)] {
+            world.link(one, other);
+        }
+        world.run(120_000);
+        assert_eq!(world.written_again(2).iter().sum::<usize>(), 6);
+        for other in [first, 1, 2] {
+            world.link(last, other);
+        }
+        world.run(120_000);
+        for at in 0..4 {
+            assert_eq!(world.text(at, id, "n/a").as_deref(), Some("7"), "{at}, {late}");
+            assert_eq!(world.text(at, id, "n/b").as_deref(), Some("2"), "{at}, {late}");
+            assert_eq!(world.text(at, id, "d/a").as_deref(), Some("changed by 0"), "{at}, {late}");
+            let heads = world.heads(at, id, "d/a");
+            assert_eq!(heads.iter().filter(|head| !head.is_operation).count(), 1, "{at}, {late}");
+            let set = Elements::from_bytes(&world.get(at, id, "s/a").unwrap().value).unwrap();
+            assert_eq!(set.0.into_iter().collect::<Vec<_>>(), ["y"], "{at}, {late}");
+        }
+        world.assert_same(id);
+        for at in 0..4 {
+            world.operate(at, id, "n/a", Operation::Add(10));
+        }
+        world.run(60_000);
+        assert_eq!(world.text(1, id, "n/a").as_deref(), Some("47"));
+        world.assert_same(id);
+        // Whoever hears of all of it at once shows the same.
+        world.let_in(0, id);
+        world.link(0, 4);
+        world.run(60_000);
+        world.assert_same(id);
+    }
+}

@@ -1,4 +1,5 @@
-//! Drawn histories. Each line is a version: its name, what it did, and its parents. Names sort like authors;
+//! Drawn histories. Each line is a version: its name, what it did, its parents, and after `=` what it copies. Names sort like
+//! authors;
 //! stamps grow from line to line, so a line lies above all lines that it can name.
 
 use alloc::string::String;
@@ -9,6 +10,7 @@ use core::cell::Cell;
 
 use super::*;
 use crate::id::{CollectionId, DeviceId, Incarnation};
+use crate::log::record::Repeated;
 use crate::resolve::merge::Operations;
 
 struct Drawn {
@@ -17,7 +19,7 @@ struct Drawn {
 }
 
 fn author_of(name: char) -> Author {
-    Author { device: DeviceId([name as u8; 16]), incarnation: Incarnation(0) }
+    Author { device: DeviceId([1; 16]), incarnation: Incarnation(u64::from(name)) }
 }
 
 impl Versions for Drawn {
@@ -33,6 +35,10 @@ impl Versions for Drawn {
     }
 }
 
+fn leaf_of(name: char) -> Tag {
+    Tag([name as u8; 16])
+}
+
 fn draw(lines: &[&str]) -> Drawn {
     let nodes = lines.iter().enumerate().map(|(at, line)| {
         let mut words = line.split_whitespace();
@@ -45,11 +51,17 @@ fn draw(lines: &[&str]) -> Drawn {
         };
         // A capital letter is void.
         let void = name.is_uppercase();
-        let parents = words.map(|parent| parent.chars().next().unwrap());
-        let parents = parents.map(|name| Version { author: author_of(name), generation: 1 }).collect();
+        let version = |name| Version { author: author_of(name), generation: 1 };
+        let (copied, parents): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with('='));
+        let parents = parents.iter().map(|parent| version(parent.chars().next().unwrap())).collect();
+        let repeats = copied.first().map(|copied| {
+            let name = copied.chars().nth(1).unwrap();
+            let stamp = lines.iter().position(|line| line.starts_with(name)).unwrap() as u64 + 1;
+            Repeated { version: version(name), stamp: Hlc(stamp), copies: Some(leaf_of(name)) }
+        });
         let (collection, key) = (CollectionId::default(), Bytes::new());
-        let record = RowRecord { collection, key, parents, repeats: None, pick: false, content };
-        (name, Node { stamp: Hlc(at as u64 + 1), batch: None, record, void })
+        let record = RowRecord { collection, key, parents, repeats, pick: false, content };
+        (name, Node { stamp: Hlc(at as u64 + 1), batch: None, leaf: leaf_of(name), record, void })
     });
     Drawn { nodes: nodes.collect(), reads: Cell::new(0) }
 }
@@ -62,6 +74,52 @@ fn places(drawn: &Drawn, names: &str) -> Vec<Place> {
 fn ancestor(drawn: &Drawn, heads: &str) -> Option<char> {
     let found = common_ancestor(drawn, &places(drawn, heads), 1_000).unwrap();
     found.map(|((ix, _), _)| drawn.nodes[ix as usize].0)
+}
+
+/// The heads, the bases and the live operations, in alphabetical order.
+fn counted(drawn: &Drawn, tips: &str) -> [String; 3] {
+    let Counting { heads, bases, live } = counting(drawn, &places(drawn, tips)).unwrap();
+    let names = |mut places: Vec<AuthorIx>| {
+        places.sort_unstable();
+        places.into_iter().map(|ix| drawn.nodes[ix as usize].0).collect()
+    };
+    let of = |heads: &[RowHead]| names(heads.iter().map(|head| head.author).collect());
+    [of(&heads), of(&bases), names(live.iter().map(|((ix, _), _)| *ix).collect())]
+}
+
+#[test]
+fn a_copy_counts_beneath_what_was_built_on_what_it_copies() {
+    let drawn = draw(&["a add", "X add a", "c add a =X", "m add X", "r put m", "s put c"]);
+    assert_eq!(counted(&drawn, "cX"), ["c", "", "ac"]);
+    assert_eq!(counted(&drawn, "cXm"), ["cm", "", "acm"]);
+    assert_eq!(counted(&drawn, "cmr"), ["cr", "r", ""], "it is replaced, and stays a head");
+    assert_eq!(counted(&drawn, "rs"), ["rs", "rs", ""]);
+    assert_eq!(counted(&drawn, "Xs"), ["s", "s", ""]);
+}
+
+#[test]
+fn of_several_copies_one_counts_and_what_replaced_one_replaced_all() {
+    let drawn = draw(&["a add", "X add a", "c add a =X", "d add a =X", "m add d", "r put m"]);
+    assert_eq!(counted(&drawn, "cdX")[2], "ac");
+    assert_eq!(counted(&drawn, "dc")[2], "ac", "whatever comes first");
+    assert_eq!(counted(&drawn, "cm"), ["cm", "", "acm"]);
+    assert_eq!(counted(&drawn, "cr"), ["cr", "r", ""]);
+    let puts = draw(&["a put", "X put a", "c put a =X", "m put X"]);
+    assert_eq!(counted(&puts, "cm"), ["cm", "m", ""]);
+    assert_eq!(counted(&puts, "mcX"), ["cm", "m", ""]);
+}
+
+#[test]
+fn nothing_copies_what_another_device_wrote_and_no_row_loses_its_last_head() {
+    let mut drawn = draw(&["a put", "b put a =a", "c put b =a"]);
+    assert_eq!(counted(&drawn, "c")[0], "c");
+    assert_eq!(counted(&drawn, "cb")[0], "c");
+    drawn = draw(&["a add", "X add a", "c add a =X", "r put X"]);
+    assert_eq!(counted(&drawn, "cr")[2], "");
+    if let Some(repeated) = &mut drawn.nodes[2].1.record.repeats {
+        repeated.version.author.device = DeviceId([2; 16]);
+    }
+    assert_eq!(counted(&drawn, "cr")[2], "c");
 }
 
 #[test]
@@ -146,7 +204,7 @@ fn what_it_costs_is_what_lies_between() {
                 (ix, n) => vec![version(ix, n - 1)],
             };
             let (stamp, record) = (Hlc(generation * 2 + u64::from(ix)), (self.1)(parents));
-            Ok(Some(Node { stamp, batch: None, record, void: false }))
+            Ok(Some(Node { stamp, batch: None, leaf: Tag::default(), record, void: false }))
         }
         fn author(&self, ix: AuthorIx) -> Result<Author, Fault> {
             Ok(author_of(char::from(ix as u8)))

@@ -229,11 +229,14 @@ impl Operations {
         }
     }
 
-    /// Gives the insertions that it undoes other names.
-    pub(crate) fn rename(&mut self, name: impl Fn(&Version) -> Version) {
+    /// Gives the insertions that it undoes other names, those that have any; or adds these, where both count.
+    pub(crate) fn rename(&mut self, name: impl Fn(&Version) -> Option<Version>, both: bool) {
         let Operations::Set(changes) = self else { return };
-        let removals = changes.iter_mut().filter_map(|change| change.removes.as_mut());
-        removals.flatten().for_each(|version| *version = name(version));
+        for removals in changes.iter_mut().filter_map(|change| change.removes.as_mut()) {
+            let named: Vec<Version> = removals.iter().filter_map(&name).collect();
+            removals.retain(|version| both || name(version).is_none());
+            removals.extend(named);
+        }
     }
 
     /// Whether all fields have a name, and not too long a path: one without would be the whole tree, which is no field of
