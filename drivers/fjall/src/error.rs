@@ -138,8 +138,8 @@ pub enum OpenError {
     },
     /// The file that says in which format the data directory is, is missing or damaged.
     #[error(
-        "the file {} {what}: it says how everything beside it is kept. Restore it from a backup; if nothing but \
-         this version has written there, it is the line \"{line}\"",
+        "the file {} {what}: it says how everything beside it is kept; restore it from a backup, or if nothing but \
+         this version has written there, write the line \"{line}\" into it",
         path.display()
     )]
     FormatUnknown {
