@@ -143,7 +143,7 @@ planted! {
     /// A driver says what a syncgroup is for though somebody has changed that since.
     DescribesAnyway = "describes-anyway", noticed by Conduct;
     /// A driver loses where to meet.
-    LosesMeetingPlaces = "loses-meeting-places", noticed by Model;
+    LosesMeetingPlaces = "loses-meeting-places", noticed by Conduct;
     /// The network loses what is offered to devices at which a syncgroup is published.
     LosesOffers = "loses-offers", noticed by Convergence;
     /// A driver publishes syncgroups for reading only.
