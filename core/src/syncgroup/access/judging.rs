@@ -6,7 +6,6 @@ use core::ops::RangeInclusive;
 
 use super::super::Rights;
 use super::super::past::{Numbered, Past};
-use super::again::Copies;
 use super::cuts::Cuts;
 use super::facts::{Act, Standing};
 use super::{Access, Ended, Grant, Holder, Nth, Revocation, Title};
@@ -168,8 +167,6 @@ struct Court<'a> {
     known: Option<&'a Past>,
     /// The grants that each act gives.
     given: BTreeMap<Place, Vec<(Holder, &'a Grant)>>,
-    /// Those that give again what others have given.
-    copies: Copies,
     /// The revocations that each act makes.
     made: BTreeMap<Place, Vec<(Nth, &'a Revocation)>>,
     /// What nothing has allowed yet.
@@ -192,7 +189,6 @@ impl<'a> Court<'a> {
             pasts,
             known,
             given: BTreeMap::new(),
-            copies: Copies::default(),
             made: BTreeMap::new(),
             acts: BTreeMap::new(),
             queue: BTreeSet::new(),
@@ -207,7 +203,6 @@ impl<'a> Court<'a> {
         for (holder, grants) in to_devices.chain(to_users) {
             for grant in grants.iter().filter(|grant| is_known(grant.place())) {
                 court.given.entry(grant.place()).or_default().push((holder, grant));
-                court.copies.note(&access.again, holder, grant);
             }
         }
         let mut strikings: BTreeMap<(UserId, DeviceId), BTreeSet<(u64, Nth)>> = BTreeMap::new();
@@ -263,19 +258,25 @@ impl<'a> Court<'a> {
         let is_known = |place: &Place| self.known.is_none_or(|past| past.has(*place));
         let acts = self.access.acts.iter().map(|act| act.place).filter(is_known);
         let void = acts.filter(|place| !self.valid.contains(place)).collect();
-        let ranks = &self.ranks;
-        let ends = self.ends.into_iter().filter_map(|(key, ends)| {
-            let is_junior = |by: &Rank| ranks.get(&key).is_none_or(|rank| by < rank);
-            let ends: Vec<Nth> =
-                ends.into_iter().filter(|(by, _)| is_junior(by)).map(|(_, nth)| nth).collect();
+        let given = self.given.values().flatten().map(|(holder, grant)| (*holder, grant.version));
+        let ended = given.filter_map(|key: (Holder, Version)| {
+            let is_junior = |by: &Rank| self.ranks.get(&key).is_none_or(|rank| by < rank);
+            let ends = self.ends_of(key.0, key.1).filter(|(by, _)| is_junior(by));
+            let ends: Vec<Nth> = ends.map(|(_, nth)| *nth).collect();
             (!ends.is_empty()).then_some((key, ends))
         });
-        let ends = ends.chain(self.struck).map(|(key, mut ends)| {
+        let ended: Vec<_> = ended.collect();
+        let ends = ended.into_iter().chain(self.struck).map(|(key, mut ends)| {
             ends.sort_unstable();
             ends.dedup();
             (key, ends)
         });
         (Judgement { void, ends: ends.collect(), cuts: Cuts::default() }, self.ranks)
+    }
+
+    /// What ends a grant under any of its names, each with the rank by which it was made.
+    fn ends_of(&self, holder: Holder, grant: Version) -> impl Iterator<Item = &(Rank, Nth)> {
+        self.access.again.names(grant).filter_map(move |name| self.ends.get(&(holder, name))).flatten()
     }
 
     /// An act is valid, by a grant of this rank: what it gives may be used, and what it ends may end.
@@ -292,9 +293,7 @@ impl<'a> Court<'a> {
         for (nth, revocation) in self.made.get(&place).into_iter().flatten() {
             let Ended::Grants(holder, grants) = &revocation.what else { continue };
             for grant in grants {
-                for grant in self.copies.of(*holder, *grant) {
-                    self.ends.entry((*holder, grant)).or_default().push((by, *nth));
-                }
+                self.ends.entry((*holder, *grant)).or_default().push((by, *nth));
             }
         }
     }
@@ -313,7 +312,7 @@ impl<'a> Court<'a> {
             let standing = self.access.standings.get(&device);
             let has_left = standing.is_none_or(|it| self.access.has_left(it, &title.version(), known));
             let struck = title.certificate(device).and_then(|it| self.struck.get(&it)).into_iter().flatten();
-            let ends = self.ends.get(&(title.holder, title.grant.version)).into_iter().flatten();
+            let ends = self.ends_of(title.holder, title.grant.version);
             let ends = ends.filter(|(by, _)| *by < rank).map(|(_, nth)| nth);
             !has_left
                 && ends.chain(struck).all(|nth| {

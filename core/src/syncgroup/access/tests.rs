@@ -630,3 +630,19 @@ fn what_a_revocation_that_ends_several_leaves_alone_for_one_of_them_counts_again
     assert!(now.judged_anew(&before.judgement).contains(&author(6).device));
     assert!(now.first_judged_anew(&before.judgement, &author(6)) <= 51);
 }
+
+#[test]
+fn what_ends_a_grant_ends_whatever_repeats_it_however_many_do() {
+    let mut history = History::new();
+    history.say(1, &[], vec![admit(2, Rights::Admin)]);
+    let granted = history.say(1, &[], vec![admit(4, Rights::Write)]);
+    let known = history.0.len() - 1;
+    for _ in 0..20 {
+        let (incarnation, generation) = (granted.author.incarnation, granted.generation);
+        let again = vec![admit(4, Rights::Write), MetaRecord::Repeats { incarnation, generation }];
+        history.say(1, &[], again);
+    }
+    assert_eq!(rights(&history.all(), 4), Some(Rights::Write));
+    history.say(2, &[known], vec![revoke(4, &[granted], None, 0)]);
+    assert_eq!(rights(&history.all(), 4), None);
+}
