@@ -418,11 +418,11 @@ impl Plan<'_> {
     /// Whether something is here of a forked log on which nobody builds, and somebody does on another branch. A device does not
     /// give up what it has written itself before it has written that again; but then it does for whatever it `lacks`.
     /// Otherwise each log makes way once until the next start: whoever shows its branches in turns shall not have all of
-    /// a syncgroup looked at each time.
+    /// a syncgroup looked at each time. The other branch has to part behind what stays: else it would not follow on that.
     pub(crate) fn may_make_way(
         &self,
         group: GroupIx,
-        author: &Author,
+        (author, prefix): (&Author, Generation),
         wanted: &BTreeSet<(GroupIx, Author)>,
         lacks: bool,
     ) -> Result<bool, Fault> {
@@ -435,7 +435,8 @@ impl Plan<'_> {
         if !is_wanted && !lacks {
             return Ok(false);
         }
-        let is_beyond = self.reaches(group).get(&ix).is_some_and(|it| self.held(group, author) > it.last);
+        let follows = |reach: &Reach| prefix >= reach.last && self.held(group, author) > reach.last;
+        let is_beyond = self.reaches(group).get(&ix).is_some_and(follows);
         Ok(is_beyond && (author.device != self.own().device || !self.is_unwritten(group, ix)?))
     }
 

@@ -230,7 +230,7 @@ fn branches(plan: &mut Plan<'_>, group: GroupIx, runs: &[Run], received: &mut Re
             continue;
         }
         let lacks = plan.lacks_branch(group, &run.author, (prefix, &branch.leaf))?;
-        if plan.may_make_way(group, &run.author, &received.wanted, lacks)? {
+        if plan.may_make_way(group, (&run.author, prefix), &received.wanted, lacks)? {
             authors.push(run.author);
             if !lacks {
                 received.made_way.insert((group, run.author));
