@@ -26,6 +26,8 @@ const FRAMES_PER_PAIR: u64 = 60;
 const FRAMES_PER_PART: u64 = 20;
 /// How long nothing may be sent once all agree.
 const QUIET: u64 = 600_000;
+/// Frames of two that hold different branches, for each time that they may ask each other.
+const FRAMES_PER_QUESTION: u64 = 8;
 
 /// Something of the embedder's that must be true at any time: `Err` says what is wrong. Shrinking asks it from
 /// several threads.
@@ -262,34 +264,41 @@ fn thrift(setup: &Setup, world: &World<'_>, before: u64, took_ms: u64) -> Checke
 }
 
 /// All agree: after what is on its way has arrived and every wait is over, nobody sends anything (S-22), but for offers
-/// that wait for an answer (S-33).
+/// that wait for an answer (S-33). Those who hold different branches of a log on which others have built do not agree,
+/// and ask each other again, as rarely as anything is asked (S-26).
 fn rest(
     world: &mut World<'_>,
     setup: &Setup,
     end: u64,
     invariant: &mut dyn FnMut(&World<'_>) -> Checked,
 ) -> Checked {
-    if world.are_kept_apart() {
-        return Ok(()); // Not all agree.
-    }
     let waits = |it: &Waits| 2 * (it.patience_max + it.redial_max + it.confirm + it.relay);
     // A conflict that was left open may be answered still: after as many turns as there are members.
     let turns = LONGEST_THOUGHT + setup.replicas as u64 * world.longest_wait(|it| it.resolve);
     let settle = 60_000 + world.longest_wait(waits) + turns;
     world.run_until((world.now_ms() + settle).min(end), invariant)?;
-    let (before, _) = world.traffic();
+    let before = world.frames_between();
     let quiet = world.now_ms() + QUIET;
     world.run_until(quiet.min(end), invariant)?;
     if end < quiet {
         return Ok(());
     }
-    let (after, _) = world.traffic();
+    let wrong = |replicas, what| Err(Violation { oracle: Oracle::Convergence, rule: "S-22", replicas, what });
+    let apart = world.kept_apart();
+    let mut sent = 0;
+    for (pair, after) in world.frames_between() {
+        let since = after - before.get(&pair).copied().unwrap_or(0);
+        if !apart.contains(&pair) {
+            sent += since;
+        } else if since > FRAMES_PER_QUESTION * world.questions_within(QUIET, pair) {
+            let what = format!("{since} frames were sent in {QUIET} ms by two that hold different branches");
+            return wrong(vec![pair.0, pair.1], what);
+        }
+    }
     // Who was asked to take part and has not answered is asked again, as rarely as anything is tried.
-    let again = world.offers_within(QUIET);
-    if after > before + again {
-        let what = format!("{} frames were sent in {QUIET} ms although all agree", after - before);
-        let replicas = (0..setup.replicas).collect();
-        return Err(Violation { oracle: Oracle::Convergence, rule: "S-22", replicas, what });
+    if sent > world.offers_within(QUIET) {
+        let what = format!("{sent} frames were sent in {QUIET} ms although all agree");
+        return wrong((0..setup.replicas).collect(), what);
     }
     Ok(())
 }

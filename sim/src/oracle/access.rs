@@ -1,10 +1,9 @@
 //! Oracles of access (S-34, S-36): who was admitted by what right, who holds what, and what was accepted.
 
 use driftless::hostile::{Content, Made};
-use driftless::inspect::LinkNames;
 use driftless::{
     Author, Certificate, DeviceId, Edit, Invitation, JoinRefusal, Knowledge, Notice, Rights, SyncgroupId,
-    SyncgroupState, Tag, UserId, Version, Wall,
+    SyncgroupState, UserId, Version, Wall,
 };
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
@@ -76,6 +75,11 @@ impl Watch {
         asked.map(|it| it.issuer).any(|issuer| {
             self.devices.iter().position(|it| *it == issuer).is_some_and(|at| self.fates[at].is_changed())
         })
+    }
+
+    /// All syncgroups that there are.
+    pub(crate) fn syncgroups(&self) -> impl Iterator<Item = &SyncgroupId> {
+        self.model.syncgroups()
     }
 
     /// Whether a device was ever let in anywhere.
@@ -293,7 +297,10 @@ impl Watch {
 
     /// Whether a member gives a device nothing but what ended its membership: its time is over, by what the member holds
     /// and its clock, and was so long enough ago for what was put together before to have left.
-    fn is_over_for(&self, from: usize, to: usize, group: &SyncgroupId) -> bool {
+    pub(crate) fn is_over_for(&self, from: usize, to: usize, group: &SyncgroupId) -> bool {
+        if self.model.ends_in(group).next().is_none() {
+            return false; // As nearly always.
+        }
         let (device, notes) = (&self.devices[to], &self.notes[from]);
         let Some(held) = notes.held.get(group) else { return false };
         let earlier = Wall(notes.clock.0.saturating_sub(UNDER_WAY));
@@ -334,28 +341,19 @@ impl Watch {
         })
     }
 
-    /// The first of some generations that go from a replica to another one over a link, and that it may not have.
-    pub(crate) fn may_not_have<'v>(
-        &self,
-        (from, to): (usize, usize),
-        names: &LinkNames,
-        name: &Tag,
-        mut versions: impl Iterator<Item = &'v Version>,
-    ) -> Option<(SyncgroupId, Version)> {
+    /// Whether a device whose time is over may still be given something: what it wrote itself, and what ended it.
+    pub(crate) fn is_given_after_the_end(&self, to: usize, group: &SyncgroupId, version: &Version) -> bool {
         let device = &self.devices[to];
-        let group = self.model.syncgroups().find(|group| names.of(group) == *name)?;
-        let is_over = self.is_over_for(from, to, group);
-        let may_have = |version: &Version| {
-            if is_over && version.author.device != *device {
-                return self.tells_of_its_end(group, device, version);
-            }
-            version.author.device == *device
-                || self.made.contains(&(*group, *version))
-                || self.model.is_entitled(group, device, version)
-                || self.may_be_given(to, group, version)
-        };
-        let version = versions.find(|version| !may_have(version))?;
-        Some((*group, *version))
+        version.author.device == *device || self.tells_of_its_end(group, device, version)
+    }
+
+    /// Whether a device may be given something by anybody at all.
+    pub(crate) fn is_given(&self, to: usize, group: &SyncgroupId, version: &Version) -> bool {
+        let device = &self.devices[to];
+        version.author.device == *device
+            || self.made.contains(&(*group, *version))
+            || self.model.is_entitled(group, device, version)
+            || self.may_be_given(to, group, version)
     }
 
     /// Checks what a replica has come to hold: that its author might write it, that the replica may have it,

@@ -121,13 +121,19 @@ impl Watch {
     }
 
     /// Conflicts were raised to an application.
-    pub(crate) fn raised(&self, seen: Seen<'_>, conflicts: &[Conflict], coverage: &mut Coverage) -> Checked {
+    pub(crate) fn raised(
+        &mut self,
+        seen: Seen<'_>,
+        conflicts: &[Conflict],
+        coverage: &mut Coverage,
+    ) -> Checked {
         for conflict in conflicts {
             let Some(start) = conflict.open().next() else {
                 let what = "a conflict is raised in which nothing is to be decided";
                 return Err(Violation::new(Oracle::Conflicts, "S-17", seen.replica, what));
             };
             self.belongs_together(seen, &start.row, conflict, coverage)?;
+            self.asked_once(seen, conflict)?;
         }
         Ok(())
     }

@@ -80,14 +80,15 @@ impl Watch {
         forks.min()
     }
 
-    /// Whether some hold different branches, and so go on asking each other, more and more rarely.
-    pub(crate) fn are_kept_apart(&self, all: &[Seen<'_>]) -> bool {
+    /// The pairs of replicas that hold different branches somewhere, and so go on asking each other, more and more rarely.
+    pub(crate) fn kept_apart(&self, all: &[Seen<'_>]) -> BTreeSet<(usize, usize)> {
         let groups = all.iter().flat_map(|seen| seen.core.syncgroups()).map(|info| info.id);
         let groups: BTreeSet<SyncgroupId> = groups.collect();
-        groups.iter().any(|group| {
-            let differs = |one| all.iter().any(|other| self.hold_different_branches(group, one, other));
-            all.iter().any(differs)
-        })
+        let pairs = all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(move |it| (one, it)));
+        let apart = pairs.filter(|(one, other)| {
+            groups.iter().any(|group| self.hold_different_branches(group, one, other))
+        });
+        apart.map(|(one, other)| (one.replica, other.replica)).collect()
     }
 
     /// Whether two replicas hold different branches of a log on which others have built: neither can have what is built on

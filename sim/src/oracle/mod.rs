@@ -16,7 +16,7 @@
 //! | no silent loss | when a device writes again what lay ahead of its clock | `reissue` |
 //! | bounds | at each event, and when readers look | `bounds` |
 //! | conduct | always: replies, notices, refusals, deadlines, panics | `answers` |
-//! | conflicts | when they are raised and answered, when readers look, and in the end | `conflicts` |
+//! | conflicts | when they are raised and answered, when readers look, and in the end | `conflicts`, `questions` |
 //! | accounts | when they change, and when readers look | `accounts` |
 //! | conduct | when devices call each other, and when it changes whether they let themselves be found | `contact` |
 //! | watching | whenever somebody who watches looks | `watching` |
@@ -33,6 +33,7 @@ mod parts;
 mod paused;
 mod process;
 mod publications;
+mod questions;
 mod reissue;
 mod removals;
 mod rights;
@@ -172,6 +173,8 @@ struct Notes {
     collections: BTreeMap<SyncgroupId, usize>,
     /// What it has done to reach others since it started.
     contacts: contact::Contacts,
+    /// What its resolver was asked.
+    questions: questions::Questions,
     /// What readers were told of each of its commits.
     told: watching::Told,
     /// What its clock shows.

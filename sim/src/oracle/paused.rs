@@ -18,6 +18,16 @@ impl Watch {
         self.notes[replica].paused.remove(database);
     }
 
+    /// Whether a replica knows anything to be paused.
+    pub(crate) fn has_paused(&self, replica: usize) -> bool {
+        !self.notes[replica].paused.is_empty()
+    }
+
+    /// Whether it knows that the database of a syncgroup is paused.
+    pub(crate) fn is_paused_in(&self, replica: usize, group: &SyncgroupId) -> bool {
+        self.paused_in(replica, group).is_some()
+    }
+
     /// All that a replica has written, wherever it is: after its disk was lost, only others may hold it.
     fn own(&self, replica: usize, group: &SyncgroupId) -> Knowledge {
         let mut own = self.model.written(group);

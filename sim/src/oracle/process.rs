@@ -43,7 +43,7 @@ impl Watch {
         let groups = seen.core.syncgroups();
         let collections = groups.iter().map(|info| (info.id, info.collections.len())).collect();
         let databases = groups.into_iter().map(|info| (info.id, info.database)).collect();
-        let (wrote, contacts) = Default::default();
+        let (wrote, contacts, questions) = Default::default();
         let mut told = notes.told;
         told.survived(survived);
         let (reported, paused, author) = (survived, notes.paused, Some(seen.core.author()));
@@ -60,6 +60,7 @@ impl Watch {
             collections,
             databases,
             paused,
+            questions,
             told,
         };
         self.still_paused(seen, coverage)?;

@@ -3,19 +3,17 @@
 //! What they may say is made by [`driftless::hostile`]. What of it is valid is told to the oracles, which judge
 //! by themselves whether anybody may accept it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use driftless::hostile::{self, Made, Stage};
-use driftless::inspect::{self, Frame, LinkNames};
 use driftless::{CollectionId, LinkId};
 
 use super::queue::Happening;
 use super::{World, label};
 use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
-use crate::facts::kind;
-use crate::oracle::{Checked, Oracle, Violation};
+use crate::oracle::Checked;
 use crate::plan::{Act, Attack};
 
 /// Frames that are remembered.
@@ -28,60 +26,18 @@ const SEVERAL: u64 = 5;
 /// The longest garbage.
 const LONG: u64 = 4_000;
 
-/// What goes over the links of hostile replicas.
+/// Frames that hostile replicas have got.
 #[derive(Debug, Default)]
-pub(crate) struct Wiretap {
-    /// Frames that they have got.
-    frames: VecDeque<(usize, Bytes)>,
-    /// The nonces of both ends of each link, by which syncgroups have names there.
-    nonces: BTreeMap<u64, BTreeMap<usize, [u8; 16]>>,
-}
+pub(crate) struct Wiretap(VecDeque<(usize, Bytes)>);
 
 impl World<'_> {
     /// A hostile replica remembers what it gets.
     pub(super) fn overhear(&mut self, replica: usize, frame: &Bytes) {
         if self.replicas[replica].hostile {
-            self.wiretap.frames.push_back((replica, frame.clone()));
-            if self.wiretap.frames.len() > REMEMBERED {
-                self.wiretap.frames.pop_front();
+            self.wiretap.0.push_back((replica, frame.clone()));
+            if self.wiretap.0.len() > REMEMBERED {
+                self.wiretap.0.pop_front();
             }
-        }
-    }
-
-    /// Nobody must be sent generations that it may not have (S-34, S-36), whatever it asks for. Whoever is honest asks for
-    /// nothing else, and is looked at by what it holds; a hostile replica reads what comes over the wire.
-    pub(super) fn entitled_to(&mut self, replica: usize, link: LinkId, frame: &Bytes) -> Checked {
-        let Some((_, peer)) = self.network.ends(link) else { return Ok(()) };
-        let is_watched = self.replicas[peer].hostile || self.replicas[replica].hostile;
-        let wrong = |what: String| {
-            let replicas = vec![replica, peer];
-            Err(Violation { oracle: Oracle::Access, rule: "S-34", replicas, what })
-        };
-        match kind(frame) {
-            "hello" if is_watched => {
-                if let Some(Frame::Hello { nonce, .. }) = inspect::frame(frame) {
-                    let ends = self.wiretap.nonces.entry(link.0 / 2).or_default();
-                    ends.entry(replica).or_insert(nonce);
-                }
-                Ok(())
-            }
-            "deltas" if !self.watch.was_ever_admitted(&self.replicas[peer].device) => {
-                wrong(format!("sends generations to replica {peer}, which was never admitted to anything"))
-            }
-            "deltas" if self.replicas[peer].hostile => {
-                let nonces = self.wiretap.nonces.get(&(link.0 / 2));
-                let of = |replica: usize| Some((&self.replicas[replica].device, nonces?.get(&replica)?));
-                let (Some(one), Some(other)) = (of(replica), of(peer)) else { return Ok(()) };
-                let Some(Frame::Deltas { name, generations }) = inspect::frame(frame) else { return Ok(()) };
-                let versions = generations.iter().map(|(version, _)| version);
-                match self.watch.may_not_have((replica, peer), &LinkNames::new(one, other), &name, versions) {
-                    Some((group, version)) => wrong(format!(
-                        "sends {version:?} of {group:?} to replica {peer}, which may not have it"
-                    )),
-                    None => Ok(()),
-                }
-            }
-            _ => Ok(()),
         }
     }
 
@@ -164,7 +120,7 @@ impl World<'_> {
     fn overheard(&self, dice: &mut Dice, by: Option<usize>) -> Vec<Bytes> {
         let from: Vec<&Bytes> = self
             .wiretap
-            .frames
+            .0
             .iter()
             .filter(|(replica, _)| by.is_none_or(|by| by == *replica))
             .map(|(_, frame)| frame)

@@ -1,6 +1,7 @@
 //! How replicas find each other, and how links come and go.
 
 use bytes::Bytes;
+use driftless::inspect::{self, Frame};
 use driftless::{Address, CloseReason, Event, LinkId};
 
 use super::network::{HeldUp, other};
@@ -8,7 +9,6 @@ use super::queue::Happening;
 use super::{World, address, at_address};
 use crate::coverage::Point;
 use crate::dice::{Concern, Dice};
-use crate::facts::kind;
 use crate::model::holds;
 use crate::oracle::{Checked, Held, held};
 use crate::plan::Fate;
@@ -194,9 +194,11 @@ impl World<'_> {
                 format!("sends on link {}, which is not its own", link.0),
             ));
         }
-        self.entitled_to(replica, link, &frame)?;
-        if kind(&frame) == "introduction" {
-            self.coverage.hit(Point::Introduced);
+        if let Some(read) = inspect::frame(&frame) {
+            self.goes_over(replica, link, &read)?;
+            if matches!(read, Frame::Introduction { .. }) {
+                self.coverage.hit(Point::Introduced);
+            }
         }
         self.put_on_wire(replica, link, frame);
         Ok(())

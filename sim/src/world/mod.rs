@@ -30,6 +30,7 @@ mod steps;
 mod transfers;
 mod users;
 mod view;
+mod wire;
 
 use driftless::{Address, Event, Name};
 
@@ -102,6 +103,7 @@ pub struct World<'t> {
     healed: bool,
     /// Frames that hostile replicas have seen.
     wiretap: Wiretap,
+    hellos: wire::Hellos,
     /// When the last attack was, and how many there were before at that moment.
     attacks: (u64, u64),
     sabotage: Option<Saboteur>,
@@ -142,6 +144,7 @@ impl<'t> World<'t> {
             people: People::default(),
             watch: Watch::new(devices, &setup.hostile, setup.watch_log, sabotage),
             wiretap: Wiretap::default(),
+            hellos: wire::Hellos::default(),
             attacks: (0, 0),
             coverage: Coverage::default(),
             trace,

@@ -24,7 +24,7 @@ pub(crate) struct Network {
     /// Between whom everything waits, until when. The lower number comes first.
     clogged: BTreeMap<(usize, usize), u64>,
     /// How many frames were sent from whom to whom.
-    sent: BTreeMap<(usize, usize), u64>,
+    pub(super) sent: BTreeMap<(usize, usize), u64>,
     /// Fates that the plan decides.
     fates: BTreeMap<(usize, usize, u64), Fate>,
     /// Frames sent in all.

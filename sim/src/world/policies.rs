@@ -112,6 +112,7 @@ impl World<'_> {
             return Ok(());
         }
         it.attached = attached;
+        self.watch.forgets_questions(replica);
         let databases = it.core.iter().flat_map(driftless::Core::syncgroups).map(|group| group.database);
         let databases: BTreeSet<_> = databases.chain([label("db", 0), label("db", 1)]).collect();
         for database in databases {
@@ -128,7 +129,7 @@ impl World<'_> {
             return Err(Violation::new(Oracle::Conflicts, "S-17", replica, what));
         }
         let conflicts: Vec<Conflict> = match &self.sabotage {
-            Some(saboteur) => conflicts.into_iter().map(|conflict| saboteur.raised(conflict)).collect(),
+            Some(saboteur) => conflicts.into_iter().flat_map(|conflict| saboteur.raised(conflict)).collect(),
             None => conflicts,
         };
         if let Some(seen) = it.seen() {
@@ -198,7 +199,8 @@ impl World<'_> {
                 resolution.answer(row, choice)
             }),
         };
-        let Some(start) = resolution.answers.first().map(|answer| answer.row.clone()) else { return Ok(()) };
+        let answered: Vec<RowRef> = resolution.answers.iter().map(|answer| answer.row.clone()).collect();
+        let Some(start) = answered.first() else { return Ok(()) };
         let expected = self.watch.expect_answer(core, &resolution, it.stopping);
         let members = self.replicas.len();
         if self.ask_for(replica, Command::Resolve(resolution), &expected)? {
@@ -206,11 +208,14 @@ impl World<'_> {
             return self.watch.answered(replica, members, &expected.rows);
         }
         let refusal = self.refusal.take();
+        if refusal.is_some() {
+            self.watch.is_still_open(replica, answered.iter());
+        }
         refusal.iter().try_for_each(|refusal| self.no_answer(replica, refusal))?;
         let Some(Refusal::NoAnswer(reason)) = refusal else { return Ok(()) };
         match (*reason, self.replicas[replica].seen()) {
             (NoAnswer::Stale(now), Some(seen)) => {
-                self.watch.raised_again(seen, &start, &now, &mut self.coverage)?;
+                self.watch.raised_again(seen, start, &now, &mut self.coverage)?;
             }
             (NoAnswer::TakesNone(..), _) => self.coverage.hit(Point::NeedlessAnswer),
             _ => {}

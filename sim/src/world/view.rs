@@ -1,5 +1,6 @@
 //! What embedders see of a world: for invariants of their own.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use driftless::read::{self, Row};
@@ -90,6 +91,23 @@ impl World<'_> {
         self.replicas.iter().map(|it| of(it.waits(&self.plan.setup))).max().unwrap_or_default()
     }
 
+    /// How often two replicas may ask each other within some time, once nothing comes of it.
+    pub(crate) fn questions_within(&self, millis: u64, pair: (usize, usize)) -> u64 {
+        let asks = |replica: usize| {
+            1 + millis / self.replicas[replica].waits(&self.plan.setup).patience_max.max(1)
+        };
+        asks(pair.0) + asks(pair.1)
+    }
+
+    /// Frames sent so far between the replicas of each pair, the lower number first.
+    pub(crate) fn frames_between(&self) -> BTreeMap<(usize, usize), u64> {
+        let mut between = BTreeMap::new();
+        for ((from, to), count) in &self.network.sent {
+            *between.entry((*from.min(to), *from.max(to))).or_default() += count;
+        }
+        between
+    }
+
     /// Frames and bytes sent.
     pub(crate) fn traffic(&self) -> (u64, u64) {
         (self.network.frames, self.network.bytes)
@@ -124,9 +142,9 @@ impl World<'_> {
         self.resolved()
     }
 
-    /// Whether some hold different branches of a log on which others have built.
-    pub(crate) fn are_kept_apart(&self) -> bool {
-        self.watch.are_kept_apart(&self.all_seen())
+    /// The pairs of replicas that hold different branches of a log on which others have built, the lower number first.
+    pub(crate) fn kept_apart(&self) -> BTreeSet<(usize, usize)> {
+        self.watch.kept_apart(&self.all_seen())
     }
 
     /// Whether anybody still lacks what it has held back because its time had not come, or somebody's time is about to be

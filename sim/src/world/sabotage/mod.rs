@@ -152,6 +152,8 @@ planted! {
     LosesChanges = "loses-changes", noticed by Watching;
     /// Conflicts are raised without one of their heads.
     HidesAHead = "hides-a-head", noticed by Conflicts;
+    /// A driver asks its resolver twice about each conflict.
+    AsksTwice = "asks-twice", noticed by Conflicts;
     /// Answers of resolvers get lost.
     DropsAnswers = "drops-answers", noticed by Conflicts;
     /// The model believes that where batches win as a whole, the first does.

@@ -216,14 +216,15 @@ impl Saboteur {
         batch
     }
 
-    /// A conflict as the application gets it.
-    pub(crate) fn raised(&self, mut conflict: Conflict) -> Conflict {
+    /// A conflict as the application gets it, as often as it does.
+    pub(crate) fn raised(&self, mut conflict: Conflict) -> Vec<Conflict> {
         if self.kind == Sabotage::HidesAHead
             && let Some(row) = conflict.rows.first_mut()
         {
             row.heads.pop();
         }
-        conflict
+        let times = if self.kind == Sabotage::AsksTwice { 2 } else { 1 };
+        vec![conflict; times]
     }
 
     /// Whether answers of resolvers get lost.
