@@ -473,6 +473,9 @@ impl Raiser {
                 let Some(name) = name_of(replica, &row.row) else { continue };
                 if let Some(waiting) = self.waiting.get_mut(&name) {
                     (waiting.question, waiting.is_own) = (Some(self.questions), is_own);
+                    // It may have changed since it was looked at: the next look shall find nothing new then.
+                    waiting.heads = heads_of(view, &name)?;
+                    waiting.wins = row.policy == Policy::BatchWins;
                 }
             }
             full = self.full();

@@ -333,3 +333,29 @@ fn of_more_rows_than_are_told_together_any_can_be_answered_and_the_others_are_ra
     }
     assert_eq!(open(&world, 0, id), all[..10]);
 }
+
+/// Another head comes while a device waits for its turn, and it looks again only after that.
+#[test]
+fn what_has_changed_before_it_was_raised_is_raised_once() {
+    let mut both = 0;
+    for (at, later) in (0..3).flat_map(|at| (0..50).map(move |later| (at, 100 * later))) {
+        let (mut world, id) = World::together(3);
+        world.schema(0, id, &[("", Policy::AppResolves)]);
+        world.run(60_000);
+        world.apart();
+        attach(&mut world, at, true);
+        for (node, text) in ["a", "b", "c"].into_iter().enumerate() {
+            world.put(node, id, "k", text);
+        }
+        world.link(at, (at + 1) % 3);
+        world.run(later);
+        world.link(at, (at + 2) % 3);
+        world.run(60_000);
+        let raised = &world.nodes[at].raised;
+        assert!(!raised.is_empty(), "device {at}, {later} ms later");
+        both += usize::from(raised[0].rows[0].heads.len() == 3);
+        let again = raised.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(again, None, "device {at}, {later} ms later");
+    }
+    assert!(both > 0, "the other one never came before the first question");
+}
