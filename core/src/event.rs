@@ -36,7 +36,8 @@ pub enum Event {
         /// Where.
         address: Address,
     },
-    /// An address is not advertised any more.
+    /// An address is not advertised any more. Where an invitation, a syncgroup or a publication names it, the device is
+    /// still looked for there.
     PeerLost {
         /// Which device.
         device: DeviceId,

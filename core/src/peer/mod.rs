@@ -111,9 +111,11 @@ impl Peers {
         peer.next = if is_new { now } else { peer.next.min(soon) };
     }
 
-    /// A device has withdrawn an address.
-    pub(crate) fn lost(&mut self, device: &DeviceId, address: &Address) {
-        if let Some(peer) = self.known.get_mut(device) {
+    /// A device is seen at an address no more. Where people have said that it is to be met there, it is still looked for,
+    /// as it was before: that nobody is there now says nothing about later (S-38).
+    pub(crate) fn lost(&mut self, replica: &Replica, device: &DeviceId, address: &Address) {
+        let Some(peer) = self.known.get_mut(device) else { return };
+        if !told(replica, &self.wanted).contains(&(*device, address.clone())) {
             peer.stored &= !peer.addresses.remove(address);
         }
     }
@@ -166,22 +168,8 @@ impl Peers {
         let own = replica.keys.device;
         self.wanted = groups().flat_map(|group| wanted(group, &own)).collect();
         self.wanted.remove(&own);
-        for group in groups() {
-            for asking in group.record.stage.requests() {
-                for address in asking.invitation.addresses() {
-                    self.hint(asking.invitation.issuer().device(), address, now);
-                }
-            }
-        }
-        for place in groups().filter(|it| !it.paused).flat_map(|it| it.metadata.spec().rendezvous()) {
-            if self.wanted.contains(&place.device) {
-                self.hint(place.device, &place.address, now);
-            }
-        }
-        for publication in groups().flat_map(|group| group.to_be_offered(&own)) {
-            for address in &publication.addresses {
-                self.hint(publication.device, address, now);
-            }
+        for (device, address) in told(replica, &self.wanted) {
+            self.hint(device, &address, now);
         }
         let on = groups().any(|group| {
             let stage = &group.record.stage;
@@ -249,6 +237,24 @@ impl Peers {
             }
         }
     }
+}
+
+/// Where people have said that devices are to be met: in invitations, in what syncgroups say of themselves, and in what is
+/// published.
+fn told(replica: &Replica, wanted: &BTreeSet<DeviceId>) -> Vec<(DeviceId, Address)> {
+    let groups = || replica.groups.values();
+    let mut told = Vec::new();
+    for asking in groups().flat_map(|group| group.record.stage.requests()) {
+        let issuer = asking.invitation.issuer().device();
+        told.extend(asking.invitation.addresses().iter().map(|address| (issuer, address.clone())));
+    }
+    let places = groups().filter(|it| !it.paused).flat_map(|it| it.metadata.spec().rendezvous());
+    let places = places.filter(|place| wanted.contains(&place.device));
+    told.extend(places.map(|place| (place.device, place.address.clone())));
+    for publication in groups().flat_map(|group| group.to_be_offered(&replica.keys.device)) {
+        told.extend(publication.addresses.into_iter().map(|address| (publication.device, address)));
+    }
+    told
 }
 
 /// The devices that are worth reaching for a syncgroup: those that have it, and those that shall.

@@ -128,3 +128,22 @@ fn members_try_where_others_can_be_met_and_strangers_are_not_tried() {
     assert!(called(&world, 2).iter().all(|(device, _)| *device != DeviceId([9; 16])), "it is no member");
     assert!(called(&world, 1).is_empty(), "it has not heard of it, and would not call itself");
 }
+
+#[test]
+fn where_others_can_be_met_is_not_forgotten_because_nobody_is_seen_there_any_more() {
+    let (mut world, id) = World::together(2);
+    let change = SpecChange { description: None, rendezvous: Some(vec![world.place(0)]) };
+    world.tell(0, id, change, None).unwrap();
+    world.run(60_000);
+    let Rendezvous { device, address } = world.place(0);
+    let elsewhere = Address::new("elsewhere").unwrap();
+    for address in [&address, &elsewhere] {
+        world.event(1, Event::PeerFound { device, address: address.clone() });
+        world.event(1, Event::PeerLost { device, address: address.clone() });
+    }
+    world.apart();
+    world.nodes[1].called.clear();
+    world.run(10 * 60_000);
+    assert!(world.nodes[1].called.len() > 2, "{:?}", world.nodes[1].called);
+    assert!(world.nodes[1].called.iter().all(|call| *call == (device, vec![address.clone()])));
+}

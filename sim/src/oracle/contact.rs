@@ -92,12 +92,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Whoever shares something with a device that is in sight, and has no link to it, calls it before long, whatever
-    /// becomes of others (S-39).
+    /// Whoever shares something with a device that is in sight, or that people have said where to meet (S-38), and has no
+    /// link to it, calls it before long, whatever becomes of others (S-39).
     pub(crate) fn keeps_calling(&mut self, seen: Seen<'_>, now: u64, waits: &Waits) -> Checked {
         let links = seen.core.status().links;
         let groups = seen.core.syncgroups();
+        let own = self.devices[seen.replica];
+        let places = groups.iter().filter(|info| info.state == SyncgroupState::Active && !info.paused);
+        let places = places.flat_map(|info| info.spec.rendezvous.iter().map(|place| place.device));
+        let told: Vec<DeviceId> = places.filter(|device| *device != own).collect();
         let contacts = &mut self.notes[seen.replica].contacts;
+        told.iter().for_each(|device| _ = contacts.peers.entry(*device).or_default());
         let calling = contacts.peers.values().filter(|contact| contact.calling).count();
         let has_room = links.len() + calling < self.limits.links / 2;
         let shared = groups.iter().filter(|info| info.state == SyncgroupState::Active && !info.paused);
@@ -108,7 +113,7 @@ impl Watch {
             .collect();
         for (device, contact) in &mut contacts.peers {
             let is_due = has_room
-                && contact.in_sight
+                && (contact.in_sight || told.contains(device))
                 && !contact.calling
                 && members.contains(device)
                 && links.iter().all(|link| link.device != *device);

@@ -9,7 +9,7 @@ use driftless::inspect::{self, Entry};
 use driftless::{Action, Author, Notice, SyncgroupId, Version};
 
 use super::rows::fault;
-use super::{Checked, Oracle, Seen, Violation, Watch};
+use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
 use crate::model::{Fact, Generation, RowKey};
 
@@ -27,6 +27,7 @@ impl Watch {
     pub(super) fn branch_again(
         &mut self,
         seen: Seen<'_>,
+        before: &Held,
         notices: &[&Notice],
         actions: &[Action],
         coverage: &mut Coverage,
@@ -59,6 +60,9 @@ impl Watch {
                     if keys == rows {
                         break it.clone();
                     }
+                    if !it.rows.is_empty() {
+                        return wrong(format!("wrote {version:?} again, and not {old:?}, which came before"));
+                    }
                 };
                 let past = self.past_of(syncgroup, &version, &content);
                 let stamp = Some(content.stamp);
@@ -66,6 +70,14 @@ impl Watch {
                 let Generation { rows, .. } = old;
                 let again = Generation { past, stamp, rows, parents, ..Generation::default() };
                 self.model.record(*syncgroup, version, again);
+            }
+            let held = before.get(syncgroup).and_then(|held| held.get(author)).copied().unwrap_or(0);
+            let mut left = (last + 1..=held).map(|generation| Version { author: *author, generation });
+            let has_rows = |it: &Version| {
+                self.model.generation(syncgroup, it).is_some_and(|it| !it.rows.is_empty())
+            };
+            if let Some(old) = left.find(has_rows) {
+                return wrong(format!("held {old:?}, and did not write it again with the others"));
             }
         }
         Ok(())

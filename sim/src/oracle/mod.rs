@@ -397,7 +397,7 @@ impl Watch {
             self.gave_up(seen.replica, &before, &held, &notices)?;
         }
         self.count_forks(seen.replica, &notices, coverage);
-        self.branch_again(seen, &notices, actions, coverage)?;
+        self.branch_again(seen, &before, &notices, actions, coverage)?;
         self.batch = (parts.len() > 1).then(|| self.next_batch());
         self.unasked.clear();
         let mut batches = if is_reissue { again } else { vec![parts] };
