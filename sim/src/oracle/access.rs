@@ -419,6 +419,8 @@ impl Watch {
                     }
                     let stamp = known.and_then(|it| it.stamp).unwrap_or_default();
                     self.greatest = self.greatest.max(stamp);
+                    let highest = &mut self.notes[seen.replica].highest;
+                    *highest = stamp.max(*highest);
                     let ahead = stamp.wall().0.saturating_sub(wall.0);
                     if author.device != device && ahead > self.limits.drift.0 {
                         let what = format!("took {version:?}, stamped {ahead} ms ahead of its clock");

@@ -138,10 +138,13 @@ impl Watch {
             let what = format!("{version:?} is stamped {given:?}, which is not above {latest:?} in its past");
             return wrong("S-7", what);
         }
-        let highest = latest.wall().max(self.fastest).max(self.greatest.wall());
-        if given.wall() > highest && given != Hlc(latest.0 + 1) {
-            let fastest = self.fastest;
-            let what = format!("{version:?} is stamped {given:?}, and no clock shows more than {fastest:?}");
+        let highest = &mut self.notes[replica].highest;
+        let before = latest.max(*highest);
+        *highest = given.max(*highest);
+        if given.wall() > before.wall().max(wall) && given != Hlc(before.0 + 1) {
+            let what = format!(
+                "{version:?} is stamped {given:?}; its clock shows {wall:?}, and it has seen no more than {before:?}"
+            );
             return wrong("S-7", what);
         }
         let own = self.model.last_stamp(&version.author).unwrap_or_default();

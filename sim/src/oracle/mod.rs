@@ -48,7 +48,7 @@ use std::fmt;
 
 use driftless::store::MemStore;
 use driftless::{
-    Action, Author, CommitSeq, Core, DeviceId, Knowledge, Notice, SyncgroupId, Version, Wall, Written,
+    Action, Author, CommitSeq, Core, DeviceId, Hlc, Knowledge, Notice, SyncgroupId, Version, Wall, Written,
 };
 use serde::Serialize;
 
@@ -179,6 +179,8 @@ struct Notes {
     told: watching::Told,
     /// What its clock shows.
     clock: Wall,
+    /// The greatest stamp that it has given or taken: what it gives follows that (S-7).
+    highest: Hlc,
 }
 
 /// What has become of a replica, so that less can be asked of it.
@@ -238,7 +240,7 @@ pub(crate) struct Watch {
     /// What a replica has held back since it was too far ahead of its clock: of which log, and what it held of it then.
     held_back: BTreeMap<(usize, SyncgroupId, Author), u64>,
     /// The greatest stamp that any replica has taken: clocks follow it.
-    greatest: driftless::Hlc,
+    greatest: Hlc,
     /// What is broken on purpose.
     sabotage: Option<Sabotage>,
     batches: u64,
@@ -290,7 +292,7 @@ impl Watch {
             fastest: Wall::default(),
             most_apart: 0,
             held_back: BTreeMap::new(),
-            greatest: driftless::Hlc::default(),
+            greatest: Hlc::default(),
             sabotage,
             batches: 0,
             serial: 0,
@@ -324,7 +326,7 @@ impl Watch {
     /// The moment at which what a replica writes next is stamped.
     fn moment(&self, core: &Core) -> Option<Wall> {
         let clock = self.clock_of(core.author().device)?;
-        Some(driftless::Hlc::after(core.last_stamp(), clock).wall())
+        Some(Hlc::after(core.last_stamp(), clock).wall())
     }
 
     fn clock_of(&self, device: DeviceId) -> Option<Wall> {

@@ -50,6 +50,7 @@ impl Watch {
         self.notes[replica] = Notes {
             author,
             clock: notes.clock,
+            highest: notes.highest,
             contacts,
             held,
             shown,
@@ -95,7 +96,8 @@ impl Watch {
         });
         let after = [(seq, held.clone())].into();
         let told = super::watching::Told::set_back(seq);
-        self.notes[replica] = Notes { held, seq, reported: seq, after, told, ..Notes::default() };
+        let highest = self.notes[replica].highest;
+        self.notes[replica] = Notes { held, seq, reported: seq, after, told, highest, ..Notes::default() };
         is_less
     }
 
