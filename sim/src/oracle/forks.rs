@@ -73,9 +73,8 @@ impl Watch {
             }
             let held = before.get(syncgroup).and_then(|held| held.get(author)).copied().unwrap_or(0);
             let mut left = (last + 1..=held).map(|generation| Version { author: *author, generation });
-            let has_rows = |it: &Version| {
-                self.model.generation(syncgroup, it).is_some_and(|it| !it.rows.is_empty())
-            };
+            let has_rows =
+                |it: &Version| self.model.generation(syncgroup, it).is_some_and(|it| !it.rows.is_empty());
             if let Some(old) = left.find(has_rows) {
                 return wrong(format!("held {old:?}, and did not write it again with the others"));
             }
@@ -96,7 +95,8 @@ impl Watch {
     pub(crate) fn kept_apart(&self, all: &[Seen<'_>]) -> BTreeSet<(usize, usize)> {
         let groups = all.iter().flat_map(|seen| seen.core.syncgroups()).map(|info| info.id);
         let groups: BTreeSet<SyncgroupId> = groups.collect();
-        let pairs = all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(move |it| (one, it)));
+        let pairs =
+            all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(move |it| (one, it)));
         let apart = pairs.filter(|(one, other)| {
             groups.iter().any(|group| self.hold_different_branches(group, one, other))
         });

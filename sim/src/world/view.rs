@@ -93,9 +93,8 @@ impl World<'_> {
 
     /// How often two replicas may ask each other within some time, once nothing comes of it.
     pub(crate) fn questions_within(&self, millis: u64, pair: (usize, usize)) -> u64 {
-        let asks = |replica: usize| {
-            1 + millis / self.replicas[replica].waits(&self.plan.setup).patience_max.max(1)
-        };
+        let asks =
+            |replica: usize| 1 + millis / self.replicas[replica].waits(&self.plan.setup).patience_max.max(1);
         asks(pair.0) + asks(pair.1)
     }
 
