@@ -194,7 +194,7 @@ impl Core {
                 self.step(now.mono, out, |sync, step| sync.link_down(link, step));
             }
             Event::ConnectFailed { device } => self.peers.failed(&device, now.mono),
-            Event::PeerLost { device, address } => self.peers.lost(&self.replica, &device, &address),
+            Event::PeerLost { device, address } => self.peers.lost(&device, &address),
             Event::Writable { link, credit } => self.sync.writable(link, credit),
             Event::Durable { seq } => self.gate.open(seq, out),
             Event::Shutdown if self.stopping == Stopping::No => {

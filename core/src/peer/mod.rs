@@ -19,6 +19,10 @@ use crate::time::{Millis, Mono};
 #[derive(Debug, Clone, Default)]
 struct Peer {
     addresses: BTreeSet<Address>,
+    /// Where people have said that it is to be met, as of the last review.
+    told: BTreeSet<Address>,
+    /// Where it was seen, and is not any more, and is looked for only because people have said so.
+    withdrawn: BTreeSet<Address>,
     /// The store has just these.
     stored: bool,
     /// Attempts that failed since one succeeded.
@@ -32,13 +36,20 @@ struct Peer {
 }
 
 impl Peer {
-    /// Adds an address, in the place of another one where there are too many.
+    /// Adds an address, in the place of another one where there are too many: first of those that nobody has told.
     fn add(&mut self, address: &Address) {
         self.stored &= !self.addresses.insert(address.clone());
+        self.withdrawn.remove(address);
         while self.addresses.len() > limits::MAX_ADDRESSES {
-            let other = self.addresses.iter().find(|other| *other != address).cloned();
+            let mut others = self.addresses.iter().filter(|other| *other != address);
+            let untold = others.clone().find(|other| !self.told.contains(*other));
+            let other = untold.or_else(|| others.next()).cloned();
             other.map(|other| self.addresses.remove(&other));
         }
+    }
+
+    fn remove(&mut self, address: &Address) {
+        self.stored &= !self.addresses.remove(address);
     }
 }
 
@@ -113,10 +124,11 @@ impl Peers {
 
     /// A device is seen at an address no more. Where people have said that it is to be met there, it is still looked for,
     /// as it was before: that nobody is there now says nothing about later (S-38).
-    pub(crate) fn lost(&mut self, replica: &Replica, device: &DeviceId, address: &Address) {
-        let Some(peer) = self.known.get_mut(device) else { return };
-        if !told(replica, &self.wanted).contains(&(*device, address.clone())) {
-            peer.stored &= !peer.addresses.remove(address);
+    pub(crate) fn lost(&mut self, device: &DeviceId, address: &Address) {
+        match self.known.get_mut(device) {
+            Some(peer) if peer.told.contains(address) => _ = peer.withdrawn.insert(address.clone()),
+            Some(peer) => peer.remove(address),
+            None => {}
         }
     }
 
@@ -168,9 +180,7 @@ impl Peers {
         let own = replica.keys.device;
         self.wanted = groups().flat_map(|group| wanted(group, &own)).collect();
         self.wanted.remove(&own);
-        for (device, address) in told(replica, &self.wanted) {
-            self.hint(device, &address, now);
-        }
+        self.is_told(told(replica, &self.wanted), now);
         let on = groups().any(|group| {
             let stage = &group.record.stage;
             let rests = matches!(stage, Stage::Departing | Stage::Left | Stage::Removed);
@@ -178,6 +188,28 @@ impl Peers {
         });
         if self.advertised.replace(on) != Some(on) && (on || self.advertised.is_some()) {
             out.push(Action::Advertise { on });
+        }
+    }
+
+    /// Looks for devices where people say now that they are to be met, and no more where they only did before.
+    fn is_told(&mut self, told: Vec<(DeviceId, Address)>, now: Mono) {
+        self.known.values_mut().for_each(|peer| peer.told.clear());
+        // All of them before any takes the place of another one.
+        for (device, address) in &told {
+            let peer = self.known.get_mut(device).filter(|peer| peer.told.len() < limits::MAX_ADDRESSES);
+            peer.map(|peer| peer.told.insert(address.clone()));
+        }
+        for (device, address) in &told {
+            self.hint(*device, address, now);
+            let peer = self.known.get_mut(device).filter(|peer| peer.addresses.contains(address));
+            peer.map(|peer| peer.told.insert(address.clone()));
+        }
+        for peer in self.known.values_mut() {
+            let withdrawn = core::mem::take(&mut peer.withdrawn);
+            let (kept, gone): (BTreeSet<_>, BTreeSet<_>) =
+                withdrawn.into_iter().partition(|address| peer.told.contains(address));
+            peer.withdrawn = kept;
+            gone.iter().for_each(|address| peer.remove(address));
         }
     }
 

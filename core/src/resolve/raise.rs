@@ -32,6 +32,7 @@ use super::conflict::{Conflict, ConflictedRow};
 use super::{Policy, whole};
 use crate::dice::Dice;
 use crate::event::RowRef;
+use crate::hash::Hash;
 use crate::id::Name;
 use crate::read::{self, Gathering};
 use crate::replica::load::entries;
@@ -470,12 +471,9 @@ impl Raiser {
             };
             self.questions += 1;
             for row in conflict.open() {
-                let Some(name) = name_of(replica, &row.row) else { continue };
-                if let Some(waiting) = self.waiting.get_mut(&name) {
-                    (waiting.question, waiting.is_own) = (Some(self.questions), is_own);
-                    // It may have changed since it was looked at: the next look shall find nothing new then.
-                    waiting.heads = heads_of(view, &name)?;
-                    waiting.wins = row.policy == Policy::BatchWins;
+                if let Some(name) = name_of(replica, &row.row) {
+                    let heads = heads_of(view, &name)?;
+                    self.is_raised(now, replica, (name, row), heads, is_own);
                 }
             }
             full = self.full();
@@ -487,6 +485,36 @@ impl Raiser {
         }
         self.make_room(now);
         Ok(raised)
+    }
+
+    /// A row is raised as it is now. It may have changed since it was looked at, or not have been looked at since it split:
+    /// the next look shall find nothing new then.
+    fn is_raised(
+        &mut self,
+        now: Mono,
+        replica: &Replica,
+        (name, row): (Bytes, &ConflictedRow),
+        heads: Hash,
+        is_own: bool,
+    ) {
+        let (question, wins) = (Some(self.questions), row.policy == Policy::BatchWins);
+        if let Some(known) = self.waiting.get_mut(&name) {
+            let is_same = known.heads == heads;
+            known.is_left &= is_same;
+            known.is_answered &= is_same;
+            (known.heads, known.wins, known.question, known.is_own) = (heads, wins, question, is_own);
+            return;
+        }
+        // What the core answers is decided at once. And of what would not be raised by itself nothing is kept.
+        let may_write = replica.group(&row.row.syncgroup).is_some_and(|it| Turns::of(replica, it).is_some());
+        if is_own || !may_write || !wins && !self.attached.contains(&row.database) {
+            return;
+        }
+        let met = self.met.get(&name).filter(|met| met.until > now).map(|met| met.rounds);
+        let (rounds, database) = (met.unwrap_or(0), row.database.clone());
+        let (due, is_left, is_answered) = (now, false, false);
+        let waiting = Waiting { heads, due, rounds, question, wins, is_own, is_left, is_answered, database };
+        self.waiting.insert(name, waiting);
     }
 }
 

@@ -137,8 +137,13 @@ fn where_others_can_be_met_is_not_forgotten_because_nobody_is_seen_there_any_mor
     world.run(60_000);
     let Rendezvous { device, address } = world.place(0);
     let elsewhere = Address::new("elsewhere").unwrap();
-    for address in [&address, &elsewhere] {
+    // It is seen at so many places that there is room for no more.
+    let many = (0..limits::MAX_ADDRESSES).map(|at| Address::new(&format!("other:{at}")).unwrap());
+    let seen: Vec<Address> = many.chain([address.clone(), elsewhere]).collect();
+    for address in &seen {
         world.event(1, Event::PeerFound { device, address: address.clone() });
+    }
+    for address in &seen {
         world.event(1, Event::PeerLost { device, address: address.clone() });
     }
     world.apart();
@@ -146,4 +151,13 @@ fn where_others_can_be_met_is_not_forgotten_because_nobody_is_seen_there_any_mor
     world.run(10 * 60_000);
     assert!(world.nodes[1].called.len() > 2, "{:?}", world.nodes[1].called);
     assert!(world.nodes[1].called.iter().all(|call| *call == (device, vec![address.clone()])));
+    // Nobody says so any more, and it was withdrawn before.
+    let change = SpecChange { description: None, rendezvous: Some(vec![]) };
+    world.link(0, 1);
+    world.tell(0, id, change, None).unwrap();
+    world.run(60_000);
+    world.apart();
+    world.nodes[1].called.clear();
+    world.run(10 * 60_000);
+    assert_eq!(world.nodes[1].called, []);
 }
