@@ -277,14 +277,15 @@ fn rest(
     let turns = LONGEST_THOUGHT + setup.replicas as u64 * world.longest_wait(|it| it.resolve);
     let settle = 60_000 + world.longest_wait(waits) + turns;
     world.run_until((world.now_ms() + settle).min(end), invariant)?;
-    let before = world.frames_between();
+    let (before, mut apart) = (world.frames_between(), world.kept_apart());
     let quiet = world.now_ms() + QUIET;
     world.run_until(quiet.min(end), invariant)?;
     if end < quiet {
         return Ok(());
     }
     let wrong = |replicas, what| Err(Violation { oracle: Oracle::Convergence, rule: "S-22", replicas, what });
-    let apart = world.kept_apart();
+    // They may meet in between, and agree from then on.
+    apart.extend(world.kept_apart());
     let mut sent = 0;
     for (pair, after) in world.frames_between() {
         let since = after - before.get(&pair).copied().unwrap_or(0);

@@ -297,9 +297,12 @@ impl Watch {
 
     /// Whether a member gives a device nothing but what ended its membership: its time is over, by what the member holds
     /// and its clock, and was so long enough ago for what was put together before to have left.
-    pub(crate) fn is_over_for(&self, from: usize, to: usize, group: &SyncgroupId) -> bool {
+    pub(crate) fn is_over_for(&self, now: u64, from: usize, to: usize, group: &SyncgroupId) -> bool {
         if self.model.ends_in(group).next().is_none() {
             return false; // As nearly always.
+        }
+        if now < self.notes[from].clock_was_set {
+            return false;
         }
         let (device, notes) = (&self.devices[to], &self.notes[from]);
         let Some(held) = notes.held.get(group) else { return false };
@@ -307,6 +310,13 @@ impl Watch {
         self.model.rights(group, device, held, None).is_some()
             && self.model.rights(group, device, held, Some(earlier)).is_none()
             && self.model.rights(group, &self.devices[from], held, Some(notes.clock)).is_some()
+    }
+
+    /// The clock of a replica is set: what it has put together before was by another one, and somebody who may write for a
+    /// time may do so again.
+    pub(crate) fn clock_is_set(&mut self, now: u64, replica: usize) {
+        self.notes[replica].clock_was_set = now + UNDER_WAY;
+        self.forgets_questions(replica);
     }
 
     /// Whether a generation was written when, by every clock, the time of a device had been over for a while, whatever was
@@ -419,8 +429,6 @@ impl Watch {
                     }
                     let stamp = known.and_then(|it| it.stamp).unwrap_or_default();
                     self.greatest = self.greatest.max(stamp);
-                    let highest = &mut self.notes[seen.replica].highest;
-                    *highest = stamp.max(*highest);
                     let ahead = stamp.wall().0.saturating_sub(wall.0);
                     if author.device != device && ahead > self.limits.drift.0 {
                         let what = format!("took {version:?}, stamped {ahead} ms ahead of its clock");

@@ -9,7 +9,7 @@ use driftless::inspect::{self, Entry};
 use driftless::{Action, Author, Notice, SyncgroupId, Version};
 
 use super::rows::fault;
-use super::{Checked, Held, Oracle, Seen, Violation, Watch};
+use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
 use crate::model::{Fact, Generation, RowKey};
 
@@ -27,7 +27,6 @@ impl Watch {
     pub(super) fn branch_again(
         &mut self,
         seen: Seen<'_>,
-        before: &Held,
         notices: &[&Notice],
         actions: &[Action],
         coverage: &mut Coverage,
@@ -44,7 +43,12 @@ impl Watch {
                     all.into_iter().filter(|(group, it, _)| group == syncgroup && it.author == *successor);
                 brought.extend(own.map(|(_, version, content)| (version, content)));
             }
-            let mut last = self.cut_of(syncgroup, author).unwrap_or(0);
+            // Of a branch that comes in pieces each begins where the one before ended; of another one it is not known where it
+            // begins.
+            let of = (*syncgroup, *author, *successor);
+            let mut is_under_way = self.repeated.contains_key(&of);
+            let cut = || self.cut_of(syncgroup, author).unwrap_or(0);
+            let mut last = self.repeated.get(&of).copied().unwrap_or_else(cut);
             if brought.len() != *batches {
                 return wrong(format!("says that it wrote {batches} batches again, and wrote {brought:?}"));
             }
@@ -60,10 +64,11 @@ impl Watch {
                     if keys == rows {
                         break it.clone();
                     }
-                    if !it.rows.is_empty() {
+                    if is_under_way && !it.rows.is_empty() {
                         return wrong(format!("wrote {version:?} again, and not {old:?}, which came before"));
                     }
                 };
+                is_under_way = true;
                 let past = self.past_of(syncgroup, &version, &content);
                 let stamp = Some(content.stamp);
                 let parents = old.parents.clone().or(Some(BTreeMap::<RowKey, BTreeSet<Version>>::new()));
@@ -71,12 +76,8 @@ impl Watch {
                 let again = Generation { past, stamp, rows, parents, ..Generation::default() };
                 self.model.record(*syncgroup, version, again);
             }
-            let held = before.get(syncgroup).and_then(|held| held.get(author)).copied().unwrap_or(0);
-            let mut left = (last + 1..=held).map(|generation| Version { author: *author, generation });
-            let has_rows =
-                |it: &Version| self.model.generation(syncgroup, it).is_some_and(|it| !it.rows.is_empty());
-            if let Some(old) = left.find(has_rows) {
-                return wrong(format!("held {old:?}, and did not write it again with the others"));
+            if is_under_way {
+                self.repeated.insert(of, last);
             }
         }
         Ok(())

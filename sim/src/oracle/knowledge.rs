@@ -101,6 +101,20 @@ impl Watch {
         Ok(())
     }
 
+    /// A replica has come to hold something: its stamps follow those of that, too.
+    pub(super) fn sees_stamps(&mut self, replica: usize, before: &Held, held: &Held) {
+        let mut highest = self.notes[replica].highest;
+        for (group, now) in held {
+            for (author, last) in now {
+                let known = before.get(group).and_then(|had| had.get(author)).copied().unwrap_or(0);
+                let new = (known + 1..=*last).map(|generation| Version { author: *author, generation });
+                let stamps = new.filter_map(|version| self.model.generation(group, &version)?.stamp);
+                highest = stamps.fold(highest, Hlc::max);
+            }
+        }
+        self.notes[replica].highest = highest;
+    }
+
     /// Whether a replica has come to hold what others wrote.
     fn came(&self, replica: usize, group: &SyncgroupId, before: &Knowledge) -> bool {
         let others = self.notes[replica].held.get(group).into_iter().flatten();

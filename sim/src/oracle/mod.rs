@@ -179,6 +179,8 @@ struct Notes {
     told: watching::Told,
     /// What its clock shows.
     clock: Wall,
+    /// Until when what leaves it may have been put together by another clock: that was set.
+    clock_was_set: u64,
     /// The greatest stamp that it has given or taken: what it gives follows that (S-7).
     highest: Hlc,
 }
@@ -224,6 +226,8 @@ pub(crate) struct Watch {
     heard: BTreeSet<(SyncgroupId, Version, usize)>,
     /// What was written again, and what it is called since.
     again: BTreeMap<(SyncgroupId, Version), Version>,
+    /// Of logs that are forked, and the authors as which their devices write branches of them again: up to where they have.
+    repeated: BTreeMap<(SyncgroupId, Author, Author), u64>,
     /// Of each author as which a device went on then, how many batches it has written again, and how many generations of
     /// others it has dropped.
     reissued: BTreeMap<Author, (usize, usize)>,
@@ -284,6 +288,7 @@ impl Watch {
             made: BTreeSet::new(),
             heard: BTreeSet::new(),
             again: BTreeMap::new(),
+            repeated: BTreeMap::new(),
             reissued: BTreeMap::new(),
             judged: BTreeSet::new(),
             safe: BTreeSet::new(),
@@ -394,12 +399,16 @@ impl Watch {
             true => self.written_again(seen, wall, was, actions, coverage)?,
             false => Vec::new(),
         };
+        self.sees_stamps(seen.replica, &before, &held);
+        if is_reissue || is_less(&before, &held) {
+            self.forgets_questions(seen.replica);
+        }
         let notices: Vec<&Notice> = actions.iter().filter_map(notice).collect();
         if !is_reissue {
             self.gave_up(seen.replica, &before, &held, &notices)?;
         }
         self.count_forks(seen.replica, &notices, coverage);
-        self.branch_again(seen, &before, &notices, actions, coverage)?;
+        self.branch_again(seen, &notices, actions, coverage)?;
         self.batch = (parts.len() > 1).then(|| self.next_batch());
         self.unasked.clear();
         let mut batches = if is_reissue { again } else { vec![parts] };
@@ -478,6 +487,14 @@ impl Watch {
     fn held_by(&self, replica: usize, group: &SyncgroupId, version: &Version) -> bool {
         self.notes[replica].held.get(group).is_some_and(|held| crate::model::holds(held, version))
     }
+}
+
+/// Whether less is held than before of anything: something was taken back, or given up.
+fn is_less(before: &Held, held: &Held) -> bool {
+    before.iter().any(|(group, before)| {
+        let now = held.get(group);
+        before.iter().any(|(author, last)| now.and_then(|now| now.get(author)).is_none_or(|now| now < last))
+    })
 }
 
 /// What a core says that it holds.

@@ -50,6 +50,7 @@ impl Watch {
         self.notes[replica] = Notes {
             author,
             clock: notes.clock,
+            clock_was_set: notes.clock_was_set,
             highest: notes.highest,
             contacts,
             held,

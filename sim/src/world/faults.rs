@@ -333,6 +333,7 @@ impl World<'_> {
         let it = &mut self.replicas[replica];
         let (before, after) = (it.wall, WallClock { set_ms: ms, ..it.wall });
         it.set_clock(after);
+        self.watch.clock_is_set(self.now, replica);
         match ms.cmp(&before.set_ms) {
             Ordering::Less => self.coverage.hit(Point::ClockBack),
             Ordering::Greater => self.coverage.hit(Point::ClockForward),

@@ -239,6 +239,7 @@ impl<'t> World<'t> {
             it.armed = None;
             it.disk.mend();
             it.set_clock(WallClock { skew_ms: it.wall.skew_ms, ..WallClock::default() });
+            self.watch.clock_is_set(self.now, replica);
             // The driver is told now that the store was set back.
             let (is_deceived, unheard) = (it.has_yet_to_hear(), it.unheard.take());
             it.doubtful |= unheard.is_some();

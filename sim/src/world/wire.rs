@@ -33,7 +33,7 @@ impl World<'_> {
             return wrong("S-34", what);
         }
         let Some(group) = self.named(replica, link, name) else { return Ok(()) };
-        let is_over = self.watch.is_over_for(replica, peer, &group);
+        let is_over = self.watch.is_over_for(self.now, replica, peer, &group);
         let may_have = |version| match is_over {
             true => self.watch.is_given_after_the_end(peer, &group, version),
             false => !self.replicas[peer].hostile || self.watch.is_given(peer, &group, version),
@@ -78,7 +78,7 @@ impl World<'_> {
 /// The syncgroups of which a frame says something that nobody had to ask for, by name or by themselves.
 fn about(frame: &Frame) -> (Vec<&Tag>, &[SyncgroupId]) {
     match frame {
-        Frame::Offer { syncgroups, .. } => (syncgroups.iter().collect(), &[]),
+        Frame::Offer { syncgroups, ended, .. } => (syncgroups.iter().chain(ended).collect(), &[]),
         Frame::Digests(all) => (all.iter().map(|(name, _)| name).collect(), &[]),
         Frame::Pull(holdings) | Frame::Announce(holdings) | Frame::Introduction { holdings, .. } => {
             (vec![&holdings.name], &[])
