@@ -29,7 +29,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::new(Name::new("my laptop")?);
-//! let identity = Identity { secret: SecretKey([7; 32]), continuity: Continuity::Unknown };
+//! let identity = Identity { chain: None, secret: SecretKey([7; 32]), continuity: Continuity::Unknown };
 //! let (mut store, mut out) = (MemStore::new(), Outbox::new());
 //! let mut core = Core::boot(&config, &identity, [42; 32], &store, &mut out)?;
 //!
@@ -141,6 +141,7 @@ mod hash;
 pub mod hostile;
 mod id;
 pub mod inspect;
+mod keys;
 pub mod limits;
 mod log;
 mod object;
@@ -170,6 +171,7 @@ pub use crate::id::{
     Address, Author, CollectionId, CommitSeq, DeviceId, Generation, Incarnation, LinkId, Name, NameError,
     ParseIdError, PublicKey, RequestId, SyncgroupId, UserId, Version,
 };
+pub use crate::keys::{KeyChain, KeyChainError, NewKey};
 pub use crate::limits::Limits;
 pub use crate::replica::{BootError, IncompleteBatch};
 pub use crate::resolve::conflict::{

@@ -44,6 +44,8 @@ pub const METADATA_RECORD: usize = 256;
 /// Bytes beyond [`MAX_METADATA`] for what only ends something: whoever has used up the rest can still leave, and remove
 /// others.
 pub const METADATA_RESERVE: usize = 8 << 20;
+/// How often a device may take another key. Each is proven by all before it, wherever a signature is shown.
+pub const MAX_ROLLOVERS: usize = 16;
 /// Ranges of generations of a device's other logs that a log may say it stands for.
 pub const MAX_CUTS: usize = 64;
 /// Proofs that logs of one device are forked which a generation may have in its past to add another: whoever looks at one

@@ -8,7 +8,7 @@ use super::Core;
 use crate::action::{CloseReason, Outbox};
 use crate::dice::Dice;
 use crate::hash::Tag;
-use crate::id::{Author, DeviceId, Generation, Incarnation, LinkId};
+use crate::id::{Author, DeviceId, Generation, LinkId};
 use crate::log::fork::Fork;
 use crate::replica::forks::{Found, MOST_COMPARED};
 use crate::replica::plan::{Effects, Plan};
@@ -239,7 +239,7 @@ pub(super) fn write(
     dice: &mut Dice,
 ) -> Result<(), Fault> {
     if fork.author == plan.own() && plan.may_write_fork(ix, &fork) {
-        plan.reincarnate(Incarnation(dice.u64()));
+        plan.reincarnate(dice.u64());
     }
     plan.write_fork(ix, fork, wall)
 }
@@ -248,6 +248,6 @@ pub(super) fn write(
 pub(super) fn leave_forked(plan: &mut Plan<'_>, ix: GroupIx, dice: &mut Dice) {
     let own = plan.own();
     if plan.metadata(ix).is_some_and(|metadata| metadata.access.fork(&own).is_some()) {
-        plan.reincarnate(Incarnation(dice.u64()));
+        plan.reincarnate(dice.u64());
     }
 }

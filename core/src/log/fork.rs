@@ -7,7 +7,9 @@
 //! ```
 //!
 //! It counts by itself, whoever brings it: the common prefix by its peaks, the next leaf of either branch, and what leads
-//! from there to something that the author has signed. Its size grows with the logarithm of the log's.
+//! from there to something that the author has signed. Its size grows with the logarithm of the log's. By which key is a
+//! matter of its own: with a key that has ended nobody can sign for a log of a later one, whose name says so, and of two
+//! keys that took the place of one the branches are not both the device's (S-1).
 
 use alloc::vec::Vec;
 
@@ -18,6 +20,7 @@ use super::tree::Tree;
 use crate::crypto::Keys;
 use crate::hash::{self, Hash, Tag};
 use crate::id::{Author, Generation, Incarnation, SyncgroupId};
+use crate::keys::KeyChain;
 
 /// One of the logs, behind the common prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,17 +68,27 @@ impl Fork {
         one.leaf < other.leaf
             && leads(one)
             && leads(other)
+            && (one.checkpoint.keys.starts_with(&other.checkpoint.keys)
+                || other.checkpoint.keys.starts_with(&one.checkpoint.keys))
             && one.checkpoint.verify(syncgroup, &self.author, keys)
             && other.checkpoint.verify(syncgroup, &self.author, keys)
     }
 }
 
-/// The name under which a device writes again what one branch of a log of its own said. It follows from the branch: so
-/// whatever copies of the device do so write the same, and it counts once.
-pub(crate) fn successor(author: &Author, leaf: &Hash) -> Author {
-    let incarnation = author.incarnation.0.to_le_bytes();
-    let drawn = hash::derive(hash::REISSUE, &[&author.device.0, &incarnation, &leaf.0]);
-    Author { incarnation: Incarnation(u64::from_le_bytes(*drawn.prefix())), ..*author }
+/// The name under which a device that has these keys writes again what one branch of a log of its own said. It follows from
+/// the branch and the keys: so whatever copies of the device do so write the same, and it counts once.
+pub(crate) fn successor(author: &Author, leaf: &Hash, keys: &KeyChain) -> Author {
+    let (incarnation, key) = (author.incarnation.0.to_le_bytes(), keys.current());
+    let drawn = hash::derive(hash::REISSUE, &[&author.device.0, &incarnation, &leaf.0, &key.0]);
+    let incarnation = Incarnation::of_key(keys.rollovers(), u64::from_le_bytes(*drawn.prefix()));
+    Author { incarnation, ..*author }
+}
+
+impl Author {
+    /// How many generations of its log come first that say of which key it is: one, unless it is of its device's first key.
+    pub(crate) fn says_its_key(&self) -> Generation {
+        Generation::from(self.incarnation.rollovers() > 0)
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +145,28 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_key_that_has_ended_proves_nothing_of_a_log_of_a_later_one() {
+        let old = keys(1);
+        let chain = old.chain.rolled_over(&old.secret, &SecretKey([2; 32]), &Ed25519).unwrap();
+        let new = Keys::of(SecretKey([2; 32]), chain, &Ed25519).unwrap();
+        let rival = old.chain.rolled_over(&old.secret, &SecretKey([3; 32]), &Ed25519).unwrap();
+        let rival = Keys::of(SecretKey([3; 32]), rival, &Ed25519).unwrap();
+        let of = |rollovers, one: &Keys, other: &Keys| {
+            let author = Author { incarnation: Incarnation::of_key(rollovers, 7), ..author(&old) };
+            let branch = |keys: &Keys, of| {
+                let mut tree = Tree::default();
+                tree.append(leaf(0, of));
+                let checkpoint = Checkpoint::sign(&GROUP, &author, &tree, keys);
+                Branch { leaf: leaf(0, of), checkpoint, completion: Vec::new() }
+            };
+            Fork::new(author, &Tree::default(), branch(one, 1), branch(other, 2)).is_proof(&GROUP, &old)
+        };
+        assert!(of(0, &old, &old) && of(0, &old, &new) && of(1, &new, &new));
+        assert!(!of(1, &old, &old) && !of(1, &new, &old) && !of(1, &old, &new));
+        assert!(!of(0, &rival, &new) && !of(1, &rival, &new), "one of the two is not the device's");
+    }
+
+    #[test]
     fn what_proves_nothing_is_none() {
         let keys = keys(1);
         let good = forked(&keys, 5, [9, 7]);
@@ -156,7 +191,7 @@ mod tests {
         wrong(&|it| it.branches.1.checkpoint.size = 0);
         wrong(&|it| it.branches.1.checkpoint.root = Hash([3; 32]));
         wrong(&|it| it.branches.0.checkpoint.signature = it.branches.1.checkpoint.signature);
-        wrong(&|it| it.branches.0.checkpoint.key = Keys::new(SecretKey([2; 32]), &Ed25519).public);
+        wrong(&|it| it.branches.0.checkpoint.keys = Keys::new(SecretKey([2; 32]), &Ed25519).chain);
         // A log and its continuation are no branches, whatever is said of where they part.
         let same = forked(&keys, 5, [9, 9]);
         let (one, _) = same.branches;

@@ -12,16 +12,18 @@ use serde::{Deserialize, Serialize};
 use self::tree::Tree;
 use crate::crypto::{Keys, Signature};
 use crate::hash::{self, Hash};
-use crate::id::{Author, Generation, PublicKey, SyncgroupId};
+use crate::id::{Author, Generation, SyncgroupId};
+use crate::keys::KeyChain;
 use crate::time::Hlc;
 
 /// An author's word for the first `size` generations of its log: a signature over the root of the tree
-/// (S-8). It carries the key, which the author's id is the hash of, so that it can be checked by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// (S-8). It carries the keys of the author's device, of which the id is a hash of the first, so that it can be checked by
+/// itself. Whether the last of them may sign this log depends on the log: see [`crate::sync::receive`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     pub(crate) size: Generation,
     pub(crate) root: Hash,
-    pub(crate) key: PublicKey,
+    pub(crate) keys: KeyChain,
     pub(crate) signature: Signature,
 }
 
@@ -32,15 +34,22 @@ impl Checkpoint {
             hash::CHECKPOINT,
             &parts(syncgroup, author, &size.to_le_bytes(), &root, &author.incarnation.0.to_le_bytes()),
         );
-        Self { size, root, key: keys.public, signature }
+        Self { size, root, keys: keys.chain.clone(), signature }
     }
 
+    /// Whether the author's device signed it, by a key that can be its own.
     pub(crate) fn verify(&self, syncgroup: &SyncgroupId, author: &Author, keys: &Keys) -> bool {
+        self.keys.verify(keys.scheme) && self.verify_by_known(syncgroup, author, keys)
+    }
+
+    /// The same, where the chain is known to hold.
+    pub(crate) fn verify_by_known(&self, syncgroup: &SyncgroupId, author: &Author, keys: &Keys) -> bool {
         let size = self.size.to_le_bytes();
         let incarnation = author.incarnation.0.to_le_bytes();
         let parts = parts(syncgroup, author, &size, &self.root, &incarnation);
-        self.key.device() == author.device
-            && keys.verify(&self.key, hash::CHECKPOINT, &parts, &self.signature)
+        self.keys.device() == author.device
+            && self.keys.rollovers() >= author.incarnation.rollovers()
+            && keys.verify(&self.keys, hash::CHECKPOINT, &parts, &self.signature)
     }
 }
 

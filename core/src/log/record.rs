@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::fork::Fork;
 use super::generation::Dependency;
+use crate::hash::Tag;
 use crate::id::{
     Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version,
 };
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::resolve::Policy;
 use crate::resolve::merge::Operations;
@@ -116,6 +118,18 @@ pub(crate) enum MetaRecord {
     /// This generation gives again what that one of another log of the author's device gave: whatever ends it there ends it
     /// here as well (S-26).
     Repeats { incarnation: Incarnation, generation: Generation },
+    /// The author's log is of the last of these keys, and of the device's logs of keys before, so much stays (S-1). It
+    /// stands in the first generation.
+    Rollover { chain: KeyChain, until: Vec<Until> },
+}
+
+/// How much stays of a log of an earlier key. The tag of the root of its tree says of which branch, should it be forked: the
+/// device may have written several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Until {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) last: Generation,
+    pub(crate) tag: Tag,
 }
 
 /// What an admission has used up.
@@ -146,6 +160,7 @@ impl MetaRecord {
                 | MetaRecord::Decline { .. }
                 | MetaRecord::Cut { .. }
                 | MetaRecord::Fork(_)
+                | MetaRecord::Rollover { .. }
         )
     }
 

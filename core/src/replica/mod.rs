@@ -14,6 +14,7 @@ pub(crate) mod plan;
 mod registered;
 pub(crate) mod reissue;
 mod release;
+pub(crate) mod rotate;
 pub(crate) mod rows;
 pub(crate) mod stored;
 mod take_back;
@@ -35,6 +36,7 @@ use crate::action::Refusal;
 use crate::crypto::Keys;
 use crate::id::{Author, CommitSeq, Incarnation, Name, SyncgroupId};
 use crate::limits::Limits;
+use crate::log::record::Until;
 use crate::resolve::MergeFunction;
 use crate::resolve::conflict::NoAnswer;
 use crate::store::Fault;
@@ -52,6 +54,9 @@ pub(crate) struct Replica {
     /// The application's own merges.
     pub(crate) merges: Merges,
     pub(crate) incarnation: Incarnation,
+    /// What was there at the boot of this device's own logs, where it has had another key before: that it wrote it itself, it
+    /// knows, whatever others say of where these logs end.
+    pub(crate) found: BTreeMap<GroupIx, Vec<Until>>,
     pub(crate) authors: Authors,
     /// Boxed, as a map has room for eleven of whatever it holds.
     pub(crate) groups: BTreeMap<GroupIx, Box<Group>>,

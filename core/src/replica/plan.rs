@@ -26,6 +26,7 @@ use super::release::Moves;
 use super::rows::ReadRow;
 use super::stored::{Kept, Stored, corrupt};
 use crate::action::{Notice, RowChange};
+use crate::crypto::Keys;
 use crate::id::{Author, CommitSeq, Generation, Incarnation};
 use crate::log::{Log, Proof};
 use crate::object::RowState;
@@ -63,6 +64,7 @@ pub(crate) struct Plan<'a> {
     pub(super) stamp: Hlc,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
+    keys: Option<Keys>,
     paused: Option<Paused>,
     /// Whoever watches begins anew after this: what earlier commits have changed is not kept any more.
     pub(super) forgets_changes: bool,
@@ -101,6 +103,7 @@ impl<'a> Plan<'a> {
             stamp: replica.stamp,
             pruned: replica.pruned,
             incarnation: None,
+            keys: None,
             paused: None,
             forgets_changes: false,
             notices: Vec::new(),
@@ -332,9 +335,25 @@ impl<'a> Plan<'a> {
         self.forgets_cited = true;
     }
 
-    /// Goes on as another author.
-    pub(crate) fn reincarnate(&mut self, incarnation: Incarnation) {
+    /// Goes on as another author, by the key that this device has.
+    pub(crate) fn reincarnate(&mut self, drawn: u64) {
+        self.write_as(Incarnation::of_key(self.keys().chain.rollovers(), drawn));
+    }
+
+    /// Writes as that author from now on.
+    pub(crate) fn write_as(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
+    }
+
+    /// What this device signs with.
+    pub(crate) fn keys(&self) -> &Keys {
+        self.keys.as_ref().unwrap_or(&self.replica.keys)
+    }
+
+    /// Signs with another key from now on.
+    pub(crate) fn take_key(&mut self, keys: Keys) {
+        self.staged.put(Table::Meta, Bytes::from_static(meta::KEYS), keys.chain.to_bytes().into());
+        self.keys = Some(keys);
     }
 
     /// What earlier commits have changed is not kept any more, nor what this one does: whoever watches begins anew.

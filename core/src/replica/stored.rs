@@ -27,7 +27,7 @@ pub(crate) struct StateRecord {
 
 impl StateRecord {
     /// The format that this code writes.
-    pub(super) const FORMAT: u32 = 2;
+    pub(super) const FORMAT: u32 = 3;
 
     pub(super) fn new(seq: CommitSeq, incarnation: Incarnation) -> Self {
         Self { format: Self::FORMAT, seq, incarnation }

@@ -14,7 +14,7 @@ use crate::store::key::GroupIx;
 use crate::wire::{Hello, Message, Offer, Offered};
 
 /// The version of the protocol that this code speaks.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 /// How many words of this device are looked at that the other end shows as it says that this one is no member.
 const MOST_SIGNED: usize = 4;
 
@@ -98,6 +98,9 @@ impl Sync {
         let Some((_, salt)) = link.hello.as_ref() else { return };
         let (mut offered, mut ended) = (BTreeMap::new(), BTreeMap::new());
         for group in step.replica.groups.values() {
+            if !group.metadata.access.is_current(&link.keys) {
+                continue; // Here it is nobody: see `ended_key`.
+            }
             let name = name(salt, &group.record.id);
             let own = &step.replica.keys.device;
             let is_news =

@@ -57,6 +57,11 @@
 //! away.
 //!
 //! Who is a member *now* is another question, which goes by this device's clock: see [`ending`].
+//!
+//! # Keys
+//!
+//! Of a device that has taken another key the logs from before have an end (see [`keys`]). What lies beyond it is a thief's:
+//! its acts are void, and what would otherwise stand by the device's own word, departures and cuts, does not.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -75,6 +80,7 @@ mod cuts;
 mod ending;
 mod facts;
 mod judging;
+mod keys;
 mod members;
 #[cfg(test)]
 mod tests;
@@ -86,6 +92,7 @@ use self::ending::Ends;
 use self::facts::{Acts, Departure, Ended, Enrolment, Grant, Nth, Revocation, Standing, UserStanding};
 pub(crate) use self::facts::{At, Holder, Left, Source, end};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
+use self::keys::Keys;
 
 /// What was judged lately by the facts in a past alone.
 pub(crate) type Recent = VecDeque<(Past, Judgement)>;
@@ -108,6 +115,8 @@ pub(crate) struct Access {
     again: Again,
     /// Proofs that logs are forked. They stand likewise.
     forks: BTreeMap<Author, Vec<Proven>>,
+    /// Which keys devices have had.
+    keys: Keys,
     genesis: Option<Place>,
     /// By all that is known.
     judgement: Judgement,
@@ -168,7 +177,7 @@ impl Access {
                 let grant = grant(from, self.ends.note(*rights, *ends), name);
                 facts::add(&mut self.standings.entry(key.device()).or_default().grants, grant);
                 self.acts.take(from);
-                !self.revocations.is_empty()
+                self.anything_ends()
             }
             MetaRecord::AdmitUser { key, name, rights, ends, .. } => {
                 let grant = grant(from, self.ends.note(*rights, *ends), name);
@@ -176,7 +185,7 @@ impl Access {
                 facts::add(&mut user.grants, grant);
                 user.key = Some(*key);
                 self.acts.take(from);
-                !self.revocations.is_empty()
+                self.anything_ends()
             }
             MetaRecord::Enrol { certificate, .. } => {
                 let (user, device) = (certificate.user(), certificate.device());
@@ -196,7 +205,7 @@ impl Access {
             }
             MetaRecord::Leave { grants } => {
                 let grants = grants.iter().copied().collect();
-                let departure = Departure { by: from.place, stamp: from.stamp, grants };
+                let departure = Departure { author: from.author, by: from.place, stamp: from.stamp, grants };
                 self.standings.entry(from.author.device).or_default().depart(departure);
                 // What knows of it was judged so before.
                 false
@@ -240,6 +249,10 @@ impl Access {
                 let proven = Proven { by: from.place, prefix: fork.prefix, tag: fork.tag() };
                 self.forks.entry(fork.author).or_default().push(proven);
                 self.cuts.take(fork.author, fork.prefix.saturating_add(1)..=Generation::MAX);
+                true
+            }
+            MetaRecord::Rollover { chain, until } => {
+                self.keys.take(from, chain, until);
                 true
             }
             MetaRecord::Collection { .. }
@@ -288,6 +301,11 @@ impl Access {
         is_new && known.len() < limits::MAX_FORKS
     }
 
+    /// Whether something that was given, or a key, may have ended: then every act has to be judged.
+    fn anything_ends(&self) -> bool {
+        !self.revocations.is_empty() || !self.keys.is_empty()
+    }
+
     fn revoke(
         &mut self,
         from: Source,
@@ -319,10 +337,14 @@ impl Access {
     /// hold is judged so, the same everywhere and for ever. `recent` is kept from one generation to the next: mostly the
     /// next one has the same past, and judging by that takes a look at all facts in it.
     pub(crate) fn rights_in(&self, pasts: Numbered<'_>, at: At<'_>, recent: &mut Recent) -> Option<Rights> {
-        let known = |revocation: &Revocation| at.past.has(revocation.by);
-        if !self.revocations.values().any(known) {
+        let known = |place: Place| at.past.has(place);
+        let mut ends = self.revocations.values().map(|revocation| revocation.by).chain(self.keys.places());
+        if !ends.by_ref().any(known) {
             self.rights_at(&Judgement::default(), at)
-        } else if self.revocations.values().all(known) {
+        } else if self.revocations.values().all(|it| known(it.by))
+            && self.keys.places().all(known)
+            && !self.has_forked_words()
+        {
             // Further grants, which are not in the past, change nothing for those that are.
             self.rights_at(&self.judgement, at)
         } else {
@@ -342,6 +364,10 @@ impl Access {
         if self.genesis.is_some() && at.place == self.genesis {
             return Some(Rights::Admin);
         }
+        // Whoever knows that its key has ended, and how much stays, writes no more by it.
+        if judgement.ended().has(&at.author, at.generation) {
+            return None;
+        }
         let device = at.author.device;
         let standing = self.standings.get(&device)?;
         let known = |place: Place| at.past.has(place) && Some(place) != at.place;
@@ -350,7 +376,7 @@ impl Access {
                 && at.stamp.wall() <= title.ends()
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
                 && !judgement.is_void(&title.grant.place())
-                && !self.has_left(standing, &title.version(), known)
+                && !self.has_left(standing, &title.version(), known, judgement.ended())
         };
         let left = |title: Title<'_>| {
             let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
@@ -378,7 +404,7 @@ impl Access {
 
     /// What is left of a title for what its device writes from now on, whatever the time is.
     fn left(&self, device: &DeviceId, standing: &Standing, title: &Title<'_>) -> Option<Left> {
-        if self.has_left(standing, &title.version(), |_| true) {
+        if self.has_left(standing, &title.version(), |_| true, self.judgement.ended()) {
             return None;
         }
         self.left_by_others(device, title)
@@ -422,7 +448,7 @@ impl Access {
     /// The first generation of a log of which its device says that it has written it again elsewhere. What follows on it
     /// may come in years, or never.
     pub(crate) fn first_cut(&self, author: &Author) -> Option<Generation> {
-        self.cuts.first(author)
+        self.judgement.first_cut(author)
     }
 
     /// The grants to a device that nobody has ended, and its enrolments.
@@ -481,7 +507,9 @@ impl Access {
     pub(crate) fn forsaken(&self, device: &DeviceId) -> Vec<Version> {
         let Some(standing) = self.standings.get(device) else { return Vec::new() };
         let own = self.titles(device).filter(|title| title.enrolment.is_none());
-        let left = own.filter(|title| self.has_left(standing, &title.version(), |_| true));
+        let has_left =
+            |title: &Title<'_>| self.has_left(standing, &title.version(), |_| true, self.judgement.ended());
+        let left = own.filter(has_left);
         let grants = left.filter(|title| self.left_by_others(device, title).is_some());
         grants.map(|title| title.grant.version).collect()
     }
@@ -497,12 +525,13 @@ impl Access {
     /// nothing, and there might be any number of them (S-53).
     pub(crate) fn may_leave(&self, device: &DeviceId, past: &Past, ended: &[Version]) -> bool {
         let known = |place: Place| past.has(place);
+        let logs = self.ended_logs(Some(past));
         let Some(standing) = self.standings.get(device) else { return false };
         self.titles(device).any(|title| {
             ended.contains(&title.version())
                 && known(title.grant.place())
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
-                && !self.has_left(standing, &title.version(), known)
+                && !self.has_left(standing, &title.version(), known, &logs)
         })
     }
 
@@ -530,6 +559,7 @@ impl Access {
         };
         match record {
             MetaRecord::Enrol { certificate, .. } => {
+                let ended = self.ended_logs(Some(past));
                 let (user, device) = (certificate.user(), certificate.device());
                 let devices = self.users.get(&user).into_iter().flat_map(|user| &user.devices);
                 let standings = devices.filter_map(|device| self.standings.get(device));
@@ -544,7 +574,7 @@ impl Access {
                             && it.number == certificate.number()
                             && it.ends >= end(certificate.ends())
                             && known(it.place())
-                            && !self.has_left(standing, &it.version, known)
+                            && !self.has_left(standing, &it.version, known, &ended)
                     })
                 });
                 is_user(&user) && !is_there && of_user < limits::MAX_ENROLMENTS_OF_USER && !self.is_full(past)

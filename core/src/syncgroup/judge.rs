@@ -10,6 +10,7 @@ use super::command::id_of;
 use super::metadata::Metadata;
 use super::past::Past;
 use crate::id::{Author, Generation};
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::log::generation::Encoded;
 use crate::log::record::{MetaRecord, Record};
@@ -42,7 +43,8 @@ fn needed(record: &Record) -> Option<Rights> {
             | MetaRecord::StrikeOff(_)
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
-            | MetaRecord::Repeats { .. },
+            | MetaRecord::Repeats { .. }
+            | MetaRecord::Rollover { .. },
         ) => Some(Rights::Read),
         Record::Meta(MetaRecord::Genesis { .. }) | Record::Unknown => None,
     }
@@ -69,7 +71,9 @@ pub(crate) fn is_allowed(
     }
     if let Some(Record::Meta(MetaRecord::Genesis { .. })) = records.first() {
         let id = plan.record(group).map(|record| record.id);
-        return generation == 1 && Some(id_of(author, &encoded.leaf)) == id;
+        return generation == 1
+            && Some(id_of(author, &encoded.leaf)) == id
+            && says_its_key(author, generation, records);
     }
     // Nobody needs to write nothing, but to join what a header cannot name: else those who may only read could write as
     // much as they like.
@@ -113,6 +117,7 @@ pub(crate) fn is_allowed(
     let is_news = forks.next().is_none_or(|it| metadata.access.may_prove(Some(past), &it.author, it.prefix));
     let repeats = |record: &&Record| matches!(record, Record::Meta(MetaRecord::Repeats { .. }));
     is_sayable
+        && says_its_key(author, generation, records)
         && is_departure
         && is_news
         && forks.next().is_none()
@@ -121,6 +126,19 @@ pub(crate) fn is_allowed(
         && records.iter().filter(repeats).count() <= limits::MAX_FORKS
         && said.next().is_none()
         && records.iter().all(|record| needed(record).is_some_and(|needed| needed <= rights))
+}
+
+/// Whether of the keys of its device a generation says what it has to: the first of a log that is not of the first key of
+/// which the log is, and any other nothing. That the chain holds is looked at elsewhere.
+fn says_its_key(author: &Author, generation: Generation, records: &[Record]) -> bool {
+    let mut chains = records.iter().filter_map(|record| match record {
+        Record::Meta(MetaRecord::Rollover { chain, .. }) => Some(chain),
+        _ => None,
+    });
+    let rollovers = author.incarnation.rollovers();
+    let is_own = |chain: &KeyChain| chain.device() == author.device && chain.rollovers() == rollovers;
+    let says = chains.next();
+    says.is_some() == (generation == 1 && rollovers > 0) && says.is_none_or(is_own) && chains.next().is_none()
 }
 
 /// Whether a generation that was allowed counts by a judgement. `past` is the metadata in its past, itself included.

@@ -69,7 +69,8 @@ impl Metadata {
             | MetaRecord::StrikeOff(_)
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
-            | MetaRecord::Repeats { .. } => {}
+            | MetaRecord::Repeats { .. }
+            | MetaRecord::Rollover { .. } => {}
         }
         self.access.take(from, record)
     }

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftless::{CommitSeq, Continuity, Identity};
+use driftless::{CommitSeq, Continuity, Ed25519, Identity, KeyChain, NewKey, SignatureScheme};
 
 use crate::error::{Attempt, OpenError};
 use crate::files::Locked;
@@ -203,7 +203,7 @@ pub fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     if options.read_only {
         store.refuse_writes();
     }
-    Ok(Opened { store, identity: Identity { secret: key.secret, continuity }, doubt })
+    Ok(Opened { store, identity: Identity { chain: key.chain, secret: key.secret, continuity }, doubt })
 }
 
 /// Whether a key in a data directory, the device's or the user's, is locked by a passphrase. Where there is no directory, or no key yet, it is not.
@@ -238,6 +238,24 @@ pub fn set_passphrase(
     let user = UserKeyFile::read(path)?.map(|user| user.relocked(present, new)).transpose()?;
     user.map_or(Ok(()), |write| write())?;
     device.write(&key, new)
+}
+
+/// Draws another key for the device of a data directory, and puts it in the place of the one before, which signs for it; for
+/// [`driftless::Command::RotateKey`]. From then on it is the device's: whoever opens the directory boots with it. It may be
+/// open meanwhile. The key before is gone from the file; what was written may still be found on the disk by whoever looks
+/// at its raw blocks, and in backups.
+///
+/// # Errors
+/// [`OpenError`]: there is no key, the passphrase is missing or wrong, the device has had as many keys as it may, or the
+/// file cannot be written. Then nothing has changed.
+pub fn rotate_key(path: &Path, passphrase: Option<&Passphrase>) -> Result<NewKey, OpenError> {
+    let path = path.join(KEY);
+    let file = KeyFile::read(&path)?.ok_or_else(|| OpenError::KeyMissing { path: path.clone() })?;
+    let is_locked = matches!(file, KeyFile::Locked { .. });
+    let next = file.open(passphrase, &path)?.next()?;
+    next.write(&path, passphrase.filter(|_| is_locked))?;
+    let chain = next.chain.unwrap_or_else(|| KeyChain::new(Ed25519.public(&next.secret)));
+    Ok(NewKey { secret: next.secret, chain })
 }
 
 /// Sees whether anybody has a data directory open now, without opening it. Nothing is made where nothing is.

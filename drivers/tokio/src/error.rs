@@ -52,6 +52,9 @@ pub enum Error {
     /// The store could not be read.
     #[error("cannot read: {0}")]
     Read(#[from] Fault),
+    /// The device's key could not be replaced, and is the one that it was.
+    #[error("the key was not replaced: {0}")]
+    Key(String),
     /// A text is no name.
     #[error("\"{text}\" is no name: {source}")]
     Name {

@@ -26,6 +26,7 @@
 //!   the time is, nothing else follows from the clock.
 //! * Whoever has *forked* a log has said two things under one name. Of both nothing counts where that is known, from where
 //!   they part on. What was granted by it stays granted (S-26, S-35).
+//! * What lies beyond the end of a key of its device does not count, nor what it grants or ends (see [`super::keys`]).
 //! * A device is entitled to a generation if it was ever granted something of whose end the generation's author
 //!   did not know (S-36).
 
@@ -120,6 +121,7 @@ impl Group {
     pub(super) fn has_left(&self, given: &Version, device: &DeviceId, known: &Knowledge) -> bool {
         self.facts().any(|(version, generation)| {
             generation.says.leaves()
+                && !self.is_ended(version, known)
                 && version.author.device == *device
                 && holds(known, version)
                 && holds(&generation.past, given)
@@ -170,6 +172,9 @@ impl Group {
         revocations: &Knowledge,
         below: Option<Seniority>,
     ) -> Option<Seniority> {
+        if self.is_ended(act, revocations) {
+            return None;
+        }
         let generation = self.generations.get(act)?;
         let past = &generation.past;
         let at = For { of: Some((act.author, act.generation)), when: generation.moment() };
@@ -262,9 +267,10 @@ impl Group {
             self.rights(&by.author.device, &it.past, revocations, at).is_some()
         };
         let cuts = |by: &Version, it: &Generation| {
-            it.says.is_forked(version) || it.says.stands_for(version) && may_be_here(by, it)
+            let is_again = || it.says.stands_for(version) && !self.is_ended(by, revocations);
+            it.says.is_forked(version) || is_again() && may_be_here(by, it)
         };
-        if known.into_iter().any(|(by, it)| cuts(by, it)) {
+        if self.is_ended(version, revocations) || known.into_iter().any(|(by, it)| cuts(by, it)) {
             return false;
         }
         let at = For { of: Some((version.author, version.generation)), when: generation.moment() };
@@ -302,7 +308,8 @@ impl Group {
     /// The revocations and strikings-off in a set of generations, and what says that it stands for others.
     fn revocations(&self, known: &Knowledge) -> Vec<Version> {
         let of = |(_, it): &(&Version, &Generation)| it.says.takes();
-        self.facts().filter(of).map(|(by, _)| *by).filter(|by| holds(known, by)).collect()
+        let facts = self.facts().filter(of).map(|(by, _)| *by);
+        facts.chain(self.rolled.iter().copied()).filter(|by| holds(known, by)).collect()
     }
 }
 

@@ -27,6 +27,7 @@
 mod access;
 mod conflict;
 mod facts;
+mod keys;
 mod merge;
 mod publications;
 mod rows;
@@ -40,10 +41,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use driftless::{Hlc, Knowledge, Merge, Name, Operation, SyncgroupId, Version};
+use driftless::{DeviceId, Hlc, Knowledge, Merge, Name, Operation, SyncgroupId, Version};
 
 pub use self::conflict::{Conflict, ConflictedRow, Place};
 pub use self::facts::{Enrolled, Fact, Granted, Revoked, Struck, Whom};
+pub use self::keys::Rolled;
 pub use self::merge::is_base;
 pub use self::publications::Published;
 pub use self::rows::{Head, Live, Seen, Shown};
@@ -99,6 +101,8 @@ pub struct Generation {
     pub rules: Rules,
     /// Which batch it is a part of, if that touched several syncgroups.
     pub batch: Option<u64>,
+    /// Of which key its log is, if it says so.
+    pub rolled: Option<Rolled>,
 }
 
 /// Elements of a set, each with a version that put or inserted it.
@@ -140,6 +144,8 @@ struct Group {
     facts: BTreeSet<Version>,
     /// The generations that change schemas.
     schemas: BTreeSet<Version>,
+    /// The generations that say of which key their log is.
+    rolled: BTreeSet<Version>,
 }
 
 impl Group {
@@ -227,6 +233,9 @@ impl Model {
         if !generation.rules.is_empty() {
             group.schemas.insert(version);
         }
+        if generation.rolled.is_some() {
+            group.rolled.insert(version);
+        }
         group.generations.insert(version, generation);
     }
 
@@ -237,6 +246,7 @@ impl Model {
         self.verdicts.borrow_mut().clear();
         group.facts.remove(version);
         group.schemas.remove(version);
+        group.rolled.remove(version);
         for row in generation.rows.keys() {
             if let Some(versions) = group.rows.get_mut(row) {
                 versions.remove(version);
@@ -263,6 +273,11 @@ impl Model {
     /// The set of all generations of a syncgroup, whoever holds them.
     pub fn written(&self, group: &SyncgroupId) -> Knowledge {
         self.groups.get(group).map(Group::everything).unwrap_or_default()
+    }
+
+    /// How many keys a device had before the latest of which something is known in a syncgroup.
+    pub fn latest_key(&self, group: &SyncgroupId, device: &DeviceId, known: &Knowledge) -> Option<usize> {
+        self.groups.get(group)?.latest_key(device, known)
     }
 
     /// The generations that say something of a syncgroup itself.

@@ -51,7 +51,8 @@ impl Node {
         config.signatures = &KeyedHash;
         let boot = Dice::new(seed, Concern::Boot, &[number, u64::from(self.boot)]).bytes();
         let mut out = Outbox::new();
-        let core = Core::boot(&config, &Identity { secret, continuity }, boot, &self.store, &mut out);
+        let core =
+            Core::boot(&config, &Identity { chain: None, secret, continuity }, boot, &self.store, &mut out);
         self.core = Some(Box::new(core.map_err(|error| format!("replica {at} does not start: {error}"))?));
         Ok(out)
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Draft, Plan};
 use crate::action::{Notice, RowChange};
+use crate::crypto::Keys;
 use crate::id::{Author, CommitSeq, Incarnation};
 use crate::replica::Replica;
 use crate::replica::changes::ChangeEntry;
@@ -34,6 +35,7 @@ pub(crate) struct Effects {
     stamp: Option<Hlc>,
     pruned: CommitSeq,
     incarnation: Option<Incarnation>,
+    keys: Option<Keys>,
     paused: Option<Paused>,
     cited: Citations,
     forgets_cited: bool,
@@ -51,6 +53,16 @@ impl Effects {
     /// Whether it pauses databases, or resumes them.
     pub(crate) fn changes_pauses(&self) -> bool {
         self.paused.is_some()
+    }
+
+    /// Whether this device signs with another key from now on.
+    pub(crate) fn changes_key(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Whether this device goes on as another author than that one.
+    pub(crate) fn reincarnates(&self, before: Incarnation) -> bool {
+        self.incarnation.is_some_and(|incarnation| incarnation != before)
     }
 
     /// Whether it changes who shares what with whom.
@@ -82,6 +94,7 @@ impl Plan<'_> {
             stamp,
             pruned,
             incarnation,
+            keys,
             paused,
             notices,
             cited,
@@ -103,6 +116,7 @@ impl Plan<'_> {
             stamp: Some(stamp),
             pruned,
             incarnation,
+            keys,
             paused,
             cited: cited.into_inner(),
             forgets_cited,
@@ -154,7 +168,7 @@ fn put(table: Table, key: Bytes, value: Bytes) -> Write {
 impl Replica {
     /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
     pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
-        let Effects { forgets_cited, .. } = effects;
+        let Effects { forgets_cited, keys, .. } = effects;
         let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, paused, cited, .. } =
             effects;
         // Another branch may come in the place of what was taken back.
@@ -165,6 +179,7 @@ impl Replica {
         self.pruned = self.pruned.max(pruned);
         authors.into_iter().for_each(|author| self.authors.push(author));
         self.stamp = stamp.unwrap_or(self.stamp);
+        self.keys = keys.unwrap_or_else(|| self.keys.clone());
         let reincarnated = incarnation.is_some();
         self.incarnation = incarnation.unwrap_or(self.incarnation);
         for (ix, mut draft) in drafts {

@@ -149,7 +149,7 @@ fn row(here: &Here, parents: Vec<Version>) -> Vec<Record> {
 fn member(here: &mut Here) -> (Keys, Run) {
     let keys = stranger();
     let admit = MetaRecord::Admit {
-        key: keys.public,
+        key: keys.first(),
         name: Name::new("member").unwrap(),
         rights: Rights::Write,
         ends: None,
@@ -183,7 +183,7 @@ fn what_a_user_did_not_sign_is_its_senders_fault() {
     let here = here();
     let name = || Name::new("anna").unwrap();
     let anna = UserKey::new(name(), SecretKey([7; 32]), &Ed25519);
-    let key = stranger().public;
+    let key = stranger().first();
     let certificate = || anna.certify(key, name(), 1);
     let strikes = |group: &SyncgroupId| anna.strike_off(group, key.device(), 1, Vec::new());
     let say = |record: MetaRecord| {
@@ -320,7 +320,7 @@ fn what_a_sender_is_to_blame_for_is_told_by_name() {
     add(leads, &|run| run.proof.completion.push(Hash::default()));
     add(leads, &|run| run.proof.checkpoint.size += 1);
     add(signed, &|run| run.author.incarnation = Incarnation(8));
-    add(signed, &|run| run.proof.checkpoint.key = stranger().public);
+    add(signed, &|run| run.proof.checkpoint.keys = stranger().chain);
     add("a run without generations", &|run| run.generations.clear());
     add("a run without generations", &|run| run.first = 0);
     cases.push((myself(&here, 2, |_, header| header.stamp = Hlc(7)), "a stamp not above the one before"));

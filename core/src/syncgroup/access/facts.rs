@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::super::Rights;
 use super::super::past::{Past, PastIx};
+use super::keys::EndedLogs;
 use crate::id::{Author, DeviceId, Generation, Name, PublicKey, UserId, Version};
 use crate::object::history::Place;
 use crate::store::key::AuthorIx;
@@ -64,6 +65,7 @@ impl Enrolment {
 /// That a device has left, and which grants to it, or enrolments of it, ended by that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Departure {
+    pub(super) author: Author,
     pub(super) by: Place,
     pub(super) stamp: Hlc,
     pub(super) grants: BTreeSet<Version>,
@@ -122,9 +124,18 @@ impl Standing {
         grants.chain(enrolments).max_by_key(|(order, _)| *order).map(|(_, admission)| admission)
     }
 
-    /// Whether a departure that is known ended a grant or an enrolment.
-    pub(super) fn has_left(&self, version: &Version, known: impl Fn(Place) -> bool) -> bool {
-        self.departures().iter().any(|departure| known(departure.by) && departure.grants.contains(version))
+    /// Whether a departure that is known ended a grant or an enrolment. One beyond the end of its log is not the device's.
+    pub(super) fn has_left(
+        &self,
+        version: &Version,
+        known: impl Fn(Place) -> bool,
+        ended: &EndedLogs,
+    ) -> bool {
+        self.departures().iter().any(|departure| {
+            known(departure.by)
+                && departure.grants.contains(version)
+                && !ended.has(&departure.author, departure.by.1)
+        })
     }
 }
 

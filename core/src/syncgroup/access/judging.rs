@@ -8,6 +8,7 @@ use super::super::Rights;
 use super::super::past::{Numbered, Past};
 use super::cuts::Cuts;
 use super::facts::{Act, Standing};
+use super::keys::EndedLogs;
 use super::{Access, Ended, Grant, Holder, Nth, Revocation, Title};
 use crate::id::{Author, DeviceId, Generation, Incarnation, UserId, Version};
 use crate::object::history::Place;
@@ -25,17 +26,29 @@ pub(crate) struct Judgement {
     /// What was written again elsewhere, where that counts. What may be *held* does not hang on it, so it is empty where
     /// that is judged.
     cuts: Cuts,
+    /// The logs whose key has ended.
+    pub(super) ended: EndedLogs,
 }
 
 impl Judgement {
     /// Whether everything counts that was allowed when it was written.
     pub(crate) fn is_clean(&self) -> bool {
-        self.void.is_empty() && self.ends.is_empty() && self.cuts.is_empty()
+        self.void.is_empty() && self.ends.is_empty() && self.cuts.is_empty() && self.ended.is_empty()
     }
 
-    /// Whether a generation was written again elsewhere.
+    /// Whether a generation was written again elsewhere, or lies beyond the end of its log.
     pub(crate) fn is_cut(&self, author: &Author, generation: Generation) -> bool {
-        self.cuts.has(author, generation)
+        self.cuts.has(author, generation) || self.ended.has(author, generation)
+    }
+
+    /// The first generation of a log that was written again elsewhere.
+    pub(super) fn first_cut(&self, author: &Author) -> Option<Generation> {
+        self.cuts.first(author)
+    }
+
+    /// The logs whose key has ended.
+    pub(super) fn ended(&self) -> &EndedLogs {
+        &self.ended
     }
 
     /// Whether an act is void.
@@ -59,10 +72,12 @@ impl Access {
     /// Judges by what is known: by all, or by the facts in a past alone.
     pub(super) fn judged(&self, pasts: Numbered<'_>, known: Option<&Past>) -> Judgement {
         let is_known = |revocation: &Revocation| known.is_none_or(|past| past.has(revocation.by));
-        let mut judgement = match self.revocations.values().any(is_known) {
-            true => Court::new(self, pasts, known).sit().0,
+        let ended = self.ended_logs(known);
+        let mut judgement = match !ended.is_empty() || self.revocations.values().any(is_known) {
+            true => Court::new(self, pasts, known, &ended).sit().0,
             false => Judgement::default(),
         };
+        judgement.ended = ended;
         if known.is_none() {
             judgement.cuts = self.cuts_by(&judgement, pasts);
         }
@@ -71,7 +86,7 @@ impl Access {
 
     /// The ranks of grants, by all that is known.
     pub(crate) fn ranks(&self, pasts: Numbered<'_>) -> Ranks {
-        Court::new(self, pasts, None).sit().1
+        Court::new(self, pasts, None, &self.ended_logs(None)).sit().1
     }
 
     /// The devices of which something may count that did not, or the other way round. `before` is what was thought.
@@ -90,6 +105,7 @@ impl Access {
         }
         let mut devices: BTreeSet<DeviceId> =
             now.cuts.changed(&before.cuts).map(|author| author.device).collect();
+        devices.extend(now.ended.changed(&before.ended));
         for holder in holders {
             match holder {
                 Holder::Device(device) | Holder::DeviceOf(_, device) => devices.extend([device]),
@@ -110,6 +126,10 @@ impl Access {
         if now.void != before.void || now.ends != before.ends {
             return alloc::vec![self.first_judged_anew(before, author)..=held];
         }
+        if let Some(first) = now.ended.first_changed(&before.ended, author) {
+            let cut = self.cut_anew(before, author).map(|range| *range.start()).min();
+            return alloc::vec![first.min(cut.unwrap_or(first))..=held];
+        }
         self.cut_anew(before, author).map(|range| *range.start()..=held.min(*range.end())).collect()
     }
 
@@ -125,7 +145,8 @@ impl Access {
 
     pub(super) fn first_judged_anew(&self, before: &Judgement, author: &Author) -> Generation {
         let (now, device) = (&self.judgement, &author.device);
-        let cut = self.cut_anew(before, author).map(|range| *range.start()).min();
+        let ended = now.ended.first_changed(&before.ended, author);
+        let cut = self.cut_anew(before, author).map(|range| *range.start()).chain(ended).min();
         if self.titles(device).any(|title| {
             let given = title.grant.place();
             before.is_void(&given) != now.is_void(&given)
@@ -145,8 +166,8 @@ impl Access {
         let changed = before.symmetric_difference(&now);
         let changed = changed.filter_map(|(.., nth)| self.revocations.get(nth));
         let last = changed.map(|it| it.until.get(author).copied().unwrap_or(0)).min();
-        let ended = last.map(|last| last.saturating_add(1));
-        ended.into_iter().chain(cut).min().unwrap_or(1)
+        let revoked = last.map(|last| last.saturating_add(1));
+        revoked.into_iter().chain(cut).min().unwrap_or(1)
     }
 }
 
@@ -165,6 +186,8 @@ struct Court<'a> {
     access: &'a Access,
     pasts: Numbered<'a>,
     known: Option<&'a Past>,
+    /// The logs whose key has ended, as far as that is known.
+    ended: &'a EndedLogs,
     /// The grants that each act gives.
     given: BTreeMap<Place, Vec<(Holder, &'a Grant)>>,
     /// The revocations that each act makes.
@@ -182,12 +205,13 @@ struct Court<'a> {
 }
 
 impl<'a> Court<'a> {
-    fn new(access: &'a Access, pasts: Numbered<'a>, known: Option<&'a Past>) -> Self {
+    fn new(access: &'a Access, pasts: Numbered<'a>, known: Option<&'a Past>, ended: &'a EndedLogs) -> Self {
         let is_known = |place: Place| known.is_none_or(|past| past.has(place));
         let mut court = Self {
             access,
             pasts,
             known,
+            ended,
             given: BTreeMap::new(),
             made: BTreeMap::new(),
             acts: BTreeMap::new(),
@@ -271,7 +295,7 @@ impl<'a> Court<'a> {
             ends.dedup();
             (key, ends)
         });
-        (Judgement { void, ends: ends.collect(), cuts: Cuts::default() }, self.ranks)
+        (Judgement { void, ends: ends.collect(), ..Judgement::default() }, self.ranks)
     }
 
     /// What ends a grant under any of its names, each with the rank by which it was made.
@@ -300,6 +324,9 @@ impl<'a> Court<'a> {
 
     /// Whether a grant of `Admin`, whose turn it is, allows an act of a device: `titles` are what it has by that.
     fn supports(&self, titles: &[Title<'_>], rank: Rank, act: &Act) -> bool {
+        if self.ended.has(&act.author, act.place.1) {
+            return false;
+        }
         let past = self.pasts.get(act.past);
         let known = |other: Place| other != act.place && past.has(other);
         let mut titles = titles.iter().filter(|title| {
@@ -310,7 +337,8 @@ impl<'a> Court<'a> {
         titles.any(|title| {
             let device = act.author.device;
             let standing = self.access.standings.get(&device);
-            let has_left = standing.is_none_or(|it| self.access.has_left(it, &title.version(), known));
+            let has_left =
+                standing.is_none_or(|it| self.access.has_left(it, &title.version(), known, self.ended));
             let struck = title.certificate(device).and_then(|it| self.struck.get(&it)).into_iter().flatten();
             let ends = self.ends_of(title.holder, title.grant.version);
             let ends = ends.filter(|(by, _)| *by < rank).map(|(_, nth)| nth);

@@ -8,6 +8,7 @@ use super::super::{Member, Rights, User};
 use super::facts::{Enrolment, Holder, Left, Revocation, Standing};
 use super::{Access, Nth, Title};
 use crate::id::{Author, DeviceId, Generation, UserId, Version};
+use crate::keys::KeyChain;
 use crate::object::history::Place;
 use crate::time::{Hlc, Wall};
 
@@ -27,7 +28,9 @@ impl Access {
     /// have been let in again. It was removed, or its time is over: for others that is the same.
     pub(crate) fn is_removed(&self, device: &DeviceId) -> bool {
         let has_left = |standing: &Standing| {
-            standing.latest().is_some_and(|grant| self.has_left(standing, &grant.version, |_| true))
+            standing.latest().is_some_and(|grant| {
+                self.has_left(standing, &grant.version, |_| true, self.judgement.ended())
+            })
         };
         self.is_former(device) && !self.standings.get(device).is_some_and(has_left)
     }
@@ -79,8 +82,9 @@ impl Access {
         let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::from([*device]));
         let standing = self.standings.get(device);
         // Its own departure is told anyway, and of what ended the same later it may not hear.
-        let has_left =
-            |title: &Title<'_>| standing.is_some_and(|it| self.has_left(it, &title.version(), |_| true));
+        let has_left = |title: &Title<'_>| {
+            standing.is_some_and(|it| self.has_left(it, &title.version(), |_| true, self.judgement.ended()))
+        };
         let titles = self.titles(device).filter(|title| !has_left(title));
         let titles = titles.map(|title| (title.grant, title.parts(*device).collect::<Vec<_>>(), None));
         let of_users = unheard_of.iter().flat_map(|(user, number)| {
@@ -143,7 +147,8 @@ impl Access {
             let Some(standing) = standing else { return true };
             let enrolments = standing.enrolments().iter();
             let mut enrolments = enrolments.filter(|it| it.user == *user && it.number >= *number);
-            enrolments.all(|it| knows_all && self.has_left(standing, &it.version, |_| true))
+            enrolments
+                .all(|it| knows_all && self.has_left(standing, &it.version, |_| true, self.judgement.ended()))
         };
         shown.iter().filter(is_unheard_of).copied().collect()
     }
@@ -188,7 +193,10 @@ impl Access {
             let removed = self.is_removed(device) && !expired;
             let (user, ends) = (self.user_now(device).or(latest.user), present.and_then(Left::end));
             let (name, admitted) = (latest.name.clone(), latest.version);
-            Some(Member { device: *device, name, rights, ends, expired, admitted, removed, user })
+            let rollovers = self.keys_of(device).map_or(0, KeyChain::rollovers);
+            let disputed = self.is_disputed(device);
+            let (device, name) = (*device, name);
+            Some(Member { device, name, rights, ends, expired, admitted, removed, user, rollovers, disputed })
         };
         self.standings.iter().filter_map(member).collect()
     }
@@ -230,7 +238,7 @@ impl Access {
         standing.enrolments().iter().any(|it| {
             it.user == *user
                 && is_it(it)
-                && !self.has_left(standing, &it.version, |_| true)
+                && !self.has_left(standing, &it.version, |_| true, self.judgement.ended())
                 && self.judgement.ends(holder, &it.version).is_empty()
         })
     }
@@ -242,7 +250,9 @@ impl Access {
         let standing = self.standings.get(device).into_iter();
         let enrolments = standing.flat_map(|it| it.enrolments().iter().map(move |enrolment| (it, enrolment)));
         for (standing, Enrolment { version, .. }) in enrolments {
-            if !versions.contains(version) && !self.has_left(standing, version, |_| true) {
+            if !versions.contains(version)
+                && !self.has_left(standing, version, |_| true, self.judgement.ended())
+            {
                 versions.push(*version);
             }
         }

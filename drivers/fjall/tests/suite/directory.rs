@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use driftless::store::Store;
-use driftless::{CommitSeq, Continuity};
-use driftless_fjall::{Doubt, OpenError, Options, Passphrase, is_locked, open, see_unused, set_passphrase};
+use driftless::{CommitSeq, Continuity, Ed25519, SignatureScheme};
+use driftless_fjall::{
+    Doubt, OpenError, Options, Passphrase, is_locked, open, rotate_key, see_unused, set_passphrase,
+};
 
 use crate::history::{Home, commit, copy, extend, verify};
 use crate::process;
@@ -441,4 +443,37 @@ fn no_key_is_locked_where_there_is_none() {
     let missing = set_passphrase(&home.data(), None, Some(&passphrase("first")));
     assert!(matches!(missing, Err(OpenError::KeyMissing { .. })));
     assert!(!home.data().exists(), "nothing is made");
+}
+
+#[test]
+fn another_key_takes_the_place_of_the_one_before_and_the_device_stays_the_same() {
+    let home = Home::new();
+    let opened = open(&home.data(), home.options().passphrase(passphrase("first"))).unwrap();
+    let before = Ed25519.public(&opened.identity.secret);
+    assert!(matches!(rotate_key(&home.data(), None), Err(OpenError::KeyLocked { .. })));
+    let wrong = rotate_key(&home.data(), Some(&passphrase("another")));
+    assert!(matches!(wrong, Err(OpenError::WrongPassphrase { .. })));
+    let old = opened.identity.secret;
+    // It may be open.
+    let new = rotate_key(&home.data(), Some(&passphrase("first"))).unwrap();
+    assert_eq!((new.chain.device(), new.chain.rollovers()), (before.device(), 1));
+    assert!(new.secret != old && new.chain.verify(&Ed25519));
+    drop(opened.store);
+    assert!(is_locked(&home.data()).unwrap(), "it is locked like the one before");
+    set_passphrase(&home.data(), Some(&passphrase("first")), None).unwrap();
+    let again = rotate_key(&home.data(), None).unwrap();
+    let opened = home.open().unwrap();
+    assert_eq!(opened.identity.chain, Some(again.chain.clone()));
+    assert_eq!((opened.identity.secret, again.chain.rollovers()), (again.secret, 2));
+    drop(opened.store);
+    let path = home.data().join("device.key");
+    let text = fs::read_to_string(&path).unwrap();
+    let chain = text.lines().find(|line| line.starts_with("chain ")).unwrap();
+    let (shorter, other) = (text.replace(&format!("{chain}\n"), ""), text.replacen("chain 0", "chain 1", 1));
+    for damaged in [shorter, other.replacen("chain a", "chain b", 1) + " "] {
+        if damaged.trim() != text.trim() {
+            fs::write(&path, damaged).unwrap();
+            assert!(matches!(home.open(), Err(OpenError::KeyDamaged { .. })));
+        }
+    }
 }

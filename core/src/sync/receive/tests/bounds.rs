@@ -256,7 +256,7 @@ fn a_void_rule_is_none_also_for_a_collection_that_there_is_not() {
         };
         let name = Name::new("member").unwrap();
         let admin =
-            MetaRecord::Admit { key: keys.public, name, rights: Rights::Admin, ends: None, request: None };
+            MetaRecord::Admit { key: keys.first(), name, rights: Rights::Admin, ends: None, request: None };
         let say = |_| alloc::vec![Record::Meta(admin.clone())];
         let promotes = log_of(&here, (&own, Incarnation(101)), 1, at(2, alloc::vec![on(&admits, 1)]), say);
         keep(&mut here, alloc::vec![promotes.clone()]);

@@ -1,0 +1,361 @@
+//! Which logs of a device are of a key that it has no more, and where these end (S-1).
+//!
+//! A device that takes another key goes on in other logs, so each log is of one key all its life. What a device has
+//! written since, it shows to be of its new key in the first generation of each log: there stands the chain of its keys up to
+//! the one that the log is of, and of each of its logs from before the last generation that stays, with the root there. A log
+//! that says nothing is of the first key. How many keys come before its own follows from a log's name already
+//! ([`Incarnation`]): so nobody who has an earlier key can sign anything under the name of a later log.
+//!
+//! ```text
+//!   first key:    o──o──o──o │ ×──×        whoever has stolen the key can go on writing here, for nothing
+//!                          │ │
+//!   second key:            └─► K──o──o     K: "the second key is mine; of my first log four stay"
+//! ```
+//!
+//! * That a chain holds follows from itself, and where the old logs end is said by the **new** key; so neither asks for
+//!   anybody's right, and who has the old key cannot move the end.
+//! * Of several words of one key, as the device was set back and began anew, the one that leaves most counts. Of a key that
+//!   has ended itself those logs have a say that were known to the key after it.
+//! * If one key has signed for **two**, somebody has stolen it, and nobody can tell who. Then the one counts that was said
+//!   first by its stamp, and of one stamp the one of the smaller version: the same everywhere, whatever arrived first. A
+//!   thief can pretend to have been earlier. So [`Access::is_disputed`] tells admins of it, who can remove the device.
+//!
+//! A log that says so may be forked itself. Where that is so from its first generation on, others may have another one: what
+//! it says does not count, and the device says it again in the log in which it writes the branch again.
+//!
+//! All other logs of the device are void from where they end: see [`super::judging`]. What may be *held* is judged by what
+//! the past of a generation says of that, as all else.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::super::past::Past;
+use super::{Access, Source};
+use crate::hash::Tag;
+use crate::id::{Author, DeviceId, Generation, Incarnation, PublicKey, Version};
+use crate::keys::KeyChain;
+use crate::log::record::Until;
+use crate::object::history::Place;
+use crate::time::Hlc;
+
+/// What the logs of devices say of keys, and what follows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Keys {
+    said: BTreeMap<DeviceId, BTreeMap<Incarnation, Word>>,
+    ended: EndedLogs,
+}
+
+/// What the first generation of a log says of the device's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Word {
+    place: Place,
+    at: (Hlc, Version),
+    chain: KeyChain,
+    /// Of each log, which branches stay, and how much of each.
+    until: BTreeMap<Incarnation, BTreeSet<(Generation, Tag)>>,
+}
+
+/// The logs of devices that have had another key before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct EndedLogs(BTreeMap<DeviceId, Line>);
+
+/// The keys of a device that count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    chain: KeyChain,
+    /// The logs of the key that it has now.
+    current: BTreeSet<Incarnation>,
+    /// Of other logs the last generation that stays; of those that are not named none.
+    until: BTreeMap<Incarnation, Generation>,
+    /// One of its keys has signed for two.
+    is_disputed: bool,
+}
+
+impl EndedLogs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The last generation of a log that stays; `None` if it has no end.
+    pub(super) fn end(&self, author: &Author) -> Option<Generation> {
+        let line = self.0.get(&author.device)?;
+        let until = || line.until.get(&author.incarnation).copied().unwrap_or(0);
+        (!line.current.contains(&author.incarnation)).then(until)
+    }
+
+    /// Whether a generation lies beyond the end of its log.
+    pub(super) fn has(&self, author: &Author, generation: Generation) -> bool {
+        self.end(author).is_some_and(|last| generation > last)
+    }
+
+    /// The devices of whose logs others stay than by another state of knowledge.
+    pub(super) fn changed<'e>(&'e self, before: &'e Self) -> impl Iterator<Item = DeviceId> + 'e {
+        let all = self.0.keys().chain(before.0.keys().filter(|device| !self.0.contains_key(device)));
+        all.copied().filter(|device| self.0.get(device) != before.0.get(device))
+    }
+
+    /// The first generation of a log that stays by one of two states of knowledge and not by the other.
+    pub(super) fn first_changed(&self, before: &Self, author: &Author) -> Option<Generation> {
+        let (now, then) = (self.end(author), before.end(author));
+        let least = now.into_iter().chain(then).min();
+        least.filter(|_| now != then).map(|last| last.saturating_add(1))
+    }
+}
+
+impl Keys {
+    pub(super) fn is_empty(&self) -> bool {
+        self.said.is_empty()
+    }
+
+    /// What follows from all that was said.
+    pub(super) fn ended(&self) -> &EndedLogs {
+        &self.ended
+    }
+
+    /// What follows from what some logs say.
+    pub(super) fn ended_in(&self, known: impl Fn(&Author, Place) -> bool) -> EndedLogs {
+        let lines = self.said.iter().filter_map(|(device, said)| {
+            let known = |log: Incarnation, place| known(&Author { device: *device, incarnation: log }, place);
+            Some((*device, Line::of(said, known)?))
+        });
+        EndedLogs(lines.collect())
+    }
+
+    /// The logs that say something.
+    pub(super) fn logs(&self) -> impl Iterator<Item = Author> {
+        let logs = self.said.iter();
+        logs.flat_map(|(device, said)| said.keys().map(|log| Author { device: *device, incarnation: *log }))
+    }
+
+    /// Where all of it was said.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.said.values().flat_map(BTreeMap::values).map(|word| word.place)
+    }
+
+    /// Takes in what the first generation of a log says. What comes of it is the same in any order.
+    pub(super) fn take(&mut self, from: Source, chain: &KeyChain, until: &[Until]) {
+        let at = (from.stamp, from.version());
+        let mut word = Word { place: from.place, at, chain: chain.clone(), until: BTreeMap::new() };
+        for Until { incarnation, last, tag } in until {
+            word.until.entry(*incarnation).or_default().insert((*last, *tag));
+        }
+        let said = self.said.entry(from.author.device).or_default();
+        said.insert(from.author.incarnation, word);
+        self.ended.0.extend(Line::of(said, |_, _| true).map(|line| (from.author.device, line)));
+    }
+
+    /// The chain that a log says it is of; `None` if it says nothing.
+    fn of(&self, author: &Author) -> Option<&KeyChain> {
+        self.said.get(&author.device)?.get(&author.incarnation).map(|word| &word.chain)
+    }
+}
+
+impl Line {
+    /// Finds what counts of what the logs of a device say, as far as it is known; `None` if nothing is.
+    fn of(said: &BTreeMap<Incarnation, Word>, known: impl Fn(Incarnation, Place) -> bool) -> Option<Self> {
+        let said: BTreeMap<_, _> = said.iter().filter(|(log, word)| known(**log, word.place)).collect();
+        let (chain, is_disputed) = counting(said.values().copied().collect())?;
+        let on_line = |word: &Word| chain.starts_with(&word.chain);
+        let by_key = said.iter().map(|(log, word)| (*log, *word));
+        let mut by_key: Vec<(&Incarnation, &Word)> = by_key.filter(|(_, word)| on_line(word)).collect();
+        // The last key first: what it says decides which logs of the keys before have a say.
+        by_key.sort_by_key(|(_, word)| core::cmp::Reverse(word.chain.rollovers()));
+        let key_of = |log: &Incarnation| said.get(log).map_or(0, |word| word.chain.rollovers());
+        let is_off = |log: &Incarnation| said.get(log).is_some_and(|word| !on_line(word));
+        let mut line =
+            Self { current: BTreeSet::new(), until: BTreeMap::new(), is_disputed, chain: chain.clone() };
+        for (log, word) in by_key {
+            let key = word.chain.rollovers();
+            if key == chain.rollovers() {
+                line.current.insert(*log);
+            } else if line.until.get(log).is_none_or(|last| *last == 0) {
+                continue;
+            }
+            for (of, branches) in &word.until {
+                if key_of(of) < key && !is_off(of) {
+                    let known = line.until.entry(*of).or_default();
+                    *known = branches.last().map_or(*known, |(last, _)| (*known).max(*last));
+                }
+            }
+        }
+        Some(line)
+    }
+}
+
+/// The chain that counts, and whether there was a choice: from the first key on, at each step the key that was signed for.
+fn counting(mut rest: Vec<&Word>) -> Option<(KeyChain, bool)> {
+    let (mut counts, mut is_disputed) = (None, false);
+    for step in 1.. {
+        let mut next: BTreeMap<PublicKey, (Hlc, Version)> = BTreeMap::new();
+        for word in &rest {
+            if let Some(key) = word.chain.keys().nth(step) {
+                let first = next.entry(key).or_insert(word.at);
+                *first = word.at.min(*first);
+            }
+        }
+        is_disputed |= next.len() > 1;
+        let Some((key, _)) = next.into_iter().min_by_key(|(_, at)| *at) else { break };
+        rest.retain(|word| word.chain.keys().nth(step) == Some(key));
+        let longest = rest.iter().find(|word| word.chain.rollovers() == step);
+        counts = longest.map(|word| &word.chain).or(counts);
+    }
+    counts.map(|chain| (chain.clone(), is_disputed))
+}
+
+impl Access {
+    /// The keys of a device that has had others before, as far as that is known here.
+    pub(crate) fn keys_of(&self, device: &DeviceId) -> Option<&KeyChain> {
+        self.judgement.ended.0.get(device).map(|line| &line.chain)
+    }
+
+    /// Whether somebody who shows a chain has the key that the device has now, or a later one.
+    pub(crate) fn is_current(&self, shown: &KeyChain) -> bool {
+        self.keys_of(&shown.device()).is_none_or(|known| shown.starts_with(known))
+    }
+
+    /// The chain of which a log says that it is; `None` if it says nothing, and so is of the first key.
+    pub(crate) fn key_of_log(&self, author: &Author) -> Option<&KeyChain> {
+        self.keys.of(author)
+    }
+
+    /// Whether one of a device's keys has signed for two that take its place: one of these is a thief's.
+    pub(crate) fn is_disputed(&self, device: &DeviceId) -> bool {
+        self.judgement.ended.0.get(device).is_some_and(|line| line.is_disputed)
+    }
+
+    /// Which branches of a log of an earlier key stay, by the word of later ones: of each up to which generation, and the tag
+    /// of its tree there.
+    pub(crate) fn stays(&self, author: &Author) -> impl Iterator<Item = (Generation, Tag)> {
+        let line = self.judgement.ended.0.get(&author.device);
+        let said = self.keys.said.get(&author.device).zip(line).into_iter();
+        let counts = said.flat_map(|(said, line)| {
+            let stays = move |log: &Incarnation| line.until.get(log).is_some_and(|last| *last > 0);
+            let words = said.iter().filter(move |(log, _)| line.current.contains(log) || stays(log));
+            words.filter(move |(_, word)| line.chain.starts_with(&word.chain)).map(|(_, word)| word)
+        });
+        let log = author.incarnation;
+        let later = counts.filter(move |word| word.chain.rollovers() > log.rollovers());
+        later.filter_map(move |word| word.until.get(&log)).flatten().copied()
+    }
+
+    /// What counts of the keys of devices, by all that is known or by a past. Of what stands behind where a log is forked
+    /// others may have another branch.
+    pub(super) fn ended_logs(&self, known: Option<&Past>) -> EndedLogs {
+        match known {
+            Some(past) => self.keys.ended_in(|_, place| past.has(place)),
+            None if self.has_forked_words() => self.keys.ended_in(|author, _| !self.is_forked_word(author)),
+            None => self.keys.ended().clone(),
+        }
+    }
+
+    /// Whether a log begins in several ways.
+    fn is_forked_word(&self, author: &Author) -> bool {
+        self.fork(author).is_some_and(|(_, prefix)| prefix == 0)
+    }
+
+    /// Whether of some logs that say something of keys others may have another beginning.
+    pub(super) fn has_forked_words(&self) -> bool {
+        !self.forks.is_empty() && self.keys.logs().any(|author| self.is_forked_word(&author))
+    }
+
+    /// The last generation of a log that stays, if its key has ended.
+    pub(crate) fn end_of(&self, author: &Author) -> Option<Generation> {
+        self.judgement.ended.end(author)
+    }
+
+    /// Whether a generation lies beyond the end of a log whose key has ended.
+    pub(crate) fn is_beyond_end(&self, author: &Author, generation: Generation) -> bool {
+        self.judgement.ended.has(author, generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::crypto::{Ed25519, SecretKey, SignatureScheme};
+
+    fn secret(n: u8) -> SecretKey {
+        SecretKey([n; 32])
+    }
+
+    /// The chain of these keys.
+    fn chain(keys: &[u8]) -> KeyChain {
+        let first = KeyChain::new(Ed25519.public(&secret(keys[0])));
+        keys.windows(2)
+            .fold(first, |chain, two| chain.rolled_over(&secret(two[0]), &secret(two[1]), &Ed25519).unwrap())
+    }
+
+    fn log(n: u64) -> Author {
+        Author { device: chain(&[1]).device(), incarnation: Incarnation(n) }
+    }
+
+    /// What a log says: its number, when, its keys, and what stays.
+    type Said<'s> = (u64, u64, &'s [u8], &'s [(u64, u64)]);
+
+    fn take(keys: &mut Keys, (of, stamp, said, until): Said<'_>) {
+        let from = Source {
+            place: (of as u32, 1),
+            author: log(of),
+            stamp: Hlc(stamp),
+            past: crate::syncgroup::past::NO_PAST,
+        };
+        let until = until.iter().map(|(log, last)| Until {
+            incarnation: Incarnation(*log),
+            last: *last,
+            tag: Tag::default(),
+        });
+        let until: Vec<_> = until.collect();
+        keys.take(from, &chain(said), &until);
+    }
+
+    /// Where each of some logs ends, whatever comes first.
+    fn ends(said: &[Said<'_>], logs: &[u64]) -> Vec<Option<Generation>> {
+        let found = |order: &[Said<'_>]| {
+            let mut keys = Keys::default();
+            order.iter().for_each(|it| take(&mut keys, *it));
+            keys
+        };
+        let keys = found(said);
+        for at in 0..said.len() {
+            let mut order = said.to_vec();
+            order.rotate_left(at);
+            assert_eq!(found(&order), keys, "in another order");
+            order.reverse();
+            assert_eq!(found(&order), keys, "backwards");
+        }
+        logs.iter().map(|it| keys.ended().end(&log(*it))).collect()
+    }
+
+    #[test]
+    fn a_log_ends_where_the_most_generous_word_of_a_later_key_says_that_stays_itself() {
+        let two: Said<'_> = (2, 20, &[1, 2], &[(1, 3)]);
+        let again: Said<'_> = (3, 30, &[1, 2], &[(1, 5), (2, 4)]);
+        assert_eq!(ends(&[], &[1, 2]), [None, None]);
+        assert_eq!(ends(&[two], &[1, 2, 9]), [Some(3), None, Some(0)]);
+        assert_eq!(ends(&[two, again], &[1, 2, 3, 9]), [Some(5), None, None, Some(0)]);
+        // The third key leaves nothing of the second one's later log: that has no say any more.
+        let three: Said<'_> = (4, 40, &[1, 2, 3], &[(1, 2), (2, 6)]);
+        assert_eq!(ends(&[two, again, three], &[1, 2, 3, 4]), [Some(3), Some(6), Some(0), None]);
+        // Whoever has an ended key begins another log, and says that all stays: nobody asks.
+        let thief: Said<'_> = (5, 50, &[1, 2], &[(1, 99), (2, 99)]);
+        assert_eq!(ends(&[two, three, thief], &[1, 2, 5]), [Some(3), Some(6), Some(0)]);
+    }
+
+    #[test]
+    fn of_two_keys_for_one_the_first_counts_by_its_stamp_and_the_other_is_void() {
+        let (owner, thief): (Said<'_>, Said<'_>) = ((2, 20, &[1, 2], &[(1, 3)]), (3, 21, &[1, 7], &[(1, 9)]));
+        assert_eq!(ends(&[owner, thief], &[1, 2, 3]), [Some(3), None, Some(0)]);
+        let early: Said<'_> = (3, 19, &[1, 7], &[(1, 9)]);
+        assert_eq!(ends(&[owner, early], &[1, 2, 3]), [Some(9), Some(0), None]);
+        // A longer chain is no better: what counts is which key was first.
+        let longer: Said<'_> = (4, 22, &[1, 7, 8, 9], &[(3, 5)]);
+        assert_eq!(ends(&[owner, thief, longer], &[2, 3, 4]), [None, Some(0), Some(0)]);
+        for (said, is_disputed) in [(vec![owner], false), (vec![owner, thief], true)] {
+            let mut keys = Keys::default();
+            said.into_iter().for_each(|it| take(&mut keys, it));
+            assert_eq!(keys.ended().0[&log(1).device].is_disputed, is_disputed);
+        }
+    }
+}
