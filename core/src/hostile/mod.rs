@@ -92,7 +92,6 @@ impl Stage<'_> {
     }
 
     /// A number drawn for a purpose.
-
     fn draw(&self, purpose: &str) -> u64 {
         crate::dice::Dice::new(&self.seed, purpose).u64()
     }

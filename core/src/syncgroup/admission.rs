@@ -398,7 +398,9 @@ fn is_here(plan: &Plan<'_>, ix: GroupIx, admitted: &Admitted) -> bool {
     let mut is_less = false;
     let is_shown = admitted.vector.iter().all(|(author, last)| {
         let first_cut = access.and_then(|access| access.first_cut(author));
-        let first = first_cut.into_iter().chain(first_void(author)).min();
+        // Of a log whose key has ended nobody passes on what lies beyond its end either.
+        let ended = access.and_then(|access| access.end_of(author)).map(|last| last.saturating_add(1));
+        let first = first_cut.into_iter().chain(first_void(author)).chain(ended).min();
         let needed = first.map_or(*last, |first| first.saturating_sub(1).min(*last));
         is_less |= needed < *last;
         shown(author) >= needed

@@ -105,7 +105,7 @@ pub(super) enum Performed {
     Commit(Commit),
     Send(LinkId, Bytes),
     Close(LinkId),
-    Reply(Outcome),
+    Reply(Box<Outcome>),
     /// Links are not dialled here, and nobody looks at what is told to applications.
     Nothing,
     Wrong(String),
@@ -116,7 +116,7 @@ pub(super) fn performed(action: Action) -> Performed {
         Action::Commit(commit) => Performed::Commit(commit),
         Action::Send { link, frame } => Performed::Send(link, frame),
         Action::Disconnect { link, .. } => Performed::Close(link),
-        Action::Reply { result: Ok(outcome), .. } => Performed::Reply(outcome),
+        Action::Reply { result: Ok(outcome), .. } => Performed::Reply(Box::new(outcome)),
         Action::Reply { result: Err(refusal), .. } => Performed::Wrong(refusal.to_string()),
         Action::Notice(driftless::Notice::Diverged { .. }) => {
             Performed::Wrong("holds the same as another and shows something else".to_owned())

@@ -65,7 +65,9 @@ struct Line {
     chain: KeyChain,
     /// The logs of the key that it has now.
     current: BTreeSet<Incarnation>,
-    /// Of other logs the last generation that stays; of those that are not named none.
+    /// Those that say that they are of a key by which it does not go.
+    others: BTreeSet<Incarnation>,
+    /// Of logs of earlier keys the last generation that stays; of those that are not named none.
     until: BTreeMap<Incarnation, Generation>,
     /// One of its keys has signed for two.
     is_disputed: bool,
@@ -76,11 +78,15 @@ impl EndedLogs {
         self.0.is_empty()
     }
 
-    /// The last generation of a log that stays; `None` if it has no end.
+    /// The last generation of a log that stays; `None` if it has no end. One that says nothing yet, and by its name is of no
+    /// earlier key, is about to say of which it is.
     pub(super) fn end(&self, author: &Author) -> Option<Generation> {
-        let line = self.0.get(&author.device)?;
-        let until = || line.until.get(&author.incarnation).copied().unwrap_or(0);
-        (!line.current.contains(&author.incarnation)).then(until)
+        let (line, log) = (self.0.get(&author.device)?, &author.incarnation);
+        if line.others.contains(log) {
+            return Some(0);
+        }
+        let until = || line.until.get(log).copied().unwrap_or(0);
+        (log.rollovers() < line.chain.rollovers()).then(until)
     }
 
     /// Whether a generation lies beyond the end of its log.
@@ -160,10 +166,14 @@ impl Line {
         let mut by_key: Vec<(&Incarnation, &Word)> = by_key.filter(|(_, word)| on_line(word)).collect();
         // The last key first: what it says decides which logs of the keys before have a say.
         by_key.sort_by_key(|(_, word)| core::cmp::Reverse(word.chain.rollovers()));
-        let key_of = |log: &Incarnation| said.get(log).map_or(0, |word| word.chain.rollovers());
-        let is_off = |log: &Incarnation| said.get(log).is_some_and(|word| !on_line(word));
-        let mut line =
-            Self { current: BTreeSet::new(), until: BTreeMap::new(), is_disputed, chain: chain.clone() };
+        let others = said.iter().filter(|(_, word)| !on_line(word)).map(|(log, _)| **log).collect();
+        let mut line = Self {
+            current: BTreeSet::new(),
+            others,
+            until: BTreeMap::new(),
+            is_disputed,
+            chain: chain.clone(),
+        };
         for (log, word) in by_key {
             let key = word.chain.rollovers();
             if key == chain.rollovers() {
@@ -172,7 +182,7 @@ impl Line {
                 continue;
             }
             for (of, branches) in &word.until {
-                if key_of(of) < key && !is_off(of) {
+                if of.rollovers() < key && !line.others.contains(of) {
                     let known = line.until.entry(*of).or_default();
                     *known = branches.last().map_or(*known, |(last, _)| (*known).max(*last));
                 }
@@ -287,8 +297,10 @@ mod tests {
             .fold(first, |chain, two| chain.rolled_over(&secret(two[0]), &secret(two[1]), &Ed25519).unwrap())
     }
 
+    /// A log, by a number of which the tens say of which key it is.
     fn log(n: u64) -> Author {
-        Author { device: chain(&[1]).device(), incarnation: Incarnation(n) }
+        let incarnation = Incarnation::of_key(n as usize / 10, n);
+        Author { device: chain(&[1]).device(), incarnation }
     }
 
     /// What a log says: its number, when, its keys, and what stays.
@@ -301,8 +313,8 @@ mod tests {
             stamp: Hlc(stamp),
             past: crate::syncgroup::past::NO_PAST,
         };
-        let until = until.iter().map(|(log, last)| Until {
-            incarnation: Incarnation(*log),
+        let until = until.iter().map(|(of, last)| Until {
+            incarnation: log(*of).incarnation,
             last: *last,
             tag: Tag::default(),
         });
@@ -330,28 +342,37 @@ mod tests {
 
     #[test]
     fn a_log_ends_where_the_most_generous_word_of_a_later_key_says_that_stays_itself() {
-        let two: Said<'_> = (2, 20, &[1, 2], &[(1, 3)]);
-        let again: Said<'_> = (3, 30, &[1, 2], &[(1, 5), (2, 4)]);
-        assert_eq!(ends(&[], &[1, 2]), [None, None]);
-        assert_eq!(ends(&[two], &[1, 2, 9]), [Some(3), None, Some(0)]);
-        assert_eq!(ends(&[two, again], &[1, 2, 3, 9]), [Some(5), None, None, Some(0)]);
+        let two: Said<'_> = (11, 20, &[1, 2], &[(1, 3)]);
+        let again: Said<'_> = (12, 30, &[1, 2], &[(1, 5), (11, 4)]);
+        assert_eq!(ends(&[], &[1, 11]), [None, None]);
+        assert_eq!(ends(&[two], &[1, 11, 9]), [Some(3), None, Some(0)]);
+        assert_eq!(ends(&[two, again], &[1, 11, 12, 9]), [Some(5), None, None, Some(0)]);
         // The third key leaves nothing of the second one's later log: that has no say any more.
-        let three: Said<'_> = (4, 40, &[1, 2, 3], &[(1, 2), (2, 6)]);
-        assert_eq!(ends(&[two, again, three], &[1, 2, 3, 4]), [Some(3), Some(6), Some(0), None]);
+        let three: Said<'_> = (21, 40, &[1, 2, 3], &[(1, 2), (11, 6)]);
+        assert_eq!(ends(&[two, again, three], &[1, 11, 12, 21]), [Some(3), Some(6), Some(0), None]);
         // Whoever has an ended key begins another log, and says that all stays: nobody asks.
-        let thief: Said<'_> = (5, 50, &[1, 2], &[(1, 99), (2, 99)]);
-        assert_eq!(ends(&[two, three, thief], &[1, 2, 5]), [Some(3), Some(6), Some(0)]);
+        let thief: Said<'_> = (13, 50, &[1, 2], &[(1, 99), (11, 99)]);
+        assert_eq!(ends(&[two, three, thief], &[1, 11, 13]), [Some(3), Some(6), Some(0)]);
+    }
+
+    #[test]
+    fn a_log_of_the_present_key_or_a_later_one_has_no_end_before_it_says_anything() {
+        let two: Said<'_> = (11, 20, &[1, 2], &[(1, 3)]);
+        assert_eq!(ends(&[two], &[12, 21]), [None, None]);
+        let three: Said<'_> = (21, 30, &[1, 2, 3], &[(1, 3), (11, 4)]);
+        assert_eq!(ends(&[two, three], &[12, 22]), [Some(0), None]);
     }
 
     #[test]
     fn of_two_keys_for_one_the_first_counts_by_its_stamp_and_the_other_is_void() {
-        let (owner, thief): (Said<'_>, Said<'_>) = ((2, 20, &[1, 2], &[(1, 3)]), (3, 21, &[1, 7], &[(1, 9)]));
-        assert_eq!(ends(&[owner, thief], &[1, 2, 3]), [Some(3), None, Some(0)]);
-        let early: Said<'_> = (3, 19, &[1, 7], &[(1, 9)]);
-        assert_eq!(ends(&[owner, early], &[1, 2, 3]), [Some(9), Some(0), None]);
+        let (owner, thief): (Said<'_>, Said<'_>) =
+            ((11, 20, &[1, 2], &[(1, 3)]), (12, 21, &[1, 7], &[(1, 9)]));
+        assert_eq!(ends(&[owner, thief], &[1, 11, 12]), [Some(3), None, Some(0)]);
+        let early: Said<'_> = (12, 19, &[1, 7], &[(1, 9)]);
+        assert_eq!(ends(&[owner, early], &[1, 11, 12]), [Some(9), Some(0), None]);
         // A longer chain is no better: what counts is which key was first.
-        let longer: Said<'_> = (4, 22, &[1, 7, 8, 9], &[(3, 5)]);
-        assert_eq!(ends(&[owner, thief, longer], &[2, 3, 4]), [None, Some(0), Some(0)]);
+        let longer: Said<'_> = (31, 22, &[1, 7, 8, 9], &[(12, 5)]);
+        assert_eq!(ends(&[owner, thief, longer], &[11, 12, 31]), [None, Some(0), Some(0)]);
         for (said, is_disputed) in [(vec![owner], false), (vec![owner, thief], true)] {
             let mut keys = Keys::default();
             said.into_iter().for_each(|it| take(&mut keys, it));

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use driftless::store::Store;
 use driftless::{
-    Command, Core, DeviceId, Identity, Invitation, KeyChain, Name, NewKey, Outcome, PublicKey,
-    Reissued, Status, Written,
+    Command, Core, DeviceId, Identity, Invitation, KeyChain, Name, NewKey, Outcome, PublicKey, Reissued,
+    Status, Written,
 };
 use driftless_fjall::Passphrase;
 use serde::Serialize;
