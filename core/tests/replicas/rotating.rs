@@ -393,6 +393,34 @@ fn a_store_that_was_set_back_behind_its_key_loses_nothing_that_others_have() {
     }
 }
 
+/// What its disk had lost ends with the key, and so do memberships that were given by it: whoever had one hears of that.
+#[test]
+fn whoever_was_let_in_by_what_a_disk_has_lost_hears_that_its_key_has_ended() {
+    let mut world = World::new(2);
+    let id = world.create(0, "notes");
+    world.run(1_000);
+    let early = world.nodes[0].store.clone();
+    let invitation = world.invite(0, id, Rights::Write);
+    world.link(0, 1);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(20_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+    world.reboot(0, early, Continuity::Shown);
+    world.rotate(0, 1);
+    world.link(0, 1);
+    world.run(120_000);
+    assert_eq!(world.member_of(0, id, 1).rights, None);
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+    // It can be let in anew.
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(60_000);
+    assert_eq!(world.state(1, id), SyncgroupState::Active);
+    world.put(1, id, "row", "here again");
+    world.run(20_000);
+    world.assert_same(id);
+}
+
 /// How often a device has written something again of a branch.
 fn written_again(world: &World, at: usize) -> usize {
     let batches = world.nodes[at].notices.iter().filter_map(|notice| match notice {

@@ -192,6 +192,14 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Whether a word counts: its log is of the key that the device has now, or stays.
+    fn has_a_say(&self, log: &Incarnation, word: &Word) -> bool {
+        let stays = || self.until.get(log).is_some_and(|last| *last > 0);
+        (self.current.contains(log) || stays()) && self.chain.starts_with(&word.chain)
+    }
+}
+
 /// The chain that counts, and whether there was a choice: from the first key on, at each step the key that was signed for.
 fn counting(mut rest: Vec<&Word>) -> Option<(KeyChain, bool)> {
     let (mut counts, mut is_disputed) = (None, false);
@@ -239,13 +247,25 @@ impl Access {
         let line = self.judgement.ended.0.get(&author.device);
         let said = self.keys.said.get(&author.device).zip(line).into_iter();
         let counts = said.flat_map(|(said, line)| {
-            let stays = move |log: &Incarnation| line.until.get(log).is_some_and(|last| *last > 0);
-            let words = said.iter().filter(move |(log, _)| line.current.contains(log) || stays(log));
-            words.filter(move |(_, word)| line.chain.starts_with(&word.chain)).map(|(_, word)| word)
+            said.iter().filter(|(log, word)| line.has_a_say(log, word)).map(|(_, word)| word)
         });
         let log = author.incarnation;
         let later = counts.filter(move |word| word.chain.rollovers() > log.rollovers());
         later.filter_map(move |word| word.until.get(&log)).flatten().copied()
+    }
+
+    /// Where it was said first that a log ends before one of its generations; `None` if it does not.
+    pub(super) fn what_ended_log(&self, version: &Version) -> Option<Place> {
+        let Version { author, generation } = version;
+        let line = self.judgement.ended.0.get(&author.device)?;
+        if !self.judgement.ended.has(author, *generation) {
+            return None;
+        }
+        let log = &author.incarnation;
+        let is_later = |word: &Word| line.others.contains(log) || word.chain.rollovers() > log.rollovers();
+        let words = self.keys.said.get(&author.device)?.iter();
+        let words = words.filter(|(of, word)| line.has_a_say(of, word) && is_later(word));
+        words.min_by_key(|(_, word)| word.at).map(|(_, word)| word.place)
     }
 
     /// What counts of the keys of devices, by all that is known or by a past. Of what stands behind where a log is forked

@@ -61,7 +61,7 @@ impl Access {
     }
 
     /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made
-    /// void the generation that gave it, and of each enrolment what struck it off. The first of several, as others may
+    /// void the generation that gave it, be it that its key had ended, and of each enrolment what struck it off. The first of several, as others may
     /// know more than the device may learn. And the enrolments themselves: whoever ended what the user was granted need
     /// not have known of them, and without them that says nothing of the device. For certificates that it has shown, and
     /// that are [unheard of](Access::unheard_of), the same of what their users were granted. Where its time is over, the
@@ -107,6 +107,10 @@ impl Access {
             let first = ends.chain(struck).min().and_then(|(.., nth)| self.revocations.get(&nth));
             if let Some(end) = first {
                 found.insert(end.by);
+                continue;
+            }
+            if let Some(word) = self.what_ended_log(&grant.version) {
+                found.insert(word);
                 continue;
             }
             let giver = grant.version.author.device;
