@@ -53,7 +53,7 @@ impl Watch {
                 let stamp = Some(content.stamp);
                 if begins_a_log(&content) {
                     let (rolled, says) = (
-                        self.rolled.remove(&(*syncgroup, version)),
+                        self.word_on_keys(*syncgroup, version),
                         Fact::StandsFor(self.stood_for(syncgroup, &version.author, &content)),
                     );
                     let begins = Generation { past, stamp, rolled, says, ..Generation::default() };

@@ -157,7 +157,7 @@ impl Watch {
             let schema = expected.and_then(|expected| expected.schema.clone());
             let schema = schema.filter(|(of, at, _)| (*of, *at) == (group, version));
             let rules = schema.map(|(.., rules)| rules).unwrap_or_default();
-            let rolled = self.rolled.remove(&(group, version));
+            let rolled = self.word_on_keys(group, version);
             let generation =
                 Generation { past, says, stamp: Some(given), rules, rolled, ..Generation::default() };
             self.model.record(group, version, generation);

@@ -438,9 +438,6 @@ impl Watch {
     /// What a replica says of its key in what it has written.
     fn find_keys(&mut self, seen: Seen<'_>, actions: &[Action]) -> Checked {
         self.rolled.clear();
-        if self.withholds_rollovers() {
-            return Ok(());
-        }
         for action in actions {
             let Action::Commit(commit) = action else { continue };
             let device = self.devices[seen.replica];
@@ -451,16 +448,23 @@ impl Watch {
                     continue;
                 }
                 for entry in &content.entries {
-                    if let Entry::Rollover { chain, until } = entry {
-                        let log = |incarnation| Author { device, incarnation };
-                        let until =
-                            until.iter().map(|(incarnation, last)| (log(*incarnation), *last)).collect();
-                        self.rolled.insert((group, version), Rolled { key: chain.rollovers(), until });
+                    let Entry::Rollover { chain, until: said } = entry else { continue };
+                    let mut until = Knowledge::new();
+                    for (incarnation, last) in said {
+                        let stays = until.entry(Author { device, incarnation: *incarnation }).or_default();
+                        *stays = (*stays).max(*last);
                     }
+                    self.rolled.insert((group, version), Rolled { key: chain.rollovers(), until });
                 }
             }
         }
         Ok(())
+    }
+
+    /// What was just said of keys, for the model.
+    fn word_on_keys(&mut self, group: SyncgroupId, version: Version) -> Option<Rolled> {
+        let said = self.rolled.remove(&(group, version));
+        said.filter(|_| !self.withholds_rollovers())
     }
 
     /// What a replica held and showed when it was last seen.
