@@ -76,7 +76,7 @@
 //!
 //! Comments and tests cite rules by number:
 //!
-//! - **S-1** a device is named by its first key; it proves on every link by which one it goes now, and how it came to that;
+//! - **S-1** a device is named by its first key, and shows on every link which one it has now, and how it came to it;
 //! - **S-2** a store that was set back goes on as another author, and gets its log back from others;
 //! - **S-3** a user's key certifies devices, and strikes them off; what is granted to a user its devices may do;
 //! - **S-4, S-5** a batch is written whole or not at all, if what it requires still holds;
