@@ -15,7 +15,7 @@ use crate::config::{Config, Continuity, Identity};
 use crate::dice::Dice;
 use crate::event::{Command, Event, RowRef};
 use crate::gate::Gate;
-use crate::id::{Address, DeviceId, Incarnation, PublicKey, RequestId};
+use crate::id::{Address, DeviceId, PublicKey, RequestId};
 use crate::peer::Peers;
 use crate::replica::load::BootError;
 use crate::replica::plan::{Effects, Plan};
@@ -81,8 +81,8 @@ impl Core {
         let dice = |concern| Dice::new(&seed, concern);
         let keys = identity.keys(config.signatures).ok_or(BootError::BrokenChain)?;
         let continues = identity.continuity == Continuity::Shown;
-        let incarnation = Incarnation::of_key(keys.chain.rollovers(), dice("incarnation").u64());
-        let (replica, commit, notices) = Replica::load(keys, config, continues, incarnation, view)?;
+        let life = keys.chain.life(dice("incarnation").u64());
+        let (replica, commit, notices) = Replica::load(keys, config, continues, life, view)?;
         let limits = &replica.limits;
         let mut peers = Peers::load(view, limits.peers, config.timing, dice("peers"))?;
         out.push(Action::Commit(commit));
@@ -443,7 +443,7 @@ impl Core {
         let changes = core::mem::take(&mut effects.changes);
         let notices = core::mem::take(&mut effects.notices);
         let changes_key = effects.changes_key();
-        let begins_anew = effects.reincarnates(self.replica.incarnation);
+        let begins_anew = effects.reincarnates(self.replica.life);
         if let Some(commit) = self.replica.apply(effects) {
             out.push(Action::Commit(commit));
         }

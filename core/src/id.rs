@@ -92,16 +92,17 @@ pub struct DeviceId(pub [u8; 16]);
 hex_id!(DeviceId, 16);
 
 /// One life of a device's store: random bits, drawn anew whenever the driver cannot show that the store continues (S-2), and
-/// when the device takes another key. Before them stands how many keys it had before the one that it has: so it follows from
-/// a log's name of which key it is at least, and nobody who has an earlier one can sign anything of that name (S-1).
+/// when the device takes another key. Before them stands how many keys it had before the one that it has; and if there were
+/// any, the rest is a hash of what was drawn and of all its keys up to that one: so a log's name tells of which key it is, and
+/// nobody who has another one can sign anything of that name (S-1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 
 impl Incarnation {
-    /// How many bits are random.
+    /// How many bits follow from what was drawn.
     const DRAWN: u32 = 59;
 
-    /// The one of a device that has had so many keys before the one that it has.
+    /// The one of a device that has had so many keys before the one that it has: see [`crate::keys::KeyChain::life`].
     pub(crate) fn of_key(rollovers: usize, drawn: u64) -> Self {
         const { assert!(limits::MAX_ROLLOVERS >> (u64::BITS - Self::DRAWN) == 0) };
         Self(((rollovers as u64) << Self::DRAWN) | (drawn & (u64::MAX >> (u64::BITS - Self::DRAWN))))

@@ -374,7 +374,7 @@ fn entry(record: Record) -> Entry {
             Entry::RevokeUser { user, keep, ends }
         }
         Record::Meta(MetaRecord::Leave { .. }) => Entry::Leave,
-        Record::Meta(MetaRecord::Rollover { chain, until }) => {
+        Record::Meta(MetaRecord::Rollover { chain, until, .. }) => {
             let until = until.iter().map(|it| (it.incarnation, it.last)).collect();
             Entry::Rollover { chain, until }
         }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::{SecretKey, Signature, SignatureScheme};
 use crate::hash;
-use crate::id::{DeviceId, PublicKey};
+use crate::id::{DeviceId, Incarnation, PublicKey};
 use crate::limits::MAX_ROLLOVERS;
 
 /// The keys of a device, from the first to the one that it has now; each is signed for by the one before.
@@ -38,6 +38,31 @@ pub struct KeyChain {
     first: PublicKey,
     rollovers: Vec<Rollover>,
 }
+
+/// A life of a device's store, and what was drawn for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) nonce: u64,
+}
+
+impl Life {
+    /// What is told with the name of one of its logs, so that others can tell of which key that is.
+    pub(crate) fn told(self) -> u64 {
+        if self.incarnation.rollovers() > 0 { self.nonce } else { 0 }
+    }
+}
+
+#[cfg(test)]
+impl Life {
+    /// The life of a device with its first key for which that was drawn.
+    pub(crate) const fn first(nonce: u64) -> Self {
+        Self { incarnation: Incarnation(nonce), nonce }
+    }
+}
+
+/// How many hashes it takes to see of which key a log is.
+const NAME_ROUNDS: u32 = 256;
 
 /// That a device has another key from now on: the word of the key before.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +158,32 @@ impl KeyChain {
     /// What it was when the device had had so many keys before the one that it had.
     pub(crate) fn up_to(&self, rollovers: usize) -> Self {
         Self { first: self.first, rollovers: self.rollovers.iter().take(rollovers).copied().collect() }
+    }
+
+    /// The life of a device with these keys for which that was drawn. With the first key it is what was drawn. Of later ones it
+    /// is bound to them: who has an earlier key can make up as many others to follow it as there is time for, and must not
+    /// find one that gives the same. So a guess costs some hashes.
+    pub(crate) fn life(&self, nonce: u64) -> Life {
+        let incarnation = match self.rollovers.len() {
+            0 => Incarnation::of_key(0, nonce),
+            rollovers => {
+                let mut bytes = Vec::with_capacity((rollovers + 1) * 32);
+                self.keys().for_each(|key| bytes.extend_from_slice(&key.0));
+                let first = hash::derive(hash::LIFE, &[&nonce.to_le_bytes(), &bytes]);
+                let bound = (1..NAME_ROUNDS).fold(first, |before, _| hash::derive(hash::LIFE, &[&before.0]));
+                Incarnation::of_key(rollovers, u64::from_le_bytes(*bound.prefix()))
+            }
+        };
+        Life { incarnation, nonce }
+    }
+
+    /// Whether a log of such a name, for which that was drawn, is of one of these keys. What was drawn for one of the first
+    /// key is its name.
+    pub(crate) fn owns(&self, incarnation: Incarnation, nonce: u64) -> bool {
+        match incarnation.rollovers() {
+            0 => nonce == 0,
+            key => key <= self.rollovers() && self.up_to(key).life(nonce).incarnation == incarnation,
+        }
     }
 
     /// Its keys, the first one first.
@@ -237,6 +288,22 @@ mod tests {
         let rival = chain(0).rolled_over(&secret(0), &secret(9), &Ed25519).unwrap();
         assert!(!long.starts_with(&rival) && !rival.starts_with(&short));
         assert_eq!(rival.device(), long.device());
+    }
+
+    #[test]
+    fn a_log_of_a_later_key_has_a_name_that_is_of_no_other_key() {
+        let (short, long) = (chain(1), chain(3));
+        let Life { incarnation, nonce } = short.life(5);
+        assert_eq!((incarnation.rollovers(), nonce), (1, 5));
+        assert!(short.owns(incarnation, 5) && long.owns(incarnation, 5), "those that follow on it");
+        assert!(!short.owns(incarnation, 6) && !chain(0).owns(incarnation, 5));
+        let rival = chain(0).rolled_over(&secret(0), &secret(9), &Ed25519).unwrap();
+        assert!((0..200).all(|nonce| !rival.owns(incarnation, nonce)));
+        assert!(!chain(3).owns(rival.life(5).incarnation, 5));
+        // Under the first key the name is what was drawn.
+        let first = long.up_to(0).life(7);
+        assert_eq!((first.incarnation, first.told()), (Incarnation(7), 0));
+        assert!(long.owns(first.incarnation, 0) && !long.owns(first.incarnation, 7));
     }
 
     #[test]

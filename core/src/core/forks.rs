@@ -103,7 +103,7 @@ impl Core {
                 // The other end has half of it, and may not be able to take what is written here.
                 answer = fork.clone().map(|fork| Says::Proof(Box::new(fork)));
             }
-            Says::Proof(proof) if plan.needs_fork(ix, &proof.author, proof.prefix) => {
+            Says::Proof(proof) if plan.needs_proof(ix, &proof) => {
                 let id = plan.record(ix).map(|record| record.id);
                 if !id.is_some_and(|id| proof.is_proof(&id, &self.replica.keys)) {
                     let wrong = "a fork that is not proven";

@@ -8,8 +8,8 @@ use super::{Content, Forged, Forgery, Made, Stage};
 use crate::crypto::Keys;
 use crate::event::Edit;
 use crate::hash::{self, Hash, Tag};
-use crate::id::{Author, DeviceId, Incarnation, Name, PublicKey, SyncgroupId, Version};
-use crate::keys::KeyChain;
+use crate::id::{Author, DeviceId, Name, PublicKey, SyncgroupId, Version};
+use crate::keys::{KeyChain, Life};
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
 use crate::log::record::{MetaRecord, Record, RowRecord, Until};
@@ -32,11 +32,11 @@ const UNKNOWN_KIND: u8 = 200;
 /// Makes a log, and the frames that carry it; `None` while the link cannot carry any.
 pub fn forge(stage: &Stage<'_>, forgery: Forgery) -> Option<Forged> {
     let name = stage.name()?;
-    let incarnation = match forgery {
+    let life = match forgery {
         Forgery::Forks => forked(stage)?,
-        _ => Incarnation::of_key(stage.keys(forgery)?.chain.rollovers(), stage.draw("incarnation")),
+        _ => stage.keys(forgery)?.chain.life(stage.draw("incarnation")),
     };
-    let mut log = ForgedLog::new(stage, forgery, incarnation)?;
+    let mut log = ForgedLog::new(stage, forgery, life)?;
     log.add(0);
     let needs_two =
         matches!(forgery, Forgery::StampBack | Forgery::Gap | Forgery::PartTwice | Forgery::Forks);
@@ -56,6 +56,7 @@ pub(super) struct ForgedLog<'s> {
     pub(super) stage: &'s Stage<'s>,
     pub(super) forgery: Forgery,
     keys: Keys,
+    life: Life,
     author: Author,
     dependencies: Vec<Dependency>,
     tree: Tree,
@@ -65,7 +66,7 @@ pub(super) struct ForgedLog<'s> {
 }
 
 impl<'s> ForgedLog<'s> {
-    pub(super) fn new(stage: &'s Stage<'s>, forgery: Forgery, incarnation: Incarnation) -> Option<Self> {
+    pub(super) fn new(stage: &'s Stage<'s>, forgery: Forgery, life: Life) -> Option<Self> {
         let keys = stage.keys(forgery)?;
         let device = if forgery == Forgery::OthersName { stage.peer } else { keys.device };
         let ahead = match forgery {
@@ -74,7 +75,8 @@ impl<'s> ForgedLog<'s> {
             _ => Millis(0),
         };
         Some(Self {
-            author: Author { device, incarnation },
+            author: Author { device, incarnation: life.incarnation },
+            life,
             dependencies: dependencies(stage, forgery)?,
             tree: Tree::default(),
             generations: Vec::new(),
@@ -109,7 +111,9 @@ impl<'s> ForgedLog<'s> {
             let until = until.iter().map(|it| (it.incarnation, it.last));
             (self.keys.chain.rollovers(), until.collect())
         });
-        records.extend(word.map(|(until, chain)| Record::Meta(MetaRecord::Rollover { chain, until })));
+        records.extend(word.map(|(until, chain)| {
+            Record::Meta(MetaRecord::Rollover { chain, nonce: self.life.nonce, until })
+        }));
         let content = if self.forgery.is_never_valid() { Content::Never } else { content };
         let encoded = if self.forgery == Forgery::UnknownKind {
             Encoded::seal(header, &[UNKNOWN_KIND, 1, 7])
@@ -315,7 +319,8 @@ impl<'s> ForgedLog<'s> {
 
     /// The whole log as a run, signed.
     pub(super) fn run(&self) -> Run {
-        let mut checkpoint = Checkpoint::sign(&self.stage.syncgroup, &self.author, &self.tree, &self.keys);
+        let by = (&self.keys, self.life.told());
+        let mut checkpoint = Checkpoint::sign(&self.stage.syncgroup, &self.author, &self.tree, by);
         match self.forgery {
             Forgery::BadSignature => {
                 let mut bytes = checkpoint.signature.to_bytes();
@@ -350,13 +355,13 @@ fn starts_early(forgery: Forgery) -> bool {
 }
 
 /// The incarnation of which the device makes several logs, as long as it is admitted by the same generation.
-fn forked(stage: &Stage<'_>) -> Option<Incarnation> {
+fn forked(stage: &Stage<'_>) -> Option<Life> {
     let device = stage.core.replica.keys.device;
     let Version { author, generation } = admission(stage, &device)?;
     let (incarnation, generation) = (author.incarnation.0.to_le_bytes(), generation.to_le_bytes());
     let parts = [&device.0[..], &stage.syncgroup.0, &author.device.0, &incarnation, &generation];
     let drawn = u64::from_le_bytes(*hash::derive(hash::DICE, &parts).prefix());
-    Some(stage.incarnation(&device, drawn))
+    Some(stage.life(&device, drawn))
 }
 
 /// The stamp of that.

@@ -29,6 +29,7 @@ use crate::hash::Tag;
 use crate::id::{
     Author, CollectionId, DeviceId, Generation, Incarnation, LinkId, SyncgroupId, UserId, Version,
 };
+use crate::keys::Life;
 use crate::resolve::Rule;
 use crate::store::View;
 use crate::sync::handshake;
@@ -71,15 +72,14 @@ impl Stage<'_> {
     }
 
     /// The name of a log that this device might have, or another one that still has its first key.
-    fn incarnation(&self, device: &DeviceId, drawn: u64) -> Incarnation {
-        let keys = &self.core.replica.keys;
-        let is_own = *device == keys.device;
-        Incarnation::of_key(if is_own { keys.chain.rollovers() } else { 0 }, drawn)
+    fn life(&self, device: &DeviceId, drawn: u64) -> Life {
+        let chain = &self.core.replica.keys.chain;
+        if *device == chain.device() { chain.life(drawn) } else { chain.up_to(0).life(drawn) }
     }
 
     /// An author of whom nobody has heard, of the device at the other end.
     fn nobody(&self) -> Author {
-        Author { device: self.peer, incarnation: self.incarnation(&self.peer, self.draw("nobody")) }
+        Author { device: self.peer, incarnation: self.life(&self.peer, self.draw("nobody")).incarnation }
     }
 
     /// What a forged log is signed with.

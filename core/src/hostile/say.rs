@@ -42,7 +42,7 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
     let name = stage.name()?;
     let author = |nth: u64| Author {
         device: stage.peer,
-        incarnation: stage.incarnation(&stage.peer, stage.draw("somebody").wrapping_add(nth)),
+        incarnation: stage.life(&stage.peer, stage.draw("somebody").wrapping_add(nth)).incarnation,
     };
     let entry = |author| Entry { author, generation: 1_000, tag: Tag(stage.bytes("tag")) };
     let held = |name| {
@@ -85,7 +85,7 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
             let forged = |(incarnation, last): (Incarnation, u64)| {
                 let author = Author { device: stage.peer, incarnation };
                 let tree = crate::log::tree::Tree::default();
-                let signed = Checkpoint::sign(&stage.syncgroup, &author, &tree, &replica.keys);
+                let signed = Checkpoint::sign(&stage.syncgroup, &author, &tree, (&replica.keys, 0));
                 (incarnation, Checkpoint { size: last + 5, ..signed })
             };
             let mut yours: Vec<_> = known.into_iter().map(forged).collect();
@@ -104,7 +104,7 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
             let author = author(0);
             let tree = crate::log::tree::Tree::default();
             let keys = &stage.core.replica.keys;
-            let checkpoint = Checkpoint::sign(&stage.syncgroup, &author, &tree, keys);
+            let checkpoint = Checkpoint::sign(&stage.syncgroup, &author, &tree, (keys, 0));
             let holdings = Holdings { name, whole: true, entries: alloc::vec![entry(author)] };
             let certificates = Vec::new();
             Message::Introduction(Introduction { author, checkpoint, certificates, holdings })
@@ -141,7 +141,7 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
                 let leaf = Hash(stage.bytes(purpose));
                 let mut tree = crate::log::tree::Tree::default();
                 tree.append(leaf);
-                let checkpoint = Checkpoint::sign(&stage.syncgroup, &of_peer, &tree, keys);
+                let checkpoint = Checkpoint::sign(&stage.syncgroup, &of_peer, &tree, (keys, 0));
                 Branch { leaf, checkpoint, completion: Vec::new() }
             };
             let prefix = crate::log::tree::Tree::default();
@@ -194,7 +194,7 @@ pub fn flood(stage: &Stage<'_>, flood: Flood) -> Option<Forged> {
             let entry = |nth: usize| Entry {
                 author: Author {
                     device: stage.peer,
-                    incarnation: stage.incarnation(&stage.peer, nobody.wrapping_add(nth as u64)),
+                    incarnation: stage.life(&stage.peer, nobody.wrapping_add(nth as u64)).incarnation,
                 },
                 generation: 1,
                 tag: Tag::default(),
@@ -214,8 +214,8 @@ pub fn flood(stage: &Stage<'_>, flood: Flood) -> Option<Forged> {
             let mut runs = Vec::new();
             for nth in 0..INCARNATIONS {
                 let own = stage.core.replica.keys.device;
-                let incarnation = stage.incarnation(&own, nobody.wrapping_add(nth));
-                let mut log = ForgedLog::new(stage, Forgery::Ordinary, incarnation)?;
+                let life = stage.life(&own, nobody.wrapping_add(nth));
+                let mut log = ForgedLog::new(stage, Forgery::Ordinary, life)?;
                 log.add(0);
                 runs.push(log.run());
                 made.extend(log.made);

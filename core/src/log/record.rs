@@ -118,9 +118,9 @@ pub(crate) enum MetaRecord {
     /// This generation gives again what that one of another log of the author's device gave: whatever ends it there ends it
     /// here as well (S-26).
     Repeats { incarnation: Incarnation, generation: Generation },
-    /// The author's log is of the last of these keys, and of the device's logs of keys before, so much stays (S-1). It
-    /// stands in the first generation.
-    Rollover { chain: KeyChain, until: Vec<Until> },
+    /// The author's log is of the last of these keys, as its name tells with what was drawn for it; and of the device's logs
+    /// of keys before, so much stays (S-1). It stands in the first generation.
+    Rollover { chain: KeyChain, nonce: u64, until: Vec<Until> },
 }
 
 /// How much stays of a log of an earlier key. The tag of the root of its tree says of which branch, should it be forked: the

@@ -28,6 +28,7 @@ use super::{Replica, Stop};
 use crate::action::Notice;
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Version};
+use crate::keys::{KeyChain, Life};
 use crate::log::fork::{self, Branch, Fork};
 use crate::log::generation::{Dependency, Encoded};
 use crate::log::record::{MetaRecord, Record};
@@ -122,7 +123,8 @@ impl Plan<'_> {
         let author = self.author(ix);
         let Some((log, record)) = self.log(group, ix).zip(self.record(group)) else { return Ok(None) };
         let Log { tree, proof, .. } = log;
-        let own = || Checkpoint::sign(&record.id, &author, tree, &self.replica.keys);
+        let nonce = || self.metadata(group).map_or(0, |metadata| metadata.access.nonce_of(&author));
+        let own = || Checkpoint::sign(&record.id, &author, tree, (&self.replica.keys, nonce()));
         let (checkpoint, given) = match proof {
             Some(proof) => (proof.checkpoint.clone(), &proof.completion[..]),
             None if author.device == self.replica.keys.device => (own(), &[][..]),
@@ -170,7 +172,10 @@ impl Plan<'_> {
         if !partings.contains(&prefix) {
             return Ok(!partings.is_empty() && prefix == held);
         }
-        if self.successors(author, leaf).any(|it| self.stays(group, &it) > 0) {
+        if self.successors(author, leaf).any(|life| {
+            let successor = Author { incarnation: life.incarnation, ..*author };
+            self.stays(group, &successor) > 0
+        }) {
             return Ok(false);
         }
         match self.author_ix(author).filter(|_| held > prefix) {
@@ -197,7 +202,7 @@ impl Plan<'_> {
 
     /// The names under which this device may have written a branch of a log of its own again: by each key that it has had since
     /// that of the log, the present one last.
-    pub(super) fn successors(&self, author: &Author, leaf: &Hash) -> impl Iterator<Item = Author> {
+    pub(super) fn successors(&self, author: &Author, leaf: &Hash) -> impl Iterator<Item = Life> {
         let chain = &self.keys().chain;
         let keys = author.incarnation.rollovers()..=chain.rollovers();
         keys.map(move |key| fork::successor(author, leaf, &chain.up_to(key)))
@@ -256,7 +261,16 @@ impl Plan<'_> {
 
     /// Whether a proof says something new, for which there is room.
     pub(crate) fn needs_fork(&self, group: GroupIx, author: &Author, prefix: Generation) -> bool {
-        self.metadata(group).is_some_and(|it| it.access.may_prove(None, author, prefix))
+        self.metadata(group).is_some_and(|it| {
+            let key = it.access.key_of_log(author).map(KeyChain::current);
+            it.access.may_prove(None, (author, prefix), key)
+        })
+    }
+
+    /// The same of a proof that is there.
+    pub(crate) fn needs_proof(&self, group: GroupIx, fork: &Fork) -> bool {
+        let of = (&fork.author, fork.prefix);
+        self.metadata(group).is_some_and(|it| it.access.may_prove(None, of, fork.key()))
     }
 
     /// Whether a proof says something new, and this device may write it down.
@@ -264,7 +278,7 @@ impl Plan<'_> {
         let own = self.replica.keys.device;
         let is_read = self.record(group).is_some_and(|record| record.stage.is_read());
         let is_member = self.metadata(group).is_some_and(|it| it.access.rights(&own).is_some());
-        is_read && is_member && self.needs_fork(group, &fork.author, fork.prefix)
+        is_read && is_member && self.needs_proof(group, fork)
     }
 
     /// Writes down a proof. What this device writes must not build on what the proof cuts.

@@ -19,8 +19,8 @@ use super::{Merges, Replica, registered};
 use crate::action::Notice;
 use crate::config::Config;
 use crate::crypto::Keys;
-use crate::id::{Author, CommitSeq, DeviceId, Generation, Incarnation};
-use crate::keys::KeyChain;
+use crate::id::{Author, CommitSeq, DeviceId, Generation};
+use crate::keys::{KeyChain, Life};
 use crate::log::record::{Record, Until};
 use crate::log::tree::Tree;
 use crate::log::{Log, Proof};
@@ -57,7 +57,7 @@ impl Replica {
         keys: Keys,
         config: &Config,
         continues: bool,
-        incarnation: Incarnation,
+        life: Life,
         view: &dyn View,
     ) -> Result<(Self, Commit, Vec<Notice>), BootError> {
         let found = view.get(Table::Meta, meta::DEVICE)?;
@@ -84,7 +84,7 @@ impl Replica {
             limits: config.limits.clone(),
             name: config.name.clone(),
             merges: Merges(config.merges.clone()),
-            incarnation: state.as_ref().map_or(incarnation, |state| state.incarnation),
+            life: state.as_ref().map_or(life, |state| state.life),
             found: BTreeMap::new(),
             authors: load_authors(view)?,
             groups: BTreeMap::new(),
@@ -107,14 +107,14 @@ impl Replica {
             replica.found = found.collect::<Result<_, Fault>>()?;
         }
         if is_new || is_rolled_over || !continues {
-            replica.incarnation = incarnation;
+            replica.life = life;
         }
         replica.seq = CommitSeq(replica.seq.0 + 1);
-        let state = StateRecord::new(replica.seq, replica.incarnation).to_write();
+        let state = StateRecord::new(replica.seq, replica.life).to_write();
         replica.pruned = CommitSeq(replica.seq.0.saturating_sub(replica.limits.watch_log));
         let mut writes = alloc::vec![Write::put(Table::Meta, meta::DEVICE, &device.0), state];
         writes.extend((is_new || is_rolled_over).then(|| keys_to_write(&replica.keys.chain)));
-        writes.push(Lives::get(view)?.begin(incarnation.0, replica.seq));
+        writes.push(Lives::get(view)?.begin(life.incarnation.0, replica.seq));
         writes.extend(Kept::get(view)?.keep(replica.limits.watch_log, replica.seq, view)?);
         let (more, notices) = registered::compare(&replica, view)?;
         writes.extend(more);

@@ -34,7 +34,8 @@ use self::waiting::Waiting;
 
 use crate::action::Refusal;
 use crate::crypto::Keys;
-use crate::id::{Author, CommitSeq, Incarnation, Name, SyncgroupId};
+use crate::id::{Author, CommitSeq, Name, SyncgroupId};
+use crate::keys::Life;
 use crate::limits::Limits;
 use crate::log::record::Until;
 use crate::resolve::MergeFunction;
@@ -53,7 +54,7 @@ pub(crate) struct Replica {
     pub(crate) name: Name,
     /// The application's own merges.
     pub(crate) merges: Merges,
-    pub(crate) incarnation: Incarnation,
+    pub(crate) life: Life,
     /// What was there at the boot of this device's own logs, where it has had another key before: that it wrote it itself, it
     /// knows, whatever others say of where these logs end.
     pub(crate) found: BTreeMap<GroupIx, Vec<Until>>,
@@ -83,7 +84,7 @@ pub(crate) struct Replica {
 impl Replica {
     /// Who this replica writes as.
     pub(crate) fn author(&self) -> Author {
-        Author { device: self.keys.device, incarnation: self.incarnation }
+        Author { device: self.keys.device, incarnation: self.life.incarnation }
     }
 
     /// Whether the database of a syncgroup is paused (S-37).

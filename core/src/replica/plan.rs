@@ -28,6 +28,7 @@ use super::stored::{Kept, Stored, corrupt};
 use crate::action::{Notice, RowChange};
 use crate::crypto::Keys;
 use crate::id::{Author, CommitSeq, Generation, Incarnation};
+use crate::keys::Life;
 use crate::log::{Log, Proof};
 use crate::object::RowState;
 use crate::store::key::{self, AuthorIx, GroupIx, meta};
@@ -63,7 +64,7 @@ pub(crate) struct Plan<'a> {
     pub(super) moves: Moves,
     pub(super) stamp: Hlc,
     pruned: CommitSeq,
-    incarnation: Option<Incarnation>,
+    life: Option<Life>,
     keys: Option<Keys>,
     paused: Option<Paused>,
     /// Whoever watches begins anew after this: what earlier commits have changed is not kept any more.
@@ -102,7 +103,7 @@ impl<'a> Plan<'a> {
             moves: Moves::default(),
             stamp: replica.stamp,
             pruned: replica.pruned,
-            incarnation: None,
+            life: None,
             keys: None,
             paused: None,
             forgets_changes: false,
@@ -121,8 +122,12 @@ impl<'a> Plan<'a> {
 
     /// Who this device writes as.
     pub(crate) fn own(&self) -> Author {
-        let incarnation = self.incarnation.unwrap_or(self.replica.incarnation);
-        Author { incarnation, ..self.replica.author() }
+        Author { incarnation: self.life().incarnation, ..self.replica.author() }
+    }
+
+    /// As whom this device writes, and what was drawn for that.
+    pub(crate) fn life(&self) -> Life {
+        self.life.unwrap_or(self.replica.life)
     }
 
     pub(crate) fn author_ix(&self, author: &Author) -> Option<AuthorIx> {
@@ -337,12 +342,12 @@ impl<'a> Plan<'a> {
 
     /// Goes on as another author, by the key that this device has.
     pub(crate) fn reincarnate(&mut self, drawn: u64) {
-        self.write_as(Incarnation::of_key(self.keys().chain.rollovers(), drawn));
+        self.write_as(self.keys().chain.life(drawn));
     }
 
     /// Writes as that author from now on.
-    pub(crate) fn write_as(&mut self, incarnation: Incarnation) {
-        self.incarnation = Some(incarnation);
+    pub(crate) fn write_as(&mut self, life: Life) {
+        self.life = Some(life);
     }
 
     /// What this device signs with.

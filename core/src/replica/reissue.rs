@@ -55,6 +55,7 @@ use super::take_back::TakenBack;
 use crate::action::{Notice, Outcome, Refusal, Reissued};
 use crate::hash::{self, Hash};
 use crate::id::{Author, Generation, SyncgroupId, Version};
+use crate::keys::Life;
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
 use crate::log::record::{Content, MetaRecord, Record, RowRecord, Until};
@@ -139,7 +140,9 @@ struct Unwritten {
     branch: RangeInclusive<Generation>,
     /// Those that say something that this device was allowed to say.
     said: Vec<Generation>,
+    /// Under which life's name.
     successor: Author,
+    life: Life,
     /// How many generations come first there that say something of the log itself.
     first: Generation,
     /// How many of those that say something are written again.
@@ -151,12 +154,12 @@ struct Unwritten {
 /// device, or one whose store was set back again, write it once. Returns how many batches were written.
 pub(crate) fn write_branch_again(plan: &mut Plan<'_>, group: GroupIx, ix: AuthorIx) -> Result<usize, Fault> {
     let Some(syncgroup) = plan.record(group).map(|record| record.id) else { return Ok(0) };
-    let (own, author, mut all) = (plan.own(), plan.author(ix), 0);
+    let (own, author, mut all) = (plan.life(), plan.author(ix), 0);
     for left in plan.unwritten(group, ix)? {
         let before = plan.held(group, &left.successor).max(left.first);
-        plan.write_as(left.successor.incarnation);
+        plan.write_as(left.life);
         let done = write_branch(plan, group, (ix, syncgroup), &left);
-        plan.write_as(own.incarnation);
+        plan.write_as(own);
         match done {
             Err(Stop::Fault(fault)) => return Err(fault),
             // What it may not say any more, or would not fit, ends it there; what was written before that stands.
@@ -256,8 +259,9 @@ impl Plan<'_> {
     fn before(&self, group: GroupIx, ix: AuthorIx, left: &Unwritten) -> Result<Vec<Author>, Fault> {
         let leaf = self.stored(group, ix, *left.branch.start())?.encoded()?.leaf;
         let author = self.author(ix);
-        let names = self.successors(&author, &leaf).filter(|it| *it != left.successor);
-        let mut names: Vec<Author> = names.collect();
+        let names = self.successors(&author, &leaf).filter(|it| *it != left.life);
+        let mut names: Vec<Author> =
+            names.map(|life| Author { incarnation: life.incarnation, ..author }).collect();
         names.reverse();
         Ok(names)
     }
@@ -279,11 +283,12 @@ impl Plan<'_> {
                 said.push(generation);
             }
         }
-        let mut left = Unwritten { branch, said, successor: author, first: 0, written: 0 };
-        for successor in self.successors(&author, &leaf) {
+        let mut left = Unwritten { branch, said, successor: author, life: self.life(), first: 0, written: 0 };
+        for life in self.successors(&author, &leaf) {
+            let successor = Author { incarnation: life.incarnation, ..author };
             left.first = successor.says_its_key();
             left.written = self.stays(group, &successor).saturating_sub(left.first) as usize;
-            left.successor = successor;
+            (left.successor, left.life) = (successor, life);
             if left.written >= left.said.len() {
                 return Ok(None);
             }
@@ -460,7 +465,7 @@ impl Course {
             until.extend(said);
         }
         let until = until.into_iter().collect();
-        Ok(MetaRecord::Rollover { chain: plan.keys().chain.clone(), until })
+        Ok(MetaRecord::Rollover { chain: plan.keys().chain.clone(), nonce: left.life.nonce, until })
     }
 
     /// Takes in what a generation that was taken back had in its past. Returns the greatest stamp of what is new of

@@ -203,7 +203,8 @@ fn references(replica: &Replica, group: &Group, device: &DeviceId) -> Vec<(Autho
         let log = replica.authors.find(&author).and_then(|ix| group.logs.get(&ix));
         let signed = log.and_then(|log| match &log.proof {
             _ if author.device == replica.keys.device => {
-                Some((author, Checkpoint::sign(&group.record.id, &author, &log.tree, &replica.keys)))
+                let by = (&replica.keys, group.metadata.access.nonce_of(&author));
+                Some((author, Checkpoint::sign(&group.record.id, &author, &log.tree, by)))
             }
             proof => Some((author, proof.as_ref()?.checkpoint.clone())),
         });

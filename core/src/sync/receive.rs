@@ -14,7 +14,7 @@ use crate::log::fork::{Branch, Fork};
 use crate::log::generation::{Dependency, Encoded, Header};
 use crate::log::record::{MetaRecord, Record};
 use crate::log::tree::{Known, Nodes, Tree};
-use crate::log::{Log, Proof};
+use crate::log::{Checkpoint, Log, Proof};
 use crate::replica::plan::{Origin, Plan};
 use crate::store::Fault;
 use crate::store::key::GroupIx;
@@ -185,7 +185,10 @@ fn verify(
     let is_signed = || {
         let keys = &plan.replica.keys;
         // The same keys were looked at with what is held.
-        let are_known = known.as_ref().is_some_and(|known| known.checkpoint.keys == checkpoint.keys);
+        let are_known = known.as_ref().is_some_and(|known| {
+            let Checkpoint { keys, nonce, .. } = &known.checkpoint;
+            (keys, nonce) == (&checkpoint.keys, &checkpoint.nonce)
+        });
         id.is_some_and(|id| match are_known {
             true => checkpoint.verify_by_known(&id, &author, keys),
             false => checkpoint.verify(&id, &author, keys),

@@ -294,7 +294,8 @@ impl Server<'_> {
             let is_it = |known: &&Checkpoint| known.size == log.held() && known.root == log.tree.root();
             let known = signed.get(&(self.group.ix, cursor.ix)).filter(is_it);
             let checkpoint = known.cloned().unwrap_or_else(|| {
-                Checkpoint::sign(&self.group.record.id, author, &log.tree, &self.replica.keys)
+                let nonce = self.group.metadata.access.nonce_of(author);
+                Checkpoint::sign(&self.group.record.id, author, &log.tree, (&self.replica.keys, nonce))
             });
             if known.is_none() {
                 new.push((cursor.ix, checkpoint.clone()));

@@ -69,7 +69,7 @@ use alloc::vec::Vec;
 use super::Rights;
 use super::past::{Numbered, Past};
 use crate::hash::Tag;
-use crate::id::{Author, DeviceId, Generation, Incarnation, Name, UserId, Version};
+use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version};
 use crate::limits;
 use crate::log::record::MetaRecord;
 use crate::object::history::Place;
@@ -133,6 +133,8 @@ struct Proven {
     prefix: Generation,
     /// The same, in a tag.
     tag: Tag,
+    /// The key of which the log is, if that is not its device's first.
+    key: Option<PublicKey>,
 }
 
 /// Something by which a device may do something: a grant to it, or one to its user with what makes it the user's.
@@ -246,13 +248,13 @@ impl Access {
                 !self.revocations.is_empty()
             }
             MetaRecord::Fork(fork) => {
-                let proven = Proven { by: from.place, prefix: fork.prefix, tag: fork.tag() };
+                let proven = Proven { by: from.place, prefix: fork.prefix, tag: fork.tag(), key: fork.key() };
                 self.forks.entry(fork.author).or_default().push(proven);
                 self.cuts.take(fork.author, fork.prefix.saturating_add(1)..=Generation::MAX);
                 true
             }
-            MetaRecord::Rollover { chain, until } => {
-                self.keys.take(from, chain, until);
+            MetaRecord::Rollover { chain, nonce, until } => {
+                self.keys.take(from, (chain, *nonce), until);
                 true
             }
             MetaRecord::Collection { .. }
@@ -289,13 +291,20 @@ impl Access {
 
     /// Whether a proof that a log is forked says something new beside those in a past, or all that are known, and there
     /// is room for it (S-53).
-    pub(crate) fn may_prove(&self, past: Option<&Past>, author: &Author, prefix: Generation) -> bool {
+    pub(crate) fn may_prove(
+        &self,
+        past: Option<&Past>,
+        (author, prefix): (&Author, Generation),
+        key: Option<PublicKey>,
+    ) -> bool {
         let device = author.device;
         let from = Author { device, incarnation: Incarnation(0) };
         let to = Author { device, incarnation: Incarnation(u64::MAX) };
         let of_device = self.forks.range(from..=to).flat_map(|(of, all)| all.iter().map(move |it| (of, it)));
         let known = of_device.filter(|(_, it)| past.is_none_or(|past| past.has(it.by)));
         // Several members may have written down the same.
+        // Whoever has an earlier key forks as many logs of that as there is time for.
+        let known = known.filter(|(of, it)| it.key == key || *of == author);
         let known: BTreeSet<(&Author, Generation)> = known.map(|(of, it)| (of, it.prefix)).collect();
         let is_new = known.iter().all(|(of, cut)| *of != author || prefix < *cut);
         is_new && known.len() < limits::MAX_FORKS

@@ -439,7 +439,8 @@ mod tests {
     fn here() -> (Replica, MemStore) {
         let (mut store, name) = (MemStore::new(), name());
         let config = Config::new(name.clone());
-        let (mut replica, boot, _) = Replica::load(keys(1), &config, false, Incarnation(1), &store).unwrap();
+        let (mut replica, boot, _) =
+            Replica::load(keys(1), &config, false, crate::keys::Life::first(1), &store).unwrap();
         store.apply(&boot);
         let mut plan = Plan::new(&replica, &store);
         let (database, collections) = (name.clone(), alloc::vec![name.clone()]);

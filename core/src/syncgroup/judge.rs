@@ -114,7 +114,9 @@ pub(crate) fn is_allowed(
         Record::Meta(MetaRecord::Fork(fork)) => Some(fork),
         _ => None,
     });
-    let is_news = forks.next().is_none_or(|it| metadata.access.may_prove(Some(past), &it.author, it.prefix));
+    let is_news = forks
+        .next()
+        .is_none_or(|it| metadata.access.may_prove(Some(past), (&it.author, it.prefix), it.key()));
     let repeats = |record: &&Record| matches!(record, Record::Meta(MetaRecord::Repeats { .. }));
     is_sayable
         && says_its_key(author, generation, records)
@@ -132,11 +134,15 @@ pub(crate) fn is_allowed(
 /// which the log is, and any other nothing. That the chain holds is looked at elsewhere.
 fn says_its_key(author: &Author, generation: Generation, records: &[Record]) -> bool {
     let mut chains = records.iter().filter_map(|record| match record {
-        Record::Meta(MetaRecord::Rollover { chain, .. }) => Some(chain),
+        Record::Meta(MetaRecord::Rollover { chain, nonce, .. }) => Some((chain, *nonce)),
         _ => None,
     });
     let rollovers = author.incarnation.rollovers();
-    let is_own = |chain: &KeyChain| chain.device() == author.device && chain.rollovers() == rollovers;
+    let is_own = |(chain, nonce): (&KeyChain, u64)| {
+        chain.device() == author.device
+            && chain.rollovers() == rollovers
+            && chain.owns(author.incarnation, nonce)
+    };
     let says = chains.next();
     says.is_some() == (generation == 1 && rollovers > 0) && says.is_none_or(is_own) && chains.next().is_none()
 }

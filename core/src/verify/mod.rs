@@ -19,7 +19,7 @@ use self::compare::Comparison;
 use crate::config::{Config, Identity};
 use crate::dice::Dice;
 use crate::hash::Tag;
-use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
+use crate::id::{Author, Generation, Name, SyncgroupId};
 use crate::replica::plan::Plan;
 use crate::replica::{BootError, Replica};
 use crate::store::key::GroupIx;
@@ -151,10 +151,10 @@ impl Verification {
     ) -> Result<(Self, Commit), BootError> {
         let keys = identity.keys(config.signatures).ok_or(BootError::BrokenChain)?;
         let drawn = Dice::new(&seed, "verification").u64();
-        let incarnation = Incarnation::of_key(keys.chain.rollovers(), drawn);
-        let (from, ..) = Replica::load(keys.clone(), config, true, incarnation, view)?;
+        let life = keys.chain.life(drawn);
+        let (from, ..) = Replica::load(keys.clone(), config, true, life, view)?;
         let nothing = crate::store::MemStore::new();
-        let (mut copy, first, _) = Replica::load(keys, config, false, incarnation, &nothing)?;
+        let (mut copy, first, _) = Replica::load(keys, config, false, life, &nothing)?;
         // What is there was taken when there was room for it.
         copy.limits.authors = usize::MAX;
         let mut plan = Plan::new(&copy, &nothing);

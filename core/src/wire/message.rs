@@ -271,7 +271,7 @@ mod tests {
     fn what_is_too_short_to_be_a_generation_is_not_read() {
         let author = Author { device: crate::id::DeviceId([1; 16]), incarnation: Incarnation(1) };
         let keys = Keys::new(SecretKey([1; 32]), &Ed25519);
-        let checkpoint = Checkpoint::sign(&SyncgroupId([1; 32]), &author, &Tree::default(), &keys);
+        let checkpoint = Checkpoint::sign(&SyncgroupId([1; 32]), &author, &Tree::default(), (&keys, 0));
         let read = |generations: Vec<Bytes>| {
             let run = Run {
                 author,

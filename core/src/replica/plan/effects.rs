@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::{Draft, Plan};
 use crate::action::{Notice, RowChange};
 use crate::crypto::Keys;
-use crate::id::{Author, CommitSeq, Incarnation};
+use crate::id::{Author, CommitSeq};
+use crate::keys::Life;
 use crate::replica::Replica;
 use crate::replica::changes::ChangeEntry;
 use crate::replica::cited::Citations;
@@ -34,7 +35,7 @@ pub(crate) struct Effects {
     moves: Moves,
     stamp: Option<Hlc>,
     pruned: CommitSeq,
-    incarnation: Option<Incarnation>,
+    life: Option<Life>,
     keys: Option<Keys>,
     paused: Option<Paused>,
     cited: Citations,
@@ -61,8 +62,8 @@ impl Effects {
     }
 
     /// Whether this device goes on as another author than that one.
-    pub(crate) fn reincarnates(&self, before: Incarnation) -> bool {
-        self.incarnation.is_some_and(|incarnation| incarnation != before)
+    pub(crate) fn reincarnates(&self, before: Life) -> bool {
+        self.life.is_some_and(|life| life != before)
     }
 
     /// Whether it changes who shares what with whom.
@@ -93,7 +94,7 @@ impl Plan<'_> {
             moves,
             stamp,
             pruned,
-            incarnation,
+            life,
             keys,
             paused,
             notices,
@@ -115,7 +116,7 @@ impl Plan<'_> {
             moves,
             stamp: Some(stamp),
             pruned,
-            incarnation,
+            life,
             keys,
             paused,
             cited: cited.into_inner(),
@@ -169,8 +170,7 @@ impl Replica {
     /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
     pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
         let Effects { forgets_cited, keys, .. } = effects;
-        let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, paused, cited, .. } =
-            effects;
+        let Effects { mut writes, authors, drafts, moves, stamp, pruned, life, paused, cited, .. } = effects;
         // Another branch may come in the place of what was taken back.
         if forgets_cited {
             self.cited = Citations::default();
@@ -180,8 +180,8 @@ impl Replica {
         authors.into_iter().for_each(|author| self.authors.push(author));
         self.stamp = stamp.unwrap_or(self.stamp);
         self.keys = keys.unwrap_or_else(|| self.keys.clone());
-        let reincarnated = incarnation.is_some();
-        self.incarnation = incarnation.unwrap_or(self.incarnation);
+        let reincarnated = life.is_some();
+        self.life = life.unwrap_or(self.life);
         for (ix, mut draft) in drafts {
             if let Some(mut group) = draft.created.take() {
                 group.paused = self.paused.contains(&group.record.database);
@@ -221,7 +221,7 @@ impl Replica {
             return None;
         }
         self.seq = CommitSeq(self.seq.0 + 1);
-        writes.push(StateRecord::new(self.seq, self.incarnation).to_write());
+        writes.push(StateRecord::new(self.seq, self.life).to_write());
         Some(Commit { seq: self.seq, writes })
     }
 }

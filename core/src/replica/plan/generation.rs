@@ -167,7 +167,7 @@ impl Plan<'_> {
         let found = self.replica.found.get(&group).into_iter().flatten();
         until.extend(found.filter(|it| it.incarnation != own.incarnation));
         let until = until.into_iter().collect();
-        Ok(Some(MetaRecord::Rollover { chain: chain.clone(), until }))
+        Ok(Some(MetaRecord::Rollover { chain: chain.clone(), nonce: self.life().nonce, until }))
     }
 
     /// Writes generations that do nothing but join what the next one would depend on, as long as that is more

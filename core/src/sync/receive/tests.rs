@@ -13,6 +13,7 @@ use crate::syncgroup::command::{self, Means};
 use crate::user::UserKey;
 
 mod bounds;
+mod keys;
 
 const WALL: Wall = Wall(1_000_000);
 
@@ -28,7 +29,8 @@ fn here() -> Here {
     let name = Name::new("notes").unwrap();
     let (keys, mut store) = (Keys::new(SecretKey([1; 32]), &Ed25519), MemStore::new());
     let config = Config::new(name.clone());
-    let (mut replica, boot, _) = Replica::load(keys, &config, false, Incarnation(1), &store).unwrap();
+    let (mut replica, boot, _) =
+        Replica::load(keys, &config, false, crate::keys::Life::first(1), &store).unwrap();
     store.apply(&boot);
     let mut plan = Plan::new(&replica, &store);
     let means = Means { wall: WALL, nonce: [1; 16], name: &name };
@@ -90,7 +92,7 @@ fn log_of(
         tree.append(encoded.leaf);
         generations.push(encoded.bytes);
     }
-    let checkpoint = Checkpoint::sign(&here.id, &author, &tree, keys);
+    let checkpoint = Checkpoint::sign(&here.id, &author, &tree, (keys, 0));
     Run { author, first: 1, generations, proof: Proof { checkpoint, completion: Vec::new() } }
 }
 
@@ -242,7 +244,7 @@ fn fork(here: &Here, keys: &Keys, incarnation: u64) -> Fork {
     let branch = |of: u8| {
         let (leaf, mut tree) = (crate::log::tree::leaf(&[of]), Tree::default());
         tree.append(leaf);
-        let checkpoint = Checkpoint::sign(&here.id, &author, &tree, keys);
+        let checkpoint = Checkpoint::sign(&here.id, &author, &tree, (keys, 0));
         Branch { leaf, checkpoint, completion: Vec::new() }
     };
     Fork::new(author, &Tree::default(), branch(1), branch(2))

@@ -51,6 +51,8 @@ struct Word {
     place: Place,
     at: (Hlc, Version),
     chain: KeyChain,
+    /// What was drawn for the log's name.
+    nonce: u64,
     /// Of each log, which branches stay, and how much of each.
     until: BTreeMap<Incarnation, BTreeSet<(Generation, Tag)>>,
 }
@@ -139,9 +141,9 @@ impl Keys {
     }
 
     /// Takes in what the first generation of a log says. What comes of it is the same in any order.
-    pub(super) fn take(&mut self, from: Source, chain: &KeyChain, until: &[Until]) {
+    pub(super) fn take(&mut self, from: Source, (chain, nonce): (&KeyChain, u64), until: &[Until]) {
         let at = (from.stamp, from.version());
-        let mut word = Word { place: from.place, at, chain: chain.clone(), until: BTreeMap::new() };
+        let mut word = Word { place: from.place, at, chain: chain.clone(), nonce, until: BTreeMap::new() };
         for Until { incarnation, last, tag } in until {
             word.until.entry(*incarnation).or_default().insert((*last, *tag));
         }
@@ -150,9 +152,9 @@ impl Keys {
         self.ended.0.extend(Line::of(said, |_, _| true).map(|line| (from.author.device, line)));
     }
 
-    /// The chain that a log says it is of; `None` if it says nothing.
-    fn of(&self, author: &Author) -> Option<&KeyChain> {
-        self.said.get(&author.device)?.get(&author.incarnation).map(|word| &word.chain)
+    /// What a log says; `None` if that is nothing.
+    fn of(&self, author: &Author) -> Option<&Word> {
+        self.said.get(&author.device)?.get(&author.incarnation)
     }
 }
 
@@ -233,7 +235,12 @@ impl Access {
 
     /// The chain of which a log says that it is; `None` if it says nothing, and so is of the first key.
     pub(crate) fn key_of_log(&self, author: &Author) -> Option<&KeyChain> {
-        self.keys.of(author)
+        self.keys.of(author).map(|word| &word.chain)
+    }
+
+    /// What was drawn for the name of a log of a later key than the first, as it says itself; 0 for another one.
+    pub(crate) fn nonce_of(&self, author: &Author) -> u64 {
+        self.keys.of(author).map_or(0, |word| word.nonce)
     }
 
     /// Whether one of a device's keys has signed for two that take its place: one of these is a thief's.
@@ -339,7 +346,7 @@ mod tests {
             tag: Tag::default(),
         });
         let until: Vec<_> = until.collect();
-        keys.take(from, &chain(said), &until);
+        keys.take(from, (&chain(said), of), &until);
     }
 
     /// Where each of some logs ends, whatever comes first.

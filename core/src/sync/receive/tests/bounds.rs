@@ -214,7 +214,7 @@ fn what_proves_a_run_counts_in_a_chunk() {
             let (size, completion) = (1 << levels, alloc::vec![Hash([7; 32]); levels]);
             let root = tree.root_at(size, &completion).unwrap();
             let checkpoint =
-                Checkpoint::sign(&here.id, &run.author, &Tree::load(size, &Only(root)).unwrap(), &keys);
+                Checkpoint::sign(&here.id, &run.author, &Tree::load(size, &Only(root)).unwrap(), (&keys, 0));
             Run { proof: Proof { checkpoint, completion }, ..run }
         })
         .collect();
