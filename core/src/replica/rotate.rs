@@ -27,8 +27,8 @@ use crate::time::Wall;
 /// Takes another key.
 pub(crate) fn rotate(plan: &mut Plan<'_>, means: &Means<'_>, new: NewKey) -> Result<Outcome, Stop> {
     let now = &plan.replica.keys;
-    if new.chain.current() == now.chain.current() {
-        return Ok(Outcome::KeyRotated(new.chain)); // It was asked for before.
+    if now.chain.starts_with(&new.chain) {
+        return Ok(Outcome::KeyRotated(now.chain.clone())); // It was asked for before, and maybe one after it.
     }
     let keys = Keys::of(new.secret, new.chain, now.scheme).filter(|keys| keys.chain.is_beyond(&now.chain));
     let keys = keys.ok_or(Refusal::Key)?;

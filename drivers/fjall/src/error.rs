@@ -72,6 +72,12 @@ pub enum OpenError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Somebody else is changing the device's key, or has just put another one in its place.
+    #[error("the device's key {} is being changed by somebody else: see which one it is, and try again", path.display())]
+    KeyChanging {
+        /// The key file.
+        path: PathBuf,
+    },
     /// A key, the device's or the user's, is locked, and no passphrase was given.
     #[error("the key {} is locked: give its passphrase", path.display())]
     KeyLocked {

@@ -161,15 +161,34 @@ impl DeviceKey {
 
     /// Writes the key, locked if there is a passphrase.
     pub(crate) fn write(&self, path: &Path, passphrase: Option<&Passphrase>) -> Result<(), OpenError> {
+        let text = self.to_text(passphrase)?;
+        files::write_private(path, text.as_bytes()).attempt("write the device's key", path)
+    }
+
+    /// Writes the key in the place of one whose file is that; if it is another one by now, it stays.
+    pub(crate) fn replace(
+        &self,
+        path: &Path,
+        passphrase: Option<&Passphrase>,
+        before: Option<&[u8]>,
+    ) -> Result<(), OpenError> {
+        let text = self.to_text(passphrase)?;
+        let replaced = files::replace_private(path, before, text.as_bytes());
+        match replaced.attempt("write the device's key", path)? {
+            true => Ok(()),
+            false => Err(OpenError::KeyChanging { path: path.to_path_buf() }),
+        }
+    }
+
+    fn to_text(&self, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, OpenError> {
         let Self { secret: SecretKey(secret), chain, device } = self;
         let head = Head { device: *device, chain: chain.clone() };
-        let text = Zeroizing::new(match passphrase {
+        Ok(Zeroizing::new(match passphrase {
             None => format!("{}secret {}\n", head.to_lines(OPEN_TITLE), HEXLOWER.encode(secret)),
             Some(by) => {
                 let head = head.to_lines(LOCKED_TITLE);
                 Locked::new(secret, by, &head).map(|locked| head + &locked.to_lines())?
             }
-        });
-        files::write_private(path, text.as_bytes()).attempt("write the device's key", path)
+        }))
     }
 }

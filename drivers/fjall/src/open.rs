@@ -3,7 +3,7 @@
 //! ```text
 //!   lock         held while the directory is open
 //!   format       the version of this layout
-//!   device.key   the device's secret
+//!   device.key   the device's secret; with device.key.lock, held while it is changed
 //!   mark         how far the store had got
 //!   store/       the engine's files; made as store.new/, so that a store is whole or not there
 //!   damaged/     what was cut off where the store was damaged
@@ -32,6 +32,10 @@ const FORMAT_TITLE: &str = "driftless data directory ";
 const FORMAT: u32 = 1;
 /// For how long the lock may be held by those who only look whether it is: see [`see_unused`].
 const LOOKING: Duration = Duration::from_millis(100);
+/// For how long one waits for others who change the device's key: each of them tries a passphrase, and writes.
+const CHANGING: Duration = Duration::from_secs(30);
+/// What is locked meanwhile.
+const KEY_LOCK: &str = "device.key.lock";
 
 /// How to open a data directory.
 #[derive(Debug, Clone)]
@@ -234,6 +238,7 @@ pub fn set_passphrase(
     let missing = || OpenError::KeyMissing { path: key.clone() };
     KeyFile::read(&key)?.ok_or_else(missing)?;
     let _lock = dir.lock()?;
+    let _turn = turn(path)?;
     let device = KeyFile::read(&key)?.ok_or_else(missing)?.open(present, &key)?;
     let user = UserKeyFile::read(path)?.map(|user| user.relocked(present, new)).transpose()?;
     user.map_or(Ok(()), |write| write())?;
@@ -249,13 +254,27 @@ pub fn set_passphrase(
 /// [`OpenError`]: there is no key, the passphrase is missing or wrong, the device has had as many keys as it may, or the
 /// file cannot be written. Then nothing has changed.
 pub fn rotate_key(path: &Path, passphrase: Option<&Passphrase>) -> Result<NewKey, OpenError> {
-    let path = path.join(KEY);
-    let file = KeyFile::read(&path)?.ok_or_else(|| OpenError::KeyMissing { path: path.clone() })?;
+    let (dir, path) = (path, path.join(KEY));
+    let missing = || OpenError::KeyMissing { path: path.clone() };
+    // Before anything is made where nothing is.
+    KeyFile::read(&path)?.ok_or_else(missing)?;
+    // Of two who read the same key and each make another one only one would have what the file keeps.
+    let _turn = turn(dir)?;
+    let before = files::read_if_there(&path).attempt("read the device's key", &path)?;
+    let file = KeyFile::read(&path)?.ok_or_else(missing)?;
     let is_locked = matches!(file, KeyFile::Locked { .. });
     let next = file.open(passphrase, &path)?.next()?;
-    next.write(&path, passphrase.filter(|_| is_locked))?;
+    next.replace(&path, passphrase.filter(|_| is_locked), before.as_deref())?;
     let chain = next.chain.unwrap_or_else(|| KeyChain::new(Ed25519.public(&next.secret)));
     Ok(NewKey { secret: next.secret, chain })
+}
+
+/// Waits for whoever is changing the file of the device's key, and keeps others from it.
+fn turn(dir: &Path) -> Result<Locked, OpenError> {
+    let path = dir.join(KEY_LOCK);
+    let file = files::open_private(&path).attempt("open", &path)?;
+    let turn = Locked::patiently(file, CHANGING).attempt("lock", &path)?;
+    turn.ok_or_else(|| OpenError::KeyChanging { path: dir.join(KEY) })
 }
 
 /// Sees whether anybody has a data directory open now, without opening it. Nothing is made where nothing is.

@@ -469,11 +469,54 @@ fn another_key_takes_the_place_of_the_one_before_and_the_device_stays_the_same()
     let path = home.data().join("device.key");
     let text = fs::read_to_string(&path).unwrap();
     let chain = text.lines().find(|line| line.starts_with("chain ")).unwrap();
-    let (shorter, other) = (text.replace(&format!("{chain}\n"), ""), text.replacen("chain 0", "chain 1", 1));
-    for damaged in [shorter, other.replacen("chain a", "chain b", 1) + " "] {
-        if damaged.trim() != text.trim() {
-            fs::write(&path, damaged).unwrap();
-            assert!(matches!(home.open(), Err(OpenError::KeyDamaged { .. })));
-        }
+    // Whatever its digits are, another one is another chain.
+    let other = |at: usize| {
+        let digit = if &chain[at..=at] == "0" { "1" } else { "0" };
+        text.replace(chain, &format!("{}{digit}{}", &chain[..at], &chain[at + 1..]))
+    };
+    let first = "chain ".len();
+    let shorter = text.replace(&format!("{chain}\n"), "");
+    for damaged in [shorter, other(first), other(chain.len() / 2), other(chain.len() - 1)] {
+        assert_ne!(damaged, text);
+        fs::write(&path, damaged).unwrap();
+        assert!(matches!(home.open(), Err(OpenError::KeyDamaged { .. })));
     }
+    fs::write(&path, text).unwrap();
+    home.open().unwrap();
+}
+
+#[test]
+fn of_several_who_rotate_the_key_at_once_each_goes_on_from_the_one_before() {
+    let home = Home::new();
+    let opened = home.open().unwrap();
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(|| rotate_key(&home.data(), None).unwrap())).collect();
+        all.into_iter().map(|one| one.join().unwrap().chain).collect()
+    });
+    drop(opened.store);
+    let mut rollovers: Vec<usize> = made.iter().map(|chain| chain.rollovers()).collect();
+    rollovers.sort_unstable();
+    assert_eq!(rollovers, (1..=8).collect::<Vec<_>>(), "no two took the place of the same");
+    let kept = home.open().unwrap().identity.chain.unwrap();
+    assert!(made.iter().all(|chain| kept.starts_with(chain)), "and none is lost");
+}
+
+#[test]
+fn the_key_is_not_replaced_while_somebody_else_changes_it() {
+    let home = Home::new();
+    drop(home.open().unwrap());
+    let lock = fs::File::create(home.data().join("device.key.lock")).unwrap();
+    lock.lock().unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let data = home.data();
+    let rotating = std::thread::spawn(move || {
+        let new = rotate_key(&data, None).unwrap();
+        sender.send(new.chain.rollovers()).unwrap();
+    });
+    let text = fs::read(home.data().join("device.key")).unwrap();
+    assert!(receiver.recv_timeout(std::time::Duration::from_millis(200)).is_err(), "it waits");
+    assert_eq!(fs::read(home.data().join("device.key")).unwrap(), text);
+    lock.unlock().unwrap();
+    assert_eq!(receiver.recv().unwrap(), 1);
+    rotating.join().unwrap();
 }

@@ -64,7 +64,7 @@ pub(crate) struct Inner {
     /// Where its key is kept, if this node has opened that itself.
     pub(crate) dir: Option<PathBuf>,
     /// One key after the other.
-    pub(crate) rotating: tokio::sync::Mutex<()>,
+    pub(crate) rotating: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A look at a node.
@@ -256,23 +256,29 @@ impl Node {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Key`] if the key cannot be read or written: nothing is changed then. It is so too if this node was not opened
-    /// by [`Node::open`]: then make the key and keep it yourself, for [`Node::take_key`]. [`Error::Closed`] if the node is
-    /// closed.
+    /// [`Error::Key`] if the key cannot be read, made or written: unless the disk failed at the very end, nothing is changed
+    /// then. It is so too if this node was not opened by [`Node::open`]: then make the key and keep it yourself, for
+    /// [`Node::take_key`]. [`Error::KeyKept`] if the key is in its file and this node could not take it any more: it is the
+    /// device's, and the directory is opened with it the next time. [`Error::Closed`] if the node was closed meanwhile: which
+    /// key the file holds it tells when it is opened again.
     pub async fn rotate_key(&self, passphrase: Option<Passphrase>) -> Result<KeyChain, Error> {
-        let _turn = self.inner.rotating.lock().await;
-        let dir = self
-            .inner
-            .dir
-            .clone()
-            .ok_or_else(|| Error::Key("this node did not open the directory".into()))?;
-        let made = self
-            .inner
-            .io
-            .spawn_blocking(move || driftless_fjall::rotate_key(&dir, passphrase.as_ref()))
-            .await;
-        let new = made.map_err(|_| self.closed())?.map_err(|error| Error::Key(error.to_string()))?;
-        self.take_key(new).await
+        let dir = self.inner.dir.clone();
+        let dir = dir.ok_or_else(|| Error::Key("this node did not open the directory".into()))?;
+        // Once the key is in its file, the device has it: so it takes it, whether or not anybody waits for that.
+        let node = self.clone();
+        let taken = self.inner.io.spawn(async move {
+            let turn = node.inner.rotating.clone().lock_owned().await;
+            let made = node.inner.io.spawn_blocking(move || {
+                let made = driftless_fjall::rotate_key(&dir, passphrase.as_ref());
+                (made, turn)
+            });
+            let (made, _turn) = made.await.map_err(|_| node.closed())?;
+            let new = made.map_err(|error| Error::Key(error.to_string()))?;
+            let kept = new.chain.clone();
+            let taken = node.take_key(new).await;
+            taken.map_err(|error| Error::KeyKept { rollovers: kept.rollovers(), why: Box::new(error) })
+        });
+        taken.await.map_err(|_| self.closed())?
     }
 
     /// As [`Node::rotate_key`], with a key that the application has made, by [`KeyChain::rolled_over`], and has kept durably.

@@ -100,7 +100,7 @@ where
         retry,
         merges,
         dir: None,
-        rotating: tokio::sync::Mutex::new(()),
+        rotating: Arc::default(),
     };
     let peers = peers.into_iter().map(|(device, addr)| (device, address::of(addr))).collect();
     let disk = Disk::start(store.syncer()).map_err(thread_failed)?;
