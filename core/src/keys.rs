@@ -150,6 +150,11 @@ impl KeyChain {
             && other.keys().eq(self.keys().take(other.rollovers.len() + 1))
     }
 
+    /// How many rollovers it has in common with another chain of its device: the same keys, one after the other.
+    pub(crate) fn common(&self, other: &Self) -> usize {
+        self.keys().zip(other.keys()).skip(1).take_while(|(one, other)| one == other).count()
+    }
+
     /// Whether it goes on beyond another chain.
     pub(crate) fn is_beyond(&self, other: &Self) -> bool {
         self.rollovers.len() > other.rollovers.len() && self.starts_with(other)

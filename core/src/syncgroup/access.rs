@@ -352,9 +352,11 @@ impl Access {
             self.rights_at(&Judgement::default(), at)
         } else if self.revocations.values().all(|it| known(it.by))
             && self.keys.places().all(known)
+            && (self.keys.is_empty() || self.acts.iter().all(|act| known(act.place)))
             && !self.has_forked_words()
         {
-            // Further grants, which are not in the past, change nothing for those that are.
+            // Further grants, which are not in the past, change nothing for those that are; unless a key has ended, and
+            // they build on something of it.
             self.rights_at(&self.judgement, at)
         } else {
             if let Some((_, judgement)) = recent.iter().find(|(past, _)| past == at.past) {
@@ -377,6 +379,11 @@ impl Access {
         if judgement.ended().has(&at.author, at.generation) {
             return None;
         }
+        self.rights_by(judgement, at, judgement.ended())
+    }
+
+    /// The same, wherever its log ends.
+    fn rights_by(&self, judgement: &Judgement, at: At<'_>, ended: &keys::EndedLogs) -> Option<Rights> {
         let device = at.author.device;
         let standing = self.standings.get(&device)?;
         let known = |place: Place| at.past.has(place) && Some(place) != at.place;
@@ -385,7 +392,7 @@ impl Access {
                 && at.stamp.wall() <= title.ends()
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
                 && !judgement.is_void(&title.grant.place())
-                && !self.has_left(standing, &title.version(), known, judgement.ended())
+                && !self.has_left(standing, &title.version(), known, ended)
         };
         let left = |title: Title<'_>| {
             let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
@@ -534,7 +541,7 @@ impl Access {
     /// nothing, and there might be any number of them (S-53).
     pub(crate) fn may_leave(&self, device: &DeviceId, past: &Past, ended: &[Version]) -> bool {
         let known = |place: Place| past.has(place);
-        let logs = self.ended_logs(Some(past));
+        let logs = self.said_in(past);
         let Some(standing) = self.standings.get(device) else { return false };
         self.titles(device).any(|title| {
             ended.contains(&title.version())
@@ -568,7 +575,7 @@ impl Access {
         };
         match record {
             MetaRecord::Enrol { certificate, .. } => {
-                let ended = self.ended_logs(Some(past));
+                let ended = self.said_in(past);
                 let (user, device) = (certificate.user(), certificate.device());
                 let devices = self.users.get(&user).into_iter().flat_map(|user| &user.devices);
                 let standings = devices.filter_map(|device| self.standings.get(device));

@@ -134,7 +134,7 @@ impl Standing {
         self.departures().iter().any(|departure| {
             known(departure.by)
                 && departure.grants.contains(version)
-                && !ended.has(&departure.author, departure.by.1)
+                && !ended.undoes(&departure.author, departure.by)
         })
     }
 }
@@ -253,6 +253,11 @@ impl Acts {
         if let Err(at) = acts.binary_search_by_key(&generation, |(it, ..)| *it) {
             acts.insert(at, (generation, from.stamp, from.past));
         }
+    }
+
+    /// The logs of a device that have some.
+    pub(super) fn logs_of(&self, device: &DeviceId) -> impl Iterator<Item = AuthorIx> {
+        self.0.iter().filter(|(_, (author, _))| author.device == *device).map(|(ix, _)| *ix)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Act> {

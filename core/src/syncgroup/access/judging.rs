@@ -8,10 +8,11 @@ use super::super::Rights;
 use super::super::past::{Numbered, Past};
 use super::cuts::Cuts;
 use super::facts::{Act, Standing};
-use super::keys::EndedLogs;
-use super::{Access, Ended, Grant, Holder, Nth, Revocation, Title};
+use super::keys::{EndedLogs, Word};
+use super::{Access, At, Ended, Grant, Holder, Nth, Revocation, Title};
 use crate::id::{Author, DeviceId, Generation, Incarnation, UserId, Version};
 use crate::object::history::Place;
+use crate::store::key::AuthorIx;
 
 /// The rank of a grant of `Admin`: how many grants lie between it and the creator's, and its version. The less, the
 /// higher.
@@ -72,12 +73,12 @@ impl Access {
     /// Judges by what is known: by all, or by the facts in a past alone.
     pub(super) fn judged(&self, pasts: Numbered<'_>, known: Option<&Past>) -> Judgement {
         let is_known = |revocation: &Revocation| known.is_none_or(|past| past.has(revocation.by));
-        let ended = self.ended_logs(known);
-        let mut judgement = match !ended.is_empty() || self.revocations.values().any(is_known) {
-            true => Court::new(self, pasts, known, &ended).sit().0,
+        let mut words = self.keys.places();
+        let is_any_said = words.any(|place| known.is_none_or(|past| past.has(place)));
+        let mut judgement = match is_any_said || self.revocations.values().any(is_known) {
+            true => Court::new(self, pasts, known).sit().0,
             false => Judgement::default(),
         };
-        judgement.ended = ended;
         if known.is_none() {
             judgement.cuts = self.cuts_by(&judgement, pasts);
         }
@@ -86,7 +87,7 @@ impl Access {
 
     /// The ranks of grants, by all that is known.
     pub(crate) fn ranks(&self, pasts: Numbered<'_>) -> Ranks {
-        Court::new(self, pasts, None, &self.ended_logs(None)).sit().1
+        Court::new(self, pasts, None).sit().1
     }
 
     /// The devices of which something may count that did not, or the other way round. `before` is what was thought.
@@ -186,8 +187,12 @@ struct Court<'a> {
     access: &'a Access,
     pasts: Numbered<'a>,
     known: Option<&'a Past>,
-    /// The logs whose key has ended, as far as that is known.
-    ended: &'a EndedLogs,
+    /// The logs whose key has ended, by the words that count so far.
+    ended: EndedLogs,
+    /// The logs of these words.
+    heard: BTreeMap<DeviceId, BTreeSet<Incarnation>>,
+    /// What is valid, each with the rank of the grant that allows it.
+    admitted: Vec<(Rank, Act)>,
     /// The grants that each act gives.
     given: BTreeMap<Place, Vec<(Holder, &'a Grant)>>,
     /// The revocations that each act makes.
@@ -205,13 +210,15 @@ struct Court<'a> {
 }
 
 impl<'a> Court<'a> {
-    fn new(access: &'a Access, pasts: Numbered<'a>, known: Option<&'a Past>, ended: &'a EndedLogs) -> Self {
+    fn new(access: &'a Access, pasts: Numbered<'a>, known: Option<&'a Past>) -> Self {
         let is_known = |place: Place| known.is_none_or(|past| past.has(place));
         let mut court = Self {
             access,
             pasts,
             known,
-            ended,
+            ended: EndedLogs::default(),
+            heard: BTreeMap::new(),
+            admitted: Vec::new(),
             given: BTreeMap::new(),
             made: BTreeMap::new(),
             acts: BTreeMap::new(),
@@ -272,11 +279,20 @@ impl<'a> Court<'a> {
                 let by_it = given.filter(|title| title.holder == holder && title.grant.version == grant);
                 // All acts are looked at with each grant, so nothing else may hang on how many grants there are.
                 let titles: Vec<Title<'_>> = by_it.collect();
+                // By a lesser grant it may have said so before it was given this one.
+                let lesser = self.access.titles(&device).filter(|title| {
+                    title.grant.rights != Rights::Admin && self.valid.contains(&title.grant.place())
+                });
+                let by_any: Vec<Title<'_>> = titles.iter().copied().chain(lesser).collect();
+                self.hear(device, Some(rank), |court, act| court.left(&by_any, rank, act).is_some());
                 let waiting = self.acts.remove(&device).unwrap_or_default();
                 let (supported, waiting): (Vec<Act>, Vec<Act>) =
                     waiting.into_iter().partition(|act| self.supports(&titles, rank, act));
                 self.acts.insert(device, waiting);
-                supported.into_iter().for_each(|act| self.admit(act.place, Some(rank)));
+                for act in supported {
+                    self.admit(act.place, Some(rank));
+                    self.admitted.push((rank, act));
+                }
             }
         }
         let is_known = |place: &Place| self.known.is_none_or(|past| past.has(*place));
@@ -290,12 +306,65 @@ impl<'a> Court<'a> {
             (!ends.is_empty()).then_some((key, ends))
         });
         let ended: Vec<_> = ended.collect();
-        let ends = ended.into_iter().chain(self.struck).map(|(key, mut ends)| {
+        let ends = ended.into_iter().chain(core::mem::take(&mut self.struck)).map(|(key, mut ends)| {
             ends.sort_unstable();
             ends.dedup();
             (key, ends)
         });
-        (Judgement { void, ends: ends.collect(), ..Judgement::default() }, self.ranks)
+        let mut judgement = Judgement { void, ends: ends.collect(), ..Judgement::default() };
+        // What nobody said by a grant of `Admin`.
+        let (access, pasts) = (self.access, self.pasts);
+        let waiting: Vec<DeviceId> = access.keys.devices().copied().collect();
+        for device in waiting {
+            self.hear(device, None, |court, act| {
+                let Act { author, place, stamp, past } = *act;
+                let at = At { author, place: Some(place), generation: place.1, stamp, past: pasts.get(past) };
+                access.rights_by(&judgement, at, &court.ended).is_some()
+            });
+        }
+        judgement.ended = self.ended;
+        (judgement, self.ranks)
+    }
+
+    /// Looks which words of a device count, at the turn of a grant or in the end, and finds out anew which of its logs end by
+    /// them. No word is judged by what its own device has said.
+    fn hear(&mut self, device: DeviceId, rank: Option<Rank>, counts: impl Fn(&Self, &Act) -> bool) {
+        let (access, past) = (self.access, self.known);
+        let known = |word: &Word| access.is_known_word(past, word);
+        let mut words = access.keys.words(&device).filter(|word| known(word)).map(Word::act).peekable();
+        if words.peek().is_none() {
+            return;
+        }
+        self.ended.forget(&device);
+        let mut heard = self.heard.remove(&device).unwrap_or_default();
+        let mut acts: Vec<Act> = Vec::new();
+        for act in words {
+            if heard.contains(&act.author.incarnation) || counts(self, &act) {
+                heard.insert(act.author.incarnation);
+                acts.push(act);
+            }
+        }
+        let built = self.built(&device, rank, &acts);
+        self.ended.hear(&access.keys, device, (&heard, built), known);
+        self.heard.insert(device, heard);
+    }
+
+    /// What lies in the past of what others did by higher grants and did not know any of these words of a device.
+    fn built(&self, device: &DeviceId, rank: Option<Rank>, words: &[Act]) -> Past {
+        let pasts = self.pasts;
+        let others = self.admitted.iter().filter(|(by, act)| {
+            let past = pasts.get(act.past);
+            act.author.device != *device
+                && rank.is_none_or(|rank| *by < rank)
+                && !words.iter().any(|word| past.has(word.place))
+        });
+        let mut built = Past::default();
+        let logs = self.access.logs_of(device);
+        for (_, act) in others {
+            let known = pasts.get(act.past).0.iter().filter(|(ix, _)| logs.contains(ix));
+            known.for_each(|(ix, last)| built.add(*ix, *last));
+        }
+        built
     }
 
     /// What ends a grant under any of its names, each with the rank by which it was made.
@@ -324,36 +393,42 @@ impl<'a> Court<'a> {
 
     /// Whether a grant of `Admin`, whose turn it is, allows an act of a device: `titles` are what it has by that.
     fn supports(&self, titles: &[Title<'_>], rank: Rank, act: &Act) -> bool {
-        if self.ended.has(&act.author, act.place.1) {
-            return false;
-        }
+        !self.ended.undoes(&act.author, act.place) && self.left(titles, rank, act) == Some(Rights::Admin)
+    }
+
+    /// What a grant of `Admin`, whose turn it is, leaves to a device at one of its generations.
+    fn left(&self, titles: &[Title<'_>], rank: Rank, act: &Act) -> Option<Rights> {
         let past = self.pasts.get(act.past);
         let known = |other: Place| other != act.place && past.has(other);
-        let mut titles = titles.iter().filter(|title| {
+        let titles = titles.iter().filter(|title| {
             act.stamp.wall() <= title.ends()
                 && known(title.grant.place())
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
         });
-        titles.any(|title| {
+        let left = titles.filter_map(|title| {
             let device = act.author.device;
             let standing = self.access.standings.get(&device);
             let has_left =
-                standing.is_none_or(|it| self.access.has_left(it, &title.version(), known, self.ended));
+                standing.is_none_or(|it| self.access.has_left(it, &title.version(), known, &self.ended));
             let struck = title.certificate(device).and_then(|it| self.struck.get(&it)).into_iter().flatten();
             let ends = self.ends_of(title.holder, title.grant.version);
             let ends = ends.filter(|(by, _)| *by < rank).map(|(_, nth)| nth);
-            !has_left
-                && ends.chain(struck).all(|nth| {
-                    let revocation = self.access.revocations.get(nth);
-                    let place = (act.author, act.place.1);
-                    let left = |it: &Revocation| it.leaves(Rights::Admin, place, act.stamp);
-                    revocation.is_none_or(|it| left(it) == Some(Rights::Admin))
-                })
-        })
+            let mut ends = ends.chain(struck).filter_map(|nth| self.access.revocations.get(nth));
+            let place = (act.author, act.place.1);
+            let left = ends.try_fold(Rights::Admin, |rights, it| it.leaves(rights, place, act.stamp));
+            left.filter(|_| !has_left)
+        });
+        left.max()
     }
 }
 
 impl Access {
+    /// The logs in which a device has given, ended or left something.
+    fn logs_of(&self, device: &DeviceId) -> BTreeSet<AuthorIx> {
+        let departures = self.standings.get(device).into_iter().flat_map(Standing::departures);
+        self.acts.logs_of(device).chain(departures.map(|it| it.by.0)).collect()
+    }
+
     /// All strikings-off: whose, of which device, up to which certificate.
     fn strikings(&self) -> impl Iterator<Item = (UserId, DeviceId, u64, Nth)> {
         self.users.iter().flat_map(|(user, standing)| {

@@ -12,13 +12,18 @@
 //!   second key:            └─► K──o──o     K: "the second key is mine; of my first log four stay"
 //! ```
 //!
-//! * That a chain holds follows from itself, and where the old logs end is said by the **new** key; so neither asks for
-//!   anybody's right, and who has the old key cannot move the end.
+//! * That a chain holds follows from itself, and where the old logs end is said by the **new** key: who has the old one
+//!   cannot move the end.
+//! * A word counts where its device might be here when it said so, by whatever right, as a cut does: so who is removed, or has
+//!   the key of somebody who is, undoes nothing by another key. It is judged when the turn comes of what gives that right.
+//! * It undoes nothing that was given, ended or left by what lies in the past of an act of somebody **senior** who did not
+//!   know of it: there others have built on it.
 //! * Of several words of one key, as the device was set back and began anew, the one that leaves most counts. Of a key that
 //!   has ended itself those logs have a say that were known to the key after it.
 //! * If one key has signed for **two**, somebody has stolen it, and nobody can tell who. Then the one counts that was said
 //!   first by its stamp, and of one stamp the one of the smaller version: the same everywhere, whatever arrived first. A
-//!   thief can pretend to have been earlier. So [`Access::is_disputed`] tells admins of it, who can remove the device.
+//!   thief can pretend to have been earlier. So of the logs before as much stays as either of them leaves, and
+//!   [`Access::is_disputed`] tells admins of it, who can remove the device.
 //!
 //! A log that says so may be forked itself. Where that is so from its first generation on, others may have another one: what
 //! it says does not count, and the device says it again in the log in which it writes the branch again.
@@ -29,7 +34,8 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::super::past::Past;
+use super::super::past::{Past, PastIx};
+use super::facts::Act;
 use super::{Access, Source};
 use crate::hash::Tag;
 use crate::id::{Author, DeviceId, Generation, Incarnation, PublicKey, Version};
@@ -38,18 +44,17 @@ use crate::log::record::Until;
 use crate::object::history::Place;
 use crate::time::Hlc;
 
-/// What the logs of devices say of keys, and what follows.
+/// What the logs of devices say of keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Keys {
-    said: BTreeMap<DeviceId, BTreeMap<Incarnation, Word>>,
-    ended: EndedLogs,
-}
+pub(super) struct Keys(BTreeMap<DeviceId, BTreeMap<Incarnation, Word>>);
 
 /// What the first generation of a log says of the device's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Word {
+pub(super) struct Word {
     place: Place,
     at: (Hlc, Version),
+    /// The metadata in its past, itself included.
+    past: PastIx,
     chain: KeyChain,
     /// What was drawn for the log's name.
     nonce: u64,
@@ -65,6 +70,8 @@ pub(crate) struct EndedLogs(BTreeMap<DeviceId, Line>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
     chain: KeyChain,
+    /// The logs whose words count.
+    heard: BTreeSet<Incarnation>,
     /// The logs of the key that it has now.
     current: BTreeSet<Incarnation>,
     /// Those that say that they are of a key by which it does not go.
@@ -73,6 +80,8 @@ struct Line {
     until: BTreeMap<Incarnation, Generation>,
     /// One of its keys has signed for two.
     is_disputed: bool,
+    /// What it gives, ends or leaves so far is not undone, wherever its logs end: others have built on it.
+    built: Past,
 }
 
 impl EndedLogs {
@@ -89,6 +98,12 @@ impl EndedLogs {
         }
         let until = || line.until.get(log).copied().unwrap_or(0);
         (log.rollovers() < line.chain.rollovers()).then(until)
+    }
+
+    /// Whether what a generation gives, ends or leaves is undone: it lies beyond the end of its log, and nobody senior who did
+    /// not know that has built on it.
+    pub(super) fn undoes(&self, author: &Author, place: Place) -> bool {
+        self.has(author, place.1) && !self.0.get(&author.device).is_some_and(|line| line.built.has(place))
     }
 
     /// Whether a generation lies beyond the end of its log.
@@ -110,72 +125,106 @@ impl EndedLogs {
     }
 }
 
+impl Word {
+    /// The generation that says it, for whoever judges what its author might do there.
+    pub(super) fn act(&self) -> Act {
+        let (stamp, version) = self.at;
+        Act { author: version.author, place: self.place, stamp, past: self.past }
+    }
+}
+
 impl Keys {
     pub(super) fn is_empty(&self) -> bool {
-        self.said.is_empty()
+        self.0.is_empty()
     }
 
-    /// What follows from all that was said.
-    pub(super) fn ended(&self) -> &EndedLogs {
-        &self.ended
+    /// The devices that have said something.
+    pub(super) fn devices(&self) -> impl Iterator<Item = &DeviceId> {
+        self.0.keys()
     }
 
-    /// What follows from what some logs say.
-    pub(super) fn ended_in(&self, known: impl Fn(&Author, Place) -> bool) -> EndedLogs {
-        let lines = self.said.iter().filter_map(|(device, said)| {
-            let known = |log: Incarnation, place| known(&Author { device: *device, incarnation: log }, place);
-            Some((*device, Line::of(said, known)?))
-        });
-        EndedLogs(lines.collect())
+    /// What a device has said.
+    pub(super) fn words(&self, device: &DeviceId) -> impl Iterator<Item = &Word> {
+        self.0.get(device).into_iter().flat_map(BTreeMap::values)
     }
 
     /// The logs that say something.
     pub(super) fn logs(&self) -> impl Iterator<Item = Author> {
-        let logs = self.said.iter();
+        let logs = self.0.iter();
         logs.flat_map(|(device, said)| said.keys().map(|log| Author { device: *device, incarnation: *log }))
     }
 
     /// Where all of it was said.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
-        self.said.values().flat_map(BTreeMap::values).map(|word| word.place)
+        self.0.values().flat_map(BTreeMap::values).map(|word| word.place)
     }
 
-    /// Takes in what the first generation of a log says. What comes of it is the same in any order.
+    /// Takes in what the first generation of a log says.
     pub(super) fn take(&mut self, from: Source, (chain, nonce): (&KeyChain, u64), until: &[Until]) {
-        let at = (from.stamp, from.version());
-        let mut word = Word { place: from.place, at, chain: chain.clone(), nonce, until: BTreeMap::new() };
+        let (at, past) = ((from.stamp, from.version()), from.past);
+        let mut word =
+            Word { place: from.place, at, past, chain: chain.clone(), nonce, until: BTreeMap::new() };
         for Until { incarnation, last, tag } in until {
             word.until.entry(*incarnation).or_default().insert((*last, *tag));
         }
-        let said = self.said.entry(from.author.device).or_default();
-        said.insert(from.author.incarnation, word);
-        self.ended.0.extend(Line::of(said, |_, _| true).map(|line| (from.author.device, line)));
+        self.0.entry(from.author.device).or_default().insert(from.author.incarnation, word);
     }
 
     /// What a log says; `None` if that is nothing.
     fn of(&self, author: &Author) -> Option<&Word> {
-        self.said.get(&author.device)?.get(&author.incarnation)
+        self.0.get(&author.device)?.get(&author.incarnation)
+    }
+}
+
+impl EndedLogs {
+    /// Finds out anew which logs of a device end, by those of its words that count. `built` is what was built on.
+    pub(super) fn hear(
+        &mut self,
+        keys: &Keys,
+        device: DeviceId,
+        (heard, built): (&BTreeSet<Incarnation>, Past),
+        known: impl Fn(&Word) -> bool,
+    ) {
+        let Some(said) = keys.0.get(&device) else { return };
+        let line = Line::of(said, heard, known).map(|line| (device, Line { built, ..line }));
+        self.0.extend(line);
+    }
+
+    /// Forgets a device.
+    pub(super) fn forget(&mut self, device: &DeviceId) {
+        self.0.remove(device);
     }
 }
 
 impl Line {
-    /// Finds what counts of what the logs of a device say, as far as it is known; `None` if nothing is.
-    fn of(said: &BTreeMap<Incarnation, Word>, known: impl Fn(Incarnation, Place) -> bool) -> Option<Self> {
-        let said: BTreeMap<_, _> = said.iter().filter(|(log, word)| known(**log, word.place)).collect();
+    /// Finds what follows for the logs of a device from words that count; `None` if none does.
+    fn of(
+        all: &BTreeMap<Incarnation, Word>,
+        heard: &BTreeSet<Incarnation>,
+        known: impl Fn(&Word) -> bool,
+    ) -> Option<Self> {
+        let said: BTreeMap<_, _> = all.iter().filter(|(log, _)| heard.contains(log)).collect();
         let (chain, is_disputed) = counting(said.values().copied().collect())?;
         let on_line = |word: &Word| chain.starts_with(&word.chain);
         let by_key = said.iter().map(|(log, word)| (*log, *word));
-        let mut by_key: Vec<(&Incarnation, &Word)> = by_key.filter(|(_, word)| on_line(word)).collect();
+        let (mut by_key, rivals): (Vec<_>, Vec<_>) = by_key.partition(|(_, word)| on_line(word));
         // The last key first: what it says decides which logs of the keys before have a say.
         by_key.sort_by_key(|(_, word)| core::cmp::Reverse(word.chain.rollovers()));
-        let others = said.iter().filter(|(_, word)| !on_line(word)).map(|(log, _)| **log).collect();
+        // What is of another line is so whether or not its word counts.
+        let others = all.iter().filter(|(_, word)| !on_line(word) && known(word)).map(|(log, _)| *log);
         let mut line = Self {
+            heard: heard.clone(),
             current: BTreeSet::new(),
-            others,
+            others: others.collect(),
             until: BTreeMap::new(),
             is_disputed,
+            built: Past::default(),
             chain: chain.clone(),
         };
+        // Nobody can tell who the thief is: so neither leaves less than the other of what came before both.
+        for (_, word) in rivals {
+            line.leave(word, word.chain.common(&chain) + 1);
+        }
         for (log, word) in by_key {
             let key = word.chain.rollovers();
             if key == chain.rollovers() {
@@ -183,22 +232,30 @@ impl Line {
             } else if line.until.get(log).is_none_or(|last| *last == 0) {
                 continue;
             }
-            for (of, branches) in &word.until {
-                if of.rollovers() < key && !line.others.contains(of) {
-                    let known = line.until.entry(*of).or_default();
-                    *known = branches.last().map_or(*known, |(last, _)| (*known).max(*last));
-                }
-            }
+            line.leave(word, key);
         }
         Some(line)
     }
-}
 
-impl Line {
-    /// Whether a word counts: its log is of the key that the device has now, or stays.
-    fn has_a_say(&self, log: &Incarnation, word: &Word) -> bool {
-        let stays = || self.until.get(log).is_some_and(|last| *last > 0);
-        (self.current.contains(log) || stays()) && self.chain.starts_with(&word.chain)
+    /// Takes in how much a word leaves of the logs of the first keys, so many.
+    fn leave(&mut self, word: &Word, keys: usize) {
+        for (of, branches) in &word.until {
+            if of.rollovers() < keys && !self.others.contains(of) {
+                let known = self.until.entry(*of).or_default();
+                *known = branches.last().map_or(*known, |(last, _)| (*known).max(*last));
+            }
+        }
+    }
+
+    /// Whether a word says something of a log of an earlier key: it counts, and its log is of the key that the device has now,
+    /// or stays; or it is of another line that goes on from that key.
+    fn has_a_say(&self, log: &Incarnation, word: &Word, of: &Incarnation) -> bool {
+        let stays = || self.current.contains(log) || self.until.get(log).is_some_and(|last| *last > 0);
+        let is_later = match self.chain.starts_with(&word.chain) {
+            true => stays() && word.chain.rollovers() > of.rollovers(),
+            false => word.chain.common(&self.chain) >= of.rollovers(),
+        };
+        self.heard.contains(log) && is_later
     }
 }
 
@@ -252,13 +309,13 @@ impl Access {
     /// of its tree there.
     pub(crate) fn stays(&self, author: &Author) -> impl Iterator<Item = (Generation, Tag)> {
         let line = self.judgement.ended.0.get(&author.device);
-        let said = self.keys.said.get(&author.device).zip(line).into_iter();
-        let counts = said.flat_map(|(said, line)| {
-            said.iter().filter(|(log, word)| line.has_a_say(log, word)).map(|(_, word)| word)
-        });
+        let said = self.keys.0.get(&author.device).zip(line).into_iter();
         let log = author.incarnation;
-        let later = counts.filter(move |word| word.chain.rollovers() > log.rollovers());
-        later.filter_map(move |word| word.until.get(&log)).flatten().copied()
+        let counts = said.flat_map(move |(said, line)| {
+            let counts = said.iter().filter(move |(of, word)| line.has_a_say(of, word, &log));
+            counts.map(|(_, word)| word)
+        });
+        counts.filter_map(move |word| word.until.get(&log)).flatten().copied()
     }
 
     /// Where it was said first that a log ends before one of its generations; `None` if it does not.
@@ -269,20 +326,32 @@ impl Access {
             return None;
         }
         let log = &author.incarnation;
-        let is_later = |word: &Word| line.others.contains(log) || word.chain.rollovers() > log.rollovers();
-        let words = self.keys.said.get(&author.device)?.iter();
-        let words = words.filter(|(of, word)| line.has_a_say(of, word) && is_later(word));
+        let is_other = |word: &Word| line.others.contains(log) && line.chain.starts_with(&word.chain);
+        let words = self.keys.0.get(&author.device)?.iter();
+        let words = words.filter(|(of, word)| {
+            line.heard.contains(of) && (line.has_a_say(of, word, log) || is_other(word))
+        });
         words.min_by_key(|(_, word)| word.at).map(|(_, word)| word.place)
     }
 
-    /// What counts of the keys of devices, by all that is known or by a past. Of what stands behind where a log is forked
-    /// others may have another branch.
-    pub(super) fn ended_logs(&self, known: Option<&Past>) -> EndedLogs {
+    /// Which words are known: all, or those in a past. Of what stands behind where a log is forked others may have another
+    /// branch.
+    pub(super) fn is_known_word(&self, known: Option<&Past>, word: &Word) -> bool {
         match known {
-            Some(past) => self.keys.ended_in(|_, place| past.has(place)),
-            None if self.has_forked_words() => self.keys.ended_in(|author, _| !self.is_forked_word(author)),
-            None => self.keys.ended().clone(),
+            Some(past) => past.has(word.place),
+            None => !self.is_forked_word(&word.at.1.author),
         }
+    }
+
+    /// What follows from all words in a past, whether or not they count.
+    pub(super) fn said_in(&self, past: &Past) -> EndedLogs {
+        let mut ended = EndedLogs::default();
+        for device in self.keys.devices() {
+            let known = self.keys.words(device).filter(|word| past.has(word.place));
+            let heard: BTreeSet<Incarnation> = known.map(|word| word.at.1.author.incarnation).collect();
+            ended.hear(&self.keys, *device, (&heard, Past::default()), |word| past.has(word.place));
+        }
+        ended
     }
 
     /// Whether a log begins in several ways.
@@ -349,6 +418,16 @@ mod tests {
         keys.take(from, (&chain(said), of), &until);
     }
 
+    /// What follows from all that is said.
+    fn heard(keys: &Keys) -> EndedLogs {
+        let mut ended = EndedLogs::default();
+        for device in keys.devices() {
+            let all = keys.words(device).map(|word| word.at.1.author.incarnation).collect();
+            ended.hear(keys, *device, (&all, Past::default()), |_| true);
+        }
+        ended
+    }
+
     /// Where each of some logs ends, whatever comes first.
     fn ends(said: &[Said<'_>], logs: &[u64]) -> Vec<Option<Generation>> {
         let found = |order: &[Said<'_>]| {
@@ -364,7 +443,8 @@ mod tests {
             order.reverse();
             assert_eq!(found(&order), keys, "backwards");
         }
-        logs.iter().map(|it| keys.ended().end(&log(*it))).collect()
+        let ended = heard(&keys);
+        logs.iter().map(|it| ended.end(&log(*it))).collect()
     }
 
     #[test]
@@ -394,16 +474,22 @@ mod tests {
     fn of_two_keys_for_one_the_first_counts_by_its_stamp_and_the_other_is_void() {
         let (owner, thief): (Said<'_>, Said<'_>) =
             ((11, 20, &[1, 2], &[(1, 3)]), (12, 21, &[1, 7], &[(1, 9)]));
-        assert_eq!(ends(&[owner, thief], &[1, 11, 12]), [Some(3), None, Some(0)]);
+        assert_eq!(ends(&[owner, thief], &[1, 11, 12]), [Some(9), None, Some(0)]);
         let early: Said<'_> = (12, 19, &[1, 7], &[(1, 9)]);
         assert_eq!(ends(&[owner, early], &[1, 11, 12]), [Some(9), Some(0), None]);
+        // Whoever pretends to have been earlier leaves no less of what came before both.
+        let mean: Said<'_> = (12, 19, &[1, 7], &[]);
+        assert_eq!(ends(&[owner, mean], &[1, 11, 12]), [Some(3), Some(0), None]);
+        // What only one of the lines has, the other has no say in.
+        let third: Said<'_> = (21, 30, &[1, 2, 3], &[(1, 3), (11, 4), (12, 8)]);
+        assert_eq!(ends(&[third, owner, mean], &[1, 11, 12, 21]), [Some(3), Some(0), None, Some(0)]);
         // A longer chain is no better: what counts is which key was first.
         let longer: Said<'_> = (31, 22, &[1, 7, 8, 9], &[(12, 5)]);
         assert_eq!(ends(&[owner, thief, longer], &[11, 12, 31]), [None, Some(0), Some(0)]);
         for (said, is_disputed) in [(vec![owner], false), (vec![owner, thief], true)] {
             let mut keys = Keys::default();
             said.into_iter().for_each(|it| take(&mut keys, it));
-            assert_eq!(keys.ended().0[&log(1).device].is_disputed, is_disputed);
+            assert_eq!(heard(&keys).0[&log(1).device].is_disputed, is_disputed);
         }
     }
 }
