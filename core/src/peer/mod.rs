@@ -180,7 +180,7 @@ impl Peers {
         let own = replica.keys.device;
         self.wanted = groups().flat_map(|group| wanted(group, &own)).collect();
         self.wanted.remove(&own);
-        self.is_told(told(replica, &self.wanted), now);
+        self.is_told(&told(replica, &self.wanted), now);
         let on = groups().any(|group| {
             let stage = &group.record.stage;
             let rests = matches!(stage, Stage::Departing | Stage::Left | Stage::Removed);
@@ -192,14 +192,14 @@ impl Peers {
     }
 
     /// Looks for devices where people say now that they are to be met, and no more where they only did before.
-    fn is_told(&mut self, told: Vec<(DeviceId, Address)>, now: Mono) {
+    fn is_told(&mut self, told: &[(DeviceId, Address)], now: Mono) {
         self.known.values_mut().for_each(|peer| peer.told.clear());
         // All of them before any takes the place of another one.
-        for (device, address) in &told {
+        for (device, address) in told {
             let peer = self.known.get_mut(device).filter(|peer| peer.told.len() < limits::MAX_ADDRESSES);
             peer.map(|peer| peer.told.insert(address.clone()));
         }
-        for (device, address) in &told {
+        for (device, address) in told {
             self.hint(*device, address, now);
             let peer = self.known.get_mut(device).filter(|peer| peer.addresses.contains(address));
             peer.map(|peer| peer.told.insert(address.clone()));
