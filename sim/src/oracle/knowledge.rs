@@ -152,6 +152,13 @@ impl Watch {
             let what = format!("{version:?} is stamped {given:?}, which is not above {latest:?} in its past");
             return wrong("S-7", what);
         }
+        // What a driver takes for the time may not be: no clock is as far.
+        let furthest = latest.wall().max(self.fastest).max(self.greatest.wall());
+        if given.wall() > furthest && given != Hlc(latest.0 + 1) {
+            let fastest = self.fastest;
+            let what = format!("{version:?} is stamped {given:?}, and no clock shows more than {fastest:?}");
+            return wrong("S-7", what);
+        }
         let highest = &mut self.notes[replica].highest;
         let before = latest.max(*highest);
         *highest = given.max(*highest);
