@@ -297,12 +297,9 @@ impl Watch {
 
     /// Whether a member gives a device nothing but what ended its membership: its time is over, by what the member holds
     /// and its clock, and was so long enough ago for what was put together before to have left.
-    pub(crate) fn is_over_for(&self, now: u64, from: usize, to: usize, group: &SyncgroupId) -> bool {
+    pub(crate) fn is_over_for(&self, from: usize, to: usize, group: &SyncgroupId) -> bool {
         if self.model.ends_in(group).next().is_none() {
             return false; // As nearly always.
-        }
-        if now < self.notes[from].clock_was_set {
-            return false;
         }
         let (device, notes) = (&self.devices[to], &self.notes[from]);
         let Some(held) = notes.held.get(group) else { return false };
@@ -317,6 +314,11 @@ impl Watch {
     pub(crate) fn clock_is_set(&mut self, now: u64, replica: usize) {
         self.notes[replica].clock_was_set = now + UNDER_WAY;
         self.forgets_questions(replica);
+    }
+
+    /// Whether what leaves a replica may have been put together before its clock was set.
+    pub(crate) fn was_clock_set(&self, now: u64, replica: usize) -> bool {
+        now < self.notes[replica].clock_was_set
     }
 
     /// Whether a generation was written when, by every clock, the time of a device had been over for a while, whatever was

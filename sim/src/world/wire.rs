@@ -33,10 +33,12 @@ impl World<'_> {
             return wrong("S-34", what);
         }
         let Some(group) = self.named(replica, link, name) else { return Ok(()) };
-        let is_over = self.watch.is_over_for(self.now, replica, peer, &group);
+        let is_hostile = self.replicas[peer].hostile;
+        let is_over = self.watch.is_over_for(replica, peer, &group)
+            && (is_hostile || !self.watch.was_clock_set(self.now, replica));
         let may_have = |version| match is_over {
             true => self.watch.is_given_after_the_end(peer, &group, version),
-            false => !self.replicas[peer].hostile || self.watch.is_given(peer, &group, version),
+            false => !is_hostile || self.watch.is_given(peer, &group, version),
         };
         match generations.iter().find(|(version, _)| !may_have(version)) {
             Some((version, _)) => {
