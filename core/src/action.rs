@@ -324,7 +324,8 @@ pub enum Notice {
         state: SyncgroupState,
     },
     /// The schema of a collection is another now, or since the last boot a merge that it names was registered or is
-    /// missing: rows may show something else, though nobody wrote them.
+    /// missing: rows may show something else, though nobody wrote them. Or the collection has come when there were rows of
+    /// it already, which had been written again without it ([`Command::Reissue`](crate::Command::Reissue)).
     Schema {
         /// In which syncgroup.
         syncgroup: SyncgroupId,

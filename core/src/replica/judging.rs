@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::rows::{Change, ReadRow};
 use super::stored::corrupt;
 use crate::action::Notice;
-use crate::id::{Author, CollectionId, DeviceId, Generation};
+use crate::id::{Author, CollectionId, DeviceId, Generation, Name};
 use crate::log::Log;
 use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
@@ -63,14 +63,12 @@ impl Plan<'_> {
         let from = Source { place, author, stamp, past };
         let mut is_news = false;
         for meta in metadata_of(records) {
+            if let MetaRecord::Collection { name } = meta {
+                self.take_collection(group, name)?;
+            }
             is_news |= self.metadata_mut(group).take(from, meta);
             let own = self.replica.keys.device;
             self.metadata_mut(group).keep_own(&own, meta);
-            if let MetaRecord::Collection { name } = meta {
-                let id = CollectionId::of(name);
-                let name = Bytes::copy_from_slice(name.as_str().as_bytes());
-                self.staged.put(Table::Collection, key::collection(group, &id), name);
-            }
         }
         let before = if is_news { self.judge_all(group) } else { None };
         if !self.counts(group, (place, stamp), records, past) {
@@ -93,6 +91,19 @@ impl Plan<'_> {
             MetaRecord::Fork(fork) => self.forked(group, place, fork),
             _ => Ok(()),
         })
+    }
+
+    /// There is a collection, maybe a new one. There may be rows of it already: written again by somebody who had known it
+    /// by a clock that was ahead. No name led to them until now, and readers were told of none.
+    fn take_collection(&mut self, group: GroupIx, name: &Name) -> Result<(), Fault> {
+        let id = CollectionId::of(name);
+        let at = key::collection(group, &id);
+        let is_new = !self.has_collection(group, &id);
+        self.staged.put(Table::Collection, at.clone(), Bytes::copy_from_slice(name.as_str().as_bytes()));
+        if is_new && self.staged.has_under(Table::Row, &at)? {
+            self.read_anew(group, &id);
+        }
+        Ok(())
     }
 
     /// Judges by all that is known. What was thought before, if that was something else.

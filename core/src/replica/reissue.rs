@@ -22,6 +22,9 @@
 //!   holds them goes on holding them, void, like whatever is void: so nobody has to agree on what may be left out, and
 //!   who lacks them takes them when their time has come, for nothing.
 //!
+//! What was written in a collection that is dropped itself, as somebody else had added it by such a clock, is found once
+//! that comes again: a row stands under the name of its collection, and needs nothing else of it.
+//!
 //! What others wrote too far ahead is dropped. It comes again when its time has come, or written again by its author; where
 //! this was the last device that had it, it does not.
 //!

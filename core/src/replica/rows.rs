@@ -213,8 +213,16 @@ impl Plan<'_> {
         if is_same { None } else { Shows::own(row, change.by) }
     }
 
-    /// Notes for the application that a row shows something else now.
+    /// Whether a collection is there, so that readers find what is in it.
+    pub(super) fn has_collection(&self, group: GroupIx, id: &CollectionId) -> bool {
+        self.metadata(group).is_some_and(|metadata| metadata.collections().contains_key(id))
+    }
+
+    /// Notes for the application that a row shows something else now, where it can look at it.
     fn changed(&mut self, change: &Change, (collection, key): (CollectionId, Bytes), value: Option<Bytes>) {
+        if !self.has_collection(change.group, &collection) {
+            return;
+        }
         if let Some(syncgroup) = self.record(change.group).map(|record| record.id) {
             self.changes.push(RowChange { syncgroup, collection, key, value, local: change.local });
         }

@@ -99,8 +99,7 @@ impl Plan<'_> {
         }
         for change in last.into_values() {
             let Some(group) = self.replica.group(&change.syncgroup) else { continue };
-            let metadata = self.metadata(group.ix);
-            if metadata.is_none_or(|metadata| !metadata.collections().contains_key(&change.collection)) {
+            if !self.has_collection(group.ix, &change.collection) {
                 continue;
             }
             let at = key::row(group.ix, &change.collection, &change.key);

@@ -3,10 +3,11 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::{Fault, Table, View, Write};
+use super::{Fault, Scan, Table, View, Write};
 
 pub(crate) struct Staged<'v> {
     view: &'v dyn View,
@@ -31,6 +32,22 @@ impl<'v> Staged<'v> {
             return Ok(value.clone());
         }
         self.view.get(table, key)
+    }
+
+    /// Whether there is anything whose key begins so.
+    pub(crate) fn has_under(&self, table: Table, prefix: &Bytes) -> Result<bool, Fault> {
+        let later = self.writes.range((table, prefix.clone())..);
+        let mut under = later.take_while(|((of, key), _)| *of == table && key.starts_with(prefix));
+        let mut has = under.any(|(_, value)| value.is_some());
+        if !has {
+            self.view.scan(&Scan::range(table, prefix, None), &mut |key, _| {
+                let is_under = key.starts_with(prefix);
+                let key = (table, Bytes::copy_from_slice(key));
+                has = is_under && !matches!(self.writes.get(&key), Some(None));
+                if is_under && !has { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        Ok(has)
     }
 
     pub(crate) fn put(&mut self, table: Table, key: Bytes, value: Bytes) {

@@ -432,3 +432,44 @@ fn a_device_goes_on_knowing_its_own_certificates() {
     assert_eq!(world.text(0, id, "row").as_deref(), Some("of a user's device"));
     world.assert_same(id);
 }
+
+#[test]
+fn what_is_written_again_in_a_collection_that_is_held_back_is_found_when_that_comes() {
+    let (mut world, id) = World::together(3);
+    world.put(1, id, "row", "before");
+    world.run(5_000);
+    let more = |world: &World, at: usize| {
+        let all = read::collections(&world.nodes[at].store).unwrap();
+        all.into_iter().find(|it| it.name == name("more"))
+    };
+    world.links_of(2).into_iter().for_each(|link| world.unlink(link));
+    world.ahead(YEAR, |world| {
+        let command = Command::CreateCollection { syncgroup: id, collection: name("more") };
+        world.command(0, command).unwrap();
+        world.run(5_000);
+        let row = RowRef { syncgroup: id, collection: name("more"), key: "a".into() };
+        world.command(1, Command::Write(LocalWrite::new().put(row, "1"))).unwrap();
+    });
+    assert_eq!(world.reissue(1).batches, 1);
+    assert_eq!(more(&world, 1), None, "it is held back");
+    world.link(1, 2);
+    world.run(30_000);
+    assert_eq!(more(&world, 2), None);
+    let of_more = CollectionId::of(&name("more"));
+    // Of 1 it may have been told while that was there.
+    assert!(!world.nodes[2].changed.iter().any(|it| it.collection == of_more), "nobody finds it");
+    (0..3).for_each(|at| world.nodes[at].notices.clear());
+    world.link(0, 2);
+    world.repair(0);
+    for at in 0..3 {
+        let collection = more(&world, at).unwrap();
+        let row = read::get(&world.nodes[at].store, &collection, b"a").unwrap().unwrap();
+        assert_eq!(row.value, "1", "at {at}");
+        world.assert_sound(at);
+    }
+    for at in [1, 2] {
+        let looks =
+            |notice: &Notice| matches!(notice, Notice::Schema { collection, .. } if *collection == of_more);
+        assert!(world.nodes[at].notices.iter().any(looks), "readers of {at} are not told to look");
+    }
+}

@@ -345,6 +345,11 @@ impl Plan<'_> {
             self.metadata(group).map(|metadata| metadata.schemas().of(collection)).unwrap_or_default();
         let bytes = postcard::to_allocvec(&rules).unwrap_or_default();
         self.staged.put(Table::Schema, key::collection(group, collection), bytes.into());
+        self.read_anew(group, collection);
+    }
+
+    /// Tells readers that all rows of a collection may show something else.
+    pub(crate) fn read_anew(&mut self, group: GroupIx, collection: &CollectionId) {
         if let Some(syncgroup) = self.record(group).map(|record| record.id) {
             self.notice(Notice::Schema { syncgroup, collection: *collection });
             self.news.push(ChangeEntry::schema(group, *collection));
