@@ -44,7 +44,8 @@ impl World<'_> {
     /// Hostile replicas are gone: they have had their chance, and the others shall come to rest.
     pub(crate) fn expel_hostile(&mut self) {
         for replica in 0..self.replicas.len() {
-            if self.replicas[replica].hostile && self.replicas[replica].core.is_some() {
+            if self.replicas[replica].hostile {
+                // One that does not run just now may be about to start again.
                 self.take_away(replica, "does no more harm: all faults end");
                 self.replicas[replica].vanished = true;
             }
