@@ -226,6 +226,8 @@ pub(crate) struct Watch {
     heard: BTreeSet<(SyncgroupId, Version, usize)>,
     /// What was written again, and what it is called since.
     again: BTreeMap<(SyncgroupId, Version), Version>,
+    /// What was taken back and not written again, as it did not count.
+    dropped: BTreeSet<(SyncgroupId, Version)>,
     /// Of logs that are forked, and the authors as which their devices write branches of them again: up to where they have.
     repeated: BTreeMap<(SyncgroupId, Author, Author), u64>,
     /// Of each author as which a device went on then, how many batches it has written again, and how many generations of
@@ -287,6 +289,7 @@ impl Watch {
             declined: BTreeSet::new(),
             made: BTreeSet::new(),
             heard: BTreeSet::new(),
+            dropped: BTreeSet::new(),
             again: BTreeMap::new(),
             repeated: BTreeMap::new(),
             reissued: BTreeMap::new(),

@@ -97,6 +97,7 @@ impl Watch {
         let alone = names.keys().filter(|place| serial(place).is_none()).count();
         self.reissued.insert(author, (together.len() + alone, others));
         let batches = self.take_note_again(seen, (&gone, &names), &brought)?;
+        self.dropped.extend(gone.iter().filter(|it| mine(it) && !names.contains_key(it)));
         self.again.extend(names);
         let notes = &mut self.notes[seen.replica];
         notes.told.begins_anew(notes.seq);

@@ -229,10 +229,12 @@ impl Watch {
                 let version = &self.called_now(&group, version);
                 let members = || active.iter().map(|seen| seen.replica);
                 let is_there = members().any(|replica| self.held_by(replica, &group, version));
-                // Its author holds it for ever, unless that one's disk is not what it was.
-                let by = (!self.fates[*author].is_changed()).then_some(*author);
                 // What does not count may have reached nobody: its author is told that it does not.
                 let is_void = self.model.is_void_in_the_end(&group, version);
+                // Its author holds it for ever, unless that one's disk is not what it was; or it did not count then, and does
+                // not now, and was taken back as it lay ahead of the clock.
+                let is_dropped = is_void && self.dropped.contains(&(group, *version));
+                let by = (!self.fates[*author].is_changed() && !is_dropped).then_some(*author);
                 let is_elsewhere = || self.stands_apart_from(*author, &group, &active, all);
                 let is_expected =
                     !is_void && (is_there || !self.may_be_gone(&group, *author) && !is_elsewhere());
