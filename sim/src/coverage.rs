@@ -116,6 +116,8 @@ points! {
         ConflictClosed = "conflict closed by a write", from 300;
         /// A collection was added later.
         CollectionAdded = "collection added", from 100;
+        /// A collection came of which there were rows already.
+        CollectionCame = "collection came after its rows";
         /// One device had syncgroups in two databases.
         TwoDatabases = "two databases", from 100;
         /// A replica got generations of an author to whom it had no link.

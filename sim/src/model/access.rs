@@ -488,8 +488,18 @@ mod tests {
         add(&mut model, version(1, 2), &[version(1, 1)], admits(2, Rights::Write));
         add(&mut model, version(1, 3), &[version(1, 2)], admits(3, Rights::Read));
         add(&mut model, version(2, 1), &[version(1, 2)], Fact::Leaves);
-        add(&mut model, version(1, 4), &[version(1, 3)], Fact::AddsCollection);
-        add(&mut model, version(1, 5), &[version(1, 4), version(2, 1)], Fact::AddsCollection);
+        add(
+            &mut model,
+            version(1, 4),
+            &[version(1, 3)],
+            Fact::AddsCollection(driftless::Name::new("c").unwrap()),
+        );
+        add(
+            &mut model,
+            version(1, 5),
+            &[version(1, 4), version(2, 1)],
+            Fact::AddsCollection(driftless::Name::new("c").unwrap()),
+        );
         model
     }
 
@@ -542,7 +552,12 @@ mod tests {
         add(&mut model, version(3, 3), &[version(1, 6), version(3, 2)], Fact::Nothing);
         assert!(!model.is_permitted(&GROUP, &version(3, 3)), "now it has");
         assert!(model.is_entitled(&GROUP, &device(3), &version(1, 6)), "of its removal a device may hear");
-        add(&mut model, version(1, 7), &[version(1, 6)], Fact::AddsCollection);
+        add(
+            &mut model,
+            version(1, 7),
+            &[version(1, 6)],
+            Fact::AddsCollection(driftless::Name::new("c").unwrap()),
+        );
         assert!(!model.is_entitled(&GROUP, &device(3), &version(1, 7)));
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::{
-    Address, Author, DeviceId, Incarnation, Knowledge, Rights, SpecChange, UserId, Version, Wall,
+    Address, Author, DeviceId, Incarnation, Knowledge, Name, Rights, SpecChange, UserId, Version, Wall,
 };
 
 use super::Generation;
@@ -27,7 +27,7 @@ pub enum Fact {
     /// The author's device leaves.
     Leaves,
     /// There is another collection.
-    AddsCollection,
+    AddsCollection(Name),
     /// Members are told something else.
     Describes(SpecChange),
     /// A device is asked to take part, and where it can be reached.
@@ -206,7 +206,7 @@ impl Generation {
     /// The right that it takes to write it.
     pub fn needs(&self) -> Rights {
         match &self.says {
-            Fact::Begins | Fact::Admits(..) | Fact::AdmitsUser(..) | Fact::AddsCollection => Rights::Admin,
+            Fact::Begins | Fact::Admits(..) | Fact::AdmitsUser(..) | Fact::AddsCollection(_) => Rights::Admin,
             Fact::Revokes(_) | Fact::Replaces(..) | Fact::Destroys(_) | Fact::Describes(_) => Rights::Admin,
             Fact::Publishes(..) | Fact::Unpublishes(..) | Fact::Declines(..) => Rights::Admin,
             Fact::Enrols(it) if it.granted.is_some() => Rights::Admin,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use driftless::{Edit, Hlc, Knowledge, Operation, Policy, SyncgroupId, Version};
+use driftless::{Edit, Hlc, Knowledge, Name, Operation, Policy, SyncgroupId, Version};
 
-use super::{Content, Generation, Model, RowKey, Rows, Undone, View, holds, merge};
+use super::{Content, Fact, Generation, Model, RowKey, Rows, Undone, View, holds, merge};
 
 /// A version that nothing supersedes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,14 @@ pub struct Shown {
 }
 
 impl Model {
+    /// Whether there is a collection in a set of generations: that the syncgroup began with, or somebody added, whatever
+    /// they were allowed to. What is written where there is none is found once it is there.
+    pub fn has_collection(&self, group: &SyncgroupId, name: &Name, held: &Knowledge) -> bool {
+        let adds = |it: &Generation| matches!(&it.says, Fact::AddsCollection(of) if of == name);
+        let mut added = self.facts(group).filter(|(_, it)| adds(it)).peekable();
+        added.peek().is_none() || added.any(|(version, _)| holds(held, version))
+    }
+
     /// The versions of a row in a set of generations.
     pub(super) fn versions<'m>(
         &'m self,

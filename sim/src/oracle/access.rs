@@ -229,8 +229,10 @@ impl Watch {
         if leaves && info.rights.is_none() {
             return Ok(Fact::Leaves);
         }
-        let known = self.notes[seen.replica].collections.get(group).copied().unwrap_or(0);
-        Ok(if info.collections.len() > known { Fact::AddsCollection } else { Fact::Nothing })
+        let known = self.notes[seen.replica].collections.get(group);
+        let is_new = |name: &&driftless::Name| known.is_none_or(|known| !known.contains(*name));
+        let new = info.collections.iter().find(is_new);
+        Ok(new.map_or(Fact::Nothing, |name| Fact::AddsCollection(name.clone())))
     }
 
     /// Whoever is enrolled has shown a certificate of a user to whom something is granted, or an invitation that lets the

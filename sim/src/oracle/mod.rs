@@ -48,7 +48,8 @@ use std::fmt;
 
 use driftless::store::MemStore;
 use driftless::{
-    Action, Author, CommitSeq, Core, DeviceId, Hlc, Knowledge, Notice, SyncgroupId, Version, Wall, Written,
+    Action, Author, CommitSeq, Core, DeviceId, Hlc, Knowledge, Name, Notice, SyncgroupId, Version, Wall,
+    Written,
 };
 use serde::Serialize;
 
@@ -166,11 +167,11 @@ struct Notes {
     /// What it wrote itself in commits that are not durable.
     wrote: VecDeque<(CommitSeq, SyncgroupId, Version)>,
     /// The databases that are paused for sure, with all that it had written when they became so.
-    paused: BTreeMap<driftless::Name, Held>,
+    paused: BTreeMap<Name, Held>,
     /// The database of each syncgroup.
-    databases: BTreeMap<SyncgroupId, driftless::Name>,
-    /// How many collections each syncgroup had.
-    collections: BTreeMap<SyncgroupId, usize>,
+    databases: BTreeMap<SyncgroupId, Name>,
+    /// The collections that each syncgroup had.
+    collections: BTreeMap<SyncgroupId, Vec<Name>>,
     /// What it has done to reach others since it started.
     contacts: contact::Contacts,
     /// What its resolver was asked.
@@ -434,7 +435,7 @@ impl Watch {
         let notes = &mut self.notes[seen.replica];
         notes.after.push_back((notes.seq, held));
         let groups = seen.core.syncgroups();
-        notes.collections = groups.iter().map(|info| (info.id, info.collections.len())).collect();
+        notes.collections = groups.iter().map(|info| (info.id, info.collections.clone())).collect();
         notes.databases = groups.into_iter().map(|info| (info.id, info.database)).collect();
         Ok(())
     }

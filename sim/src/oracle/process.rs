@@ -41,7 +41,7 @@ impl Watch {
         let shown = super::shown(seen.core);
         self.parts.restarted(replica, &held, &shown);
         let groups = seen.core.syncgroups();
-        let collections = groups.iter().map(|info| (info.id, info.collections.len())).collect();
+        let collections = groups.iter().map(|info| (info.id, info.collections.clone())).collect();
         let databases = groups.into_iter().map(|info| (info.id, info.database)).collect();
         let (wrote, contacts, questions) = Default::default();
         let mut told = notes.told;

@@ -8,7 +8,7 @@ use driftless::{Action, Fault, SyncgroupId, Version};
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{Content, Head, RowKey, Seen as SeenRow, Shown, Views, holds};
+use crate::model::{Content, Fact, Head, RowKey, Seen as SeenRow, Shown, Views, holds};
 use crate::plan::Ledger;
 
 impl Watch {
@@ -24,7 +24,8 @@ impl Watch {
         let now = self.views(seen.replica);
         // What is taken back, as it lay ahead of the clock, leaves its rows to what there was before.
         let written = &self.touched(before.shown, now.shown) | &self.touched(now.shown, before.shown);
-        let touched = &written | &self.judged_anew(before, now.held);
+        let come = self.collections_changed(before.held, now.held);
+        let touched = &(&written | &self.judged_anew(before, now.held)) | &come;
         if touched.is_empty() && !actions.iter().any(|action| matches!(action, Action::Changed(_))) {
             return Ok(());
         }
@@ -51,6 +52,13 @@ impl Watch {
             let known = self.model.seen(&group, &row, view);
             let policy = self.model.policy(&group, &row, &now.held[&group]);
             let collection = collections.get(&(group, row.collection.clone()));
+            if !self.model.has_collection(&group, &row.collection, view.held) {
+                if collection.is_some() {
+                    let what = format!("{} is there, and nobody has added it", row.collection);
+                    return Err(Violation::new(Oracle::Model, "S-12", seen.replica, what));
+                }
+                continue;
+            }
             let real = match collection {
                 Some(collection) => read::heads(seen.store, collection, &row.key).map_err(fault(seen))?,
                 None => Vec::new(),
@@ -72,6 +80,10 @@ impl Watch {
             let reported = told.remove(&(group, row.clone()));
             if self.ruled_anew(&group, &row.collection, before.held, now.held) {
                 // What was told in between was true then, under one schema or the other.
+                if come.contains(&(group, row.clone())) {
+                    coverage.hit(Point::CollectionCame);
+                    self.told_of_collection(seen, (&group, &row.collection), actions)?;
+                }
                 continue;
             }
             let differs = old.map(|old| old.value) != shows;
@@ -105,7 +117,47 @@ impl Watch {
         }
     }
 
-    /// Whether another schema came in, or a part of one is void that was not, or the other way round.
+    /// The rows of collections that are there and were not, or the other way round.
+    fn collections_changed(&self, before: &Held, held: &Held) -> BTreeSet<(SyncgroupId, RowKey)> {
+        let nothing = driftless::Knowledge::new();
+        let mut rows = BTreeSet::new();
+        for (group, held) in held {
+            let before = before.get(group).unwrap_or(&nothing);
+            let adds = |version: &Version, says: &Fact| {
+                matches!(says, Fact::AddsCollection(_)) && holds(before, version) != holds(held, version)
+            };
+            if self.model.facts(group).any(|(version, it)| adds(version, &it.says)) {
+                let is_there = |held, row: &RowKey| self.model.has_collection(group, &row.collection, held);
+                let changed =
+                    self.model.rows(group).filter(|row| is_there(before, row) != is_there(held, row));
+                rows.extend(changed.map(|row| (*group, row.clone())));
+            }
+        }
+        rows
+    }
+
+    /// Readers were told to look at a collection that came when it had rows already (S-52).
+    fn told_of_collection(
+        &self,
+        seen: Seen<'_>,
+        (group, name): (&SyncgroupId, &driftless::Name),
+        actions: &[Action],
+    ) -> Checked {
+        let id = driftless::CollectionId::of(name);
+        let mut notices = actions.iter().filter_map(super::notice);
+        let is_told = notices.any(|notice| {
+            matches!(notice, driftless::Notice::Schema { syncgroup, collection }
+                if syncgroup == group && *collection == id)
+        });
+        if is_told {
+            return Ok(());
+        }
+        let what = format!("{name} of {group:?} came with rows, and readers were not told");
+        Err(Violation::new(Oracle::Model, "S-52", seen.replica, what))
+    }
+
+    /// Whether another schema came in, or a part of one is void that was not, or the other way round; or the collection
+    /// itself.
     pub(super) fn ruled_anew(
         &self,
         group: &SyncgroupId,
@@ -116,14 +168,16 @@ impl Watch {
         let nothing = driftless::Knowledge::new();
         let before = before.get(group).unwrap_or(&nothing);
         let held = held.get(group).unwrap_or(&nothing);
-        self.model.schemas(group).any(|(version, generation)| {
-            let is_void = |held| self.model.is_void(group, version, held);
-            (holds(held, version) || holds(before, version))
-                && generation.rules.keys().any(|(of, _)| of == collection)
-                && (holds(before, version) != holds(held, version)
-                    || is_void(before) != is_void(held)
-                    || self.model.may_have_flipped(group, before, held))
-        })
+        let is_there = |held| self.model.has_collection(group, collection, held);
+        is_there(before) != is_there(held)
+            || self.model.schemas(group).any(|(version, generation)| {
+                let is_void = |held| self.model.is_void(group, version, held);
+                (holds(held, version) || holds(before, version))
+                    && generation.rules.keys().any(|(of, _)| of == collection)
+                    && (holds(before, version) != holds(held, version)
+                        || is_void(before) != is_void(held)
+                        || self.model.may_have_flipped(group, before, held))
+            })
     }
 
     /// The rows of generations that were shown and are void now, or were void and count.
@@ -219,6 +273,7 @@ impl Watch {
             }
             for row in rows {
                 if !seen_rows.contains(row)
+                    && self.model.has_collection(group, &row.collection, view.held)
                     && let Some(expected) = self.model.shown(group, row, view)
                 {
                     compare_row(seen.replica, group, row, Some(&expected), None)?;
@@ -256,6 +311,10 @@ impl Watch {
         }
         for row in generation.rows.keys() {
             let Some(collection) = collections.get(&(*group, row.collection.clone())) else {
+                let held = &self.notes[seen.replica].held[group];
+                if !self.model.has_collection(group, &row.collection, held) {
+                    continue;
+                }
                 return wrong("S-28", format!("shows {version:?} without its collection {}", row.collection));
             };
             let heads = read::heads(seen.store, collection, &row.key).map_err(fault(seen))?;
@@ -280,8 +339,13 @@ impl Watch {
         for group in views.shown.keys() {
             let Some(view) = views.of(group) else { continue };
             for row in self.model.rows(group) {
-                let Some(collection) = collections.get(&(*group, row.collection.clone())) else { continue };
-                let real = read::heads(seen.store, collection, &row.key).map_err(fault(seen))?;
+                if !self.model.has_collection(group, &row.collection, view.held) {
+                    continue;
+                }
+                let real = match collections.get(&(*group, row.collection.clone())) {
+                    Some(collection) => read::heads(seen.store, collection, &row.key).map_err(fault(seen))?,
+                    None => Vec::new(),
+                };
                 compare_heads(seen.replica, group, row, &self.model.heads(group, row, view), &real)?;
             }
         }
