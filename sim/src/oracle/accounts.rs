@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use driftless::read;
 use driftless::{Knowledge, Policy, SyncgroupId, Version};
 
-use super::rows::{collections, fault};
+use super::collections::collections;
+use super::rows::fault;
 use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
 use crate::model::{RowKey, View, holds};

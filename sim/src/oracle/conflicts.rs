@@ -10,7 +10,8 @@ use driftless::{
 };
 
 use super::answers::{infos, key};
-use super::rows::{collections, fault, name};
+use super::collections::collections;
+use super::rows::{fault, name};
 use super::{Checked, Held, Oracle, Seen, Violation, Watch, WriteExpected};
 use crate::coverage::{Coverage, Point};
 use crate::model::{self, Content, RowKey, Rows, View, Views, changes_to_write, rules_to_write};

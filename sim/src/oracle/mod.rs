@@ -25,6 +25,7 @@ mod access;
 mod accounts;
 mod answers;
 mod bounds;
+mod collections;
 mod conflicts;
 mod contact;
 mod forks;

@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use driftless::read::{self, Collection};
 use driftless::{Action, Fault, SyncgroupId, Version};
 
+use super::collections::{Collections, collections, told_of_collection};
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{Content, Fact, Head, RowKey, Seen as SeenRow, Shown, Views, holds};
+use crate::model::{Content, Head, RowKey, Seen as SeenRow, Shown, Views, holds};
 use crate::plan::Ledger;
 
 impl Watch {
@@ -24,8 +25,8 @@ impl Watch {
         let now = self.views(seen.replica);
         // What is taken back, as it lay ahead of the clock, leaves its rows to what there was before.
         let written = &self.touched(before.shown, now.shown) | &self.touched(now.shown, before.shown);
-        let come = self.collections_changed(before.held, now.held);
-        let touched = &(&written | &self.judged_anew(before, now.held)) | &come;
+        let found = self.found_with_collections(before, now.held);
+        let touched = &(&written | &self.judged_anew(before, now.held)) | &found;
         if touched.is_empty() && !actions.iter().any(|action| matches!(action, Action::Changed(_))) {
             return Ok(());
         }
@@ -78,12 +79,13 @@ impl Watch {
             }
             let shows = shows.map(|shows| shows.value);
             let reported = told.remove(&(group, row.clone()));
+            if found.contains(&(group, row.clone())) {
+                coverage.hit(Point::CollectionCame);
+                told_of_collection(seen, (&group, &row.collection), actions)?;
+                continue;
+            }
             if self.ruled_anew(&group, &row.collection, before.held, now.held) {
                 // What was told in between was true then, under one schema or the other.
-                if come.contains(&(group, row.clone())) {
-                    coverage.hit(Point::CollectionCame);
-                    self.told_of_collection(seen, (&group, &row.collection), actions)?;
-                }
                 continue;
             }
             let differs = old.map(|old| old.value) != shows;
@@ -117,47 +119,7 @@ impl Watch {
         }
     }
 
-    /// The rows of collections that are there and were not, or the other way round.
-    fn collections_changed(&self, before: &Held, held: &Held) -> BTreeSet<(SyncgroupId, RowKey)> {
-        let nothing = driftless::Knowledge::new();
-        let mut rows = BTreeSet::new();
-        for (group, held) in held {
-            let before = before.get(group).unwrap_or(&nothing);
-            let adds = |version: &Version, says: &Fact| {
-                matches!(says, Fact::AddsCollection(_)) && holds(before, version) != holds(held, version)
-            };
-            if self.model.facts(group).any(|(version, it)| adds(version, &it.says)) {
-                let is_there = |held, row: &RowKey| self.model.has_collection(group, &row.collection, held);
-                let changed =
-                    self.model.rows(group).filter(|row| is_there(before, row) != is_there(held, row));
-                rows.extend(changed.map(|row| (*group, row.clone())));
-            }
-        }
-        rows
-    }
-
-    /// Readers were told to look at a collection that came when it had rows already (S-52).
-    fn told_of_collection(
-        &self,
-        seen: Seen<'_>,
-        (group, name): (&SyncgroupId, &driftless::Name),
-        actions: &[Action],
-    ) -> Checked {
-        let id = driftless::CollectionId::of(name);
-        let mut notices = actions.iter().filter_map(super::notice);
-        let is_told = notices.any(|notice| {
-            matches!(notice, driftless::Notice::Schema { syncgroup, collection }
-                if syncgroup == group && *collection == id)
-        });
-        if is_told {
-            return Ok(());
-        }
-        let what = format!("{name} of {group:?} came with rows, and readers were not told");
-        Err(Violation::new(Oracle::Model, "S-52", seen.replica, what))
-    }
-
-    /// Whether another schema came in, or a part of one is void that was not, or the other way round; or the collection
-    /// itself.
+    /// Whether another schema came in, or a part of one is void that was not, or the other way round.
     pub(super) fn ruled_anew(
         &self,
         group: &SyncgroupId,
@@ -168,16 +130,14 @@ impl Watch {
         let nothing = driftless::Knowledge::new();
         let before = before.get(group).unwrap_or(&nothing);
         let held = held.get(group).unwrap_or(&nothing);
-        let is_there = |held| self.model.has_collection(group, collection, held);
-        is_there(before) != is_there(held)
-            || self.model.schemas(group).any(|(version, generation)| {
-                let is_void = |held| self.model.is_void(group, version, held);
-                (holds(held, version) || holds(before, version))
-                    && generation.rules.keys().any(|(of, _)| of == collection)
-                    && (holds(before, version) != holds(held, version)
-                        || is_void(before) != is_void(held)
-                        || self.model.may_have_flipped(group, before, held))
-            })
+        self.model.schemas(group).any(|(version, generation)| {
+            let is_void = |held| self.model.is_void(group, version, held);
+            (holds(held, version) || holds(before, version))
+                && generation.rules.keys().any(|(of, _)| of == collection)
+                && (holds(before, version) != holds(held, version)
+                    || is_void(before) != is_void(held)
+                    || self.model.may_have_flipped(group, before, held))
+        })
     }
 
     /// The rows of generations that were shown and are void now, or were void and count.
@@ -351,18 +311,6 @@ impl Watch {
         }
         Ok(())
     }
-}
-
-/// The collections of a store, by syncgroup and name.
-pub(super) type Collections = BTreeMap<(SyncgroupId, driftless::Name), Collection>;
-
-pub(super) fn collections(seen: Seen<'_>) -> Result<Collections, Violation> {
-    let all = read::collections(seen.store).map_err(fault(seen))?;
-    Ok(all
-        .into_iter()
-        .map(|collection| collection.with_merges(seen.merges.list()))
-        .map(|collection| ((collection.syncgroup, collection.name.clone()), collection))
-        .collect())
 }
 
 fn scan(seen: Seen<'_>, collection: &Collection) -> Result<Vec<read::Row>, Violation> {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use driftless::read;
 use driftless::{Author, DeviceId, SyncgroupId, SyncgroupState};
 
-use super::rows::{collections, fault, name};
+use super::collections::collections;
+use super::rows::{fault, name};
 use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::coverage::Coverage;
 use crate::model::Whom;

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use driftless::read::{self, Changes, Marker, RowUpdate, Update};
 use driftless::{Action, CommitSeq, Knowledge, Name, SyncgroupId, SyncgroupState, Version};
 
-use super::rows::{Collections, collections, fault, name};
+use super::collections::{Collections, collections};
+use super::rows::{fault, name};
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
 use crate::model::{Content, RowKey, holds};

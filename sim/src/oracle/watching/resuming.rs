@@ -48,7 +48,10 @@ impl Watch {
         let mut since = known.commits.range(CommitSeq(marker.seq.0 + 1)..).map(|(_, commit)| &commit.judged);
         marker.seq < known.unknown
             || since.any(|(before, after)| {
-                watcher.watched.iter().any(|(group, name)| self.ruled_anew(group, name, before, after))
+                watcher.watched.iter().any(|(group, name)| {
+                    self.ruled_anew(group, name, before, after)
+                        || self.came_after_rows(group, name, before, after)
+                })
             })
     }
 }
