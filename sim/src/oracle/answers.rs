@@ -36,6 +36,13 @@ pub(crate) struct WriteExpected {
     pub(super) waits: bool,
 }
 
+impl WriteExpected {
+    /// Whether nothing can keep it from being taken.
+    pub(crate) fn must_be_taken(&self) -> bool {
+        self.reasons.is_empty() && !self.waits
+    }
+}
+
 impl Watch {
     /// Says what should become of a batch that is about to be handed to a replica.
     pub(crate) fn expect(&self, core: &Core, batch: &LocalWrite, stopping: bool) -> WriteExpected {

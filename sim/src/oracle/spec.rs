@@ -11,7 +11,7 @@ impl WriteExpected {
     pub(crate) fn describes(&self) -> Option<Point> {
         let is_stale = |reason: &Refusal| matches!(reason, Refusal::SpecChanged(_));
         match self.reasons.as_slice() {
-            [] => Some(Point::Described),
+            [] => (self.must_be_taken() && self.fact.is_some()).then_some(Point::Described),
             [reason] if is_stale(reason) => Some(Point::DescribedTooLate),
             _ => None,
         }

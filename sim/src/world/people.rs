@@ -294,9 +294,6 @@ impl World<'_> {
 
     /// Gives a batch to a replica. Says whether it was written.
     pub(super) fn hand_in(&mut self, replica: usize, batch: LocalWrite) -> Result<bool, Violation> {
-        if self.network.is_cut() {
-            self.coverage.hit(Point::PartitionDuringWrite);
-        }
         let had_precondition = !batch.preconditions.is_empty();
         let deletes = batch.changes.iter().any(|change| change.edit == driftless::Edit::Delete);
         let Some(core) = self.replicas[replica].core.as_ref() else { return Ok(false) };
@@ -321,6 +318,7 @@ impl World<'_> {
                 rows.keys().map(|row| &row.collection).collect::<std::collections::BTreeSet<_>>().len()
             });
             for (is_so, point) in [
+                (self.network.is_cut(), Point::PartitionDuringWrite),
                 (had_precondition, Point::PreconditionHeld),
                 (collections.max() > Some(1), Point::BatchOverCollections),
                 (expected.rows.len() > 1, Point::BatchOverSyncgroups),
@@ -330,7 +328,7 @@ impl World<'_> {
                     self.coverage.hit(point);
                 }
             }
-        } else if deletes && expected.rows.is_empty() {
+        } else if deletes && expected.rows.is_empty() && expected.must_be_taken() {
             self.coverage.hit(Point::DeleteOfNothing);
         }
         if was_written {

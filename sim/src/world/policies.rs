@@ -82,7 +82,8 @@ impl World<'_> {
         let it = &self.replicas[replica];
         let Some(core) = it.core.as_ref() else { return Ok(()) };
         let expected = self.watch.expect_schema(core, (syncgroup, &collection), &rules, it.stopping);
-        if self.watch.is_in_conflict(core, &syncgroup, &collection) {
+        let is_taken = expected.must_be_taken();
+        if is_taken && self.watch.is_in_conflict(core, &syncgroup, &collection) {
             self.coverage.hit(Point::SchemaUnderConflict);
         }
         let request = self.replicas[replica].request();
@@ -91,7 +92,9 @@ impl World<'_> {
         let command = match rules {
             Ruling::All(rules) => Command::SetSchema { syncgroup, collection, rules },
             Ruling::Some(changes) => {
-                self.coverage.hit(Point::SomeRulesChanged);
+                if is_taken {
+                    self.coverage.hit(Point::SomeRulesChanged);
+                }
                 let command = Command::ChangeSchema { syncgroup, collection, changes };
                 match &self.sabotage {
                     Some(saboteur) => saboteur.metadata(command),
