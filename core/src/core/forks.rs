@@ -156,7 +156,8 @@ impl Core {
         view: &dyn View,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
-        let Some(group) = self.replica.groups.get(&ix).filter(|group| !group.tip.forked.is_empty()) else {
+        let group = self.replica.groups.get(&ix);
+        let Some(group) = group.filter(|group| !group.tip.forked.is_empty() && !group.paused) else {
             return Ok(()); // As nearly always.
         };
         let Some(name) = self.sync.name_of(link, ix) else { return Ok(()) };
