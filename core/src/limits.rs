@@ -44,6 +44,9 @@ pub const METADATA_RECORD: usize = 256;
 /// Bytes beyond [`MAX_METADATA`] for what only ends something: whoever has used up the rest can still leave, and remove
 /// others.
 pub const METADATA_RESERVE: usize = 8 << 20;
+/// Bytes of metadata that an author may have written in a syncgroup, with what it writes, to let in somebody as no admin, by
+/// what is granted to everybody: some 1,000 admissions. So whoever is let in cannot fill the memory of all others.
+pub const MEMBER_METADATA: usize = 256 << 10;
 /// Ranges of generations of a device's other logs that a log may say it stands for.
 pub const MAX_CUTS: usize = 64;
 /// Proofs that logs of one device are forked which a generation may have in its past to add another: whoever looks at one

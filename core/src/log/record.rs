@@ -116,6 +116,12 @@ pub(crate) enum MetaRecord {
     /// This generation gives again what that one of another log of the author's device gave: whatever ends it there ends it
     /// here as well (S-26).
     Repeats { incarnation: Incarnation, generation: Generation },
+    /// Whoever wants to be a member may be let in by any member, with rights no greater than these and for no longer (S-3).
+    /// Nobody is a member by it.
+    Open { rights: Rights, ends: Option<Wall> },
+    /// These grants to everybody give no more than `keep` from now on, and no longer than until the end; only whom members
+    /// had let in by them until then, in each of these logs, stays let in as before.
+    Close { grants: Vec<Version>, keep: Option<Rights>, ends: Option<Wall>, until: Vec<(Author, Generation)> },
 }
 
 /// What an admission has used up.
@@ -146,6 +152,7 @@ impl MetaRecord {
                 | MetaRecord::Decline { .. }
                 | MetaRecord::Cut { .. }
                 | MetaRecord::Fork(_)
+                | MetaRecord::Close { .. }
         )
     }
 

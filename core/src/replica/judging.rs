@@ -24,7 +24,7 @@ use crate::object::history::Place;
 use crate::object::{RowHead, RowState};
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
-use crate::syncgroup::access::{Access, Judgement, Source};
+use crate::syncgroup::access::{Access, Judgement, Left, Source};
 use crate::syncgroup::metadata::Metadata;
 use crate::syncgroup::{SpecVersion, judge};
 use crate::time::Hlc;
@@ -60,8 +60,9 @@ impl Plan<'_> {
     ) -> Result<(), Fault> {
         let author = self.author(place.0);
         let past = self.log(group, place.0).map_or(0, |log| log.past);
-        let from = Source { place, author, stamp, past };
+        let from = Source { place, author, stamp, past, beside: judge::needed_beside(records) };
         let mut is_news = false;
+        let open = metadata_of(records).next().map(|_| self.openness(group));
         for meta in metadata_of(records) {
             is_news |= self.metadata_mut(group).take(from, meta);
             let own = self.replica.keys.device;
@@ -89,6 +90,9 @@ impl Plan<'_> {
         if let Some(before) = before {
             self.judge_anew(group, &before, (place, stamp))?;
         }
+        if let Some(before) = open {
+            self.tell_openness(group, &before);
+        }
         metadata_of(records).try_for_each(|meta| match meta {
             MetaRecord::Fork(fork) => self.forked(group, place, fork),
             _ => Ok(()),
@@ -114,7 +118,7 @@ impl Plan<'_> {
     ) -> bool {
         let (Some(metadata), Some(pasts)) = (self.metadata(group), self.pasts(group)) else { return true };
         let (author, judgement) = (self.author(place.0), metadata.access.judgement());
-        judge::counts(metadata, judgement, &author, (place, stamp), records, pasts.get(past))
+        judge::counts(metadata, (judgement, pasts), &author, (place, stamp), records, pasts.get(past))
     }
 
     /// Takes other metadata in the place of what there was, for want of some of it, and judges what is held by that.
@@ -125,6 +129,7 @@ impl Plan<'_> {
         cause: (Place, Hlc),
     ) -> Result<(), Fault> {
         let (old, spec) = (self.metadata(group).cloned().unwrap_or_default(), self.spec_version(group));
+        let open = self.openness(group);
         if let Some(pasts) = self.pasts(group) {
             metadata.access.judge(pasts);
         }
@@ -144,6 +149,7 @@ impl Plan<'_> {
             }
         }
         self.tell_spec(group, spec);
+        self.tell_openness(group, &open);
         Ok(())
     }
 
@@ -245,8 +251,9 @@ impl Plan<'_> {
             let author = self.author(place.0);
             let stored = self.stored(group, place.0, place.1)?;
             let encoded = stored.encoded()?;
-            let from = Source { place, author, stamp: encoded.header.stamp, past: stored.past };
             let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+            let (stamp, past) = (encoded.header.stamp, stored.past);
+            let from = Source { place, author, stamp, past, beside: judge::needed_beside(&records) };
             for meta in metadata_of(&records) {
                 self.metadata_mut(group).rule(from, meta);
             }
@@ -268,6 +275,18 @@ impl Plan<'_> {
         if let Some(record) = self.record(group).filter(|_| self.spec_version(group) != before) {
             let syncgroup = record.id;
             self.notice(Notice::Spec { syncgroup });
+        }
+    }
+
+    fn openness(&self, group: GroupIx) -> Vec<Left> {
+        self.metadata(group).map(|metadata| metadata.access.openness()).unwrap_or_default()
+    }
+
+    /// Tells that something else is granted to everybody now.
+    fn tell_openness(&mut self, group: GroupIx, before: &[Left]) {
+        if let Some(record) = self.record(group).filter(|_| self.openness(group) != before) {
+            let syncgroup = record.id;
+            self.notice(Notice::Openness { syncgroup });
         }
     }
 

@@ -459,7 +459,8 @@ impl Course {
         match &mut record {
             MetaRecord::Leave { grants }
             | MetaRecord::Revoke { grants, .. }
-            | MetaRecord::RevokeUser { grants, .. } => {
+            | MetaRecord::RevokeUser { grants, .. }
+            | MetaRecord::Close { grants, .. } => {
                 let names = grants.iter().filter_map(|grant| self.names.get(grant).copied());
                 let names: Vec<Version> = names.collect();
                 grants.extend(names);
@@ -483,7 +484,8 @@ impl Course {
             | MetaRecord::Publish { .. }
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
-            | MetaRecord::Repeats { .. } => {}
+            | MetaRecord::Repeats { .. }
+            | MetaRecord::Open { .. } => {}
         }
         core::iter::once(record).chain(more)
     }

@@ -56,6 +56,10 @@
 //! several certificates, each stands by itself: the later end counts, and an old one that turns up again takes nothing
 //! away.
 //!
+//! # Everybody
+//!
+//! What is granted to **everybody** (S-3) makes nobody a member: it lets members let in others, see [`opening`].
+//!
 //! Who is a member *now* is another question, which goes by this device's clock: see [`ending`].
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -76,6 +80,7 @@ mod ending;
 mod facts;
 mod judging;
 mod members;
+mod opening;
 #[cfg(test)]
 mod tests;
 
@@ -83,7 +88,9 @@ use self::again::Again;
 pub(crate) use self::cuts::Cuts;
 use self::cuts::Cutting;
 use self::ending::Ends;
-use self::facts::{Acts, Departure, Ended, Enrolment, Grant, Nth, Revocation, Standing, UserStanding};
+use self::facts::{
+    Acts, Departure, Ended, Enrolment, Grant, Nth, Opening, Revocation, Standing, UserStanding,
+};
 pub(crate) use self::facts::{At, Holder, Left, Source, end};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
 
@@ -98,6 +105,8 @@ const MOST_RECENT: usize = 16;
 pub(crate) struct Access {
     standings: BTreeMap<DeviceId, Standing>,
     users: BTreeMap<UserId, UserStanding>,
+    /// What is granted to everybody.
+    openings: Vec<Opening>,
     revocations: BTreeMap<Nth, Revocation>,
     acts: Acts,
     /// What devices say that they have written again in another log of theirs.
@@ -242,6 +251,19 @@ impl Access {
                 self.cuts.take(fork.author, fork.prefix.saturating_add(1)..=Generation::MAX);
                 true
             }
+            MetaRecord::Open { rights, ends } => {
+                let (author, version) = (from.place.0, from.version());
+                let given = self.ends.note(*rights, *ends);
+                self.openings.push(Opening { author, version, given });
+                self.acts.take(from);
+                !self.revocations.is_empty()
+            }
+            MetaRecord::Close { grants, keep, ends, until } => {
+                let what = Ended::Grants(Holder::Everybody, grants.iter().copied().collect());
+                self.revoke(from, what, (*keep, *ends), until.iter().copied().collect());
+                self.acts.take(from);
+                true
+            }
             MetaRecord::Collection { .. }
             | MetaRecord::Rule { .. }
             | MetaRecord::Spec(_)
@@ -315,25 +337,37 @@ impl Access {
         &self.judgement
     }
 
-    /// What a device may do at one of its generations, by the facts in the past of that alone: what everybody may
-    /// hold is judged so, the same everywhere and for ever. `recent` is kept from one generation to the next: mostly the
-    /// next one has the same past, and judging by that takes a look at all facts in it.
+    /// What a device may do at one of its generations, by the facts in the past of that alone.
+    #[cfg(test)]
     pub(crate) fn rights_in(&self, pasts: Numbered<'_>, at: At<'_>, recent: &mut Recent) -> Option<Rights> {
-        let known = |revocation: &Revocation| at.past.has(revocation.by);
+        self.judged_in(pasts, at.past, recent, |judgement| self.rights_at(judgement, at))
+    }
+
+    /// What is asked of a judgement by the facts in a past alone: what everybody may hold is judged so, the same
+    /// everywhere and for ever. `recent` is kept from one generation to the next: mostly the next one has the same past, and
+    /// judging by that takes a look at all facts in it.
+    pub(crate) fn judged_in<T>(
+        &self,
+        pasts: Numbered<'_>,
+        past: &Past,
+        recent: &mut Recent,
+        ask: impl FnOnce(&Judgement) -> T,
+    ) -> T {
+        let known = |revocation: &Revocation| past.has(revocation.by);
         if !self.revocations.values().any(known) {
-            self.rights_at(&Judgement::default(), at)
+            ask(&Judgement::default())
         } else if self.revocations.values().all(known) {
             // Further grants, which are not in the past, change nothing for those that are.
-            self.rights_at(&self.judgement, at)
+            ask(&self.judgement)
         } else {
-            if let Some((_, judgement)) = recent.iter().find(|(past, _)| past == at.past) {
-                return self.rights_at(judgement, at);
+            if let Some((_, judgement)) = recent.iter().find(|(of, _)| of == past) {
+                return ask(judgement);
             }
-            let judged = self.judged(pasts, Some(at.past));
-            let rights = self.rights_at(&judged, at);
+            let judged = self.judged(pasts, Some(past));
+            let answer = ask(&judged);
             recent.truncate(MOST_RECENT - 1);
-            recent.push_front((at.past.clone(), judged));
-            rights
+            recent.push_front((past.clone(), judged));
+            answer
         }
     }
 
@@ -471,6 +505,10 @@ impl Access {
                 let own = self.standing_titles(&device).filter(|(title, _)| title.enrolment.is_none());
                 let more = own.filter(|(_, left)| is_more(*left));
                 more.map(|(title, left)| (title.grant.version, left)).collect()
+            }
+            Holder::Everybody => {
+                let more = self.standing_openings().filter(|(_, left)| is_more(*left));
+                more.map(|(opening, left)| (opening.version, left)).collect()
             }
             Holder::DeviceOf(..) => Vec::new(),
         }

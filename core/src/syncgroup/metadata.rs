@@ -69,7 +69,9 @@ impl Metadata {
             | MetaRecord::StrikeOff(_)
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
-            | MetaRecord::Repeats { .. } => {}
+            | MetaRecord::Repeats { .. }
+            | MetaRecord::Open { .. }
+            | MetaRecord::Close { .. } => {}
         }
         self.access.take(from, record)
     }
@@ -105,19 +107,23 @@ impl Metadata {
     /// Whether an author, after all that is held of its log, may write these records (S-53). That follows from its log
     /// alone, so it is the same everywhere.
     pub(crate) fn has_room(&self, author: Option<AuthorIx>, records: &[Record]) -> bool {
-        let metadata = || {
-            records.iter().filter_map(|record| match record {
-                Record::Meta(meta) => Some(meta),
-                _ => None,
-            })
-        };
-        if metadata().next().is_none() {
+        let mut metadata = metadata_of(records).peekable();
+        if metadata.peek().is_none() {
             return true;
         }
-        let ends = metadata().all(MetaRecord::ends_something);
+        let ends = metadata.all(MetaRecord::ends_something);
         let limit = limits::MAX_METADATA + if ends { limits::METADATA_RESERVE } else { 0 };
+        self.fits(author, records, limit)
+    }
+
+    /// Whether one may let in somebody by these records who may do so only by what is granted to everybody (S-53).
+    pub(crate) fn has_room_to_let_in(&self, author: Option<AuthorIx>, records: &[Record]) -> bool {
+        self.fits(author, records, limits::MEMBER_METADATA)
+    }
+
+    fn fits(&self, author: Option<AuthorIx>, records: &[Record], limit: usize) -> bool {
         let spent = author.and_then(|author| self.spent.get(&author)).copied().unwrap_or(0);
-        metadata().map(MetaRecord::cost).sum::<usize>() <= limit.saturating_sub(spent)
+        metadata_of(records).map(MetaRecord::cost).sum::<usize>() <= limit.saturating_sub(spent)
     }
 
     /// Takes in what a generation that is valid says of schemas, of the spec, and of publications.
@@ -185,6 +191,10 @@ impl Metadata {
     }
 }
 
+fn metadata_of(records: &[Record]) -> impl Iterator<Item = &MetaRecord> {
+    records.iter().filter_map(|record| if let Record::Meta(meta) = record { Some(meta) } else { None })
+}
+
 /// The records that found a syncgroup: generation 1 of its creator, whose hash is the syncgroup's id (S-30).
 pub(crate) fn genesis(
     name: Name,
@@ -217,7 +227,8 @@ mod tests {
     fn from(author: AuthorIx, generation: u64) -> Source {
         let device = DeviceId([author as u8; 16]);
         let author_of = Author { device, incarnation: Incarnation(1) };
-        Source { place: (author, generation), author: author_of, stamp: Hlc(generation), past: NO_PAST }
+        let (place, stamp) = ((author, generation), Hlc(generation));
+        Source { place, author: author_of, stamp, past: NO_PAST, beside: Rights::Read }
     }
 
     #[test]

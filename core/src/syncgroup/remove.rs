@@ -217,6 +217,7 @@ pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
     let Some(group) = plan.replica.groups.get(&ix) else { return };
     let own = &plan.replica.keys.device;
     let (Some(record), Some(metadata)) = (plan.record(ix), plan.metadata(ix)) else { return };
+    let Some(pasts) = plan.pasts(ix) else { return };
     let access = &metadata.access;
     let is_over = match &record.stage {
         Stage::Active => access.is_former(own),
@@ -226,16 +227,21 @@ pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
                 let author = plan.author(author);
                 admitted.vector.iter().any(|(it, last)| *it == author && generation <= *last)
             };
-            // Whoever let this device in may have been removed before, and nobody has heard of it.
+            // Whoever let this device in may have been removed before, and nobody has heard of it; or it was no admin, and
+            // nothing was granted to everybody any more.
             let mut by_admitter = admitted.vector.iter().filter(|(author, _)| author.device == admitted.by);
+            let is_none = access.rights(&admitted.by).is_none();
             let is_nowhere = access.rights(&admitted.by) != Some(Rights::Admin)
-                && by_admitter
-                    .any(|(author, last)| access.first_void(author).is_some_and(|first| first <= *last));
+                && by_admitter.any(|(author, last)| {
+                    let is_void = access.first_void(author).is_some_and(|first| first <= *last);
+                    is_void && (is_none || !access.is_open_at(*author, *last))
+                        || access.is_closed_for(own, (*author, *last), knew)
+                });
             // What let it in is here, and its time is over: nobody will send the rest.
             let mut by_admitter = admitted.vector.iter().filter(|(author, _)| author.device == admitted.by);
             let is_late =
                 access.is_expired(own) && by_admitter.all(|(author, last)| plan.held(ix, author) >= *last);
-            access.has_gone_since(own, knew) || is_late || is_nowhere && access.rights(own).is_none()
+            access.has_gone_since(pasts, own, knew) || is_late || is_nowhere && access.rights(own).is_none()
         }
         _ => false,
     };

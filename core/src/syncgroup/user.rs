@@ -234,7 +234,7 @@ pub(super) fn admission(
 }
 
 /// All metadata that is held.
-fn everything(plan: &Plan<'_>, group: &Group) -> Past {
+pub(super) fn everything(plan: &Plan<'_>, group: &Group) -> Past {
     let mut all = Past::default();
     for log in group.logs.values() {
         plan.pasts(group.ix).iter().for_each(|pasts| all.join(pasts.get(log.past)));

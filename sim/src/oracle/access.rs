@@ -251,7 +251,8 @@ impl Watch {
                     None => self.model.rights_of(group, user, &held, Some(seen.core.clock())).is_some(),
                     Some(granted) => {
                         it.granted == granted
-                            && self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
+                            && (self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
+                                || self.lets_in(seen, it, Whom::User(*user)))
                     }
                 }
         };
@@ -276,7 +277,8 @@ impl Watch {
             it.device == *device
                 && it.group == *group
                 && it.granted == granted
-                && self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
+                && (self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
+                    || self.lets_in(seen, it, Whom::Device(*device)))
         };
         if self.shown.iter().any(gives) {
             return Ok(());
@@ -284,6 +286,17 @@ impl Watch {
         let what =
             format!("admits {device:?} with {granted:?}, which has shown no invitation that gives it that");
         Err(Violation::new(Oracle::Access, "S-32", seen.replica, what))
+    }
+
+    /// Whether whoever has made an invitation, and is no admin, lets in by it by what is granted to everybody.
+    fn lets_in(&self, seen: Seen<'_>, shown: &Shown, whom: Whom) -> bool {
+        let author = seen.core.author();
+        let mut held = seen.core.knowledge(&shown.group).unwrap_or_default();
+        // Before it did so.
+        held.entry(author).and_modify(|last| *last = last.saturating_sub(1));
+        let by = (&held, self.moment(seen.core));
+        author.device == shown.issuer
+            && self.model.lets_in(&shown.group, author, Some(whom), shown.granted, by)
     }
 
     /// Whether somebody holds a generation, and by what that one knows a replica is a member: a removal that the
@@ -339,7 +352,8 @@ impl Watch {
         self.model.facts(group).any(|(by, it)| {
             let user =
                 |whom: &Whom| matches!(whom, Whom::User(user) if self.is_device_of(group, user, device));
-            let concerns = |whom: Whom| whom == Whom::Device(*device) || user(&whom);
+            let concerns =
+                |whom: Whom| whom == Whom::Device(*device) || whom == Whom::Everybody || user(&whom);
             let is_its = match &it.says {
                 Fact::Enrols(it) => it.device == *device || concerns(Whom::User(it.user)),
                 Fact::StrikesOff(it) => it.device == *device,
@@ -418,6 +432,9 @@ impl Watch {
                     }
                     if author.device != device && self.model.is_void(group, &version, now) {
                         coverage.hit(Point::VoidTaken);
+                        self.count_letting_in(group, &version, coverage);
+                    } else if self.model.is_by_a_member(group, &version, now) {
+                        coverage.hit(Point::LetInByMember);
                     }
                     let known = self.model.generation(group, &version);
                     if let Some(Fact::StandsFor(all)) = known.map(|it| &it.says)
@@ -440,6 +457,19 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Counts what became of whom members let in beside what admins did.
+    fn count_letting_in(&self, group: &SyncgroupId, version: &Version, coverage: &mut Coverage) {
+        let Some(generation) = self.model.generation(group, version) else { return };
+        let is_member =
+            self.model.rights(group, &version.author.device, &generation.past, None) < Some(Rights::Admin);
+        if let Fact::Admits(device, _) = &generation.says
+            && is_member
+        {
+            let is_taken = self.model.is_taken_from(group, device, version);
+            coverage.hit(if is_taken { Point::LetInRemoved } else { Point::LetInBesideClosing });
+        }
     }
 
     /// Whether a syncgroup's departures of a device are all known to a replica.

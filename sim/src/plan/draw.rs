@@ -207,6 +207,9 @@ impl Drawing<'_> {
         if drawn < u64::from(self.profile.workload.users) {
             self.users(&groups);
         }
+        if Dice::new(self.seed, Concern::People, &[9]).one_in(4) {
+            self.opening(&groups);
+        }
         if Dice::new(self.seed, Concern::People, &[6]).one_in(4) {
             self.describing(&groups);
         }

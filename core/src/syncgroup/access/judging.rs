@@ -38,6 +38,11 @@ impl Judgement {
         self.cuts.has(author, generation)
     }
 
+    /// An act counts after all.
+    pub(super) fn count(&mut self, act: &Place) {
+        self.void.remove(act);
+    }
+
     /// Whether an act is void.
     pub(super) fn is_void(&self, act: &Place) -> bool {
         self.void.contains(act)
@@ -49,6 +54,12 @@ impl Judgement {
             return &[];
         }
         self.ends.get(&(holder, *version)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The revocations that count for anything that was given to somebody.
+    pub(super) fn all_ends_of(&self, holder: Holder) -> impl Iterator<Item = &Nth> {
+        let all = self.ends.range((holder, LEAST.0)..).take_while(move |((of, _), _)| *of == holder);
+        all.flat_map(|(_, ends)| ends)
     }
 }
 
@@ -90,10 +101,14 @@ impl Access {
         }
         let mut devices: BTreeSet<DeviceId> =
             now.cuts.changed(&before.cuts).map(|author| author.device).collect();
+        // Whom a member may let in is not for its own grants alone to say.
+        let acting = self.acts.authors().filter(|(ix, _)| void.iter().any(|(author, _)| author == ix));
+        devices.extend(acting.map(|(_, author)| author.device));
         for holder in holders {
             match holder {
                 Holder::Device(device) | Holder::DeviceOf(_, device) => devices.extend([device]),
                 Holder::User(user) => devices.extend(self.devices_of(&user)),
+                Holder::Everybody => {}
             }
         }
         devices
@@ -141,12 +156,15 @@ impl Access {
             });
             ends.collect()
         };
+        let acts = before.void.symmetric_difference(&now.void);
+        let acts = acts.filter(|(ix, _)| self.acts.authors().any(|(of, it)| of == *ix && it == author));
+        let act = acts.map(|(_, generation)| *generation).min();
         let (before, now) = (ends(before), ends(now));
         let changed = before.symmetric_difference(&now);
         let changed = changed.filter_map(|(.., nth)| self.revocations.get(nth));
         let last = changed.map(|it| it.until.get(author).copied().unwrap_or(0)).min();
         let ended = last.map(|last| last.saturating_add(1));
-        ended.into_iter().chain(cut).min().unwrap_or(1)
+        ended.into_iter().chain(cut).chain(act).min().unwrap_or(1)
     }
 }
 
@@ -242,6 +260,7 @@ impl<'a> Court<'a> {
             let devices: Vec<DeviceId> = match holder {
                 Holder::Device(device) | Holder::DeviceOf(_, device) => alloc::vec![device],
                 Holder::User(user) => self.access.devices_of(&user).copied().collect(),
+                Holder::Everybody => Vec::new(),
             };
             for device in devices {
                 let given = self.access.titles(&device);
@@ -256,9 +275,12 @@ impl<'a> Court<'a> {
             }
         }
         let is_known = |place: &Place| self.known.is_none_or(|past| past.has(*place));
-        let acts = self.access.acts.iter().map(|act| act.place).filter(is_known);
-        let void = acts.filter(|place| !self.valid.contains(place)).collect();
+        let acts = self.access.acts.iter().filter(|act| is_known(&act.place));
+        let unsupported: Vec<Act> = acts.filter(|act| !self.valid.contains(&act.place)).collect();
+        let void = unsupported.iter().map(|act| act.place).collect();
         let given = self.given.values().flatten().map(|(holder, grant)| (*holder, grant.version));
+        let openings = self.access.openings.iter().filter(|opening| is_known(&opening.place()));
+        let given = given.chain(openings.map(|opening| (Holder::Everybody, opening.version)));
         let ended = given.filter_map(|key: (Holder, Version)| {
             let is_junior = |by: &Rank| self.ranks.get(&key).is_none_or(|rank| by < rank);
             let ends = self.ends_of(key.0, key.1).filter(|(by, _)| is_junior(by));
@@ -266,12 +288,19 @@ impl<'a> Court<'a> {
             (!ends.is_empty()).then_some((key, ends))
         });
         let ended: Vec<_> = ended.collect();
-        let ends = ended.into_iter().chain(self.struck).map(|(key, mut ends)| {
+        let ends = ended.into_iter().chain(core::mem::take(&mut self.struck)).map(|(key, mut ends)| {
             ends.sort_unstable();
             ends.dedup();
             (key, ends)
         });
-        (Judgement { void, ends: ends.collect(), cuts: Cuts::default() }, self.ranks)
+        let mut judgement = Judgement { void, ends: ends.collect(), cuts: Cuts::default() };
+        if self.access.was_opened() {
+            let given = |act: Act| Some((act, self.given.get(&act.place)?.clone()));
+            let by_members =
+                unsupported.into_iter().filter(|act| act.beside < Rights::Admin).filter_map(given);
+            self.access.let_in_by_members(&mut judgement, self.pasts, by_members.collect());
+        }
+        (judgement, self.ranks)
     }
 
     /// What ends a grant under any of its names, each with the rank by which it was made.

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::super::past::Past;
+use super::super::past::{Numbered, Past};
 use super::super::{Member, Rights, User};
 use super::facts::{Enrolment, Holder, Left, Revocation, Standing};
 use super::{Access, Nth, Title};
@@ -39,11 +39,16 @@ impl Access {
     }
 
     /// Whether a device is known to be no member any more, by something of which somebody did not know.
-    pub(crate) fn has_gone_since(&self, device: &DeviceId, knew: impl Fn(Place) -> bool) -> bool {
+    pub(crate) fn has_gone_since(
+        &self,
+        pasts: Numbered<'_>,
+        device: &DeviceId,
+        knew: impl Fn(Place) -> bool,
+    ) -> bool {
         let standing = self.standings.get(device);
         let mut departures = standing.into_iter().flat_map(Standing::departures);
         let is_news = departures.any(|departure| !knew(departure.by))
-            || self.what_removed(device, &[]).into_iter().any(|place| !knew(place));
+            || self.what_removed(pasts, device, &[]).into_iter().any(|place| !knew(place));
         is_news && self.is_former(device)
     }
 
@@ -63,8 +68,13 @@ impl Access {
     /// not have known of them, and without them that says nothing of the device. For certificates that it has shown, and
     /// that are [unheard of](Access::unheard_of), the same of what their users were granted. Where its time is over, the
     /// grants say that.
-    pub(crate) fn what_ended(&self, device: &DeviceId, unheard_of: &[(UserId, u64)]) -> BTreeSet<Place> {
-        let mut found = self.what_removed(device, unheard_of);
+    pub(crate) fn what_ended(
+        &self,
+        pasts: Numbered<'_>,
+        device: &DeviceId,
+        unheard_of: &[(UserId, u64)],
+    ) -> BTreeSet<Place> {
+        let mut found = self.what_removed(pasts, device, unheard_of);
         let of_users = unheard_of.iter().flat_map(|(user, _)| self.standing_grants_to(user));
         found.extend(of_users.map(|(grant, _)| grant.place()));
         found.extend(self.standing_titles(device).map(|(title, _)| title.grant.place()));
@@ -75,7 +85,12 @@ impl Access {
         found
     }
 
-    fn what_removed(&self, device: &DeviceId, unheard_of: &[(UserId, u64)]) -> BTreeSet<Place> {
+    fn what_removed(
+        &self,
+        pasts: Numbered<'_>,
+        device: &DeviceId,
+        unheard_of: &[(UserId, u64)],
+    ) -> BTreeSet<Place> {
         let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::from([*device]));
         let standing = self.standings.get(device);
         // Its own departure is told anyway, and of what ended the same later it may not hear.
@@ -92,6 +107,7 @@ impl Access {
         let first = titles.chain(of_users).map(|(grant, parts, struck)| (grant, parts, struck, None));
         let mut work: Vec<_> = first.collect();
         while let Some((grant, parts, struck, least)) = work.pop() {
+            let holder = parts.first().map(|(holder, _)| *holder);
             // One end is enough: of later ones a device that heard of it may not hear.
             let ends = parts.into_iter().flat_map(|(holder, version)| self.ends(holder, version));
             let is_over = |end: &Revocation| end.keep_at(self.clock()) <= least;
@@ -106,11 +122,22 @@ impl Access {
                 continue;
             }
             let giver = grant.version.author.device;
-            if self.judgement.is_void(&grant.place()) && seen.insert(giver) {
-                // Of who gave a grant it matters what ended the right to give any.
-                let titles = self.titles(&giver);
-                let parts = titles.map(|it| (it.grant, it.parts(giver).collect(), None));
-                work.extend(parts.map(|(grant, parts, struck)| (grant, parts, struck, Some(Rights::Write))));
+            if !self.judgement.is_void(&grant.place()) {
+                continue;
+            }
+            let mut givers = alloc::vec![giver];
+            if let Some(holder) = holder.filter(|_| self.was_opened()) {
+                let (ends, openers) = self.what_closed(pasts, holder, grant);
+                found.extend(ends);
+                givers.extend(openers);
+            }
+            for giver in givers.into_iter().filter(|giver| seen.insert(*giver)) {
+                // Of who gave a grant it matters what ended the right to give any: that of an admin, or as a member.
+                let leasts = [Some(Some(Rights::Write)), self.was_opened().then_some(None)];
+                for least in leasts.into_iter().flatten() {
+                    let titles = self.titles(&giver);
+                    work.extend(titles.map(|it| (it.grant, it.parts(giver).collect(), None, least)));
+                }
             }
         }
         found

@@ -5,14 +5,17 @@ use alloc::vec;
 
 use proptest::prelude::*;
 
+use super::super::judge;
 use super::super::past::{NO_PAST, Pasts};
 use super::*;
 use crate::id::PublicKey;
+use crate::log::record::Record;
 use crate::store::key::AuthorIx;
 use crate::time::{Hlc, Wall};
 use crate::user::{Certificate, StrikingOff};
 
 mod ending;
+mod opening;
 mod users;
 
 fn author(n: u8) -> Author {
@@ -38,7 +41,9 @@ fn until(says: MetaRecord, at: Option<u64>) -> MetaRecord {
         MetaRecord::Admit { ends, .. }
         | MetaRecord::AdmitUser { ends, .. }
         | MetaRecord::Revoke { ends, .. }
-        | MetaRecord::RevokeUser { ends, .. } => *ends = at.map(Wall),
+        | MetaRecord::RevokeUser { ends, .. }
+        | MetaRecord::Open { ends, .. }
+        | MetaRecord::Close { ends, .. } => *ends = at.map(Wall),
         MetaRecord::Enrol { certificate, .. } => {
             *certificate = at.map_or(certificate.clone(), |at| certificate.clone().until(Wall(at)));
         }
@@ -75,6 +80,20 @@ fn revoke_user(of: u8, grants: &[Version], keep: Option<Rights>, until: &[(u8, G
     MetaRecord::RevokeUser { user: user(of).user(), grants: grants.to_vec(), keep, ends: None, until }
 }
 
+fn open(rights: Rights) -> MetaRecord {
+    MetaRecord::Open { rights, ends: None }
+}
+
+fn close(grants: &[Version], keep: Option<Rights>, until: &[(u8, Generation)]) -> MetaRecord {
+    let until = until.iter().map(|(n, last)| (author(*n), *last)).collect();
+    MetaRecord::Close { grants: grants.to_vec(), keep, ends: None, until }
+}
+
+fn no_pasts() -> Numbered<'static> {
+    static NONE: std::sync::LazyLock<Pasts> = std::sync::LazyLock::new(Pasts::default);
+    Numbered { held: &NONE, planned: &[] }
+}
+
 /// A generation of metadata: who wrote it, with what in its past (not itself), and what it says.
 #[derive(Debug, Clone)]
 struct Fact {
@@ -90,12 +109,20 @@ struct Fact {
 type Spot = (u8, Generation, u64);
 
 impl Fact {
+    fn version(&self) -> Version {
+        version(self.by, self.generation)
+    }
+
     fn spot(&self) -> Spot {
         (self.by, self.generation, self.stamp)
     }
 
     fn place(&self) -> Place {
         (AuthorIx::from(self.by), self.generation)
+    }
+
+    fn records(&self) -> Vec<Record> {
+        self.says.iter().cloned().map(Record::Meta).collect()
     }
 
     fn with_itself(&self) -> Past {
@@ -144,8 +171,8 @@ impl History {
                 pasts.next() - 1
             });
             assert_ne!(number, NO_PAST);
-            let stamp = Hlc(fact.stamp << 16);
-            let from = Source { place: fact.place(), author: author(fact.by), stamp, past: number };
+            let (stamp, beside) = (Hlc(fact.stamp << 16), judge::needed_beside(&fact.records()));
+            let from = Source { place: fact.place(), author: author(fact.by), stamp, past: number, beside };
             for record in &fact.says {
                 access.take(from, record);
             }
@@ -158,14 +185,11 @@ impl History {
     fn may_hold_the_last(&self) -> bool {
         let Some(fact) = self.0.last() else { return true };
         let known: Vec<usize> = (0..self.0.len()).filter(|at| fact.past.has(self.0[*at].place())).collect();
-        let (alone, _) = self.taken(&known);
+        let (alone, pasts) = self.taken(&known);
+        let pasts = Numbered { held: &pasts, planned: &[] };
         let at = at(fact.spot(), &fact.past);
-        let is_free = |record: &MetaRecord| {
-            matches!(record, MetaRecord::Leave { .. } | MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_))
-        };
-        let rights = alone.rights_at(&alone.judgement, at);
         let may_say = fact.says.iter().all(|record| alone.may_say(&fact.past, record, None));
-        may_say && (rights == Some(Rights::Admin) || rights.is_some() && fact.says.iter().all(is_free))
+        may_say && judge::right_for(&alone, &alone.judgement, pasts, at, &fact.records()).is_some()
     }
 
     fn all(&self) -> Access {
@@ -328,23 +352,27 @@ impl History {
 
     /// What a device may do at a generation with this past.
     fn rights(&self, at: Spot, past: &Past) -> Option<Rights> {
-        const LOWEST: Rank = (
-            u32::MAX,
-            Version {
-                author: Author { device: DeviceId([255; 16]), incarnation: Incarnation(u64::MAX) },
-                generation: Generation::MAX,
-            },
-        );
         let mut best = None;
         for given in self.grants().into_iter().filter(|given| self.reaches(given, at, past)) {
-            let Some(rank) = self.rank(&given, LOWEST) else { continue };
+            let rank = self.rank(&given, LOWEST);
+            if rank.is_none() && !self.is_let_in_by_a_member(given.by) {
+                continue;
+            }
             // Anybody may end what makes no admin.
-            let above = if given.rights == Rights::Admin { rank } else { LOWEST };
+            let above = rank.filter(|_| given.rights == Rights::Admin).unwrap_or(LOWEST);
             best = best.max(self.left(&given, above, at));
         }
         best
     }
 }
+
+const LOWEST: Rank = (
+    u32::MAX,
+    Version {
+        author: Author { device: DeviceId([255; 16]), incarnation: Incarnation(u64::MAX) },
+        generation: Generation::MAX,
+    },
+);
 
 /// What somebody does next: who, whom they have heard, what, to whom, some numbers, and until when.
 type Move = (u8, Vec<prop::sample::Index>, u8, u8, prop::sample::Index, u64, Option<u64>);
@@ -357,7 +385,7 @@ fn ends() -> impl Strategy<Value = Option<u64>> {
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let index = any::<prop::sample::Index>;
     prop::collection::vec(
-        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..18, 1u8..5, index(), 0u64..4, ends()),
+        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..22, 1u8..5, index(), 0u64..4, ends()),
         1..10,
     )
 }
@@ -381,6 +409,24 @@ fn moves_of_users() -> impl Strategy<Value = Vec<Move>> {
     )
 }
 
+/// Of a syncgroup that is opened and closed: members let in others, who are removed, and let in again.
+fn moves_of_openings() -> impl Strategy<Value = Vec<Move>> {
+    let index = any::<prop::sample::Index>;
+    let of = |all: &'static [u8]| prop::sample::select(all);
+    prop::collection::vec(
+        (
+            1u8..7,
+            prop::collection::vec(index(), 0..3),
+            of(&[2, 2, 2, 8, 8, 10, 3, 4, 6, 18, 18, 20, 21]),
+            of(&[5, 6, 4]),
+            index(),
+            0u64..4,
+            ends(),
+        ),
+        1..12,
+    )
+}
+
 fn played(moves: Vec<Move>) -> History {
     let mut history = History::new();
     // All histories begin with some admins.
@@ -401,6 +447,7 @@ fn played(moves: Vec<Move>) -> History {
         let mut own: Vec<Version> = own.map(|it| it.version()).collect();
         let enrolled = (1..3).flat_map(|of| history.enrolments(of, by));
         own.extend(enrolled.map(|(fact, ..)| version(fact.by, fact.generation)));
+        let openings: Vec<Version> = history.openings().iter().map(|(fact, ..)| fact.version()).collect();
         let number = which.index(3) as u64;
         let one = grants.get(which.index(grants.len().max(1))).copied().into_iter().collect::<Vec<_>>();
         let says = match what {
@@ -416,6 +463,11 @@ fn played(moves: Vec<Move>) -> History {
             14 | 15 => strike_off(of, whom, number, last),
             16 => revoke_user(of, &to_user, None, &[(whom, last)]),
             17 => revoke_user(of, &to_user, Some(Rights::Write), &[]),
+            8 => admit(whom, Rights::Read),
+            18 => open(Rights::Write),
+            19 => open(Rights::Read),
+            20 => close(&openings, None, &[(whom, last), (by, history.last(by))]),
+            21 => close(&openings, Some(Rights::Read), &[(whom, last)]),
             _ => revoke(whom, &grants, None, last),
         };
         history.say(by, &heard, vec![until(says, ends)]);
@@ -431,7 +483,7 @@ proptest! {
 
     #[test]
     fn what_counts_is_as_specified_and_the_same_in_any_order(
-        moves in prop_oneof![moves(), moves_of_users()],
+        moves in prop_oneof![moves(), moves_of_users(), moves_of_openings()],
         seed: u64,
     ) {
         let history = played(moves);
@@ -441,7 +493,7 @@ proptest! {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             order.swap(at, (random >> 33) as usize % (at + 1));
         }
-        let (one, other) = (history.all(), history.taken(&order).0);
+        let ((one, pasts), other) = (history.taken(&(0..history.0.len()).collect::<Vec<_>>()), history.taken(&order).0);
         prop_assert_eq!(&one.judgement, &other.judgement);
         for fact in &history.0 {
             let past = fact.with_itself();
@@ -452,12 +504,15 @@ proptest! {
                 history.rights(fact.spot(), &fact.past)
             };
             prop_assert_eq!(one.rights_at(&one.judgement, at), specified, "{:?}", fact);
+            let numbered = Numbered { held: &pasts, planned: &[] };
+            let counts = judge::right_for(&one, &one.judgement, numbered, at, &fact.records()).is_some();
+            prop_assert_eq!(counts, specified.is_some() && history.counts(fact), "{:?}", fact);
         }
     }
 
     #[test]
     fn what_everybody_may_hold_follows_from_its_own_past_alone(
-        moves in prop_oneof![moves(), moves_of_users()],
+        moves in prop_oneof![moves(), moves_of_users(), moves_of_openings()],
     ) {
         let history = played(moves);
         let (access, pasts) = history.taken(&(0..history.0.len()).collect::<Vec<_>>());
@@ -478,7 +533,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn whatever_counts_otherwise_is_judged_anew(moves in prop_oneof![moves(), moves_of_users()], seed: u64) {
+    fn whatever_counts_otherwise_is_judged_anew(moves in prop_oneof![moves(), moves_of_users(), moves_of_openings()], seed: u64) {
         let history = played(moves);
         // Causes come first, otherwise in any order.
         let (mut left, mut taken, mut random) = ((0..history.0.len()).collect::<Vec<_>>(), Vec::new(), seed | 1);
@@ -494,8 +549,19 @@ proptest! {
             let before = history.taken(&taken).0;
             let known = taken.clone();
             taken.push(next);
-            let now = history.taken(&taken).0;
+            let (now, pasts) = history.taken(&taken);
             let anew = now.judged_anew(&before.judgement);
+            let numbered = Numbered { held: &pasts, planned: &[] };
+            for fact in known.iter().map(|at| &history.0[*at]) {
+                let past = fact.with_itself();
+                let at = At { place: Some(fact.place()), ..at(fact.spot(), &past) };
+                let by = |judgement| judge::right_for(&now, judgement, numbered, at, &fact.records()).is_some();
+                if by(&before.judgement) != by(&now.judgement) {
+                    prop_assert!(anew.contains(&author(fact.by).device), "{fact:?}");
+                    let first = now.first_judged_anew(&before.judgement, &author(fact.by));
+                    prop_assert!(first <= fact.generation, "{fact:?}, and not before {first}");
+                }
+            }
             for (fact, generation) in known.iter().flat_map(|at| (1..9).map(|it| (&history.0[*at], it))) {
                 for (n, later) in (1..5).flat_map(|n| [(n, 1), (n, 4)]) {
                     let past = fact.with_itself();
@@ -528,7 +594,7 @@ fn of_two_admins_who_remove_each_other_while_apart_the_elder_stays() {
     let access = history.all();
     assert_eq!((rights(&access, 2), rights(&access, 3)), (Some(Rights::Admin), None));
     assert!(access.is_removed(&author(3).device));
-    assert_eq!(access.what_ended(&author(3).device, &[]), BTreeSet::from([(2, 1)]));
+    assert_eq!(access.what_ended(no_pasts(), &author(3).device, &[]), BTreeSet::from([(2, 1)]));
 }
 
 #[test]
@@ -552,7 +618,11 @@ fn whom_a_removed_admin_admitted_meanwhile_is_no_member_and_whom_it_had_admitted
     let access = history.all();
     assert_eq!((rights(&access, 3), rights(&access, 4)), (Some(Rights::Write), None));
     assert!(access.is_removed(&author(4).device), "it shall hear of it");
-    assert_eq!(access.what_ended(&author(4).device, &[]), BTreeSet::from([(1, 3)]), "of what removed 2");
+    assert_eq!(
+        access.what_ended(no_pasts(), &author(4).device, &[]),
+        BTreeSet::from([(1, 3)]),
+        "of what removed 2"
+    );
 }
 
 #[test]

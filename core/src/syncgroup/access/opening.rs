@@ -1,0 +1,239 @@
+//! What is granted to everybody (S-3): the right to be let in by a member's act.
+//!
+//! Whoever writes down that somebody may do something acts as an admin, or as a **member** by a grant to everybody. A
+//! generation that lets in somebody by such a grant is valid, where no admin's right makes it so, if
+//!
+//! * its author might be here when it wrote it, with the right to say what else it says there. What it may do itself does
+//!   not limit whom it lets in: it passes on what an admin has granted, and not what is its own;
+//! * a grant to everybody in its past covers what is given, its rights and its end. Such grants are an admin's acts, and
+//!   end, or give less, by revocations like any others: but for the logs and generations that a revocation names, it
+//!   reaches back to what was written beside it;
+//! * no admin has **taken away** from just that device, or that user, what is given: a revocation of something that was
+//!   granted to it counts as one of what is granted to everybody, as far as it goes for that one. So it has to have the
+//!   generation in its past; else only an admin may give as much again, and members may once they know that one has. An
+//!   admin's removal is undone by nobody else, neither later nor as if it had not been heard of.
+//!
+//! Nothing but grants of less than `Admin` is said in such a generation that anything else hangs on: so it ends nothing,
+//! and all ranks and revocations are judged before the first of them. What one member lets in may let in the next; as
+//! each rests on what was stamped before it, they are judged in the order of stamps, once.
+
+use alloc::vec::Vec;
+
+use super::super::Rights;
+use super::super::past::Numbered;
+use super::facts::{Act, Opening};
+use super::{Access, At, Grant, Holder, Judgement, Left, Nth, Revocation};
+use crate::id::{Author, DeviceId, Generation};
+use crate::object::history::Place;
+use crate::store::key::AuthorIx;
+use crate::time::Wall;
+
+impl Access {
+    /// Of the acts that no admin's right allows, makes valid those that what is granted to everybody does.
+    pub(super) fn let_in_by_members(
+        &self,
+        judgement: &mut Judgement,
+        pasts: Numbered<'_>,
+        mut acts: Vec<(Act, Vec<(Holder, &Grant)>)>,
+    ) {
+        acts.sort_unstable_by_key(|(act, _)| (act.stamp, act.place));
+        for (act, given) in acts {
+            let Act { author, place, stamp, .. } = act;
+            let past = pasts.get(act.past);
+            let at = At { author, place: Some(place), generation: place.1, stamp, past };
+            let may_be_here = || self.rights_at(judgement, at) >= Some(act.beside);
+            let lets_in = |(whom, grant): &(Holder, &Grant)| {
+                let given = Left { rights: grant.rights, ends: grant.ends };
+                self.lets_in(judgement, pasts, at, *whom, given)
+            };
+            if given.iter().all(lets_in) && may_be_here() {
+                judgement.count(&place);
+            }
+        }
+    }
+
+    /// Whether a member may let in somebody with so much at one of its generations, by what is granted to everybody.
+    pub(crate) fn lets_in(
+        &self,
+        judgement: &Judgement,
+        pasts: Numbered<'_>,
+        at: At<'_>,
+        whom: Holder,
+        given: Left,
+    ) -> bool {
+        let known = |place: Place| at.past.has(place) && Some(place) != at.place;
+        let of = (at.author, at.generation);
+        let covers = |opening: &Opening| {
+            let mut ends = self.ends_of_opening(judgement, opening);
+            let left = ends.try_fold(opening.given, |left, end| end.lessens_for(left, of));
+            left.is_some_and(|left| left.covers(given) && at.stamp.wall() <= left.ends)
+        };
+        let counts = |opening: &&Opening| known(opening.place()) && !judgement.is_void(&opening.place());
+        given.rights < Rights::Admin
+            && self.openings.iter().filter(counts).any(covers)
+            && self.what_took(judgement, pasts, at, whom, given).is_empty()
+    }
+
+    fn ends_of_opening<'a>(
+        &'a self,
+        judgement: &'a Judgement,
+        opening: &Opening,
+    ) -> impl Iterator<Item = &'a Revocation> {
+        let ends = judgement.ends(Holder::Everybody, &opening.version).iter();
+        ends.filter_map(|nth| self.revocations.get(nth))
+    }
+
+    /// What took away from somebody what a generation gives it, so that only an admin may give it again.
+    fn what_took(
+        &self,
+        judgement: &Judgement,
+        pasts: Numbered<'_>,
+        at: At<'_>,
+        whom: Holder,
+        given: Left,
+    ) -> Vec<Nth> {
+        let has_in_its_past =
+            |act: Place, other: Place| self.acts.past_of(act).is_some_and(|past| pasts.get(past).has(other));
+        let known = |place: Place| at.past.has(place) && Some(place) != at.place;
+        let is_given_since = |end: &Revocation| {
+            self.grants_to(whom).any(|grant| {
+                let gives = Left { rights: grant.rights, ends: grant.ends };
+                known(grant.place())
+                    && !judgement.is_void(&grant.place())
+                    && gives.covers(given)
+                    && has_in_its_past(grant.place(), end.by)
+            })
+        };
+        let takes = |nth: &&Nth| {
+            self.revocations.get(nth).is_some_and(|end| {
+                let leaves = end.keep.map(|rights| Left { rights, ends: end.ends });
+                !leaves.is_some_and(|left| left.covers(given))
+                    && !at.place.is_some_and(|place| has_in_its_past(end.by, place))
+                    && !is_given_since(end)
+            })
+        };
+        judgement.all_ends_of(whom).filter(takes).copied().collect()
+    }
+
+    fn grants_to(&self, whom: Holder) -> impl Iterator<Item = &Grant> {
+        let grants = match whom {
+            Holder::Device(device) => self.standings.get(&device).map(|it| &it.grants),
+            Holder::User(user) => self.users.get(&user).map(|it| &it.grants),
+            Holder::DeviceOf(..) | Holder::Everybody => None,
+        };
+        grants.into_iter().flatten()
+    }
+
+    /// What made void a grant that rests on what is granted to everybody, beside what became of its giver: what took away
+    /// from its holder what it gives, and what closed the syncgroup; of several the first. And who had opened it and might
+    /// not.
+    pub(super) fn what_closed(
+        &self,
+        pasts: Numbered<'_>,
+        holder: Holder,
+        grant: &Grant,
+    ) -> (Vec<Place>, Vec<DeviceId>) {
+        let place = grant.place();
+        let Some(past) = self.acts.past_of(place).map(|past| pasts.get(past)) else {
+            return Default::default();
+        };
+        let of = (grant.version.author, grant.version.generation);
+        let at = At { author: of.0, place: Some(place), generation: of.1, stamp: grant.stamp, past };
+        let given = Left { rights: grant.rights, ends: grant.ends };
+        let first = |all: Vec<Nth>| {
+            let all = all.into_iter().filter_map(|nth| Some((self.revocations.get(&nth)?, nth)));
+            all.min_by_key(|(end, nth)| (end.stamp, *nth)).map(|(end, _)| end.by)
+        };
+        let (mut ends, mut openers) = (Vec::new(), Vec::new());
+        ends.extend(first(self.what_took(&self.judgement, pasts, at, holder, given)));
+        let mut closings = Vec::new();
+        let known = |opening: &&Opening| past.has(opening.place()) && opening.given.covers(given);
+        for opening in self.openings.iter().filter(known) {
+            if self.judgement.is_void(&opening.place()) {
+                openers.push(opening.version.author.device);
+                continue;
+            }
+            let all = self.judgement.ends(Holder::Everybody, &opening.version).iter();
+            let less = |nth: &&Nth| {
+                let left = self.revocations.get(nth).and_then(|it| it.lessens_for(opening.given, of));
+                !left.is_some_and(|left| left.covers(given))
+            };
+            match first(all.filter(less).copied().collect()) {
+                Some(closing) => closings.push(closing),
+                // It still is open, as far as this one goes.
+                None => return (ends, Vec::new()),
+            }
+        }
+        ends.extend(closings);
+        (ends, openers)
+    }
+
+    /// Whether an admission that a device waits for does not count, whatever it gives: its giver had no right to give
+    /// any but by what is granted to everybody, and that has ended for the generation that gave it, or was taken away from
+    /// the device before whoever let it in had heard of that. `knew` says of what that one had heard.
+    pub(crate) fn is_closed_for(
+        &self,
+        device: &DeviceId,
+        (author, generation): (Author, Generation),
+        knew: impl Fn(Place) -> bool,
+    ) -> bool {
+        let is_news =
+            |nth: &Nth| self.revocations.get(nth).is_some_and(|end| end.keep.is_none() && !knew(end.by));
+        let was_admin = self.titles(&author.device).any(|title| title.grant.rights == Rights::Admin);
+        self.was_opened()
+            && !was_admin
+            && (self.judgement.all_ends_of(Holder::Device(*device)).any(is_news)
+                || !self.is_open_at(author, generation)
+                    && self.judgement.all_ends_of(Holder::Everybody).any(is_news))
+    }
+
+    /// Whether anything that is granted to everybody is left for a generation, whenever that is stamped.
+    pub(crate) fn is_open_at(&self, author: Author, generation: Generation) -> bool {
+        let mut counting = self.openings.iter().filter(|opening| !self.judgement.is_void(&opening.place()));
+        counting.any(|opening| {
+            let mut ends = self.ends_of_opening(&self.judgement, opening);
+            ends.try_fold(opening.given, |left, end| end.lessens_for(left, (author, generation))).is_some()
+        })
+    }
+
+    /// What is granted to everybody and nobody has ended, and what is left of each. Their time may be over.
+    pub(super) fn standing_openings(&self) -> impl Iterator<Item = (&Opening, Left)> {
+        let counting = self.openings.iter().filter(|opening| !self.judgement.is_void(&opening.place()));
+        counting.filter_map(|opening| {
+            let mut ends = self.ends_of_opening(&self.judgement, opening);
+            Some((opening, ends.try_fold(opening.given, |left, end| end.lessens(left))?))
+        })
+    }
+
+    /// Whether anything was ever granted to everybody.
+    pub(crate) fn was_opened(&self) -> bool {
+        !self.openings.is_empty()
+    }
+
+    /// The most that is granted to everybody now, and until when.
+    pub(crate) fn open_to_everybody(&self) -> Option<Left> {
+        let now =
+            self.standing_openings().map(|(_, left)| left).filter(|left| left.at(self.clock()).is_some());
+        now.max()
+    }
+
+    /// All that is left of what is granted to everybody, whatever the time is.
+    pub(crate) fn openness(&self) -> Vec<Left> {
+        self.standing_openings().map(|(_, left)| left).collect()
+    }
+
+    /// Whether as much is granted to everybody, for as long.
+    pub(crate) fn has_everybody(&self, given: Left) -> bool {
+        self.standing_openings().any(|(_, left)| left.covers(given))
+    }
+
+    /// Whether a member may let in others with so much at a moment, by what is granted to everybody.
+    pub(crate) fn is_open_for(&self, given: Left, moment: Wall) -> bool {
+        self.standing_openings().any(|(_, left)| left.covers(given) && moment <= left.ends)
+    }
+
+    /// The logs in which somebody was let in, or what was granted was ended.
+    pub(crate) fn acting(&self) -> impl Iterator<Item = AuthorIx> {
+        self.acts.authors().map(|(ix, _)| ix)
+    }
+}

@@ -1,0 +1,257 @@
+//! What is granted to everybody: the specification of it, and stories.
+
+use super::*;
+
+// ---- the specification ----
+
+impl History {
+    /// What is granted to everybody.
+    pub(super) fn openings(&self) -> Vec<(&Fact, Rights, Option<Wall>)> {
+        let of = |fact: &Fact| {
+            fact.says.iter().find_map(|record| match record {
+                MetaRecord::Open { rights, ends } => Some((*rights, *ends)),
+                _ => None,
+            })
+        };
+        self.0.iter().filter_map(|fact| of(fact).map(|(rights, ends)| (fact, rights, ends))).collect()
+    }
+
+    /// Whether a generation counts: by an admin's right, or as it says no more than a member may.
+    pub(super) fn counts(&self, fact: &Fact) -> bool {
+        let begins = fact.says.iter().any(|record| matches!(record, MetaRecord::Genesis { .. }));
+        let is_free = fact.says.iter().all(|record| {
+            matches!(record, MetaRecord::Leave { .. } | MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_))
+        });
+        begins
+            || self.authority(fact, LOWEST).is_some()
+            || is_free && self.rights(fact.spot(), &fact.past).is_some()
+            || self.is_let_in_by_a_member(fact)
+    }
+
+    /// Whether a generation lets in somebody as every member may, by what is granted to everybody.
+    pub(super) fn is_let_in_by_a_member(&self, act: &Fact) -> bool {
+        let gives: Vec<_> = self.grants().into_iter().filter(|given| given.by.spot() == act.spot()).collect();
+        let says_nothing_else = act
+            .says
+            .iter()
+            .all(|record| matches!(record, MetaRecord::Admit { .. } | MetaRecord::AdmitUser { .. }));
+        says_nothing_else
+            && !gives.is_empty()
+            && gives.iter().all(|given| {
+                given.rights < Rights::Admin && self.is_open_for(act, given) && !self.is_taken(act, given)
+            })
+            && self.rights(act.spot(), &act.past).is_some()
+    }
+
+    fn is_open_for(&self, act: &Fact, given: &Given<'_>) -> bool {
+        self.openings().into_iter().any(|(opened, rights, ends)| {
+            let mut left = Some((rights, ends));
+            for fact in &self.0 {
+                for record in &fact.says {
+                    let MetaRecord::Close { grants, keep, ends, until } = record else { continue };
+                    let spared =
+                        until.iter().any(|(of, last)| *of == author(act.by) && act.generation <= *last);
+                    if grants.contains(&opened.version()) && !spared && self.authority(fact, LOWEST).is_some()
+                    {
+                        left = left
+                            .zip(*keep)
+                            .map(|((rights, until), keep)| (rights.min(keep), least(until, *ends)));
+                    }
+                }
+            }
+            act.past.has(opened.place())
+                && self.authority(opened, LOWEST).is_some()
+                && left
+                    .is_some_and(|(rights, ends)| covers((rights, ends), given) && !is_over(ends, act.stamp))
+        })
+    }
+
+    /// Whether an admin has taken away what is given, and none has given it again.
+    fn is_taken(&self, act: &Fact, given: &Given<'_>) -> bool {
+        let is_senior = |fact: &Fact, grant: &Version| {
+            let to = self.grants().into_iter().find(|it| it.to == given.to && it.version() == *grant);
+            let rank = to.filter(|it| it.rights == Rights::Admin).and_then(|it| self.rank(&it, LOWEST));
+            self.authority(fact, rank.unwrap_or(LOWEST)).is_some()
+        };
+        let given_again = |fact: &Fact| {
+            self.grants().into_iter().any(|it| {
+                let knew = it.by.with_itself().has(fact.place());
+                let counts = self.authority(it.by, LOWEST).is_some() || self.is_let_in_by_a_member(it.by);
+                let other = it.by.spot() != act.spot() && act.past.has(it.by.place());
+                it.to == given.to && other && covers((it.rights, it.ends), given) && knew && counts
+            })
+        };
+        self.0.iter().any(|fact| {
+            fact.says.iter().any(|record| {
+                let (grants, keep, ends) = match (record, given.to) {
+                    (MetaRecord::Revoke { device, grants, keep, ends, .. }, To::Device(n))
+                        if *device == author(n).device =>
+                    {
+                        (grants, keep, ends)
+                    }
+                    (MetaRecord::RevokeUser { user: of, grants, keep, ends, .. }, To::User(n))
+                        if *of == user(n).user() =>
+                    {
+                        (grants, keep, ends)
+                    }
+                    _ => return false,
+                };
+                !keep.is_some_and(|keep| covers((keep, *ends), given))
+                    && !fact.past.has(act.place())
+                    && grants.iter().any(|grant| is_senior(fact, grant))
+                    && !given_again(fact)
+            })
+        })
+    }
+}
+
+fn least(one: Option<Wall>, other: Option<Wall>) -> Option<Wall> {
+    one.into_iter().chain(other).min()
+}
+
+fn covers((rights, ends): (Rights, Option<Wall>), given: &Given<'_>) -> bool {
+    let lasts = ends.is_none_or(|ends| given.ends.is_some_and(|end| end <= ends));
+    rights >= given.rights && lasts
+}
+
+// ---- stories ----
+
+/// 1 begins, lets in 2 to read, and opens the syncgroup.
+fn opened(rights: Rights) -> (History, Version) {
+    let mut history = History::new();
+    history.say(1, &[0], vec![admit(2, Rights::Read)]);
+    let opening = history.say(1, &[1], vec![open(rights)]);
+    (history, opening)
+}
+
+#[test]
+fn a_member_that_only_reads_lets_in_others_with_what_everybody_is_granted_and_no_more() {
+    let (mut history, _) = opened(Rights::Write);
+    history.say(2, &[2], vec![admit(3, Rights::Write)]);
+    assert!(history.may_hold_the_last());
+    history.say(3, &[3], vec![admit(4, Rights::Read)]);
+    assert!(history.may_hold_the_last(), "and these let in the next");
+    let access = history.all();
+    assert_eq!((rights(&access, 3), rights(&access, 4)), (Some(Rights::Write), Some(Rights::Read)));
+    for more in [
+        admit(5, Rights::Admin),
+        until(open(Rights::Read), None),
+        revoke(2, &[version(1, 2)], None, 0),
+        MetaRecord::Collection { name: name() },
+    ] {
+        history.say(3, &[4], vec![admit(5, Rights::Read), more]);
+        assert!(!history.may_hold_the_last(), "{:?}", history.0.pop());
+    }
+    history.say(6, &[4], vec![admit(5, Rights::Read)]);
+    assert!(!history.may_hold_the_last(), "who is no member lets in nobody");
+}
+
+#[test]
+fn whom_a_member_lets_in_before_it_is_open_or_for_longer_nobody_holds() {
+    let (mut history, _) = opened(Rights::Read);
+    history.say(1, &[2], vec![until(open(Rights::Write), Some(20))]);
+    for (heard, says, holds) in [
+        (1, admit(3, Rights::Read), false),
+        (2, admit(3, Rights::Write), false),
+        (3, admit(3, Rights::Write), false),
+        (3, until(admit(3, Rights::Write), Some(21)), false),
+        (3, until(admit(3, Rights::Write), Some(20)), true),
+    ] {
+        history.say(2, &[heard], vec![says.clone()]);
+        assert_eq!(history.may_hold_the_last(), holds, "{says:?}");
+        history.0.pop();
+    }
+}
+
+#[test]
+fn closing_voids_whom_members_let_in_beside_it_and_what_rests_on_that() {
+    let (mut history, opening) = opened(Rights::Write);
+    history.say(2, &[2], vec![admit(3, Rights::Write)]);
+    history.say(1, &[3], vec![close(&[opening], None, &[(2, 1)])]);
+    history.say(2, &[3], vec![admit(4, Rights::Write)]);
+    history.say(4, &[5], vec![admit(5, Rights::Write)]);
+    let (access, pasts) = history.taken(&[0, 1, 2, 3, 4, 5, 6]);
+    let now = |n| rights(&access, n);
+    assert_eq!((now(3), now(4), now(5)), (Some(Rights::Write), None, None));
+    let numbered = Numbered { held: &pasts, planned: &[] };
+    for n in [4, 5] {
+        assert!(access.is_removed(&author(n).device), "it shall hear of it");
+        assert_eq!(access.what_ended(numbered, &author(n).device, &[]), BTreeSet::from([(1, 4)]));
+    }
+    history.say(2, &[4], vec![admit(6, Rights::Read)]);
+    assert!(!history.may_hold_the_last(), "now it has heard");
+}
+
+#[test]
+fn of_several_grants_to_everybody_one_is_enough() {
+    let (mut history, opening) = opened(Rights::Write);
+    history.say(1, &[2], vec![admit(3, Rights::Admin)]);
+    history.say(3, &[3], vec![open(Rights::Write)]);
+    history.say(1, &[3], vec![close(&[opening], None, &[])]);
+    history.say(2, &[2, 4], vec![admit(4, Rights::Write)]);
+    history.say(2, &[2], vec![admit(5, Rights::Write)]);
+    assert_eq!(rights(&history.all(), 4), Some(Rights::Write));
+    history.0.pop();
+    history.0.pop();
+    history.say(2, &[2], vec![admit(5, Rights::Write)]);
+    assert_eq!(rights(&history.all(), 5), None);
+}
+
+#[test]
+fn whom_an_admin_has_removed_no_member_lets_in_again_before_an_admin_has() {
+    let (mut history, _) = opened(Rights::Write);
+    history.say(1, &[2], vec![admit(3, Rights::Write)]);
+    history.say(1, &[3], vec![revoke(3, &[version(1, 4)], None, 0)]);
+    history.say(2, &[4], vec![admit(3, Rights::Read)]);
+    assert!(!history.may_hold_the_last(), "it has heard of the removal");
+    history.0.pop();
+    history.say(2, &[3], vec![admit(3, Rights::Read)]);
+    let access = history.all();
+    assert_eq!(rights(&access, 3), None, "as if it had not");
+    history.0.pop();
+    history.say(1, &[4], vec![admit(3, Rights::Read)]);
+    history.say(2, &[5], vec![admit(3, Rights::Write)]);
+    assert!(!history.may_hold_the_last(), "no more than an admin has given since");
+    history.0.pop();
+    history.say(2, &[5], vec![admit(3, Rights::Read)]);
+    assert!(history.may_hold_the_last());
+}
+
+#[test]
+fn what_an_admin_has_lessened_no_member_gives_back() {
+    let (mut history, _) = opened(Rights::Write);
+    history.say(1, &[2], vec![admit(3, Rights::Write)]);
+    history.say(1, &[3], vec![revoke(3, &[version(1, 4)], Some(Rights::Read), 0)]);
+    for n in [2, 3] {
+        history.say(n, &[4], vec![admit(3, Rights::Write)]);
+        assert!(!history.may_hold_the_last(), "{n}");
+        history.0.pop();
+        history.say(n, &[3], vec![admit(3, Rights::Write)]);
+        assert_eq!(rights(&history.all(), 3), Some(Rights::Read));
+        history.0.pop();
+    }
+}
+
+#[test]
+fn whom_a_member_let_in_that_was_removed_since_stays_as_far_as_the_removal_says() {
+    let (mut history, _) = opened(Rights::Write);
+    history.say(2, &[2], vec![admit(3, Rights::Write)]);
+    history.say(1, &[3], vec![revoke(2, &[version(1, 2)], None, 1)]);
+    history.say(2, &[2], vec![admit(4, Rights::Write)]);
+    let (access, pasts) = history.taken(&[0, 1, 2, 3, 4, 5]);
+    assert_eq!((rights(&access, 3), rights(&access, 4)), (Some(Rights::Write), None));
+    let numbered = Numbered { held: &pasts, planned: &[] };
+    assert_eq!(access.what_ended(numbered, &author(4).device, &[]), BTreeSet::from([(1, 4)]));
+}
+
+#[test]
+fn what_an_admin_that_might_not_has_opened_is_not_open() {
+    let mut history = History::new();
+    let two = history.say(1, &[0], vec![admit(2, Rights::Admin)]);
+    history.say(1, &[1], vec![admit(3, Rights::Read)]);
+    history.say(1, &[2], vec![revoke(2, &[two], None, 0)]);
+    history.say(2, &[2], vec![open(Rights::Write)]);
+    history.say(3, &[4], vec![admit(4, Rights::Write)]);
+    let access = history.all();
+    assert_eq!((rights(&access, 4), access.open_to_everybody()), (None, None));
+}

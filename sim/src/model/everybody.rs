@@ -1,0 +1,166 @@
+//! What is granted to everybody, said as plainly as possible (S-3).
+//!
+//! * A grant to *everybody* makes nobody a member. An admin makes it, and an admin ends it, or leaves less of it, like any
+//!   other grant.
+//! * A *member*, whatever it may do itself, may let in somebody with no more than that, and for no longer: where some
+//!   revocations are known, its generation counts if the grant is in its past, counts and is left to it, though its author
+//!   is no admin.
+//! * But what an admin has *taken* from somebody, no member gives back. Whatever leaves that one less than a member gives it
+//!   must have had the member's generation in its past, so that it was taken from this one, too; or an admin has given as
+//!   much since, and the member knew.
+
+use driftless::{Author, DeviceId, Knowledge, Rights, SyncgroupId, Version, Wall};
+
+use super::access::{For, Grant, Seniority};
+use super::{Fact, Granted, Group, Model, Revoked, Whom, holds};
+
+/// Somebody lets in somebody else.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LettingIn<'k> {
+    /// The log, and which generation of it.
+    by: (Author, u64),
+    /// That generation, if it is there.
+    version: Option<&'k Version>,
+    /// What its author knew.
+    past: &'k Knowledge,
+    when: Option<Wall>,
+    whom: Whom,
+    gives: Granted,
+}
+
+impl Group {
+    /// How senior a grant is, where some revocations are known, if it makes an admin; `None` if it does not count.
+    pub(super) fn counted(&self, grant: &Grant<'_>, revocations: &Knowledge) -> Option<Option<Seniority>> {
+        let by_admin = self.seniority(grant, revocations).map(Some);
+        by_admin.or_else(|| self.is_by_a_member(grant.by, revocations).then_some(None))
+    }
+
+    /// Whether a generation counts though its author is no admin, as it lets in somebody whom any member may let in.
+    pub(super) fn is_by_a_member(&self, version: &Version, revocations: &Knowledge) -> bool {
+        let Some(generation) = self.generations.get(version) else { return false };
+        let (past, when) = (&generation.past, generation.moment());
+        let Some((whom, gives)) = generation.says.lets_in() else { return false };
+        let by = (version.author, version.generation);
+        let says_more = !generation.rows.is_empty() || !generation.rules.is_empty();
+        let letting = LettingIn { by, version: Some(version), past, when, whom, gives };
+        !says_more
+            && self.may_let_in(letting, revocations)
+            && self.rights(&version.author.device, past, revocations, For::generation(by, when)).is_some()
+    }
+
+    /// Whether whoever is a member may let in somebody so.
+    fn may_let_in(&self, it: LettingIn<'_>, revocations: &Knowledge) -> bool {
+        it.gives.rights < Rights::Admin && self.is_open(it, revocations) && !self.is_taken(it, revocations)
+    }
+
+    fn is_open(&self, it: LettingIn<'_>, revocations: &Knowledge) -> bool {
+        self.grants(Whom::Everybody).filter(|grant| holds(it.past, grant.by)).any(|grant| {
+            let left = || self.left_of(&grant, revocations, None, For::generation(it.by, it.when));
+            self.seniority(&grant, revocations).is_some()
+                && left().is_some_and(|left| left.covers(it.gives) && left.at(it.when).is_some())
+        })
+    }
+
+    fn is_taken(&self, it: LettingIn<'_>, revocations: &Knowledge) -> bool {
+        let takes = |revoked: &&Revoked| {
+            revoked.whom == it.whom && !revoked.keep.is_some_and(|keep| keep.covers(it.gives))
+        };
+        self.facts().filter(|(by, _)| holds(revocations, by)).any(|(by, generation)| {
+            let had_it_in_its_past = it.version.is_some_and(|version| holds(&generation.past, version));
+            let mut taken = generation.says.revokes().iter().filter(takes);
+            !had_it_in_its_past
+                && taken.any(|revoked| self.has_effect(by, revoked, revocations))
+                && !self.is_given_since(it, by, revocations)
+        })
+    }
+
+    /// Whether a revocation ends any of the grants that it names.
+    fn has_effect(&self, by: &Version, revoked: &Revoked, revocations: &Knowledge) -> bool {
+        revoked.grants.iter().any(|named| {
+            let grant = self.grants(revoked.whom).find(|grant| grant.by == named);
+            let admin = grant.filter(|grant| grant.gives.rights == Rights::Admin);
+            let above = admin.and_then(|grant| self.seniority(&grant, revocations));
+            self.authority(by, revocations, above).is_some()
+        })
+    }
+
+    fn is_given_since(&self, it: LettingIn<'_>, taken: &Version, revocations: &Knowledge) -> bool {
+        self.grants(it.whom).any(|grant| {
+            let knew =
+                grant.by == taken || self.generations.get(grant.by).is_some_and(|by| holds(&by.past, taken));
+            knew && Some(grant.by) != it.version
+                && holds(it.past, grant.by)
+                && grant.gives.covers(it.gives)
+                && self.counted(&grant, revocations).is_some()
+        })
+    }
+}
+
+impl Model {
+    /// Whether a member that is no admin may let in somebody with so much, by a set of generations, in the next generation
+    /// of its log; or `None`, whomever.
+    pub fn lets_in(
+        &self,
+        group: &SyncgroupId,
+        by: Author,
+        whom: Option<Whom>,
+        gives: Granted,
+        (held, when): (&Knowledge, Option<Wall>),
+    ) -> bool {
+        let Some(of) = self.groups.get(group) else { return false };
+        let next = held.get(&by).copied().unwrap_or(0) + 1;
+        let it = LettingIn {
+            by: (by, next),
+            version: None,
+            past: held,
+            when,
+            whom: whom.unwrap_or(Whom::Everybody),
+            gives,
+        };
+        let is_member = of.rights(&by.device, held, held, For::generation(it.by, when)).is_some();
+        let may = match whom {
+            Some(_) => of.may_let_in(it, held),
+            None => gives.rights < Rights::Admin && of.is_open(it, held),
+        };
+        is_member && may
+    }
+
+    /// What is granted to everybody at a moment, by a set of generations: the most of it.
+    pub fn open(&self, group: &SyncgroupId, held: &Knowledge, when: Option<Wall>) -> Option<Granted> {
+        let left = self.left_to(group, Whom::Everybody, held).into_iter();
+        left.filter(|left| left.at(when).is_some()).max_by_key(|it| (it.rights, it.ends.is_none(), it.ends))
+    }
+
+    /// Whether a generation lets in somebody as any member may.
+    pub fn is_by_a_member(&self, group: &SyncgroupId, version: &Version, held: &Knowledge) -> bool {
+        self.groups
+            .get(group)
+            .is_some_and(|of| of.authority(version, held, None).is_none() && of.is_by_a_member(version, held))
+    }
+
+    /// Whether a member had let in a device that an admin had removed, or lets it in beside that, and that is void.
+    pub fn is_taken_from(&self, group: &SyncgroupId, device: &DeviceId, version: &Version) -> bool {
+        self.groups.get(group).is_some_and(|of| {
+            let everything = of.everything();
+            of.generations.get(version).is_some_and(|generation| {
+                let (past, when) = (&generation.past, generation.moment());
+                matches!(generation.says.lets_in(), Some((whom, gives)) if whom == Whom::Device(*device) && {
+                    let by = (version.author, version.generation);
+                    of.is_taken(LettingIn { by, version: Some(version), past, when, whom, gives }, &everything)
+                })
+            })
+        })
+    }
+}
+
+impl Fact {
+    /// Whom it lets in, and with what, if that is all that it says.
+    fn lets_in(&self) -> Option<(Whom, Granted)> {
+        match self {
+            Fact::Admits(device, granted) => Some((Whom::Device(*device), *granted)),
+            Fact::AdmitsUser(user, granted) => Some((Whom::User(*user), *granted)),
+            Fact::Enrols(it) => it.granted.map(|granted| (Whom::User(it.user), granted)),
+            _ => None,
+        }
+    }
+}
