@@ -119,6 +119,10 @@ kinds! {
         Genesis,
         /// It admits a device that does not exist.
         AdmitsGhost,
+        /// It lets in a device that does not exist by what was granted to everybody, as if it knew nothing of what came since.
+        LetsInBeside,
+        /// It lets in a device that an admin has removed, likewise.
+        LetsInRemoved,
         /// It makes its own device an admin.
         PromotesItself,
         /// It says that others' grants end.
@@ -250,6 +254,8 @@ impl Forgery {
             | Forgery::Future
             | Forgery::SoonFuture
             | Forgery::AdmitsGhost
+            | Forgery::LetsInBeside
+            | Forgery::LetsInRemoved
             | Forgery::PromotesItself
             | Forgery::EndsOthers
             | Forgery::Removes

@@ -104,6 +104,16 @@ impl Stage<'_> {
         })
     }
 
+    /// The key of a device that an admin has removed.
+    pub(super) fn removed(&self) -> Option<PublicKey> {
+        let members = self.core.replica.group(&self.syncgroup)?.metadata.access.members().into_iter();
+        let admitted: Vec<Version> = members.filter(|it| it.removed).map(|it| it.admitted).collect();
+        self.records(&admitted).into_iter().find_map(|record| match record {
+            Record::Meta(MetaRecord::Admit { key, .. }) => Some(key),
+            _ => None,
+        })
+    }
+
     /// The records of some generations, beginning with one that is drawn.
     fn records(&self, versions: &[Version]) -> Vec<Record> {
         let (replica, mut versions) = (&self.core.replica, versions.to_vec());

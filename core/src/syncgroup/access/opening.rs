@@ -23,6 +23,8 @@ use super::super::Rights;
 use super::super::past::Numbered;
 use super::facts::{Act, Opening};
 use super::{Access, At, Grant, Holder, Judgement, Left, Nth, Revocation};
+#[cfg(feature = "hostile")]
+use crate::id::Version;
 use crate::id::{Author, DeviceId, Generation};
 use crate::object::history::Place;
 use crate::store::key::AuthorIx;
@@ -203,6 +205,15 @@ impl Access {
             let mut ends = self.ends_of_opening(&self.judgement, opening);
             Some((opening, ends.try_fold(opening.given, |left, end| end.lessens(left))?))
         })
+    }
+
+    /// The last that was granted to everybody, whatever became of that.
+    #[cfg(feature = "hostile")]
+    pub(crate) fn last_opened(&self) -> Option<Version> {
+        self.openings
+            .iter()
+            .map(|opening| opening.version)
+            .max_by_key(|version| (version.generation, *version))
     }
 
     /// Whether anything was ever granted to everybody.
