@@ -181,8 +181,8 @@ pub use crate::status::{Knowledge, Status};
 pub use crate::store::Fault;
 pub use crate::sync::LinkStatus;
 pub use crate::syncgroup::{
-    Invitation, InvitationError, JoinRefusal, Member, Publication, PublicationStatus, Rendezvous, Rights,
-    Spec, SpecChange, SpecVersion, SyncgroupInfo, SyncgroupState, User,
+    Invitation, InvitationError, JoinRefusal, Member, Open, Publication, PublicationStatus, Rendezvous,
+    Rights, Spec, SpecChange, SpecVersion, SyncgroupInfo, SyncgroupState, User,
 };
 pub use crate::time::{Hlc, Millis, Mono, Now, Wall};
 pub use crate::user::{Certificate, CertificateError, StrikingOff, UserKey};

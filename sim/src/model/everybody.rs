@@ -164,3 +164,88 @@ impl Fact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use driftless::Incarnation;
+
+    use super::super::Generation;
+    use super::*;
+
+    const GROUP: SyncgroupId = SyncgroupId([1; 32]);
+
+    fn version(number: u8, generation: u64) -> Version {
+        let author = Author { device: DeviceId([number; 16]), incarnation: Incarnation(0) };
+        Version { author, generation }
+    }
+
+    fn admits(number: u8, rights: Rights) -> Fact {
+        Fact::Admits(DeviceId([number; 16]), Granted::for_ever(rights))
+    }
+
+    fn revokes(whom: Whom, grant: Version, until: &[Version]) -> Fact {
+        let until = until.iter().map(|it| (it.author, it.generation)).collect();
+        Fact::Revokes(vec![Revoked { whom, grants: BTreeSet::from([grant]), keep: None, until }])
+    }
+
+    fn add(model: &mut Model, it: Version, past: &[Version], says: Fact) {
+        let past = past.iter().map(|version| (version.author, version.generation)).collect();
+        model.record(GROUP, it, Generation { past, says, ..Generation::default() });
+    }
+
+    /// 1 begins, lets in 2 to read, and opens the syncgroup for writing.
+    fn opened() -> Model {
+        let mut model = Model::default();
+        add(&mut model, version(1, 1), &[], Fact::Begins);
+        add(&mut model, version(1, 2), &[version(1, 1)], admits(2, Rights::Read));
+        add(&mut model, version(1, 3), &[version(1, 2)], Fact::Opens(Granted::for_ever(Rights::Write)));
+        model
+    }
+
+    fn rights(model: &Model, number: u8) -> Option<Rights> {
+        let everything = model.groups[&GROUP].everything();
+        model.rights(&GROUP, &DeviceId([number; 16]), &everything, None)
+    }
+
+    #[test]
+    fn a_member_lets_in_others_with_what_is_granted_to_everybody_and_no_more() {
+        let mut model = opened();
+        add(&mut model, version(2, 1), &[version(1, 3)], admits(3, Rights::Write));
+        add(&mut model, version(2, 2), &[version(1, 3), version(2, 1)], admits(4, Rights::Admin));
+        add(&mut model, version(5, 1), &[version(1, 3)], admits(6, Rights::Read));
+        let is_permitted = |number, generation| model.is_permitted(&GROUP, &version(number, generation));
+        assert!(is_permitted(2, 1) && !is_permitted(2, 2) && !is_permitted(5, 1));
+        assert_eq!(rights(&model, 3), Some(Rights::Write));
+    }
+
+    #[test]
+    fn a_closing_ends_what_it_does_not_spare() {
+        let mut model = opened();
+        add(&mut model, version(2, 1), &[version(1, 3)], admits(3, Rights::Write));
+        let closes = revokes(Whom::Everybody, version(1, 3), &[version(2, 1)]);
+        add(&mut model, version(1, 4), &[version(1, 3), version(2, 1)], closes);
+        add(&mut model, version(2, 2), &[version(1, 3), version(2, 1)], admits(4, Rights::Write));
+        assert_eq!((rights(&model, 3), rights(&model, 4)), (Some(Rights::Write), None));
+        assert!(model.is_permitted(&GROUP, &version(2, 2)), "its author had not heard");
+        assert!(model.is_void_in_the_end(&GROUP, &version(2, 2)));
+    }
+
+    #[test]
+    fn no_member_gives_back_what_an_admin_has_taken() {
+        let mut model = opened();
+        add(&mut model, version(1, 4), &[version(1, 3)], admits(3, Rights::Write));
+        let removes = revokes(Whom::Device(DeviceId([3; 16])), version(1, 4), &[]);
+        add(&mut model, version(1, 5), &[version(1, 4)], removes);
+        add(&mut model, version(2, 1), &[version(1, 4)], admits(3, Rights::Read));
+        assert_eq!(rights(&model, 3), None, "as if it had not heard");
+        add(&mut model, version(2, 2), &[version(1, 5), version(2, 1)], admits(3, Rights::Read));
+        assert!(!model.is_permitted(&GROUP, &version(2, 2)), "now it has");
+        add(&mut model, version(1, 6), &[version(1, 5)], admits(3, Rights::Read));
+        add(&mut model, version(2, 3), &[version(1, 6), version(2, 2)], admits(3, Rights::Write));
+        add(&mut model, version(2, 4), &[version(1, 6), version(2, 3)], admits(3, Rights::Read));
+        let is_permitted = |generation| model.is_permitted(&GROUP, &version(2, generation));
+        assert!(!is_permitted(3) && is_permitted(4), "no more than an admin has given since");
+    }
+}
