@@ -60,7 +60,7 @@ impl Model {
         let own = of.best(by, (held, when));
         let forsaken = of.forsaken(device, held);
         let mine = forsaken.iter().filter(|(grant, senior)| {
-            grant.gives.rights != Rights::Admin || own.is_some_and(|own| own < *senior)
+            grant.gives.rights != Rights::Admin || own.zip(*senior).is_some_and(|(own, senior)| own < senior)
         });
         revoked.grants.extend(mine.map(|(grant, _)| *grant.by));
         match revoked.grants.is_empty() && !forsaken.is_empty() {
