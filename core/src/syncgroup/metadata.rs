@@ -251,4 +251,21 @@ mod tests {
         assert!(!metadata.has_room(Some(0), &[leaves]), "that has an end, too");
         assert!(metadata.has_room(Some(0), &[]), "rows are no metadata");
     }
+
+    #[test]
+    fn who_lets_in_others_by_what_everybody_is_granted_reaches_a_bound_below_that_of_admins() {
+        let mut metadata = Metadata::default();
+        let key = crate::id::PublicKey([7; 32]);
+        let name = Name::new("device").unwrap();
+        let admits = MetaRecord::Admit { key, name, rights: Rights::Read, ends: None, request: None };
+        let record = Record::Meta(admits.clone());
+        let mut admitted = 0;
+        while metadata.has_room_to_let_in(Some(0), core::slice::from_ref(&record)) {
+            admitted += 1;
+            metadata.take(from(0, admitted), &admits);
+        }
+        assert!((500..5_000).contains(&admitted), "{admitted}");
+        assert!(metadata.has_room(Some(0), core::slice::from_ref(&record)), "as an admin it may go on");
+        assert!(metadata.has_room_to_let_in(Some(1), &[record]), "and so may others");
+    }
 }

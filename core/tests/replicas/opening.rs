@@ -102,7 +102,11 @@ fn closing_it_undoes_whom_members_let_in_beside_that_wherever_it_is() {
     world.all_linked();
     assert_eq!(world.state(4, id), SyncgroupState::Removed, "it is told");
     assert_eq!((world.rights(2, id, 4), world.text(2, id, "row")), (None, None));
-    assert_eq!(world.judged(2), [(world.device(2), 1, 0), (world.device(4), 1, 0)]);
+    let mut judged = world.judged(2);
+    judged.sort();
+    let mut expected = [(world.device(2), 1, 0), (world.device(4), 1, 0)];
+    expected.sort();
+    assert_eq!(judged, expected);
     world.put(3, id, "row", "by one who stays");
     world.run(60_000);
     world.assert_same_at(id, &[0, 1, 2, 3]);
@@ -123,6 +127,7 @@ fn an_invitation_outlives_neither_the_closing_nor_its_issuer() {
     assert_eq!(world.state(3, id), SyncgroupState::Refused(JoinRefusal::NotValid));
     world.close(0, id);
     world.run(60_000);
+    world.link(2, 4);
     world.ask_to_join(4, by_two.clone()).unwrap();
     world.run(10_000);
     assert_eq!(world.state(4, id), SyncgroupState::Refused(JoinRefusal::NotValid));
@@ -200,9 +205,7 @@ fn a_user_comes_in_by_a_member_and_ends_with_what_everybody_was_granted() {
     assert_eq!(world.state(2, id), SyncgroupState::Expired);
     assert_eq!((world.opened(0, id), world.text(0, id, "row").as_deref()), (None, Some("in time")));
     assert!(world.forbidden(1, id), "its time is over");
-    world.ask_to_join(3, invitation).unwrap();
-    world.run(10_000);
-    assert!(matches!(world.state(3, id), SyncgroupState::Refused(_)));
+    assert!(matches!(world.ask_to_join(3, invitation), Err(Refusal::Invitation(_))));
 }
 
 #[test]
@@ -261,40 +264,6 @@ fn admissions_by_members_count_the_same_in_whatever_order_all_becomes_known() {
 }
 
 #[test]
-fn a_member_that_lets_in_far_too_many_reaches_a_bound_and_others_do_not() {
-    let (mut world, id) = World::of_readers(2);
-    world.open(0, id, Rights::Read, None);
-    world.run(60_000);
-    let invite = Command::Invite {
-        syncgroup: id,
-        rights: Rights::Read,
-        ends: None,
-        valid_for: Millis(86_400_000),
-        reusable: true,
-        addresses: vec![],
-    };
-    let Ok(Outcome::Invited(invitation)) = world.command(1, invite) else { panic!("no invitation") };
-    // One device that comes and goes: each time it is let in anew.
-    let (bound, mut refused) =
-        (driftless::limits::MEMBER_METADATA / driftless::limits::METADATA_RECORD, None);
-    for time in 0..=bound {
-        world.ask_to_join(3, invitation.clone()).unwrap();
-        world.run(2_000);
-        if world.state(3, id) != SyncgroupState::Active {
-            refused = Some((time, world.state(3, id)));
-            break;
-        }
-        world.command(3, Command::Leave { syncgroup: id }).unwrap();
-        world.run(2_000);
-    }
-    assert_eq!(refused, Some((bound, SyncgroupState::Refused(JoinRefusal::Full))));
-    let invitation = world.invite(2, id, Rights::Read);
-    world.ask_to_join(3, invitation).unwrap();
-    world.run(10_000);
-    assert_eq!(world.state(3, id), SyncgroupState::Active);
-}
-
-#[test]
 fn what_was_opened_closed_and_let_in_by_clocks_that_were_ahead_is_written_again() {
     const YEAR: Millis = Millis(365 * 24 * 3_600_000);
     let (mut world, id) = World::of_readers(1);
@@ -313,10 +282,10 @@ fn what_was_opened_closed_and_let_in_by_clocks_that_were_ahead_is_written_again(
         Err(Refusal::NotOpen),
         "that grant is closed by its new name"
     );
-    let invitation = world.invite(1, id, Rights::Read);
     world.apart();
     world.link(1, 2);
     world.ahead(YEAR, |world| {
+        let invitation = world.invite(1, id, Rights::Read);
         world.ask_to_join(2, invitation).unwrap();
         world.run(10_000);
     });
