@@ -13,6 +13,13 @@ const TICKETS: u32 = 800;
 /// hear of it.
 const BESIDE: u64 = 8_000;
 
+/// What is granted to everybody, and for how long.
+#[derive(Clone, Copy)]
+struct Given {
+    rights: Rights,
+    lasts_ms: u64,
+}
+
 impl Drawing<'_> {
     /// Somebody opens a syncgroup, members invite, and whom they let in invites the next; some of it is closed meanwhile, and
     /// some who were let in are removed, and asked again.
@@ -27,28 +34,41 @@ impl Drawing<'_> {
     fn opened(&mut self, dice: &mut Dice, group: &Group, number: u32) {
         let (creator, label) = (group.members.first().map_or(0, |(replica, _)| *replica), group.label);
         let member = |dice: &mut Dice| dice.pick(&group.members).map_or(creator, |(replica, _)| *replica);
+        let is_member = |replica: &usize| group.members.iter().any(|(member, _)| member == replica);
+        let strangers: Vec<usize> = (0..self.replicas).filter(|it| !is_member(it)).collect();
+        let anybody = self.replicas;
+        let guest = |dice: &mut Dice| {
+            let stranger = dice.pick(&strangers).copied().filter(|_| !dice.one_in(4));
+            stranger.unwrap_or_else(|| dice.index(anybody))
+        };
         let by = if dice.one_in(4) { member(dice) } else { creator };
         let made_at = group.made_at();
         let opened_at = dice.between(made_at, made_at + self.safety_ms * 2 / 3);
         let rights = [Rights::Read, Rights::Write, Rights::Write][dice.index(3)];
-        self.step(opened_at, Act::Open { replica: by, group: label, rights, lasts_ms: lasts(dice) });
+        let lasts_ms = if dice.one_in(2) { 0 } else { lasts(dice) };
+        self.step(opened_at, Act::Open { replica: by, group: label, rights, lasts_ms });
         let first = u32::from(label) * 1_000 + TICKETS + 10 * number;
         let (mut host, mut at) = (member(dice), opened_at);
+        let given = Given { rights, lasts_ms };
         for ticket in first..first + dice.between(1, 4) as u32 {
-            at += dice.skewed(10, 20_000);
-            let guest = dice.index(self.replicas);
-            self.invited(dice, (host, label), at, ticket, guest);
+            at += dice.skewed(1_000, 20_000);
+            let guest = guest(dice);
+            self.invited(dice, (host, label), at, ticket, (guest, given));
             if dice.one_in(3) {
-                // An admin removes it, about when it is invited again.
-                let then = at + dice.skewed(10, 20_000);
+                // An admin removes it, and somebody lets it in again who has not heard of that, or has.
+                let then = at + dice.skewed(5_000, 30_000);
                 self.step(then, Act::Eject { replica: by, group: label, peer: guest });
-                let again = then.saturating_sub(BESIDE / 2) + dice.below(BESIDE);
                 let host = member(dice);
-                self.invited(dice, (host, label), again, ticket + 5, guest);
+                self.apart(dice, (by, host), then);
+                let again = then.saturating_sub(BESIDE / 4) + dice.below(BESIDE);
+                if dice.one_in(2) {
+                    self.step(again.saturating_sub(500), Act::Leave { replica: guest, group: label });
+                }
+                self.invited(dice, (host, label), again, ticket + 5, (guest, given));
             }
             host = if dice.one_in(2) { guest } else { member(dice) };
         }
-        let then = opened_at + dice.skewed(100, 2 * (at - opened_at) + BESIDE);
+        let then = opened_at + dice.skewed(1_000, 2 * (at - opened_at) + BESIDE);
         match dice.below(4) {
             0 => {}
             1 => {
@@ -59,17 +79,41 @@ impl Drawing<'_> {
                 let replica = if dice.one_in(3) { member(dice) } else { by };
                 self.step(then, Act::Close { replica, group: label });
                 // Somebody asks about then.
-                let beside = then.saturating_sub(BESIDE / 2) + dice.below(BESIDE);
-                let (host, guest) = (member(dice), dice.index(self.replicas));
-                self.invited(dice, (host, label), beside, first + 9, guest);
+                let (host, guest) = (member(dice), guest(dice));
+                self.apart(dice, (replica, host), then);
+                let beside = then.saturating_sub(BESIDE / 4) + dice.below(BESIDE);
+                self.invited(dice, (host, label), beside, first + 9, (guest, given));
             }
         }
     }
 
-    /// A member invites, and somebody takes it, as a device by itself or as one of a user's.
-    fn invited(&mut self, dice: &mut Dice, (host, group): (usize, u8), at: u64, ticket: u32, guest: usize) {
-        let rights = [Rights::Read, Rights::Write, Rights::Write, Rights::Admin][dice.index(4)];
-        let (reusable, valid_ms, lasts_ms) = (false, 24 * 3_600_000, lasts(dice));
+    /// Where networks are cut at all, an admin may be cut off for a while from a member and all others, about a moment.
+    fn apart(&mut self, dice: &mut Dice, (admin, member): (usize, usize), at: u64) {
+        if self.profile.faults.partitions && admin != member && dice.one_in(2) {
+            let others = (0..self.replicas).filter(|it| *it != admin).collect();
+            let from = at.saturating_sub(BESIDE / 2);
+            self.step(from, Act::Cut { from: vec![admin], to: others, both: true });
+            self.step(at + 2 * BESIDE + dice.below(BESIDE), Act::Heal);
+        }
+    }
+
+    /// A member invites, mostly with no more than is granted, and somebody takes it, as a device by itself or as one of a
+    /// user's.
+    fn invited(
+        &mut self,
+        dice: &mut Dice,
+        (host, group): (usize, u8),
+        at: u64,
+        ticket: u32,
+        (guest, given): (usize, Given),
+    ) {
+        let any = [Rights::Read, Rights::Write, Rights::Write, Rights::Admin][dice.index(4)];
+        let (reusable, valid_ms) = (false, 24 * 3_600_000);
+        let (rights, lasts_ms) = match dice.below(5) {
+            0 => (any, lasts(dice)),
+            1 => (Rights::Read, given.lasts_ms / 4),
+            _ => (given.rights, given.lasts_ms / 4),
+        };
         self.step(at, Act::Invite { replica: host, group, ticket, rights, reusable, valid_ms, lasts_ms });
         let joins_at = at + dice.skewed(1, 5_000);
         let (replica, database) = (guest, database(dice));
