@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn who_lets_in_others_by_what_everybody_is_granted_reaches_a_bound_below_that_of_admins() {
         let mut metadata = Metadata::default();
-        let key = crate::id::PublicKey([7; 32]);
+        let key = PublicKey([7; 32]);
         let name = Name::new("device").unwrap();
         let admits = MetaRecord::Admit { key, name, rights: Rights::Read, ends: None, request: None };
         let record = Record::Meta(admits.clone());

@@ -42,7 +42,7 @@ use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;
