@@ -47,6 +47,11 @@ pub const METADATA_RESERVE: usize = 8 << 20;
 /// Bytes of metadata that an author may have written in a syncgroup, with what it writes, to let in somebody as no admin, by
 /// what is granted to everybody: some 1,000 admissions. So whoever is let in cannot fill the memory of all others.
 pub const MEMBER_METADATA: usize = 256 << 10;
+/// How often one device may have let in another one, or a user, as no admin, by what is granted to everybody, in the past of
+/// a generation that does so once more.
+pub const MAX_LET_IN: usize = 16;
+/// Grants that one record ends. Whoever ends more says so in several records, and those in as many generations as they take.
+pub const MAX_ENDED: usize = 8_192;
 /// Ranges of generations of a device's other logs that a log may say it stands for.
 pub const MAX_CUTS: usize = 64;
 /// Proofs that logs of one device are forked which a generation may have in its past to add another: whoever looks at one

@@ -133,6 +133,14 @@ impl<'s> ForgedLog<'s> {
                 let admit = MetaRecord::Admit { key, name, rights: Rights::Write, ends: None, request: None };
                 (meta(admit), Content::Admits(key.device(), Rights::Write))
             }
+            Forgery::LetsInAgain => match self.stage.key_of(&self.stage.peer) {
+                Some(key) => {
+                    let (rights, ends, request) = (Rights::Read, None, None);
+                    let admit = MetaRecord::Admit { key, name, rights, ends, request };
+                    (meta(admit), Content::Admits(key.device(), rights))
+                }
+                None => self.row(nth),
+            },
             Forgery::PromotesItself => {
                 let admit = MetaRecord::Admit {
                     key: keys.public,

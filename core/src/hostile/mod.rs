@@ -123,6 +123,8 @@ kinds! {
         LetsInBeside,
         /// It lets in a device that an admin has removed, likewise.
         LetsInRemoved,
+        /// It lets in the device to which it is sent, which is a member already.
+        LetsInAgain,
         /// It makes its own device an admin.
         PromotesItself,
         /// It says that others' grants end.
@@ -256,6 +258,7 @@ impl Forgery {
             | Forgery::AdmitsGhost
             | Forgery::LetsInBeside
             | Forgery::LetsInRemoved
+            | Forgery::LetsInAgain
             | Forgery::PromotesItself
             | Forgery::EndsOthers
             | Forgery::Removes

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::forge::ForgedLog;
 use super::{Content, Forgery, Stage};
 use crate::crypto::SecretKey;
-use crate::id::{Name, PublicKey, Version};
+use crate::id::{DeviceId, Name, PublicKey, Version};
 use crate::log::record::{MetaRecord, Record};
 use crate::replica::plan::Plan;
 use crate::syncgroup::Rights;
@@ -110,6 +110,20 @@ impl Stage<'_> {
         let admitted: Vec<Version> = members.filter(|it| it.removed).map(|it| it.admitted).collect();
         self.records(&admitted).into_iter().find_map(|record| match record {
             Record::Meta(MetaRecord::Admit { key, .. }) => Some(key),
+            _ => None,
+        })
+    }
+
+    /// The key of a member.
+    pub(super) fn key_of(&self, device: &DeviceId) -> Option<PublicKey> {
+        let members = self.core.replica.group(&self.syncgroup)?.metadata.access.members().into_iter();
+        let admitted: Vec<Version> =
+            members.filter(|it| it.device == *device).map(|it| it.admitted).collect();
+        self.records(&admitted).into_iter().find_map(|record| match record {
+            Record::Meta(MetaRecord::Admit { key, .. }) if key.device() == *device => Some(key),
+            Record::Meta(MetaRecord::Enrol { certificate, .. }) if certificate.device() == *device => {
+                Some(certificate.device_key())
+            }
             _ => None,
         })
     }

@@ -140,6 +140,30 @@ impl MetaRecord {
         size.max(limits::METADATA_RECORD)
     }
 
+    /// The same in several records, if it ends more than one of them may.
+    pub(crate) fn in_parts(mut self) -> impl Iterator<Item = Self> {
+        let grants = match &mut self {
+            MetaRecord::Leave { grants }
+            | MetaRecord::Revoke { grants, .. }
+            | MetaRecord::RevokeUser { grants, .. }
+            | MetaRecord::Close { grants, .. } => core::mem::take(grants),
+            _ => Vec::new(),
+        };
+        let parts: Vec<Vec<Version>> = grants.chunks(limits::MAX_ENDED).map(<[_]>::to_vec).collect();
+        let none = parts.is_empty().then(Vec::new);
+        parts.into_iter().chain(none).map(move |part| {
+            let mut record = self.clone();
+            if let MetaRecord::Leave { grants }
+            | MetaRecord::Revoke { grants, .. }
+            | MetaRecord::RevokeUser { grants, .. }
+            | MetaRecord::Close { grants, .. } = &mut record
+            {
+                *grants = part;
+            }
+            record
+        })
+    }
+
     /// Whether it gives nothing, and only ends what was given.
     pub(crate) fn ends_something(&self) -> bool {
         matches!(

@@ -215,8 +215,8 @@ fn says_what_it_repeats(record: &Record) -> bool {
 }
 
 fn gives_something(record: &Record) -> bool {
-    use MetaRecord::{Admit, AdmitUser, Enrol};
-    matches!(record, Record::Meta(Admit { .. } | AdmitUser { .. } | Enrol { .. }))
+    use MetaRecord::{Admit, AdmitUser, Enrol, Open};
+    matches!(record, Record::Meta(Admit { .. } | AdmitUser { .. } | Enrol { .. } | Open { .. }))
 }
 
 impl Plan<'_> {

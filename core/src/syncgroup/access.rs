@@ -81,6 +81,8 @@ mod facts;
 mod judging;
 mod members;
 mod opening;
+mod taken;
+mod undone;
 #[cfg(test)]
 mod tests;
 
@@ -466,15 +468,10 @@ impl Access {
 
     /// What was given to a device, of all that has some rest that is meant.
     fn versions(&self, device: &DeviceId, is_meant: impl Fn(Left) -> bool) -> Vec<Version> {
-        let mut versions: Vec<Version> = Vec::new();
         let meant = self.standing_titles(device).filter(|(_, left)| is_meant(*left));
-        for version in meant.map(|(title, _)| title.version()) {
-            // By one enrolment a device has all that its user was granted.
-            if !versions.contains(&version) {
-                versions.push(version);
-            }
-        }
-        versions
+        // By one enrolment a device has all that its user was granted.
+        let mut seen = BTreeSet::new();
+        meant.map(|(title, _)| title.version()).filter(|version| seen.insert(*version)).collect()
     }
 
     /// Who let in a device: whoever wrote down its enrolments, and gave the grants to it and to its users, that nobody has

@@ -223,7 +223,8 @@ fn lets_in(plan: &Plan<'_>, group: &Group, whom: Holder, given: Left, wall: Wall
     let Some(pasts) = plan.pasts(group.ix).filter(|_| access.was_opened()) else { return false };
     let (generation, past) = (plan.held(group.ix, &author) + 1, user::everything(plan, group));
     let at = At { author, place: None, generation, stamp: plan.next_stamp(wall), past: &past };
-    access.lets_in(access.judgement(), pasts, at, whom, given)
+    let judgement = access.judgement();
+    access.lets_in(judgement, pasts, at, whom, given) && access.gives_more(judgement, at, whom, given)
 }
 
 /// What is told of an admission.

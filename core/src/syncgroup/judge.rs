@@ -101,6 +101,21 @@ pub(crate) fn right_for(
     may.then_some(By::Everybody)
 }
 
+/// The same where anybody may hold it: judged by its own past, a member lets in one at a time, and gives more than there is.
+pub(crate) fn allowed_by(
+    access: &Access,
+    judgement: &Judgement,
+    pasts: Numbered<'_>,
+    at: At<'_>,
+    records: &[Record],
+) -> Option<By> {
+    let by = right_for(access, judgement, pasts, at, records)?;
+    let mut let_in = records.iter().filter_map(lets_in);
+    let gives_more = |(whom, given)| access.gives_more(judgement, at, whom, given);
+    let is_news = let_in.next().is_some_and(gives_more) && let_in.next().is_none();
+    (by == By::Rights || is_news).then_some(by)
+}
+
 /// Judges the generation of this number by an author, given the metadata in its past.
 pub(crate) fn is_allowed(
     plan: &Plan<'_>,
@@ -126,7 +141,7 @@ pub(crate) fn is_allowed(
     }
     let (Some(metadata), Some(pasts)) = (plan.metadata(group), plan.pasts(group)) else { return false };
     let at = At { author: *author, place: None, generation, stamp: encoded.header.stamp, past };
-    let by = |judgement: &Judgement| right_for(&metadata.access, judgement, pasts, at, records);
+    let by = |judgement: &Judgement| allowed_by(&metadata.access, judgement, pasts, at, records);
     let by = plan.judging(group, |recent| metadata.access.judged_in(pasts, past, recent, by));
     let is_right = match by {
         None => false,

@@ -6,9 +6,10 @@ use super::Rights;
 use super::access::{Holder, Left};
 use super::command::{Means, active, require};
 use super::group::Group;
+use super::remove::write_ends;
 use crate::action::{Outcome, Refusal};
 use crate::id::{Author, Generation, SyncgroupId};
-use crate::log::record::{MetaRecord, Record};
+use crate::log::record::MetaRecord;
 use crate::replica::Stop;
 use crate::replica::plan::Plan;
 
@@ -31,17 +32,14 @@ pub(super) fn set(
         let grants = above.into_iter().map(|(grant, _)| grant).collect();
         let (keep, ends) = (wanted.map(|wanted| wanted.rights), wanted.and_then(Left::end));
         let until = written_by_all(plan, group);
-        records.push(Record::Meta(MetaRecord::Close { grants, keep, ends, until }));
+        records.push(MetaRecord::Close { grants, keep, ends, until });
     }
     // What is lessened leaves all that is wanted where there was that much.
     if let Some(wanted) = wanted.filter(|wanted| !access.has_everybody(*wanted)) {
         let (rights, ends) = (wanted.rights, wanted.end());
-        records.push(Record::Meta(MetaRecord::Open { rights, ends }));
+        records.push(MetaRecord::Open { rights, ends });
     }
-    if !records.is_empty() {
-        let stamp = plan.next_stamp(means.wall);
-        plan.write(group.ix, stamp, &records, None)?;
-    }
+    write_ends(plan, group, means.wall, records)?;
     Ok(Outcome::EverybodysRightsSet(*syncgroup, wanted.map(|wanted| wanted.rights)))
 }
 

@@ -9,6 +9,7 @@ use super::group::{Group, GroupRecord, Stage};
 use super::user;
 use crate::action::{Outcome, Refusal};
 use crate::id::{DeviceId, SyncgroupId, Version};
+use crate::limits;
 use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
 use crate::replica::Stop;
@@ -30,8 +31,7 @@ pub(super) fn eject(
         return Err(Refusal::Yourself.into());
     }
     let revocation = Reach::new(plan, group).eject(device)?;
-    let stamp = plan.next_stamp(means.wall);
-    plan.write(group.ix, stamp, &[Record::Meta(revocation)], None)?;
+    write_ends(plan, group, means.wall, [revocation])?;
     Ok(Outcome::Ejected(*syncgroup, device))
 }
 
@@ -56,17 +56,51 @@ pub(super) fn set_rights(
     let mut records = Vec::new();
     let by_user = access.by_user(&device, plan.moment()).is_some_and(|(left, _)| left > wanted);
     if by_user || !access.grants_above(Holder::Device(device), Some(wanted)).is_empty() {
-        records.push(Record::Meta(Reach::new(plan, group).revoke(device, Some(wanted))?));
+        records.push(Reach::new(plan, group).revoke(device, Some(wanted))?);
     }
     // What is lessened leaves all that is wanted where it had that much.
     if !access.has(&device, wanted) {
-        records.push(Record::Meta(grant(plan, group, &device, wanted)?.ok_or(Refusal::NoMember(device))?));
+        records.push(grant(plan, group, &device, wanted)?.ok_or(Refusal::NoMember(device))?);
     }
-    if !records.is_empty() {
-        let stamp = plan.next_stamp(means.wall);
+    write_ends(plan, group, means.wall, records)?;
+    Ok(Outcome::RightsSet(*syncgroup, device, wanted.rights))
+}
+
+/// Writes records in their order: in one generation, unless they end more than fits in there.
+pub(super) fn write_ends(
+    plan: &mut Plan<'_>,
+    group: &Group,
+    wall: Wall,
+    records: impl IntoIterator<Item = MetaRecord>,
+) -> Result<(), Stop> {
+    for records in in_parts(records.into_iter().flat_map(MetaRecord::in_parts)) {
+        let stamp = plan.next_stamp(wall);
         plan.write(group.ix, stamp, &records, None)?;
     }
-    Ok(Outcome::RightsSet(*syncgroup, device, wanted.rights))
+    Ok(())
+}
+
+/// Half of what a generation may have: the rest is for its header.
+const MOST_BYTES: usize = limits::MAX_GENERATION / 2;
+
+/// Records, in as many generations as they take. A departure comes by itself if not all fit: nobody writes after the last.
+fn in_parts(records: impl Iterator<Item = MetaRecord>) -> Vec<Vec<Record>> {
+    let (mut parts, mut size) = (Vec::<Vec<Record>>::new(), MOST_BYTES);
+    let mut leaves = false;
+    for record in records {
+        let cost = record.cost();
+        let is_departure = matches!(record, MetaRecord::Leave { .. });
+        size += cost;
+        match parts.last_mut().filter(|_| size <= MOST_BYTES && !(leaves && is_departure)) {
+            Some(part) => part.push(Record::Meta(record)),
+            None => {
+                parts.push(alloc::vec![Record::Meta(record)]);
+                size = cost;
+            }
+        }
+        leaves = is_departure;
+    }
+    parts
 }
 
 /// Another grant to a device, with the key and the name by which it was admitted.
@@ -105,17 +139,16 @@ pub(super) fn destroy(
     let own = plan.replica.keys.device;
     let reach = Reach::new(plan, group);
     let others = group.metadata.access.standing().copied().filter(|device| *device != own);
-    let mut records: Vec<Record> = Vec::new();
+    let mut records: Vec<MetaRecord> = Vec::new();
     for device in others {
         let holder = Holder::Device(device);
         if let Some(grants) = reach.all_above(holder, None).filter(|grants| !grants.is_empty()) {
-            records.push(Record::Meta(reach.end(device, grants, None)));
+            records.push(reach.end(device, grants, None));
         }
     }
     records.extend(user::all_ended(plan, group, &reach));
-    records.push(Record::Meta(MetaRecord::Leave { grants: group.metadata.access.all_of(&own) }));
-    let stamp = plan.next_stamp(means.wall);
-    plan.write(group.ix, stamp, &records, None)?;
+    records.push(MetaRecord::Leave { grants: group.metadata.access.all_of(&own) });
+    write_ends(plan, group, means.wall, records)?;
     go(plan, group);
     Ok(Outcome::Destroyed(*syncgroup))
 }
@@ -307,8 +340,7 @@ fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Sto
         move_to(plan, group, Stage::Left);
         return Ok(());
     }
-    let stamp = plan.next_stamp(wall);
-    plan.write(group.ix, stamp, &[Record::Meta(MetaRecord::Leave { grants })], None)?;
+    write_ends(plan, group, wall, [MetaRecord::Leave { grants }])?;
     go(plan, group);
     Ok(())
 }

@@ -357,7 +357,10 @@ impl Model {
         if generation.says == Fact::Begins {
             return self.generations(group).all(|(other, it)| it.says != Fact::Begins || other == version);
         }
-        let is_fit = |group: &Group| group.may_say(generation) && group.counts(version, &generation.past);
+        let is_fit = |group: &Group| {
+            let is_sayable = group.may_say(generation) && group.gives_more(version);
+            is_sayable && group.counts(version, &generation.past)
+        };
         self.groups.get(group).is_some_and(is_fit)
     }
 

@@ -7,7 +7,9 @@
 //!   is no admin.
 //! * But what an admin has *taken* from somebody, no member gives back. Whatever leaves that one less than a member gives it
 //!   must have had the member's generation in its past, so that it was taken from this one, too; or an admin has given as
-//!   much since, and the member knew.
+//!   much since, and the member knew. What an admin has taken from a user was taken from each device of which it knew then
+//!   that it was one of the user's.
+//! * And a member gives *more* than there is: what somebody has already, as far as the member knew, nobody holds.
 
 use driftless::{Author, DeviceId, Knowledge, Rights, SyncgroupId, Version, Wall};
 
@@ -48,6 +50,16 @@ impl Group {
             && self.rights(&version.author.device, past, revocations, For::generation(by, when)).is_some()
     }
 
+    /// Whether a generation, by which a member that is no admin lets in somebody, gives more than there is.
+    pub(super) fn gives_more(&self, version: &Version) -> bool {
+        let Some(generation) = self.generations.get(version) else { return false };
+        let past = &generation.past;
+        let Some((whom, gives)) = generation.says.lets_in() else { return true };
+        let by_admin = || self.authority(version, past, None).is_some();
+        let mut own = self.standing(whom, past).into_iter().filter(|(way, ..)| way.enrolled.is_none());
+        by_admin() || !own.any(|(.., left)| left.covers(gives))
+    }
+
     /// Whether whoever is a member may let in somebody so.
     fn may_let_in(&self, it: LettingIn<'_>, revocations: &Knowledge) -> bool {
         it.gives.rights < Rights::Admin && self.is_open(it, revocations) && !self.is_taken(it, revocations)
@@ -62,10 +74,17 @@ impl Group {
     }
 
     fn is_taken(&self, it: LettingIn<'_>, revocations: &Knowledge) -> bool {
-        let takes = |revoked: &&Revoked| {
-            revoked.whom == it.whom && !revoked.keep.is_some_and(|keep| keep.covers(it.gives))
-        };
         self.facts().filter(|(by, _)| holds(revocations, by)).any(|(by, generation)| {
+            let was_of = |whom| match (it.whom, whom) {
+                (Whom::Device(device), Whom::User(user)) => self
+                    .enrolments(&device)
+                    .any(|(enrolled, it)| it.user == user && holds(&generation.past, enrolled)),
+                _ => false,
+            };
+            let takes = |revoked: &&Revoked| {
+                (revoked.whom == it.whom || was_of(revoked.whom))
+                    && !revoked.keep.is_some_and(|keep| keep.covers(it.gives))
+            };
             let had_it_in_its_past = it.version.is_some_and(|version| holds(&generation.past, version));
             let mut taken = generation.says.revokes().iter().filter(takes);
             !had_it_in_its_past
@@ -169,9 +188,9 @@ impl Fact {
 mod tests {
     use std::collections::BTreeSet;
 
-    use driftless::Incarnation;
+    use driftless::{Incarnation, UserId};
 
-    use super::super::Generation;
+    use super::super::{Enrolled, Generation};
     use super::*;
 
     const GROUP: SyncgroupId = SyncgroupId([1; 32]);
@@ -230,6 +249,42 @@ mod tests {
         assert_eq!((rights(&model, 3), rights(&model, 4)), (Some(Rights::Write), None));
         assert!(model.is_permitted(&GROUP, &version(2, 2)), "its author had not heard");
         assert!(model.is_void_in_the_end(&GROUP, &version(2, 2)));
+    }
+
+    #[test]
+    fn a_member_gives_more_than_there_is() {
+        let mut model = opened();
+        add(&mut model, version(2, 1), &[version(1, 3)], admits(3, Rights::Read));
+        add(&mut model, version(2, 2), &[version(1, 3), version(2, 1)], admits(3, Rights::Read));
+        add(&mut model, version(2, 3), &[version(1, 3), version(2, 2)], admits(3, Rights::Write));
+        let leaves = [version(1, 3), version(2, 1), version(2, 3)];
+        add(&mut model, version(3, 1), &leaves, Fact::Leaves);
+        add(&mut model, version(2, 4), &[version(2, 3), version(3, 1), version(1, 3)], admits(3, Rights::Read));
+        let is_permitted = |generation| model.is_permitted(&GROUP, &version(2, generation));
+        assert!(is_permitted(1) && !is_permitted(2) && is_permitted(3));
+        assert!(is_permitted(4), "it has left, and has nothing");
+    }
+
+    #[test]
+    fn what_an_admin_has_taken_from_a_user_no_member_gives_to_a_device_that_was_known_as_its() {
+        let user = UserId([9; 16]);
+        let enrols = |number: u8| {
+            let (device, number, granted) = (DeviceId([number; 16]), 1, None);
+            Fact::Enrols(Enrolled { user, device, number, granted, asked: false })
+        };
+        let mut model = opened();
+        let grants = Fact::AdmitsUser(user, Granted::for_ever(Rights::Write));
+        add(&mut model, version(1, 4), &[version(1, 3)], grants);
+        add(&mut model, version(1, 5), &[version(1, 4)], enrols(3));
+        add(&mut model, version(1, 6), &[version(1, 5)], revokes(Whom::User(user), version(1, 4), &[]));
+        // What somebody signs that has lost all takes nothing from others.
+        add(&mut model, version(1, 7), &[version(1, 6)], enrols(4));
+        add(&mut model, version(2, 1), &[version(1, 7)], admits(3, Rights::Write));
+        add(&mut model, version(2, 2), &[version(1, 7), version(2, 1)], admits(4, Rights::Write));
+        add(&mut model, version(1, 8), &[version(1, 7)], admits(3, Rights::Write));
+        let is_permitted = |generation| model.is_permitted(&GROUP, &version(2, generation));
+        assert!(!is_permitted(1) && is_permitted(2));
+        assert_eq!(rights(&model, 3), Some(Rights::Write), "but an admin does");
     }
 
     #[test]

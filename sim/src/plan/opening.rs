@@ -9,6 +9,8 @@ use crate::dice::{Concern, Dice};
 
 /// The first label of an invitation by a member.
 const TICKETS: u32 = 800;
+/// The first label of those by which a device comes in as a user's, and then by itself.
+const RETURNS: u32 = 850;
 /// Between something that a member and something that an admin does beside it, at most, in milliseconds: often not enough to
 /// hear of it.
 const BESIDE: u64 = 8_000;
@@ -68,6 +70,11 @@ impl Drawing<'_> {
             }
             host = if dice.one_in(2) { guest } else { member(dice) };
         }
+        if dice.one_in(3) {
+            let (host, guest) = (member(dice), guest(dice));
+            let ticket = u32::from(label) * 1_000 + RETURNS + 2 * number;
+            self.returned(dice, (by, host, label), opened_at, ticket, (guest, given));
+        }
         let then = opened_at + dice.skewed(1_000, 2 * (at - opened_at) + BESIDE);
         match dice.below(4) {
             0 => {}
@@ -85,6 +92,31 @@ impl Drawing<'_> {
                 self.invited(dice, (host, label), beside, first + 9, (guest, given));
             }
         }
+    }
+
+    /// A device comes in as a user's, is removed with that user, and asks a member by itself, which has heard of that or not.
+    fn returned(
+        &mut self,
+        dice: &mut Dice,
+        (admin, host, group): (usize, usize, u8),
+        at: u64,
+        ticket: u32,
+        (guest, given): (usize, Given),
+    ) {
+        let user = dice.below(2) as u8;
+        let (rights, reusable, valid_ms, lasts_ms) = (Rights::Write, false, 24 * 3_600_000, 0);
+        self.step(at, Act::Invite { replica: admin, group, ticket, rights, reusable, valid_ms, lasts_ms });
+        let joins_at = at + dice.skewed(1, 5_000);
+        let (replica, database) = (guest, database(dice));
+        self.step(joins_at, Act::JoinAs { replica, ticket, user, number: 0, database });
+        let then = joins_at + dice.skewed(3_000, 20_000);
+        self.step(then, Act::EjectUser { replica: admin, group, user });
+        self.apart(dice, (admin, host), then);
+        let again = then.saturating_sub(BESIDE / 4) + dice.below(2 * BESIDE);
+        if dice.one_in(3) {
+            self.step(again.saturating_sub(500), Act::Leave { replica: guest, group });
+        }
+        self.invited(dice, (host, group), again, ticket + 1, (guest, given));
     }
 
     /// Where networks are cut at all, an admin may be cut off for a while from a member and all others, about a moment.

@@ -280,11 +280,17 @@ impl Acts {
         })
     }
 
+    /// One of them.
+    pub(super) fn get(&self, place: Place) -> Option<Act> {
+        let (author, acts) = self.0.get(&place.0)?;
+        let at = acts.binary_search_by_key(&place.1, |(it, ..)| *it).ok()?;
+        let (_, stamp, past, beside) = *acts.get(at)?;
+        Some(Act { author: *author, place, stamp, past, beside })
+    }
+
     /// The metadata in the past of one of them, itself included.
-    pub(super) fn past_of(&self, (ix, generation): Place) -> Option<PastIx> {
-        let (_, acts) = self.0.get(&ix)?;
-        let at = acts.binary_search_by_key(&generation, |(it, ..)| *it).ok()?;
-        acts.get(at).map(|(_, _, past, _)| *past)
+    pub(super) fn past_of(&self, place: Place) -> Option<PastIx> {
+        self.get(place).map(|act| act.past)
     }
 
     /// Whose they are.

@@ -8,6 +8,7 @@ use super::super::Rights;
 use super::super::past::{Numbered, Past};
 use super::cuts::Cuts;
 use super::facts::{Act, Standing};
+use super::taken::Taken;
 use super::{Access, Ended, Grant, Holder, Nth, Revocation, Title};
 use crate::id::{Author, DeviceId, Generation, Incarnation, UserId, Version};
 use crate::object::history::Place;
@@ -22,6 +23,8 @@ pub(crate) type Rank = (u32, Version);
 pub(crate) struct Judgement {
     void: BTreeSet<Place>,
     ends: BTreeMap<(Holder, Version), Vec<Nth>>,
+    /// What of all that keeps members from letting in somebody. Without anything that is granted to everybody it is empty.
+    pub(super) taken: Taken,
     /// What was written again elsewhere, where that counts. What may be *held* does not hang on it, so it is empty where
     /// that is judged.
     cuts: Cuts,
@@ -54,12 +57,6 @@ impl Judgement {
             return &[];
         }
         self.ends.get(&(holder, *version)).map_or(&[], Vec::as_slice)
-    }
-
-    /// The revocations that count for anything that was given to somebody.
-    pub(super) fn all_ends_of(&self, holder: Holder) -> impl Iterator<Item = &Nth> {
-        let all = self.ends.range((holder, LEAST.0)..).take_while(move |((of, _), _)| *of == holder);
-        all.flat_map(|(_, ends)| ends)
     }
 }
 
@@ -293,8 +290,12 @@ impl<'a> Court<'a> {
             ends.dedup();
             (key, ends)
         });
-        let mut judgement = Judgement { void, ends: ends.collect(), cuts: Cuts::default() };
+        let (ends, taken, cuts) = (ends.collect(), Taken::default(), Cuts::default());
+        let mut judgement = Judgement { void, ends, taken, cuts };
         if self.access.was_opened() {
+            let by_admins = self.given.iter().filter(|(act, _)| self.valid.contains(act));
+            let given = by_admins.flat_map(|(_, given)| given).map(|(holder, grant)| (*holder, *grant));
+            judgement.taken = self.access.taken(self.pasts, &judgement.ends, given);
             let given = |act: Act| Some((act, self.given.get(&act.place)?.clone()));
             let by_members =
                 unsupported.into_iter().filter(|act| act.beside < Rights::Admin).filter_map(given);

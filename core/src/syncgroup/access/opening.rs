@@ -26,6 +26,7 @@ use super::{Access, At, Grant, Holder, Judgement, Left, Nth, Revocation};
 #[cfg(feature = "hostile")]
 use crate::id::Version;
 use crate::id::{Author, DeviceId, Generation};
+use crate::limits;
 use crate::object::history::Place;
 use crate::store::key::AuthorIx;
 use crate::time::Wall;
@@ -48,7 +49,7 @@ impl Access {
                 let given = Left { rights: grant.rights, ends: grant.ends };
                 self.lets_in(judgement, pasts, at, *whom, given)
             };
-            if given.iter().all(lets_in) && may_be_here() {
+            if may_be_here() && given.iter().all(lets_in) {
                 judgement.count(&place);
             }
         }
@@ -73,7 +74,33 @@ impl Access {
         let counts = |opening: &&Opening| known(opening.place()) && !judgement.is_void(&opening.place());
         given.rights < Rights::Admin
             && self.openings.iter().filter(counts).any(covers)
-            && self.what_took(judgement, pasts, at, whom, given).is_empty()
+            && self.what_took(judgement, pasts, at, whom, given).next().is_none()
+    }
+
+    /// Whether a member gives somebody more at one of its generations than that one has already, as far as it knew, and has
+    /// not done so too often (S-53). Else it could have so much given that nobody could end it.
+    pub(crate) fn gives_more(&self, judgement: &Judgement, at: At<'_>, whom: Holder, given: Left) -> bool {
+        let known = |place: Place| at.past.has(place) && Some(place) != at.place;
+        let (grants, standing) = match whom {
+            Holder::Device(device) => {
+                let standing = self.standings.get(&device);
+                (standing.map(|it| &it.grants), standing)
+            }
+            Holder::User(user) => (self.users.get(&user).map(|it| &it.grants), None),
+            Holder::DeviceOf(..) | Holder::Everybody => (None, None),
+        };
+        let grants = || grants.into_iter().flatten().filter(|grant| known(grant.place()));
+        let covers = |grant: &Grant| {
+            let has_left = standing.is_some_and(|it| self.has_left(it, &grant.version, known));
+            let ends = judgement.ends(whom, &grant.version).iter();
+            let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
+            let left = Left { rights: grant.rights, ends: grant.ends };
+            !has_left
+                && !judgement.is_void(&grant.place())
+                && ends.try_fold(left, |left, end| end.lessens(left)).is_some_and(|left| left.covers(given))
+        };
+        let own = grants().filter(|grant| grant.version.author.device == at.author.device);
+        own.count() < limits::MAX_LET_IN && !grants().any(covers)
     }
 
     fn ends_of_opening<'a>(
@@ -83,91 +110,6 @@ impl Access {
     ) -> impl Iterator<Item = &'a Revocation> {
         let ends = judgement.ends(Holder::Everybody, &opening.version).iter();
         ends.filter_map(|nth| self.revocations.get(nth))
-    }
-
-    /// What took away from somebody what a generation gives it, so that only an admin may give it again.
-    fn what_took(
-        &self,
-        judgement: &Judgement,
-        pasts: Numbered<'_>,
-        at: At<'_>,
-        whom: Holder,
-        given: Left,
-    ) -> Vec<Nth> {
-        let has_in_its_past =
-            |act: Place, other: Place| self.acts.past_of(act).is_some_and(|past| pasts.get(past).has(other));
-        let known = |place: Place| at.past.has(place) && Some(place) != at.place;
-        let is_given_since = |end: &Revocation| {
-            self.grants_to(whom).any(|grant| {
-                let gives = Left { rights: grant.rights, ends: grant.ends };
-                known(grant.place())
-                    && !judgement.is_void(&grant.place())
-                    && gives.covers(given)
-                    && has_in_its_past(grant.place(), end.by)
-            })
-        };
-        let takes = |nth: &&Nth| {
-            self.revocations.get(nth).is_some_and(|end| {
-                let leaves = end.keep.map(|rights| Left { rights, ends: end.ends });
-                !leaves.is_some_and(|left| left.covers(given))
-                    && !at.place.is_some_and(|place| has_in_its_past(end.by, place))
-                    && !is_given_since(end)
-            })
-        };
-        judgement.all_ends_of(whom).filter(takes).copied().collect()
-    }
-
-    fn grants_to(&self, whom: Holder) -> impl Iterator<Item = &Grant> {
-        let grants = match whom {
-            Holder::Device(device) => self.standings.get(&device).map(|it| &it.grants),
-            Holder::User(user) => self.users.get(&user).map(|it| &it.grants),
-            Holder::DeviceOf(..) | Holder::Everybody => None,
-        };
-        grants.into_iter().flatten()
-    }
-
-    /// What made void a grant that rests on what is granted to everybody, beside what became of its giver: what took away
-    /// from its holder what it gives, and what closed the syncgroup; of several the first. And who had opened it and might
-    /// not.
-    pub(super) fn what_closed(
-        &self,
-        pasts: Numbered<'_>,
-        holder: Holder,
-        grant: &Grant,
-    ) -> (Vec<Place>, Vec<DeviceId>) {
-        let place = grant.place();
-        let Some(past) = self.acts.past_of(place).map(|past| pasts.get(past)) else {
-            return Default::default();
-        };
-        let of = (grant.version.author, grant.version.generation);
-        let at = At { author: of.0, place: Some(place), generation: of.1, stamp: grant.stamp, past };
-        let given = Left { rights: grant.rights, ends: grant.ends };
-        let first = |all: Vec<Nth>| {
-            let all = all.into_iter().filter_map(|nth| Some((self.revocations.get(&nth)?, nth)));
-            all.min_by_key(|(end, nth)| (end.stamp, *nth)).map(|(end, _)| end.by)
-        };
-        let (mut ends, mut openers) = (Vec::new(), Vec::new());
-        ends.extend(first(self.what_took(&self.judgement, pasts, at, holder, given)));
-        let mut closings = Vec::new();
-        let known = |opening: &&Opening| past.has(opening.place()) && opening.given.covers(given);
-        for opening in self.openings.iter().filter(known) {
-            if self.judgement.is_void(&opening.place()) {
-                openers.push(opening.version.author.device);
-                continue;
-            }
-            let all = self.judgement.ends(Holder::Everybody, &opening.version).iter();
-            let less = |nth: &&Nth| {
-                let left = self.revocations.get(nth).and_then(|it| it.lessens_for(opening.given, of));
-                !left.is_some_and(|left| left.covers(given))
-            };
-            match first(all.filter(less).copied().collect()) {
-                Some(closing) => closings.push(closing),
-                // It still is open, as far as this one goes.
-                None => return (ends, Vec::new()),
-            }
-        }
-        ends.extend(closings);
-        (ends, openers)
     }
 
     /// Whether an admission that a device waits for does not count, whatever it gives: its giver had no right to give
@@ -180,13 +122,14 @@ impl Access {
         knew: impl Fn(Place) -> bool,
     ) -> bool {
         let is_news =
-            |nth: &Nth| self.revocations.get(nth).is_some_and(|end| end.keep.is_none() && !knew(end.by));
+            |nth: Nth| self.revocations.get(&nth).is_some_and(|end| end.keep.is_none() && !knew(end.by));
+        let taken = &self.judgement.taken;
         let was_admin = self.titles(&author.device).any(|title| title.grant.rights == Rights::Admin);
         self.was_opened()
             && !was_admin
-            && (self.judgement.all_ends_of(Holder::Device(*device)).any(is_news)
+            && (taken.ends_of(Holder::Device(*device)).any(is_news)
                 || !self.is_open_at(author, generation)
-                    && self.judgement.all_ends_of(Holder::Everybody).any(is_news))
+                    && taken.ends_of(Holder::Everybody).any(is_news))
     }
 
     /// Whether anything that is granted to everybody is left for a generation, whenever that is stamped.

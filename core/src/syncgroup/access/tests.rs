@@ -189,7 +189,7 @@ impl History {
         let pasts = Numbered { held: &pasts, planned: &[] };
         let at = at(fact.spot(), &fact.past);
         let may_say = fact.says.iter().all(|record| alone.may_say(&fact.past, record, None));
-        may_say && judge::right_for(&alone, &alone.judgement, pasts, at, &fact.records()).is_some()
+        may_say && judge::allowed_by(&alone, &alone.judgement, pasts, at, &fact.records()).is_some()
     }
 
     fn all(&self) -> Access {
