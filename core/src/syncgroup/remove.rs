@@ -1,5 +1,6 @@
 //! How membership ends: by leaving, by being removed, for all at once (S-31, S-35).
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::Rights;
@@ -222,7 +223,9 @@ impl<'g> Reach<'g> {
         let (mine, others): (Vec<_>, Vec<_>) =
             grants.into_iter().partition(|(grant, _)| self.covers(holder, grant));
         let may = others.iter().all(|(_, left)| is_over(left)) && (others.is_empty() || !mine.is_empty());
-        may.then(|| mine.into_iter().map(|(grant, _)| grant).collect())
+        // One generation may have given the same several times.
+        let mut seen = BTreeSet::new();
+        may.then(|| mine.into_iter().map(|(grant, _)| grant).filter(|grant| seen.insert(*grant)).collect())
     }
 
     /// What the device has written, as far as that is here, stays.
@@ -363,5 +366,95 @@ pub(super) fn finish_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Re
     match write_leave(plan, group, wall) {
         Err(Stop::Fault(fault)) => Err(fault),
         Ok(()) | Err(Stop::Refused(_)) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::crypto::{Ed25519, Keys, SecretKey};
+    use crate::event::Command;
+    use crate::id::{Author, Incarnation, Name};
+    use crate::replica::Replica;
+    use crate::store::MemStore;
+    use crate::syncgroup::command::run;
+
+    const WALL: Wall = Wall(1_000_000);
+
+    fn version(log: u64, generation: u64) -> Version {
+        let author = Author { device: DeviceId([log as u8; 16]), incarnation: Incarnation(u64::MAX - log) };
+        Version { author, generation }
+    }
+
+    #[test]
+    fn what_ends_more_than_fits_into_a_generation_comes_in_several_in_order() {
+        let all: Vec<Version> = (0..200_000).map(|n| version(n, u64::MAX - n)).collect();
+        let device = DeviceId([9; 16]);
+        let until = alloc::vec![(Incarnation(7), 8)];
+        let ends = MetaRecord::Revoke { device, grants: all.clone(), keep: Some(Rights::Read), ends: None, until };
+        let leave = MetaRecord::Leave { grants: all.clone() };
+        let last = MetaRecord::Collection { name: Name::new("last").unwrap() };
+        let parts = in_parts([ends.clone(), last.clone(), leave].into_iter().flat_map(MetaRecord::in_parts));
+        let (mut ended, mut left) = (Vec::new(), Vec::new());
+        for part in &parts {
+            let size: usize = part.iter().map(|it| if let Record::Meta(it) = it { it.cost() } else { 0 }).sum();
+            assert!(size < limits::MAX_GENERATION / 2 + 1, "{size}");
+            let leaves = part.iter().filter(|it| matches!(it, Record::Meta(MetaRecord::Leave { .. }))).count();
+            assert!(leaves <= 1, "of departures a generation has one");
+            for record in part {
+                match record {
+                    Record::Meta(MetaRecord::Revoke { device: of, grants, keep, ends: None, until }) => {
+                        assert_eq!((*of, *keep, until.len()), (device, Some(Rights::Read), 1));
+                        ended.extend_from_slice(grants);
+                    }
+                    Record::Meta(MetaRecord::Leave { grants }) => left.extend_from_slice(grants),
+                    other => assert_eq!((other, ended.len()), (&Record::Meta(last.clone()), all.len())),
+                }
+            }
+        }
+        assert_eq!((ended, left), (all.clone(), all));
+        // What fits comes in one, as it was.
+        let MetaRecord::Revoke { grants, .. } = &ends else { panic!("{ends:?}") };
+        let few = MetaRecord::Leave { grants: grants[..3].to_vec() };
+        let one: Vec<Vec<Record>> = in_parts([last.clone(), few.clone()].into_iter().flat_map(MetaRecord::in_parts));
+        assert_eq!(one, [[Record::Meta(last), Record::Meta(few)]]);
+        let nothing = MetaRecord::Leave { grants: Vec::new() };
+        assert_eq!(nothing.clone().in_parts().collect::<Vec<_>>(), [nothing]);
+    }
+
+    #[test]
+    fn a_device_is_removed_however_often_it_was_let_in() {
+        let (mut store, name) = (MemStore::new(), Name::new("notes").unwrap());
+        let keys = Keys::new(SecretKey([1; 32]), &Ed25519);
+        let config = Config::new(name.clone());
+        let (mut replica, boot, _) = Replica::load(keys, &config, false, Incarnation(1), &store).unwrap();
+        store.apply(&boot);
+        let means = Means { wall: WALL, nonce: [1; 16], name: &name };
+        let mut plan = Plan::new(&replica, &store);
+        let (database, collections) = (name.clone(), Vec::new());
+        run(&mut plan, &means, Command::CreateSyncgroup { database, name: name.clone(), collections }).unwrap();
+        let other = Keys::new(SecretKey([2; 32]), &Ed25519);
+        let (key, rights) = (other.public, Rights::Write);
+        let admit = MetaRecord::Admit { key, name: name.clone(), rights, ends: None, request: None };
+        let granted = plan.write(0, plan.next_stamp(WALL), &[Record::Meta(admit)], None).unwrap();
+        let effects = plan.finish();
+        store.apply(&replica.apply(effects).unwrap());
+        let held = |replica: &Replica| {
+            let ix = replica.authors.find(&replica.author()).unwrap();
+            replica.groups[&0].held(ix)
+        };
+        let before = held(&replica);
+        let mut plan = Plan::new(&replica, &store);
+        let group = &replica.groups[&0];
+        // The one that it has comes last of all.
+        let many = (0..200_000).map(|n| version(n, u64::MAX - n));
+        let grants: Vec<Version> = many.chain([granted]).collect();
+        let ends = Reach::new(&plan, group).end(other.device, grants, None);
+        write_ends(&mut plan, group, WALL, [ends]).unwrap();
+        let effects = plan.finish();
+        store.apply(&replica.apply(effects).unwrap());
+        assert!(held(&replica) > before + 1, "it took several generations");
+        assert_eq!(replica.groups[&0].metadata.access.rights(&other.device), None);
     }
 }

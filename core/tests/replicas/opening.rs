@@ -1,6 +1,6 @@
 //! Syncgroups that are open to everybody: members let in others, as far as and as long as an admin says (S-3).
 
-use super::users::key;
+use super::users::{family, key};
 use super::*;
 
 impl World {
@@ -297,4 +297,50 @@ fn what_was_opened_closed_and_let_in_by_clocks_that_were_ahead_is_written_again(
     world.put(0, id, "row", "for all");
     world.run(60_000);
     assert_eq!(world.text(2, id, "row").as_deref(), Some("for all"));
+}
+
+#[test]
+fn whom_an_admin_has_removed_with_its_user_no_member_lets_in_by_its_key() {
+    let (mut world, id) = family(5);
+    for at in [3, 4] {
+        let invitation = world.invite(0, id, Rights::Read);
+        world.ask_to_join(at, invitation).unwrap();
+        world.run(10_000);
+    }
+    world.open(0, id, Rights::Write, None);
+    world.run(60_000);
+    world.apart();
+    // 4 does not hear of the removal, and lets in a device of the user's by itself.
+    let user = key(1).id();
+    world.command(0, Command::EjectUser { syncgroup: id, user }).unwrap();
+    world.command(2, Command::Leave { syncgroup: id }).unwrap();
+    world.link(2, 4);
+    world.run(10_000);
+    let invitation = world.invite(4, id, Rights::Write);
+    world.ask_to_join(2, invitation).unwrap();
+    world.run(10_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Active);
+    world.put(2, id, "row", "by one that was removed");
+    world.relink();
+    assert_eq!(world.state(1, id), SyncgroupState::Removed);
+    for at in [0, 3, 4] {
+        assert_eq!((world.rights(at, id, 2), world.text(at, id, "row")), (None, None), "{at}");
+    }
+    assert_ne!(world.state(2, id), SyncgroupState::Active);
+    // 3 has heard of it: it lets in neither.
+    for at in [1, 2] {
+        let invitation = world.invite(3, id, Rights::Read);
+        world.ask_to_join(at, invitation).unwrap();
+        world.run(60_000);
+        assert!(matches!(world.state(at, id), SyncgroupState::Refused(_)), "{:?}", world.state(at, id));
+        assert_eq!(world.rights(0, id, at), None);
+    }
+    let invitation = world.invite(0, id, Rights::Read);
+    world.ask_to_join(2, invitation).unwrap();
+    world.run(60_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Active, "but an admin does");
+    let invitation = world.invite(3, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(60_000);
+    assert!(matches!(world.state(1, id), SyncgroupState::Refused(_)), "that was for the other one");
 }

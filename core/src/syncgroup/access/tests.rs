@@ -89,11 +89,6 @@ fn close(grants: &[Version], keep: Option<Rights>, until: &[(u8, Generation)]) -
     MetaRecord::Close { grants: grants.to_vec(), keep, ends: None, until }
 }
 
-fn no_pasts() -> Numbered<'static> {
-    static NONE: std::sync::LazyLock<Pasts> = std::sync::LazyLock::new(Pasts::default);
-    Numbered { held: &NONE, planned: &[] }
-}
-
 /// A generation of metadata: who wrote it, with what in its past (not itself), and what it says.
 #[derive(Debug, Clone)]
 struct Fact {
@@ -194,6 +189,12 @@ impl History {
 
     fn all(&self) -> Access {
         self.taken(&(0..self.0.len()).collect::<Vec<_>>()).0
+    }
+
+    /// What a device is told that is no member any more, where all of it is known.
+    fn ended(&self, access: &Access, n: u8) -> BTreeSet<Place> {
+        let (_, pasts) = self.taken(&(0..self.0.len()).collect::<Vec<_>>());
+        access.what_ended(Numbered { held: &pasts, planned: &[] }, &author(n).device, &[])
     }
 }
 
@@ -594,7 +595,7 @@ fn of_two_admins_who_remove_each_other_while_apart_the_elder_stays() {
     let access = history.all();
     assert_eq!((rights(&access, 2), rights(&access, 3)), (Some(Rights::Admin), None));
     assert!(access.is_removed(&author(3).device));
-    assert_eq!(access.what_ended(no_pasts(), &author(3).device, &[]), BTreeSet::from([(2, 1)]));
+    assert_eq!(history.ended(&access, 3), BTreeSet::from([(2, 1)]));
 }
 
 #[test]
@@ -619,7 +620,7 @@ fn whom_a_removed_admin_admitted_meanwhile_is_no_member_and_whom_it_had_admitted
     assert_eq!((rights(&access, 3), rights(&access, 4)), (Some(Rights::Write), None));
     assert!(access.is_removed(&author(4).device), "it shall hear of it");
     assert_eq!(
-        access.what_ended(no_pasts(), &author(4).device, &[]),
+        history.ended(&access, 4),
         BTreeSet::from([(1, 3)]),
         "of what removed 2"
     );

@@ -1,5 +1,6 @@
 //! What is granted to everybody: the specification of it, and stories.
 
+use super::super::super::past;
 use super::*;
 
 // ---- the specification ----
@@ -68,8 +69,8 @@ impl History {
 
     /// Whether an admin has taken away what is given, and none has given it again.
     fn is_taken(&self, act: &Fact, given: &Given<'_>) -> bool {
-        let is_senior = |fact: &Fact, grant: &Version| {
-            let to = self.grants().into_iter().find(|it| it.to == given.to && it.version() == *grant);
+        let is_senior = |fact: &Fact, whom: To, grant: &Version| {
+            let to = self.grants().into_iter().find(|it| it.to == whom && it.version() == *grant);
             let rank = to.filter(|it| it.rights == Rights::Admin).and_then(|it| self.rank(&it, LOWEST));
             self.authority(fact, rank.unwrap_or(LOWEST)).is_some()
         };
@@ -83,22 +84,32 @@ impl History {
         };
         self.0.iter().any(|fact| {
             fact.says.iter().any(|record| {
-                let (grants, keep, ends) = match (record, given.to) {
+                let (whom, grants, keep, ends) = match (record, given.to) {
                     (MetaRecord::Revoke { device, grants, keep, ends, .. }, To::Device(n))
                         if *device == author(n).device =>
                     {
-                        (grants, keep, ends)
+                        (given.to, grants, keep, ends)
                     }
                     (MetaRecord::RevokeUser { user: of, grants, keep, ends, .. }, To::User(n))
                         if *of == user(n).user() =>
                     {
-                        (grants, keep, ends)
+                        (given.to, grants, keep, ends)
+                    }
+                    (MetaRecord::RevokeUser { user: of, grants, keep, ends, .. }, To::Device(n)) => {
+                        let known = |n: u8, of: u8| {
+                            let enrolments = self.enrolments(of, n);
+                            enrolments.into_iter().any(|(enrolled, ..)| fact.past.has(enrolled.place()))
+                        };
+                        match (1..3).find(|it| *of == user(*it).user() && known(n, *it)) {
+                            Some(of) => (To::User(of), grants, keep, ends),
+                            None => return false,
+                        }
                     }
                     _ => return false,
                 };
                 !keep.is_some_and(|keep| covers((keep, *ends), given))
                     && !fact.past.has(act.place())
-                    && grants.iter().any(|grant| is_senior(fact, grant))
+                    && grants.iter().any(|grant| is_senior(fact, whom, grant))
                     && !given_again(fact)
             })
         })
@@ -254,4 +265,113 @@ fn what_an_admin_that_might_not_has_opened_is_not_open() {
     history.say(3, &[4], vec![admit(4, Rights::Write)]);
     let access = history.all();
     assert_eq!((rights(&access, 4), access.open_to_everybody()), (None, None));
+}
+
+#[test]
+fn what_was_taken_from_a_user_no_member_gives_to_a_device_that_was_known_as_its() {
+    let (mut history, _) = opened(Rights::Write);
+    let granted = history.say(1, &[2], vec![admit_user(1, Rights::Write)]);
+    history.say(1, &[3], vec![enrol(1, 3, 1)]);
+    history.say(1, &[4], vec![revoke_user(1, &[granted], None, &[])]);
+    history.say(2, &[5], vec![admit(3, Rights::Read)]);
+    assert!(!history.may_hold_the_last(), "it has heard of the removal");
+    history.0.pop();
+    history.say(2, &[4], vec![admit(3, Rights::Read)]);
+    let access = history.all();
+    assert_eq!(rights(&access, 3), None, "as if it had not");
+    let ended = history.ended(&access, 3);
+    assert!(ended.contains(&(1, 6)), "it is told of the removal: {ended:?}");
+    // Whoever has lost all signs what it likes.
+    history.0.pop();
+    history.say(1, &[5], vec![enrol(1, 4, 1)]);
+    history.say(2, &[6], vec![admit(4, Rights::Read)]);
+    assert!(history.may_hold_the_last());
+    assert_eq!(rights(&history.all(), 4), Some(Rights::Read));
+    history.say(1, &[6], vec![admit(3, Rights::Read)]);
+    assert_eq!(rights(&history.all(), 3), Some(Rights::Read), "but an admin does");
+    history.say(3, &[8], vec![enrol(1, 5, 1)]);
+    assert!(history.may_hold_the_last());
+}
+
+#[test]
+fn of_two_ways_in_which_a_membership_ended_a_device_is_told_of_the_first() {
+    let (mut history, opening) = opened(Rights::Write);
+    let by_member = history.say(2, &[2], vec![admit(3, Rights::Write)]);
+    // 4 is let in beside the removal of 3, by which it loses that, and beside the closing, by which it would.
+    history.say(1, &[3], vec![revoke(3, &[by_member], None, 0)]);
+    history.say(1, &[4], vec![close(&[opening], None, &[])]);
+    history.say(3, &[3], vec![admit(4, Rights::Write)]);
+    let access = history.all();
+    assert_eq!(rights(&access, 4), None);
+    assert_eq!(history.ended(&access, 4), BTreeSet::from([(1, 4)]));
+    // And the other way round.
+    let (mut history, opening) = opened(Rights::Write);
+    let by_member = history.say(2, &[2], vec![admit(3, Rights::Write)]);
+    history.say(1, &[3], vec![close(&[opening], None, &[(2, 1)])]);
+    history.say(1, &[4], vec![revoke(3, &[by_member], None, 0)]);
+    history.say(3, &[3], vec![admit(4, Rights::Write)]);
+    assert_eq!(history.ended(&history.all(), 4), BTreeSet::from([(1, 4)]));
+}
+
+#[test]
+fn a_member_lets_in_one_at_a_time_with_more_than_it_has_and_not_for_ever() {
+    let (mut history, _) = opened(Rights::Write);
+    let may = |history: &History, says: Vec<MetaRecord>| {
+        let mut history = history.clone();
+        history.say(2, &[history.0.len() - 1], says);
+        history.may_hold_the_last()
+    };
+    assert!(!may(&history, vec![admit(3, Rights::Read), admit(4, Rights::Read)]));
+    history.say(2, &[2], vec![admit(3, Rights::Read)]);
+    assert!(!may(&history, vec![admit(3, Rights::Read)]));
+    assert!(!may(&history, vec![until(admit(3, Rights::Read), Some(1_000))]));
+    assert!(may(&history, vec![admit(3, Rights::Write)]));
+    history.say(3, &[3], vec![MetaRecord::Leave { grants: vec![version(2, 1)] }]);
+    assert!(may(&history, vec![admit(3, Rights::Read)]), "it has left");
+    // Each time a little longer: that is something new, but not for ever.
+    let mut ends = 1_000;
+    while may(&history, vec![until(admit(4, Rights::Read), Some(ends))]) {
+        history.say(2, &[history.0.len() - 1], vec![until(admit(4, Rights::Read), Some(ends))]);
+        ends += 1;
+    }
+    assert_eq!(ends - 1_000, crate::limits::MAX_LET_IN as u64);
+    assert!(may(&history, vec![admit(5, Rights::Read)]), "somebody else");
+    history.say(3, &[history.0.len() - 1], vec![MetaRecord::Leave { grants: vec![] }]);
+    history.0.pop();
+    history.say(1, &[history.0.len() - 1], vec![admit(6, Rights::Read)]);
+    history.say(6, &[history.0.len() - 1], vec![admit(4, Rights::Read)]);
+    assert!(history.may_hold_the_last(), "and others may");
+    // An admin may say what it likes.
+    history.say(1, &[history.0.len() - 1], vec![admit(4, Rights::Read), admit(5, Rights::Read)]);
+    assert!(history.may_hold_the_last());
+}
+
+/// However often members let in a device of which an admin has taken all, and however often admins take that and give it
+/// again: what is looked at grows with all that was said, and not with its square.
+#[test]
+fn judging_whom_members_let_in_costs_as_much_as_was_said() {
+    let looks = |members: usize, admin: usize| {
+        let (mut history, _) = opened(Rights::Write);
+        let mut last = history.0.len() - 1;
+        for _ in 0..admin {
+            let granted = history.say(1, &[last], vec![admit(3, Rights::Write)]);
+            history.say(1, &[last], vec![revoke(3, &[granted], None, 0)]);
+            last = history.0.len() - 1;
+        }
+        for _ in 0..members {
+            history.say(2, &[2], vec![admit(3, Rights::Read)]);
+        }
+        let all: Vec<usize> = (0..history.0.len()).collect();
+        let (mut access, pasts) = history.taken(&all);
+        let before = past::looks();
+        access.judge(Numbered { held: &pasts, planned: &[] });
+        let looks = past::looks() - before;
+        assert_eq!(rights(&access, 3), None);
+        looks
+    };
+    let (few, many) = (looks(50, 1), looks(400, 1));
+    assert!(few > 50, "something is looked at: {few}");
+    assert!(many <= few * 9, "members: {few}, {many}");
+    let (few, many) = (looks(50, 50), looks(400, 400));
+    assert!(many <= few * 16, "members and admins: {few}, {many}");
 }
