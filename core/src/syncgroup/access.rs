@@ -82,9 +82,9 @@ mod judging;
 mod members;
 mod opening;
 mod taken;
-mod undone;
 #[cfg(test)]
 mod tests;
+mod undone;
 
 use self::again::Again;
 pub(crate) use self::cuts::Cuts;

@@ -392,15 +392,18 @@ mod tests {
         let all: Vec<Version> = (0..200_000).map(|n| version(n, u64::MAX - n)).collect();
         let device = DeviceId([9; 16]);
         let until = alloc::vec![(Incarnation(7), 8)];
-        let ends = MetaRecord::Revoke { device, grants: all.clone(), keep: Some(Rights::Read), ends: None, until };
+        let ends =
+            MetaRecord::Revoke { device, grants: all.clone(), keep: Some(Rights::Read), ends: None, until };
         let leave = MetaRecord::Leave { grants: all.clone() };
         let last = MetaRecord::Collection { name: Name::new("last").unwrap() };
         let parts = in_parts([ends.clone(), last.clone(), leave].into_iter().flat_map(MetaRecord::in_parts));
         let (mut ended, mut left) = (Vec::new(), Vec::new());
         for part in &parts {
-            let size: usize = part.iter().map(|it| if let Record::Meta(it) = it { it.cost() } else { 0 }).sum();
+            let size: usize =
+                part.iter().map(|it| if let Record::Meta(it) = it { it.cost() } else { 0 }).sum();
             assert!(size < limits::MAX_GENERATION / 2 + 1, "{size}");
-            let leaves = part.iter().filter(|it| matches!(it, Record::Meta(MetaRecord::Leave { .. }))).count();
+            let leaves =
+                part.iter().filter(|it| matches!(it, Record::Meta(MetaRecord::Leave { .. }))).count();
             assert!(leaves <= 1, "of departures a generation has one");
             for record in part {
                 match record {
@@ -417,7 +420,8 @@ mod tests {
         // What fits comes in one, as it was.
         let MetaRecord::Revoke { grants, .. } = &ends else { panic!("{ends:?}") };
         let few = MetaRecord::Leave { grants: grants[..3].to_vec() };
-        let one: Vec<Vec<Record>> = in_parts([last.clone(), few.clone()].into_iter().flat_map(MetaRecord::in_parts));
+        let one: Vec<Vec<Record>> =
+            in_parts([last.clone(), few.clone()].into_iter().flat_map(MetaRecord::in_parts));
         assert_eq!(one, [[Record::Meta(last), Record::Meta(few)]]);
         let nothing = MetaRecord::Leave { grants: Vec::new() };
         assert_eq!(nothing.clone().in_parts().collect::<Vec<_>>(), [nothing]);
@@ -433,7 +437,8 @@ mod tests {
         let means = Means { wall: WALL, nonce: [1; 16], name: &name };
         let mut plan = Plan::new(&replica, &store);
         let (database, collections) = (name.clone(), Vec::new());
-        run(&mut plan, &means, Command::CreateSyncgroup { database, name: name.clone(), collections }).unwrap();
+        run(&mut plan, &means, Command::CreateSyncgroup { database, name: name.clone(), collections })
+            .unwrap();
         let other = Keys::new(SecretKey([2; 32]), &Ed25519);
         let (key, rights) = (other.public, Rights::Write);
         let admit = MetaRecord::Admit { key, name: name.clone(), rights, ends: None, request: None };

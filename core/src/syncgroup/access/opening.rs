@@ -128,8 +128,7 @@ impl Access {
         self.was_opened()
             && !was_admin
             && (taken.ends_of(Holder::Device(*device)).any(is_news)
-                || !self.is_open_at(author, generation)
-                    && taken.ends_of(Holder::Everybody).any(is_news))
+                || !self.is_open_at(author, generation) && taken.ends_of(Holder::Everybody).any(is_news))
     }
 
     /// Whether anything that is granted to everybody is left for a generation, whenever that is stamped.

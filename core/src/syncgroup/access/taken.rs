@@ -92,7 +92,8 @@ impl Access {
     ) -> &'e [(Generation, Nth)] {
         let standing = self.standings.get(device).into_iter();
         let enrolments = standing.flat_map(Standing::enrolments).filter(|it| it.user == *user);
-        let first = |place: Place| ends.partition_point(|(end, _)| !self.has_in_its_past(pasts, (ix, *end), place));
+        let first =
+            |place: Place| ends.partition_point(|(end, _)| !self.has_in_its_past(pasts, (ix, *end), place));
         let first = enrolments.map(|it| first(it.place())).min().unwrap_or(ends.len());
         ends.get(first..).unwrap_or_default()
     }

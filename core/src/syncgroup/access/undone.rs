@@ -66,7 +66,7 @@ impl Access {
             let ends = parts.into_iter().flat_map(|(holder, version)| self.ends(holder, version));
             let ends = ends.filter(|(end, _)| is_over(end)).map(|(end, nth)| (end.stamp, nth));
             let first = ends.chain(struck).min().and_then(|(_, nth)| self.revocations.get(&nth));
-            let void = self.why_void(pasts, &mut reasons, (holder, grant));
+            let void = self.why_void(pasts, &mut reasons, (holder, grant)).filter(|it| !it.all.is_empty());
             let reason = first.map(Reason::from).into_iter().chain(void).min();
             found.extend(reason.into_iter().flat_map(|reason| reason.all));
         }
@@ -74,15 +74,9 @@ impl Access {
     }
 
     /// Why the generation is void that gave something, if it is. All that it rests on was there before it.
-    fn why_void(
-        &self,
-        pasts: Numbered<'_>,
-        reasons: &mut Reasons,
-        of: (Holder, &Grant),
-    ) -> Option<Reason> {
-        let is_open = |reasons: &Reasons, place: &Place| {
-            self.judgement.is_void(place) && !reasons.contains_key(place)
-        };
+    fn why_void(&self, pasts: Numbered<'_>, reasons: &mut Reasons, of: (Holder, &Grant)) -> Option<Reason> {
+        let is_open =
+            |reasons: &Reasons, place: &Place| self.judgement.is_void(place) && !reasons.contains_key(place);
         let mut work = alloc::vec![Given::Right(of.0, of.1)];
         while let Some(given) = work.last().copied() {
             let place = given.place();
@@ -118,7 +112,8 @@ impl Access {
         let at = At { author, place: Some(place), generation: place.1, stamp, past: pasts.get(act.past) };
         let given = Left { rights: grant.rights, ends: grant.ends };
         let taken = self.first(self.what_took(&self.judgement, pasts, at, whom, given)).map(Reason::from);
-        let ways = [taken, self.why_closed(reasons, at, given), self.why_less(pasts, reasons, act, act.beside)];
+        let ways =
+            [taken, self.why_closed(reasons, at, given), self.why_less(pasts, reasons, act, act.beside)];
         no_admin.and(ways.into_iter().flatten().min().unwrap_or_default())
     }
 
