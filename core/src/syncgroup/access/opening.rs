@@ -11,7 +11,11 @@
 //! * no admin has **taken away** from just that device, or that user, what is given: a revocation of something that was
 //!   granted to it counts as one of what is granted to everybody, as far as it goes for that one. So it has to have the
 //!   generation in its past; else only an admin may give as much again, and members may once they know that one has. An
-//!   admin's removal is undone by nobody else, neither later nor as if it had not been heard of.
+//!   admin's removal is undone by nobody else, neither later nor as if it had not been heard of. What was taken from a user
+//!   was taken from the devices that the admin knew as its own, by their keys too. See [`taken`](super::taken).
+//!
+//! And nobody holds one that gives no more than there is in its past, or lets in more than one at a time: see
+//! [`Access::gives_more`].
 //!
 //! Nothing but grants of less than `Admin` is said in such a generation that anything else hangs on: so it ends nothing,
 //! and all ranks and revocations are judged before the first of them. What one member lets in may let in the next; as
