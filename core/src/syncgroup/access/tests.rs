@@ -418,7 +418,7 @@ fn moves_of_openings() -> impl Strategy<Value = Vec<Move>> {
         (
             1u8..7,
             prop::collection::vec(index(), 0..3),
-            of(&[2, 2, 2, 8, 8, 10, 3, 4, 6, 18, 18, 20, 21]),
+            of(&[2, 2, 2, 8, 8, 10, 12, 16, 3, 4, 6, 18, 18, 20, 21]),
             of(&[5, 6, 4]),
             index(),
             0u64..4,
