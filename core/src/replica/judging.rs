@@ -66,7 +66,7 @@ impl Plan<'_> {
         for meta in metadata_of(records) {
             is_news |= self.metadata_mut(group).take(from, meta);
             let own = self.replica.keys.device;
-            self.metadata_mut(group).keep_own(&own, meta);
+            self.metadata_mut(group).keep_own(&own, from, meta);
             if let MetaRecord::Collection { name } = meta {
                 let id = CollectionId::of(name);
                 let name = Bytes::copy_from_slice(name.as_str().as_bytes());

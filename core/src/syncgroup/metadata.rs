@@ -30,7 +30,7 @@ pub(crate) struct Metadata {
     publications: Publications,
     /// The generations that say something of schemas, of the spec, or of publications.
     ruled: BTreeSet<Place>,
-    /// Nonces of invitations that were used.
+    /// Nonces of this device's invitations that were used, as itself has said: any member may name one.
     used: BTreeSet<[u8; 16]>,
     /// Nonces of requests that were granted. They are kept apart: any member may name one.
     granted: BTreeSet<[u8; 16]>,
@@ -49,7 +49,6 @@ impl Metadata {
         match record {
             MetaRecord::Genesis { name, .. } => self.name = Some(name.clone()),
             MetaRecord::Admit { request, .. } | MetaRecord::AdmitUser { request, .. } => {
-                self.used.extend(request.map(|used| used.invitation));
                 self.granted.extend(request.map(|used| used.request));
             }
             MetaRecord::Collection { name } => {
@@ -79,19 +78,25 @@ impl Metadata {
     /// Takes in what is read from the store, where it may be `void`. `own` is this device.
     pub(crate) fn reload(&mut self, own: &DeviceId, from: Source, record: &MetaRecord, void: bool) {
         self.take(from, record);
-        self.keep_own(own, record);
+        self.keep_own(own, from, record);
         if !void {
             self.rule(from, record);
         }
     }
 
-    /// Keeps a certificate of this device.
-    pub(crate) fn keep_own(&mut self, own: &DeviceId, record: &MetaRecord) {
-        if let MetaRecord::Enrol { certificate, .. } = record
-            && certificate.device() == *own
-        {
-            let of = (certificate.user(), certificate.number());
-            self.own.entry(of).or_insert_with(|| Box::new(certificate.clone()));
+    /// Keeps a certificate of this device, and which of its invitations it has let somebody in by.
+    pub(crate) fn keep_own(&mut self, own: &DeviceId, from: Source, record: &MetaRecord) {
+        match record {
+            MetaRecord::Enrol { certificate, .. } if certificate.device() == *own => {
+                let of = (certificate.user(), certificate.number());
+                self.own.entry(of).or_insert_with(|| Box::new(certificate.clone()));
+            }
+            MetaRecord::Admit { request, .. } | MetaRecord::AdmitUser { request, .. }
+                if from.author.device == *own =>
+            {
+                self.used.extend(request.map(|used| used.invitation));
+            }
+            _ => {}
         }
     }
 
@@ -180,7 +185,7 @@ impl Metadata {
         &self.collections
     }
 
-    /// Whether an invitation has led to an admission.
+    /// Whether an invitation of this device has led to an admission.
     pub(crate) fn is_used(&self, nonce: &[u8; 16]) -> bool {
         self.used.contains(nonce)
     }
@@ -218,6 +223,7 @@ mod tests {
     use super::super::past::NO_PAST;
     use super::*;
     use crate::id::{Author, DeviceId, Incarnation};
+    use crate::log::record::Used;
     use crate::time::Hlc;
 
     fn collection() -> MetaRecord {
@@ -250,6 +256,24 @@ mod tests {
         }
         assert!(!metadata.has_room(Some(0), &[leaves]), "that has an end, too");
         assert!(metadata.has_room(Some(0), &[]), "rows are no metadata");
+    }
+
+    #[test]
+    fn an_invitation_is_used_by_what_its_issuer_says_and_by_nobody_else() {
+        let mut metadata = Metadata::default();
+        let name = Name::new("device").unwrap();
+        let by = |author: AuthorIx| {
+            let request = Some(Used { invitation: [author as u8; 16], request: [9; 16] });
+            let key = PublicKey([7; 32]);
+            MetaRecord::Admit { key, name: name.clone(), rights: Rights::Read, ends: None, request }
+        };
+        let own = DeviceId([1; 16]);
+        // 2 names an invitation of 1.
+        metadata.reload(&own, from(2, 1), &by(1), false);
+        assert!(!metadata.is_used(&[1; 16]));
+        metadata.reload(&own, from(1, 1), &by(1), true);
+        assert!(metadata.is_used(&[1; 16]), "even if it is void");
+        assert!(metadata.is_granted(&[9; 16]));
     }
 
     #[test]
