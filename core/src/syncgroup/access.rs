@@ -95,6 +95,7 @@ use self::facts::{
 };
 pub(crate) use self::facts::{At, Holder, Left, Source, end};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
+pub(crate) use self::opening::LettingIn;
 
 /// What was judged lately by the facts in a past alone.
 pub(crate) type Recent = VecDeque<(Past, Judgement)>;

@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::access::{At, Holder, Left, end};
+use super::access::{At, Holder, Left, LettingIn, end};
 use super::command::{Means, move_to, new_group};
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
 use super::invitation::Whom;
@@ -163,7 +163,11 @@ pub(crate) fn admit(
     let given = Left::new(terms.rights, terms.ends);
     let whom = certificate.as_ref().map_or(Holder::Device(device), |it| Holder::User(it.user()));
     // An offer, or the way to one's user, no member makes by what is granted to everybody.
-    let is_open = || terms.whom == Whom::Anybody && lets_in(plan, group, whom, given, means.wall);
+    let with = certificate.as_ref().map(|_| device);
+    let is_open = || {
+        let it = LettingIn { whom, with, given };
+        terms.whom == Whom::Anybody && lets_in(plan, group, it, means.wall)
+    };
     let may_admit = may_answer
         && publish::is_for(group, terms, &device, &replica.keys.public)
         // Its own alone: who else used another one's is known only when it arrives.
@@ -218,13 +222,13 @@ pub(crate) fn admit(
 }
 
 /// Whether this device, as no admin, may let in somebody with so much now.
-fn lets_in(plan: &Plan<'_>, group: &Group, whom: Holder, given: Left, wall: Wall) -> bool {
+fn lets_in(plan: &Plan<'_>, group: &Group, it: LettingIn, wall: Wall) -> bool {
     let (author, access) = (plan.replica.author(), &group.metadata.access);
     let Some(pasts) = plan.pasts(group.ix).filter(|_| access.was_opened()) else { return false };
     let (generation, past) = (plan.held(group.ix, &author) + 1, user::everything(plan, group));
     let at = At { author, place: None, generation, stamp: plan.next_stamp(wall), past: &past };
     let judgement = access.judgement();
-    access.lets_in(judgement, pasts, at, whom, given) && access.gives_more(judgement, at, whom, given)
+    access.lets_in(judgement, pasts, at, it) && access.gives_more(judgement, at, it.whom, it.given)
 }
 
 /// What is told of an admission.

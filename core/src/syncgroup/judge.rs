@@ -5,7 +5,7 @@
 //! of: then it is **void**, held and passed on like everything else, for others may have built on it, and not shown.
 
 use super::Rights;
-use super::access::{Access, At, Holder, Judgement, Left};
+use super::access::{Access, At, Holder, Judgement, Left, LettingIn};
 use super::command::id_of;
 use super::metadata::Metadata;
 use super::past::{Numbered, Past};
@@ -75,6 +75,15 @@ fn lets_in(record: &Record) -> Option<(Holder, Left)> {
     }
 }
 
+/// All whom a generation lets in.
+fn letting_in(records: &[Record]) -> impl Iterator<Item = LettingIn> {
+    let with = records.iter().find_map(|record| match record {
+        Record::Meta(MetaRecord::Enrol { certificate, .. }) => Some(certificate.device()),
+        _ => None,
+    });
+    records.iter().filter_map(lets_in).map(move |(whom, given)| LettingIn { whom, with, given })
+}
+
 /// By what its author may write something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
@@ -96,8 +105,8 @@ pub(crate) fn right_for(
     if rights >= needed_for(records) {
         return Some(By::Rights);
     }
-    let is_open = |(whom, given)| access.lets_in(judgement, pasts, at, whom, given);
-    let may = rights >= needed_beside(records) && records.iter().filter_map(lets_in).all(is_open);
+    let is_open = |it| access.lets_in(judgement, pasts, at, it);
+    let may = rights >= needed_beside(records) && letting_in(records).all(is_open);
     may.then_some(By::Everybody)
 }
 

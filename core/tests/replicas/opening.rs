@@ -181,6 +181,29 @@ fn an_admin_s_removal_is_not_undone_by_a_member_that_has_not_heard_of_it() {
 }
 
 #[test]
+fn whom_an_admin_has_removed_no_member_lets_in_again_as_a_user_that_it_has_made_up() {
+    let (mut world, id) = World::of_readers(2);
+    world.open(0, id, Rights::Write, None);
+    world.run(60_000);
+    world.eject(0, id, 2);
+    world.run(60_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Removed);
+    let invitation = world.invite(1, id, Rights::Read);
+    world.join_as(2, invitation, &key(7)).unwrap();
+    world.run(60_000);
+    assert!(matches!(world.state(2, id), SyncgroupState::Refused(_)), "{:?}", world.state(2, id));
+    assert_eq!(world.nodes[0].core.users(&id).unwrap(), []);
+    let invitation = world.invite(1, id, Rights::Read);
+    world.join_as(3, invitation, &key(7)).unwrap();
+    world.run(60_000);
+    assert_eq!(world.state(3, id), SyncgroupState::Active, "another device comes in so");
+    let invitation = world.invite(0, id, Rights::Read);
+    world.join_as(2, invitation, &key(8)).unwrap();
+    world.run(60_000);
+    assert_eq!(world.state(2, id), SyncgroupState::Active, "and an admin may let it in");
+}
+
+#[test]
 fn a_user_comes_in_by_a_member_and_ends_with_what_everybody_was_granted() {
     let (mut world, id) = World::of_readers(1);
     world.arrive();
@@ -234,13 +257,15 @@ fn what_is_granted_to_everybody_is_replaced_and_closing_twice_says_nothing() {
 
 #[test]
 fn admissions_by_members_count_the_same_in_whatever_order_all_becomes_known() {
-    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+    // At first by those of whom each knows a part, or by 2, which knows all of it.
+    for order in [[0, 1, 4], [0, 4, 1], [1, 0, 4], [1, 4, 0], [4, 0, 1], [4, 1, 0], [2, 0, 1], [4, 2, 0]] {
         let (mut world, id) = World::of_readers(3);
         world.arrive();
+        world.set_rights(0, id, 2, Rights::Write);
         world.open(0, id, Rights::Write, None);
         world.run(60_000);
         world.apart();
-        // The admin closes it, 1 lets in 4 beside that, and 2 knows both: it writes on top of what 4 wrote.
+        // The admin closes it, 1 lets in 4 beside that, and 2 hears of both: it writes on top of what 4 wrote.
         world.close(0, id);
         let invitation = world.invite(1, id, Rights::Write);
         world.link(1, 4);
@@ -248,16 +273,23 @@ fn admissions_by_members_count_the_same_in_whatever_order_all_becomes_known() {
         world.run(10_000);
         world.put(4, id, "row", "beside");
         world.run(10_000);
+        world.link(1, 2);
+        world.run(10_000);
+        assert_eq!(world.text(2, id, "row").as_deref(), Some("beside"));
+        world.put(2, id, "row", "on top of that");
+        world.link(0, 2);
+        world.run(10_000);
+        assert_eq!((world.rights(2, id, 4), world.text(2, id, "row").as_deref()), (None, Some("on top of that")));
         world.apart();
         // 3 hears of all of it in this order.
-        for from in order {
-            let other = [0, 1, 4][from];
+        for other in order {
             let link = world.link(other, 3);
             world.run(20_000);
             world.unlink(link);
         }
-        assert_eq!((world.rights(3, id, 4), world.text(3, id, "row")), (None, None), "{order:?}");
+        assert_eq!(world.rights(3, id, 4), None, "{order:?}");
         world.all_linked();
+        assert_eq!(world.text(3, id, "row").as_deref(), Some("on top of that"), "{order:?}");
         world.assert_same_at(id, &[0, 1, 2, 3]);
         assert_eq!(world.state(4, id), SyncgroupState::Removed, "{order:?}");
     }

@@ -8,7 +8,7 @@
 //! * But what an admin has *taken* from somebody, no member gives back. Whatever leaves that one less than a member gives it
 //!   must have had the member's generation in its past, so that it was taken from this one, too; or an admin has given as
 //!   much since, and the member knew. What an admin has taken from a user was taken from each device of which it knew then
-//!   that it was one of the user's.
+//!   that it was one of the user's. With a user no device comes in, in the same step, from which that was taken.
 //! * And a member gives *more* than there is: what somebody has already, as far as the member knew, nobody holds.
 
 use driftless::{Author, DeviceId, Knowledge, Rights, SyncgroupId, Version, Wall};
@@ -27,6 +27,8 @@ pub(super) struct LettingIn<'k> {
     past: &'k Knowledge,
     when: Option<Wall>,
     whom: Whom,
+    /// The device that comes in with its user.
+    with: Option<DeviceId>,
     gives: Granted,
 }
 
@@ -41,10 +43,10 @@ impl Group {
     pub(super) fn is_by_a_member(&self, version: &Version, revocations: &Knowledge) -> bool {
         let Some(generation) = self.generations.get(version) else { return false };
         let (past, when) = (&generation.past, generation.moment());
-        let Some((whom, gives)) = generation.says.lets_in() else { return false };
+        let Some((whom, with, gives)) = generation.says.lets_in() else { return false };
         let by = (version.author, version.generation);
         let says_more = !generation.rows.is_empty() || !generation.rules.is_empty();
-        let letting = LettingIn { by, version: Some(version), past, when, whom, gives };
+        let letting = LettingIn { by, version: Some(version), past, when, whom, with, gives };
         !says_more
             && self.may_let_in(letting, revocations)
             && self.rights(&version.author.device, past, revocations, For::generation(by, when)).is_some()
@@ -54,7 +56,7 @@ impl Group {
     pub(super) fn gives_more(&self, version: &Version) -> bool {
         let Some(generation) = self.generations.get(version) else { return false };
         let past = &generation.past;
-        let Some((whom, gives)) = generation.says.lets_in() else { return true };
+        let Some((whom, _, gives)) = generation.says.lets_in() else { return true };
         let has = || {
             let mut own = self.standing(whom, past).into_iter().filter(|(way, ..)| way.enrolled.is_none());
             own.any(|(.., left)| left.covers(gives))
@@ -64,7 +66,11 @@ impl Group {
 
     /// Whether whoever is a member may let in somebody so.
     fn may_let_in(&self, it: LettingIn<'_>, revocations: &Knowledge) -> bool {
-        it.gives.rights < Rights::Admin && self.is_open(it, revocations) && !self.is_taken(it, revocations)
+        let with = it.with.map(|device| LettingIn { whom: Whom::Device(device), ..it });
+        it.gives.rights < Rights::Admin
+            && self.is_open(it, revocations)
+            && !self.is_taken(it, revocations)
+            && !with.is_some_and(|it| self.is_taken(it, revocations))
     }
 
     fn is_open(&self, it: LettingIn<'_>, revocations: &Knowledge) -> bool {
@@ -118,13 +124,13 @@ impl Group {
 }
 
 impl Model {
-    /// Whether a member that is no admin may let in somebody with so much, by a set of generations, in the next generation
+    /// Whether a member that is no admin may let in somebody, a user with a device of its, with so much, by a set of generations, in the next generation
     /// of its log; or `None`, whomever.
     pub fn lets_in(
         &self,
         group: &SyncgroupId,
         by: Author,
-        whom: Option<Whom>,
+        whom: Option<(Whom, Option<DeviceId>)>,
         gives: Granted,
         (held, when): (&Knowledge, Option<Wall>),
     ) -> bool {
@@ -135,7 +141,8 @@ impl Model {
             version: None,
             past: held,
             when,
-            whom: whom.unwrap_or(Whom::Everybody),
+            whom: whom.map_or(Whom::Everybody, |(whom, _)| whom),
+            with: whom.and_then(|(_, with)| with),
             gives,
         };
         let is_member = of.rights(&by.device, held, held, For::generation(it.by, when)).is_some();
@@ -165,9 +172,9 @@ impl Model {
             let everything = of.everything();
             of.generations.get(version).is_some_and(|generation| {
                 let (past, when) = (&generation.past, generation.moment());
-                matches!(generation.says.lets_in(), Some((whom, gives)) if whom == Whom::Device(*device) && {
-                    let by = (version.author, version.generation);
-                    of.is_taken(LettingIn { by, version: Some(version), past, when, whom, gives }, &everything)
+                matches!(generation.says.lets_in(), Some((it, with, gives)) if with.map_or(it, Whom::Device) == Whom::Device(*device) && {
+                    let (by, whom, with) = ((version.author, version.generation), Whom::Device(*device), None);
+                    of.is_taken(LettingIn { by, version: Some(version), past, when, whom, with, gives }, &everything)
                 })
             })
         })
@@ -175,12 +182,12 @@ impl Model {
 }
 
 impl Fact {
-    /// Whom it lets in, and with what, if that is all that it says.
-    fn lets_in(&self) -> Option<(Whom, Granted)> {
+    /// Whom it lets in, with which of its devices, and with what, if that is all that it says.
+    fn lets_in(&self) -> Option<(Whom, Option<DeviceId>, Granted)> {
         match self {
-            Fact::Admits(device, granted) => Some((Whom::Device(*device), *granted)),
-            Fact::AdmitsUser(user, granted) => Some((Whom::User(*user), *granted)),
-            Fact::Enrols(it) => it.granted.map(|granted| (Whom::User(it.user), granted)),
+            Fact::Admits(device, granted) => Some((Whom::Device(*device), None, *granted)),
+            Fact::AdmitsUser(user, granted) => Some((Whom::User(*user), None, *granted)),
+            Fact::Enrols(it) => it.granted.map(|granted| (Whom::User(it.user), Some(it.device), granted)),
             _ => None,
         }
     }
@@ -292,6 +299,25 @@ mod tests {
         let is_permitted = |generation| model.is_permitted(&GROUP, &version(2, generation));
         assert!(!is_permitted(1) && is_permitted(2));
         assert_eq!(rights(&model, 3), Some(Rights::Write), "but an admin does");
+    }
+
+    #[test]
+    fn whom_an_admin_has_removed_no_member_lets_in_with_a_user() {
+        let mut model = opened();
+        let enrols = |number: u8| {
+            let (user, device, granted) = (UserId([9; 16]), DeviceId([number; 16]), Granted::for_ever(Rights::Read));
+            Fact::Enrols(Enrolled { user, device, number: 1, granted: Some(granted), asked: true })
+        };
+        add(&mut model, version(1, 4), &[version(1, 3)], admits(3, Rights::Write));
+        let removes = revokes(Whom::Device(DeviceId([3; 16])), version(1, 4), &[]);
+        add(&mut model, version(1, 5), &[version(1, 4)], removes);
+        add(&mut model, version(2, 1), &[version(1, 4)], enrols(3));
+        assert_eq!(rights(&model, 3), None, "as if it had not heard");
+        add(&mut model, version(2, 2), &[version(1, 5), version(2, 1)], enrols(3));
+        add(&mut model, version(2, 3), &[version(1, 5), version(2, 2)], enrols(4));
+        let is_permitted = |generation| model.is_permitted(&GROUP, &version(2, generation));
+        assert!(is_permitted(1) && !is_permitted(2) && is_permitted(3));
+        assert_eq!(rights(&model, 4), Some(Rights::Read), "another device of it");
     }
 
     #[test]

@@ -252,7 +252,7 @@ impl Watch {
                     Some(granted) => {
                         it.granted == granted
                             && (self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
-                                || self.lets_in(seen, it, Whom::User(*user)))
+                                || self.lets_in(seen, it, (Whom::User(*user), Some(*device))))
                     }
                 }
         };
@@ -278,7 +278,7 @@ impl Watch {
                 && it.group == *group
                 && it.granted == granted
                 && (self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
-                    || self.lets_in(seen, it, Whom::Device(*device)))
+                    || self.lets_in(seen, it, (Whom::Device(*device), None)))
         };
         if self.shown.iter().any(gives) {
             return Ok(());
@@ -289,7 +289,7 @@ impl Watch {
     }
 
     /// Whether whoever has made an invitation, and is no admin, lets in by it by what is granted to everybody.
-    fn lets_in(&self, seen: Seen<'_>, shown: &Shown, whom: Whom) -> bool {
+    fn lets_in(&self, seen: Seen<'_>, shown: &Shown, whom: (Whom, Option<DeviceId>)) -> bool {
         let author = seen.core.author();
         let mut held = seen.core.knowledge(&shown.group).unwrap_or_default();
         // Before it did so.

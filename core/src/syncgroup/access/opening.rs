@@ -12,7 +12,8 @@
 //!   granted to it counts as one of what is granted to everybody, as far as it goes for that one. So it has to have the
 //!   generation in its past; else only an admin may give as much again, and members may once they know that one has. An
 //!   admin's removal is undone by nobody else, neither later nor as if it had not been heard of. What was taken from a user
-//!   was taken from the devices that the admin knew as its own, by their keys too. See [`taken`](super::taken).
+//!   was taken from the devices that the admin knew as its own, by their keys too. And with a user no device comes in, in
+//!   the same generation, from which that was taken. See [`taken`](super::taken).
 //!
 //! And nobody holds one that gives no more than there is in its past, or lets in more than one at a time: see
 //! [`Access::gives_more`].
@@ -21,11 +22,12 @@
 //! and all ranks and revocations are judged before the first of them. What one member lets in may let in the next; as
 //! each rests on what was stamped before it, they are judged in the order of stamps, once.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::super::Rights;
 use super::super::past::Numbered;
-use super::facts::{Act, Opening};
+use super::facts::{Act, Opening, Standing};
 use super::{Access, At, Grant, Holder, Judgement, Left, Nth, Revocation};
 #[cfg(feature = "hostile")]
 use crate::id::Version;
@@ -34,6 +36,22 @@ use crate::limits;
 use crate::object::history::Place;
 use crate::store::key::AuthorIx;
 use crate::time::Wall;
+
+/// Whom a member lets in, and with what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LettingIn {
+    pub(crate) whom: Holder,
+    /// The device that comes in with its user.
+    pub(crate) with: Option<DeviceId>,
+    pub(crate) given: Left,
+}
+
+impl LettingIn {
+    /// All from whom nothing of that must have been taken.
+    fn all(self) -> impl Iterator<Item = Holder> {
+        core::iter::once(self.whom).chain(self.with.map(Holder::Device))
+    }
+}
 
 impl Access {
     /// Of the acts that no admin's right allows, makes valid those that what is granted to everybody does.
@@ -44,6 +62,7 @@ impl Access {
         mut acts: Vec<(Act, Vec<(Holder, &Grant)>)>,
     ) {
         acts.sort_unstable_by_key(|(act, _)| (act.stamp, act.place));
+        let enrolled = self.enrolled_by_acts();
         for (act, given) in acts {
             let Act { author, place, stamp, .. } = act;
             let past = pasts.get(act.past);
@@ -51,12 +70,30 @@ impl Access {
             let may_be_here = || self.rights_at(judgement, at) >= Some(act.beside);
             let lets_in = |(whom, grant): &(Holder, &Grant)| {
                 let given = Left { rights: grant.rights, ends: grant.ends };
-                self.lets_in(judgement, pasts, at, *whom, given)
+                let it = LettingIn { whom: *whom, with: enrolled.get(&place).copied(), given };
+                self.lets_in(judgement, pasts, at, it)
             };
             if may_be_here() && given.iter().all(lets_in) {
                 judgement.count(&place);
             }
         }
+    }
+
+    /// By act, the device that it enrols.
+    fn enrolled_by_acts(&self) -> BTreeMap<Place, DeviceId> {
+        let all = self.standings.iter().flat_map(|(device, standing)| {
+            standing.enrolments().iter().map(|enrolment| (enrolment.place(), *device))
+        });
+        all.filter(|(place, _)| self.acts.get(*place).is_some()).collect()
+    }
+
+    /// The device that comes in with somebody by an act.
+    pub(super) fn enrolled_with(&self, whom: Holder, act: Place) -> Option<DeviceId> {
+        let Holder::User(user) = whom else { return None };
+        self.devices_of(&user).copied().find(|device| {
+            let standing = self.standings.get(device).into_iter();
+            standing.flat_map(Standing::enrolments).any(|it| it.user == user && it.place() == act)
+        })
     }
 
     /// Whether a member may let in somebody with so much at one of its generations, by what is granted to everybody.
@@ -65,9 +102,9 @@ impl Access {
         judgement: &Judgement,
         pasts: Numbered<'_>,
         at: At<'_>,
-        whom: Holder,
-        given: Left,
+        it: LettingIn,
     ) -> bool {
+        let given = it.given;
         let known = |place: Place| at.past.has(place) && Some(place) != at.place;
         let of = (at.author, at.generation);
         let covers = |opening: &Opening| {
@@ -78,7 +115,18 @@ impl Access {
         let counts = |opening: &&Opening| known(opening.place()) && !judgement.is_void(&opening.place());
         given.rights < Rights::Admin
             && self.openings.iter().filter(counts).any(covers)
-            && self.what_took(judgement, pasts, at, whom, given).next().is_none()
+            && self.what_took_of(judgement, pasts, at, it).next().is_none()
+    }
+
+    /// What took away from somebody, or from the device that comes in with it, what a generation gives.
+    pub(super) fn what_took_of<'a>(
+        &'a self,
+        judgement: &'a Judgement,
+        pasts: Numbered<'a>,
+        at: At<'a>,
+        it: LettingIn,
+    ) -> impl Iterator<Item = Nth> + 'a {
+        it.all().flat_map(move |whom| self.what_took(judgement, pasts, at, whom, it.given))
     }
 
     /// Whether a member gives somebody more at one of its generations than that one has already, as far as it knew, and has

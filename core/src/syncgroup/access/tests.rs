@@ -183,7 +183,11 @@ impl History {
         let (alone, pasts) = self.taken(&known);
         let pasts = Numbered { held: &pasts, planned: &[] };
         let at = at(fact.spot(), &fact.past);
-        let may_say = fact.says.iter().all(|record| alone.may_say(&fact.past, record, None));
+        let granted = fact.says.iter().find_map(|record| match record {
+            MetaRecord::AdmitUser { key, .. } => Some(key.user()),
+            _ => None,
+        });
+        let may_say = fact.says.iter().all(|record| alone.may_say(&fact.past, record, granted));
         may_say && judge::allowed_by(&alone, &alone.judgement, pasts, at, &fact.records()).is_some()
     }
 
@@ -386,7 +390,7 @@ fn ends() -> impl Strategy<Value = Option<u64>> {
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let index = any::<prop::sample::Index>;
     prop::collection::vec(
-        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..22, 1u8..5, index(), 0u64..4, ends()),
+        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..23, 1u8..5, index(), 0u64..4, ends()),
         1..10,
     )
 }
@@ -418,7 +422,7 @@ fn moves_of_openings() -> impl Strategy<Value = Vec<Move>> {
         (
             1u8..7,
             prop::collection::vec(index(), 0..3),
-            of(&[2, 2, 2, 8, 8, 10, 12, 16, 3, 4, 6, 18, 18, 20, 21]),
+            of(&[2, 2, 2, 8, 8, 10, 12, 16, 3, 4, 6, 18, 18, 20, 21, 22, 22]),
             of(&[5, 6, 4]),
             index(),
             0u64..4,
@@ -469,9 +473,11 @@ fn played(moves: Vec<Move>) -> History {
             19 => open(Rights::Read),
             20 => close(&openings, None, &[(whom, last), (by, history.last(by))]),
             21 => close(&openings, Some(Rights::Read), &[(whom, last)]),
+            22 => admit_user(of, Rights::Write),
             _ => revoke(whom, &grants, None, last),
         };
-        history.say(by, &heard, vec![until(says, ends)]);
+        let with = (what == 22).then(|| enrol(of, whom, number));
+        history.say(by, &heard, core::iter::once(until(says, ends)).chain(with).collect());
         if !history.may_hold_the_last() {
             history.0.pop();
         }
@@ -564,7 +570,7 @@ proptest! {
                 }
             }
             for (fact, generation) in known.iter().flat_map(|at| (1..9).map(|it| (&history.0[*at], it))) {
-                for (n, later) in (1..5).flat_map(|n| [(n, 1), (n, 4)]) {
+                for (n, later) in (1..7).flat_map(|n| [(n, 1), (n, 4)]) {
                     let past = fact.with_itself();
                     let at = at((n, generation, fact.stamp + later), &past);
                     if now.rights_at(&before.judgement, at) != now.rights_at(&now.judgement, at) {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::super::Rights;
 use super::super::past::Numbered;
 use super::facts::{Act, Opening, Revocation};
-use super::{Access, At, Grant, Holder, Left, Nth, Title};
+use super::{Access, At, Grant, Holder, Left, LettingIn, Nth, Title};
 use crate::id::{DeviceId, UserId};
 use crate::object::history::Place;
 use crate::time::Hlc;
@@ -111,7 +111,8 @@ impl Access {
         let Act { author, place, stamp, .. } = act;
         let at = At { author, place: Some(place), generation: place.1, stamp, past: pasts.get(act.past) };
         let given = Left { rights: grant.rights, ends: grant.ends };
-        let taken = self.first(self.what_took(&self.judgement, pasts, at, whom, given)).map(Reason::from);
+        let it = LettingIn { whom, with: self.enrolled_with(whom, place), given };
+        let taken = self.first(self.what_took_of(&self.judgement, pasts, at, it)).map(Reason::from);
         let ways =
             [taken, self.why_closed(reasons, at, given), self.why_less(pasts, reasons, act, act.beside)];
         no_admin.and(ways.into_iter().flatten().min().unwrap_or_default())

@@ -32,14 +32,23 @@ impl History {
     /// Whether a generation lets in somebody as every member may, by what is granted to everybody.
     pub(super) fn is_let_in_by_a_member(&self, act: &Fact) -> bool {
         let gives: Vec<_> = self.grants().into_iter().filter(|given| given.by.spot() == act.spot()).collect();
-        let says_nothing_else = act
-            .says
-            .iter()
-            .all(|record| matches!(record, MetaRecord::Admit { .. } | MetaRecord::AdmitUser { .. }));
+        let says_nothing_else = act.says.iter().all(|record| {
+            matches!(
+                record,
+                MetaRecord::Admit { .. } | MetaRecord::AdmitUser { .. } | MetaRecord::Enrol { .. }
+            )
+        });
+        let with = act.says.iter().find_map(|record| match record {
+            MetaRecord::Enrol { certificate, .. } => Some(To::Device(certificate.device_key().0[0])),
+            _ => None,
+        });
+        let is_taken = |given: &Given<'_>| {
+            self.is_taken(act, given) || with.is_some_and(|to| self.is_taken(act, &Given { to, ..*given }))
+        };
         says_nothing_else
             && !gives.is_empty()
             && gives.iter().all(|given| {
-                given.rights < Rights::Admin && self.is_open_for(act, given) && !self.is_taken(act, given)
+                given.rights < Rights::Admin && self.is_open_for(act, given) && !is_taken(given)
             })
             && self.rights(act.spot(), &act.past).is_some()
     }
@@ -229,6 +238,30 @@ fn whom_an_admin_has_removed_no_member_lets_in_again_before_an_admin_has() {
     history.say(2, &[6], vec![admit(3, Rights::Read)]);
     assert!(history.may_hold_the_last());
     assert_eq!(rights(&history.all(), 3), Some(Rights::Read));
+}
+
+#[test]
+fn whom_an_admin_has_removed_no_member_lets_in_with_a_user() {
+    let (mut history, _) = opened(Rights::Write);
+    history.say(1, &[2], vec![admit(3, Rights::Write)]);
+    history.say(1, &[3], vec![revoke(3, &[version(1, 4)], None, 0)]);
+    for removed_with_it in [vec![admit_user(1, Rights::Read), enrol(1, 3, 1)], vec![enrol(1, 3, 1), admit_user(1, Rights::Read)]] {
+        history.say(2, &[4], removed_with_it.clone());
+        assert!(!history.may_hold_the_last(), "it has heard of the removal");
+        history.0.pop();
+        history.say(2, &[3], removed_with_it);
+        let access = history.all();
+        assert_eq!(rights(&access, 3), None, "as if it had not");
+        assert_eq!(access.rights_of(&user(1).user()), None);
+        assert_eq!(history.ended(&access, 3), BTreeSet::from([(1, 5), (2, 1)]), "it is told of the removal");
+        history.0.pop();
+    }
+    history.say(2, &[4], vec![admit_user(1, Rights::Read), enrol(1, 4, 1)]);
+    assert!(history.may_hold_the_last(), "another device of it");
+    assert_eq!(rights(&history.all(), 4), Some(Rights::Read));
+    history.0.pop();
+    history.say(1, &[4], vec![admit_user(1, Rights::Read), enrol(1, 3, 1)]);
+    assert_eq!(rights(&history.all(), 3), Some(Rights::Read), "but an admin does");
 }
 
 #[test]
