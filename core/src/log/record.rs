@@ -149,7 +149,13 @@ impl MetaRecord {
             | MetaRecord::Close { grants, .. } => core::mem::take(grants),
             _ => Vec::new(),
         };
-        let parts: Vec<Vec<Version>> = grants.chunks(limits::MAX_ENDED).map(<[_]>::to_vec).collect();
+        // Each part says again what it spares: so it ends about as many, that all of them stay as long as what there is to say.
+        let spares = match &self {
+            MetaRecord::RevokeUser { until, .. } | MetaRecord::Close { until, .. } => until.len(),
+            _ => 0,
+        };
+        let most = spares.clamp(limits::MAX_ENDED, 4 * limits::MAX_ENDED);
+        let parts: Vec<Vec<Version>> = grants.chunks(most).map(<[_]>::to_vec).collect();
         let none = parts.is_empty().then(Vec::new);
         parts.into_iter().chain(none).map(move |part| {
             let mut record = self.clone();

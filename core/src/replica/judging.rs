@@ -24,7 +24,7 @@ use crate::object::history::Place;
 use crate::object::{RowHead, RowState};
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
-use crate::syncgroup::access::{Access, Judgement, Left, Source};
+use crate::syncgroup::access::{Access, At, Judgement, Left, Source};
 use crate::syncgroup::metadata::Metadata;
 use crate::syncgroup::{SpecVersion, judge};
 use crate::time::Hlc;
@@ -73,7 +73,13 @@ impl Plan<'_> {
                 self.staged.put(Table::Collection, key::collection(group, &id), name);
             }
         }
-        let before = if is_news { self.judge_all(group) } else { None };
+        let before = match is_news {
+            true => self.judge_all(group),
+            false => {
+                self.judge_alone(group, (place, stamp), records, past);
+                None
+            }
+        };
         if !self.counts(group, (place, stamp), records, past) {
             self.staged.put(Table::Void, key::log(group, place.0, place.1), Bytes::new());
         } else {
@@ -106,6 +112,26 @@ impl Plan<'_> {
         let before = before.filter(|before| before != metadata.access.judgement());
         *self.metadata_mut(group) = metadata;
         before
+    }
+
+    /// Judges a generation that concerns no other.
+    fn judge_alone(
+        &mut self,
+        group: GroupIx,
+        (place, stamp): (Place, Hlc),
+        records: &[Record],
+        past: crate::syncgroup::PastIx,
+    ) {
+        if self.metadata(group).is_none_or(|metadata| metadata.access.judgement().is_clean()) {
+            return; // As nearly always.
+        }
+        let (author, generation) = (self.author(place.0), place.1);
+        let mut metadata = core::mem::take(self.metadata_mut(group));
+        if let Some(pasts) = self.pasts(group) {
+            let at = At { author, place: Some(place), generation, stamp, past: pasts.get(past) };
+            judge::judge_alone(&mut metadata.access, pasts, at, records);
+        }
+        *self.metadata_mut(group) = metadata;
     }
 
     /// Whether a generation counts, by all that is known.

@@ -189,8 +189,9 @@ fn write_branch(
         records.retain(|record| !stands_anyway(record));
         let is_full =
             records.iter().filter(|record| says_what_it_repeats(record)).count() >= limits::MAX_FORKS;
-        if records.iter().any(gives_something) && !is_full {
-            // What was given to somebody may have been ended under its old name.
+        if records.iter().any(gives_or_takes) && !is_full {
+            // What was given to somebody may have been ended under its old name; and what was taken from somebody, given
+            // again by whoever knew of that.
             let Author { incarnation, .. } = was.author;
             records.insert(0, Record::Meta(MetaRecord::Repeats { incarnation, generation: was.generation }));
         }
@@ -214,9 +215,14 @@ fn says_what_it_repeats(record: &Record) -> bool {
     matches!(record, Record::Meta(MetaRecord::Repeats { .. }))
 }
 
-fn gives_something(record: &Record) -> bool {
-    use MetaRecord::{Admit, AdmitUser, Enrol, Open};
-    matches!(record, Record::Meta(Admit { .. } | AdmitUser { .. } | Enrol { .. } | Open { .. }))
+fn gives_or_takes(record: &Record) -> bool {
+    use MetaRecord::{Admit, AdmitUser, Close, Enrol, Open, Revoke, RevokeUser};
+    let Record::Meta(record) = record else { return false };
+    match record {
+        Admit { .. } | AdmitUser { .. } | Enrol { .. } | Open { .. } => true,
+        Revoke { .. } | RevokeUser { .. } | Close { .. } => true,
+        _ => false,
+    }
 }
 
 impl Plan<'_> {

@@ -180,7 +180,7 @@ impl Access {
                 let grant = grant(from, self.ends.note(*rights, *ends), name);
                 facts::add(&mut self.standings.entry(key.device()).or_default().grants, grant);
                 self.acts.take(from);
-                !self.revocations.is_empty()
+                self.concerns(Holder::Device(key.device()), from.version())
             }
             MetaRecord::AdmitUser { key, name, rights, ends, .. } => {
                 let grant = grant(from, self.ends.note(*rights, *ends), name);
@@ -188,7 +188,7 @@ impl Access {
                 facts::add(&mut user.grants, grant);
                 user.key = Some(*key);
                 self.acts.take(from);
-                !self.revocations.is_empty()
+                self.concerns(Holder::User(key.user()), from.version())
             }
             MetaRecord::Enrol { certificate, .. } => {
                 let (user, device) = (certificate.user(), certificate.device());
@@ -202,9 +202,11 @@ impl Access {
                     ends: self.ends.note(Rights::Read, certificate.ends()).ends,
                 };
                 self.standings.entry(device).or_default().enrol(enrolment);
-                self.users.entry(user).or_default().devices.insert(device);
+                let of = self.users.entry(user).or_default();
+                of.devices.insert(device);
                 // It may have been struck off before.
-                !self.revocations.is_empty()
+                of.strikings.iter().any(|(struck, ..)| *struck == device)
+                    || self.judgement.taken.is_from(Holder::User(user))
             }
             MetaRecord::Leave { grants } => {
                 let grants = grants.iter().copied().collect();
@@ -335,6 +337,23 @@ impl Access {
         core::mem::replace(&mut self.judgement, judgement)
     }
 
+    /// Whether anything that is known may end what was just given to somebody, or takes from that one what others give it.
+    /// Otherwise nothing but the generation that gives it need be judged: none that is known has it in its past.
+    fn concerns(&self, holder: Holder, given: Version) -> bool {
+        let ends = |end: &Revocation| match &end.what {
+            Ended::Grants(of, grants) => *of == holder && grants.contains(&given),
+            Ended::Certificates => false,
+        };
+        self.judgement.taken.is_from(holder) || self.revocations.values().any(ends)
+    }
+
+    /// Takes in what was found of a generation that gives something by which nothing else is judged otherwise.
+    pub(crate) fn judge_alone(&mut self, place: Place, counts: bool) {
+        if !counts {
+            self.judgement.make_void(place);
+        }
+    }
+
     /// What counts by all that is known.
     pub(crate) fn judgement(&self) -> &Judgement {
         &self.judgement
@@ -379,23 +398,24 @@ impl Access {
         if self.genesis.is_some() && at.place == self.genesis {
             return Some(Rights::Admin);
         }
+        self.titles(&at.author.device).filter_map(|title| self.has_by(judgement, at, &title)).max()
+    }
+
+    /// What a device may do by one of its titles at one of its generations.
+    fn has_by(&self, judgement: &Judgement, at: At<'_>, title: &Title<'_>) -> Option<Rights> {
         let device = at.author.device;
         let standing = self.standings.get(&device)?;
         let known = |place: Place| at.past.has(place) && Some(place) != at.place;
-        let counts = |title: &Title<'_>| {
-            known(title.grant.place())
-                && at.stamp.wall() <= title.ends()
-                && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
-                && !judgement.is_void(&title.grant.place())
-                && !self.has_left(standing, &title.version(), known)
-        };
-        let left = |title: Title<'_>| {
-            let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
-            let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
-            let place = (at.author, at.generation);
-            ends.try_fold(title.grant.rights, |rights, end| end.leaves(rights, place, at.stamp))
-        };
-        self.titles(&device).filter(counts).filter_map(left).max()
+        let counts = known(title.grant.place())
+            && at.stamp.wall() <= title.ends()
+            && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
+            && !judgement.is_void(&title.grant.place())
+            && !self.has_left(standing, &title.version(), known);
+        let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
+        let mut ends = ends.filter_map(|nth| self.revocations.get(nth)).filter(|_| counts);
+        let place = (at.author, at.generation);
+        let given = Some(title.grant.rights).filter(|_| counts)?;
+        ends.try_fold(given, |rights, end| end.leaves(rights, place, at.stamp))
     }
 
     /// All by which a device may do something, or might once.

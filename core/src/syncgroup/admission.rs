@@ -8,6 +8,7 @@ use super::access::{At, Holder, Left, LettingIn, end};
 use super::command::{Means, move_to, new_group};
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
 use super::invitation::Whom;
+use super::past::Past;
 use super::{Invitation, JoinRefusal, Rights, judge, publish, remove, user};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId, Version};
@@ -206,7 +207,11 @@ pub(crate) fn admit(
             let (author, gives) =
                 (plan.author_ix(&replica.author()), judge::needed_beside(&all) < judge::needed_for(&all));
             let has_room = match gives && !is_admin(&replica.keys.device) {
-                true => group.metadata.has_room_to_let_in(author, &all),
+                true => {
+                    let past = user::everything(plan, group);
+                    group.metadata.has_room_to_let_in(author, &all)
+                        && access.has_room_to_let_in(next(plan, group, means.wall, &past))
+                }
                 false => group.metadata.has_room(author, &all),
             };
             if !has_room {
@@ -223,12 +228,19 @@ pub(crate) fn admit(
 
 /// Whether this device, as no admin, may let in somebody with so much now.
 fn lets_in(plan: &Plan<'_>, group: &Group, it: LettingIn, wall: Wall) -> bool {
-    let (author, access) = (plan.replica.author(), &group.metadata.access);
+    let access = &group.metadata.access;
     let Some(pasts) = plan.pasts(group.ix).filter(|_| access.was_opened()) else { return false };
-    let (generation, past) = (plan.held(group.ix, &author) + 1, user::everything(plan, group));
-    let at = At { author, place: None, generation, stamp: plan.next_stamp(wall), past: &past };
+    let past = user::everything(plan, group);
+    let at = next(plan, group, wall, &past);
     let judgement = access.judgement();
     access.lets_in(judgement, pasts, at, it) && access.gives_more(judgement, at, it.whom, it.given)
+}
+
+/// The next generation of this device's log, with all that is held in its past.
+fn next<'p>(plan: &Plan<'_>, group: &Group, wall: Wall, past: &'p Past) -> At<'p> {
+    let author = plan.replica.author();
+    let generation = plan.held(group.ix, &author) + 1;
+    At { author, place: None, generation, stamp: plan.next_stamp(wall), past }
 }
 
 /// What is told of an admission.

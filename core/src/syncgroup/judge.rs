@@ -155,7 +155,10 @@ pub(crate) fn is_allowed(
     let is_right = match by {
         None => false,
         Some(By::Rights) => true,
-        Some(By::Everybody) => metadata.has_room_to_let_in(plan.author_ix(author), records),
+        Some(By::Everybody) => {
+            metadata.has_room_to_let_in(plan.author_ix(author), records)
+                && metadata.access.has_room_to_let_in(at)
+        }
     };
     if !is_right || records.iter().any(|record| needed(record).is_none()) {
         return false;
@@ -199,6 +202,18 @@ pub(crate) fn is_allowed(
         && cuts <= limits::MAX_CUTS
         && records.iter().filter(repeats).count() <= limits::MAX_FORKS
         && said.next().is_none()
+}
+
+/// Takes in what becomes of a generation that was allowed, and gives something by which nothing else that is known is judged
+/// otherwise: see [`Access::take`].
+pub(crate) fn judge_alone(access: &mut Access, pasts: Numbered<'_>, at: At<'_>, records: &[Record]) {
+    if let Some(place) = at.place
+        && records.iter().any(|record| lets_in(record).is_some())
+        && !access.judgement().is_clean()
+    {
+        let counts = right_for(access, access.judgement(), pasts, at, records).is_some();
+        access.judge_alone(place, counts);
+    }
 }
 
 /// Whether a generation that was allowed counts by a judgement. `past` is the metadata in its past, itself included.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::super::Rights;
 use super::super::past::{Past, PastIx};
-use crate::id::{Author, DeviceId, Generation, Name, PublicKey, UserId, Version};
+use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version};
 use crate::object::history::Place;
 use crate::store::key::AuthorIx;
 use crate::time::{Hlc, Wall};
@@ -254,7 +254,13 @@ pub(super) struct Act {
 
 /// All such generations: few authors have many of them, as there is one for each member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Acts(BTreeMap<AuthorIx, (Author, Vec<ActOf>)>);
+pub(super) struct Acts {
+    by_log: BTreeMap<AuthorIx, (Author, Vec<ActOf>)>,
+    /// The logs that have any.
+    logs: BTreeMap<Author, AuthorIx>,
+    /// How many there are.
+    count: usize,
+}
 
 /// One of an author: which, when, the metadata in its past, and what it takes beside.
 type ActOf = (Generation, Hlc, PastIx, Rights);
@@ -262,14 +268,16 @@ type ActOf = (Generation, Hlc, PastIx, Rights);
 impl Acts {
     pub(super) fn take(&mut self, from: Source) {
         let (ix, generation) = from.place;
-        let (_, acts) = self.0.entry(ix).or_insert_with(|| (from.author, Vec::new()));
+        self.logs.insert(from.author, ix);
+        let (_, acts) = self.by_log.entry(ix).or_insert_with(|| (from.author, Vec::new()));
         if let Err(at) = acts.binary_search_by_key(&generation, |(it, ..)| *it) {
             acts.insert(at, (generation, from.stamp, from.past, from.beside));
+            self.count += 1;
         }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Act> {
-        self.0.iter().flat_map(|(ix, (author, acts))| {
+        self.by_log.iter().flat_map(|(ix, (author, acts))| {
             acts.iter().map(|(generation, stamp, past, beside)| Act {
                 author: *author,
                 place: (*ix, *generation),
@@ -282,7 +290,7 @@ impl Acts {
 
     /// One of them.
     pub(super) fn get(&self, place: Place) -> Option<Act> {
-        let (author, acts) = self.0.get(&place.0)?;
+        let (author, acts) = self.by_log.get(&place.0)?;
         let at = acts.binary_search_by_key(&place.1, |(it, ..)| *it).ok()?;
         let (_, stamp, past, beside) = *acts.get(at)?;
         Some(Act { author: *author, place, stamp, past, beside })
@@ -295,7 +303,32 @@ impl Acts {
 
     /// Whose they are.
     pub(super) fn authors(&self) -> impl Iterator<Item = (AuthorIx, &Author)> {
-        self.0.iter().map(|(ix, (author, _))| (*ix, author))
+        self.by_log.iter().map(|(ix, (author, _))| (*ix, author))
+    }
+
+    /// Where a generation stands, if it is in one of their logs.
+    pub(super) fn place_of(&self, version: &Version) -> Option<Place> {
+        self.logs.get(&version.author).map(|ix| (*ix, version.generation))
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many of a device there are in a past, in all its logs.
+    pub(super) fn count_of(&self, device: DeviceId, past: &Past) -> usize {
+        let of = |incarnation| Author { device, incarnation: Incarnation(incarnation) };
+        let logs = self.logs.range(of(0)..=of(u64::MAX)).filter_map(|(_, ix)| Some((ix, self.by_log.get(ix)?)));
+        let known = |acts: &[ActOf], last: Generation| acts.partition_point(|(it, ..)| *it <= last);
+        logs.map(|(ix, (_, acts))| known(acts, past.last(*ix))).sum()
+    }
+
+    /// Whose they are.
+    pub(super) fn devices(&self) -> impl Iterator<Item = DeviceId> {
+        let mut last = None;
+        let devices = self.logs.keys().map(|author| author.device);
+        devices.filter(move |device| last.replace(*device) != Some(*device))
     }
 }
 

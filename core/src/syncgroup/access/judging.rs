@@ -46,6 +46,11 @@ impl Judgement {
         self.void.remove(act);
     }
 
+    /// An act does not count.
+    pub(super) fn make_void(&mut self, act: Place) {
+        self.void.insert(act);
+    }
+
     /// Whether an act is void.
     pub(super) fn is_void(&self, act: &Place) -> bool {
         self.void.contains(act)

@@ -22,16 +22,14 @@
 //! and all ranks and revocations are judged before the first of them. What one member lets in may let in the next; as
 //! each rests on what was stamped before it, they are judged in the order of stamps, once.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::super::Rights;
 use super::super::past::Numbered;
 use super::facts::{Act, Opening, Standing};
-use super::{Access, At, Grant, Holder, Judgement, Left, Nth, Revocation};
-#[cfg(feature = "hostile")]
-use crate::id::Version;
-use crate::id::{Author, DeviceId, Generation};
+use super::{Access, At, Grant, Holder, Judgement, Left, Nth, Revocation, Title};
+use crate::id::{Author, DeviceId, Generation, Version};
 use crate::limits;
 use crate::object::history::Place;
 use crate::store::key::AuthorIx;
@@ -63,17 +61,25 @@ impl Access {
     ) {
         acts.sort_unstable_by_key(|(act, _)| (act.stamp, act.place));
         let enrolled = self.enrolled_by_acts();
+        let mut titles = BTreeMap::<DeviceId, Vec<Title<'_>>>::new();
         for (act, given) in acts {
             let Act { author, place, stamp, .. } = act;
             let past = pasts.get(act.past);
             let at = At { author, place: Some(place), generation: place.1, stamp, past };
-            let may_be_here = || self.rights_at(judgement, at) >= Some(act.beside);
+            let device = author.device;
+            let titles = titles.entry(device).or_insert_with(|| self.titles(&device).collect());
+            // What was stamped before it has been judged. Mostly the next one rests on the same.
+            titles.retain(|it| it.grant.stamp >= stamp || !judgement.is_void(&it.grant.place()));
+            let mut supports =
+                titles.iter().map(|it| self.has_by(judgement, at, it) >= Some(act.beside));
+            let by = supports.position(|supports| supports);
+            by.into_iter().for_each(|by| titles.swap(0, by));
             let lets_in = |(whom, grant): &(Holder, &Grant)| {
                 let given = Left { rights: grant.rights, ends: grant.ends };
                 let it = LettingIn { whom: *whom, with: enrolled.get(&place).copied(), given };
                 self.lets_in(judgement, pasts, at, it)
             };
-            if may_be_here() && given.iter().all(lets_in) {
+            if by.is_some() && given.iter().all(lets_in) {
                 judgement.count(&place);
             }
         }
@@ -142,6 +148,8 @@ impl Access {
             Holder::DeviceOf(..) | Holder::Everybody => (None, None),
         };
         let grants = || grants.into_iter().flatten().filter(|grant| known(grant.place()));
+        let own = grants().map(|grant| grant.version);
+        let own = own.filter(|version| version.author.device == at.author.device).collect();
         let covers = |grant: &Grant| {
             let has_left = standing.is_some_and(|it| self.has_left(it, &grant.version, known));
             let ends = judgement.ends(whom, &grant.version).iter();
@@ -151,8 +159,38 @@ impl Access {
                 && !judgement.is_void(&grant.place())
                 && ends.try_fold(left, |left, end| end.lessens(left)).is_some_and(|left| left.covers(given))
         };
-        let own = grants().filter(|grant| grant.version.author.device == at.author.device);
-        own.count() < limits::MAX_LET_IN && !grants().any(covers)
+        self.distinct_grants(&own) < limits::MAX_LET_IN && !grants().any(covers)
+    }
+
+    /// How many grants of one device these are, where what it gives again in another log counts once. Of one log no two are
+    /// the same, whatever it says.
+    fn distinct_grants(&self, grants: &BTreeSet<Version>) -> usize {
+        let mut again = BTreeSet::new();
+        let is_new = |grant: &&Version| {
+            let others = self.again.repeated(grant).iter();
+            let mut others =
+                others.filter(|other| other.author != grant.author && grants.contains(other));
+            !others.any(|other| again.insert((grant.author, *other)))
+        };
+        grants.iter().filter(is_new).count()
+    }
+
+    /// Whether there is room for one more generation that lets in somebody by what is granted to everybody (S-53): its device
+    /// has done such things, in all its logs, less often than one may; and so have all devices together that nobody has
+    /// made admins.
+    pub(crate) fn has_room_to_let_in(&self, at: At<'_>) -> bool {
+        let count = |device| self.acts.count_of(device, at.past);
+        let is_admin = |device: &DeviceId| {
+            self.titles(device).any(|title| {
+                title.grant.rights == Rights::Admin
+                    && at.past.has(title.grant.place())
+                    && title.enrolment.is_none_or(|it| at.past.has(it.place()))
+            })
+        };
+        let members = || self.acts.devices().filter(|device| !is_admin(device));
+        count(at.author.device) < limits::MAX_LET_IN_BY_DEVICE
+            && (self.acts.count() < limits::MAX_LET_IN_BY_ALL
+                || members().map(count).sum::<usize>() < limits::MAX_LET_IN_BY_ALL)
     }
 
     fn ends_of_opening<'a>(
@@ -173,8 +211,10 @@ impl Access {
         (author, generation): (Author, Generation),
         knew: impl Fn(Place) -> bool,
     ) -> bool {
-        let is_news =
-            |nth: Nth| self.revocations.get(&nth).is_some_and(|end| end.keep.is_none() && !knew(end.by));
+        let is_news = |nth: Nth| {
+            self.revocations.get(&nth).is_some_and(|end| end.keep.is_none() && !knew(end.by))
+                && !self.places_of(&nth).any(&knew)
+        };
         let taken = &self.judgement.taken;
         let was_admin = self.titles(&author.device).any(|title| title.grant.rights == Rights::Admin);
         self.was_opened()

@@ -29,6 +29,11 @@ pub(super) struct Taken {
 }
 
 impl Taken {
+    /// Whether anything was taken from somebody.
+    pub(super) fn is_from(&self, holder: Holder) -> bool {
+        self.ends.contains_key(&holder)
+    }
+
     /// The revocations of what was given to somebody, each once.
     pub(super) fn ends_of(&self, holder: Holder) -> impl Iterator<Item = Nth> {
         self.ends.get(&holder).into_iter().flatten().flat_map(|(_, ends)| ends).map(|(_, nth)| *nth)
@@ -100,7 +105,7 @@ impl Access {
 
     /// What took away from somebody what a generation gives it, so that only an admin may give it again: all that leaves it
     /// less, and neither had that generation in its past nor is in the past of what an admin, as the generation knew, has
-    /// given it since.
+    /// given it since; nor does it repeat what did, or is. For one that is written again (S-26) is no other.
     pub(super) fn what_took<'a>(
         &'a self,
         judgement: &'a Judgement,
@@ -110,6 +115,15 @@ impl Access {
         given: Left,
     ) -> impl Iterator<Item = Nth> + 'a {
         let since: Vec<&Past> = self.given_since(&judgement.taken, pasts, at, whom, given).collect();
+        // What somebody took, and has written again, was taken when it was written first.
+        let before = if self.again.is_empty() { Vec::new() } else { since.clone() };
+        let not_said_before = move |(_, nth): &&(Generation, Nth)| {
+            self.again.is_empty()
+                || !self.places_of(nth).any(|place| {
+                    let knew = |act: Place| self.has_in_its_past(pasts, place, act);
+                    before.iter().any(|past| past.has(place)) || at.place.is_some_and(knew)
+                })
+        };
         let logs = judgement.taken.ends.get(&whom).into_iter().flatten();
         let takes = move |(_, nth): &&(Generation, Nth)| {
             self.revocations.get(nth).is_some_and(|end| {
@@ -126,7 +140,12 @@ impl Access {
             });
             ends.get(..last).unwrap_or_default()
         };
-        logs.flat_map(not_excused).filter(takes).map(|(_, nth)| *nth)
+        logs.flat_map(not_excused).filter(takes).filter(not_said_before).map(|(_, nth)| *nth)
+    }
+
+    /// Where a revocation stands, under each of its names as far as that is known.
+    pub(super) fn places_of(&self, nth: &Nth) -> impl Iterator<Item = Place> {
+        self.again.names(nth.0).filter_map(|name| self.acts.place_of(&name))
     }
 
     /// The pasts of what admins have given to somebody, as a generation knew, that is as much as that one gives: of each log
