@@ -241,8 +241,10 @@ pub enum Command {
     /// every member, whatever it may do itself, may invite then, with rights no greater than these and for no longer, and let
     /// in whoever shows such an invitation. What they give stays when this ends, as far as this device knows of it.
     ///
-    /// Whom an admin has removed, or what it has taken from somebody, a member cannot let in again, or give back: only an
-    /// admin can. With less than before, what members gave beyond it, and this device does not have yet, does not count.
+    /// A device that an admin has removed, or what it has taken from one or from a user, a member cannot let in again, or give
+    /// back, nor let it in together with another user: only an admin can. Whoever comes by another device is somebody else;
+    /// and a user that is a member may have its certificate for such a device written down, as always. With less
+    /// than before, what members gave beyond it, and this device does not have yet, does not count.
     Open {
         /// The syncgroup, of which this device must be an admin.
         syncgroup: SyncgroupId,

@@ -51,7 +51,7 @@ pub enum Membership {
     /// Open a syncgroup: any member may let in others, with no more than these rights
     ///
     /// Members then make invitations like an admin: driftless syncgroup invite. Nobody becomes a member by this alone, and
-    /// whom an admin has removed no member lets in again. Opening anew replaces what was granted before;
+    /// a device that an admin has removed no member lets in again. Opening anew replaces what was granted before;
     /// `driftless syncgroup about` tells what is.
     ///
     /// Examples:

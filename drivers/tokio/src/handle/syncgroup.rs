@@ -155,7 +155,7 @@ impl Syncgroup {
 
     /// Opens it: grants everybody so much, [`Rights::Read`] or [`Rights::Write`] (S-3). Any member can let in others then, with
     /// no more than that and for no longer, whatever it may do itself. What was granted to everybody before is replaced:
-    /// [`SyncgroupInfo::open`] tells what is. Whom an admin has removed no member lets in again.
+    /// [`SyncgroupInfo::open`] tells what is. A device that an admin has removed no member lets in again.
     ///
     /// # Errors
     /// [`Error::Refused`] if this device is no admin, if it shall be [`Rights::Admin`], or if the end lies in the past.
