@@ -411,11 +411,13 @@ impl Access {
             && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
             && !judgement.is_void(&title.grant.place())
             && !self.has_left(standing, &title.version(), known);
+        if !counts {
+            return None;
+        }
         let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
-        let mut ends = ends.filter_map(|nth| self.revocations.get(nth)).filter(|_| counts);
+        let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
         let place = (at.author, at.generation);
-        let given = Some(title.grant.rights).filter(|_| counts)?;
-        ends.try_fold(given, |rights, end| end.leaves(rights, place, at.stamp))
+        ends.try_fold(title.grant.rights, |rights, end| end.leaves(rights, place, at.stamp))
     }
 
     /// All by which a device may do something, or might once.

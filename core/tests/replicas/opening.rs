@@ -279,7 +279,10 @@ fn admissions_by_members_count_the_same_in_whatever_order_all_becomes_known() {
         world.put(2, id, "row", "on top of that");
         world.link(0, 2);
         world.run(10_000);
-        assert_eq!((world.rights(2, id, 4), world.text(2, id, "row").as_deref()), (None, Some("on top of that")));
+        assert_eq!(
+            (world.rights(2, id, 4), world.text(2, id, "row").as_deref()),
+            (None, Some("on top of that"))
+        );
         world.apart();
         // 3 hears of all of it in this order.
         for other in order {

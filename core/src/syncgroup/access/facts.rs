@@ -319,7 +319,8 @@ impl Acts {
     /// How many of a device there are in a past, in all its logs.
     pub(super) fn count_of(&self, device: DeviceId, past: &Past) -> usize {
         let of = |incarnation| Author { device, incarnation: Incarnation(incarnation) };
-        let logs = self.logs.range(of(0)..=of(u64::MAX)).filter_map(|(_, ix)| Some((ix, self.by_log.get(ix)?)));
+        let logs =
+            self.logs.range(of(0)..=of(u64::MAX)).filter_map(|(_, ix)| Some((ix, self.by_log.get(ix)?)));
         let known = |acts: &[ActOf], last: Generation| acts.partition_point(|(it, ..)| *it <= last);
         logs.map(|(ix, (_, acts))| known(acts, past.last(*ix))).sum()
     }

@@ -70,8 +70,7 @@ impl Access {
             let titles = titles.entry(device).or_insert_with(|| self.titles(&device).collect());
             // What was stamped before it has been judged. Mostly the next one rests on the same.
             titles.retain(|it| it.grant.stamp >= stamp || !judgement.is_void(&it.grant.place()));
-            let mut supports =
-                titles.iter().map(|it| self.has_by(judgement, at, it) >= Some(act.beside));
+            let mut supports = titles.iter().map(|it| self.has_by(judgement, at, it) >= Some(act.beside));
             let by = supports.position(|supports| supports);
             by.into_iter().for_each(|by| titles.swap(0, by));
             let lets_in = |(whom, grant): &(Holder, &Grant)| {
@@ -168,8 +167,7 @@ impl Access {
         let mut again = BTreeSet::new();
         let is_new = |grant: &&Version| {
             let others = self.again.repeated(grant).iter();
-            let mut others =
-                others.filter(|other| other.author != grant.author && grants.contains(other));
+            let mut others = others.filter(|other| other.author != grant.author && grants.contains(other));
             !others.any(|other| again.insert((grant.author, *other)))
         };
         grants.iter().filter(is_new).count()
