@@ -428,6 +428,25 @@ mod tests {
     }
 
     #[test]
+    fn what_ends_in_several_parts_says_not_much_more_than_there_is_to_say() {
+        let all: Vec<Version> = (0..200_000).map(|n| version(n, n)).collect();
+        let logs: Vec<_> = (0..20_000).map(|n| (version(n, 1).author, 1)).collect();
+        let cost = |grants: &[Version], until: &[(Author, u64)]| {
+            let (grants, until) = (grants.to_vec(), until.to_vec());
+            let close = MetaRecord::Close { grants, keep: None, ends: None, until };
+            let parts = in_parts(close.in_parts());
+            let sizes = parts.iter().map(|part| {
+                part.iter().map(|it| if let Record::Meta(it) = it { it.cost() } else { 0 }).sum::<usize>()
+            });
+            let sizes: Vec<usize> = sizes.collect();
+            assert!(sizes.iter().all(|size| *size < limits::MAX_GENERATION), "{sizes:?}");
+            sizes.into_iter().sum::<usize>()
+        };
+        let whole = cost(&all, &[]) + cost(&[], &logs);
+        assert!(cost(&all, &logs) <= 2 * whole, "{} for {whole}", cost(&all, &logs));
+    }
+
+    #[test]
     fn a_device_is_removed_however_often_it_was_let_in() {
         let (mut store, name) = (MemStore::new(), Name::new("notes").unwrap());
         let keys = Keys::new(SecretKey([1; 32]), &Ed25519);

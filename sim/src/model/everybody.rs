@@ -304,17 +304,18 @@ mod tests {
     #[test]
     fn whom_an_admin_has_removed_no_member_lets_in_with_a_user() {
         let mut model = opened();
-        let enrols = |number: u8| {
-            let (user, device, granted) = (UserId([9; 16]), DeviceId([number; 16]), Granted::for_ever(Rights::Read));
-            Fact::Enrols(Enrolled { user, device, number: 1, granted: Some(granted), asked: true })
+        let enrols = |device: u8, number| {
+            let (user, device) = (UserId([9; 16]), DeviceId([device; 16]));
+            let granted = Some(Granted::for_ever(Rights::Read));
+            Fact::Enrols(Enrolled { user, device, number, granted, asked: true })
         };
         add(&mut model, version(1, 4), &[version(1, 3)], admits(3, Rights::Write));
         let removes = revokes(Whom::Device(DeviceId([3; 16])), version(1, 4), &[]);
         add(&mut model, version(1, 5), &[version(1, 4)], removes);
-        add(&mut model, version(2, 1), &[version(1, 4)], enrols(3));
+        add(&mut model, version(2, 1), &[version(1, 4)], enrols(3, 1));
         assert_eq!(rights(&model, 3), None, "as if it had not heard");
-        add(&mut model, version(2, 2), &[version(1, 5), version(2, 1)], enrols(3));
-        add(&mut model, version(2, 3), &[version(1, 5), version(2, 2)], enrols(4));
+        add(&mut model, version(2, 2), &[version(1, 5), version(2, 1)], enrols(3, 2));
+        add(&mut model, version(2, 3), &[version(1, 5), version(2, 2)], enrols(4, 1));
         let is_permitted = |generation| model.is_permitted(&GROUP, &version(2, generation));
         assert!(is_permitted(1) && !is_permitted(2) && is_permitted(3));
         assert_eq!(rights(&model, 4), Some(Rights::Read), "another device of it");

@@ -18,8 +18,9 @@ mod ending;
 mod opening;
 mod users;
 
+/// The log of a device; from 50 on, another one of the device with 50 less.
 fn author(n: u8) -> Author {
-    Author { device: PublicKey([n; 32]).device(), incarnation: Incarnation(u64::from(n)) }
+    Author { device: PublicKey([n % 50; 32]).device(), incarnation: Incarnation(u64::from(n)) }
 }
 
 fn version(n: u8, generation: Generation) -> Version {
@@ -159,21 +160,55 @@ impl History {
     /// All facts, taken in in this order.
     fn taken(&self, order: &[usize]) -> (Access, Pasts) {
         let (mut access, mut pasts) = (Access::default(), Pasts::default());
-        for fact in order.iter().map(|at| &self.0[*at]) {
-            let past = fact.with_itself();
-            let number = pasts.number(&past).unwrap_or_else(|| {
-                pasts.push(past);
-                pasts.next() - 1
-            });
-            assert_ne!(number, NO_PAST);
-            let (stamp, beside) = (Hlc(fact.stamp << 16), judge::needed_beside(&fact.records()));
-            let from = Source { place: fact.place(), author: author(fact.by), stamp, past: number, beside };
-            for record in &fact.says {
-                access.take(from, record);
-            }
+        for at in order {
+            self.take_in(*at, &mut access, &mut pasts);
         }
         access.judge(Numbered { held: &pasts, planned: &[] });
         (access, pasts)
+    }
+
+    /// A fact is taken in. Says whether all has to be judged again.
+    fn take_in(&self, at: usize, access: &mut Access, pasts: &mut Pasts) -> bool {
+        let fact = &self.0[at];
+        let past = fact.with_itself();
+        let number = pasts.number(&past).unwrap_or_else(|| {
+            pasts.push(past);
+            pasts.next() - 1
+        });
+        assert_ne!(number, NO_PAST);
+        let (stamp, beside) = (Hlc(fact.stamp << 16), judge::needed_beside(&fact.records()));
+        let from = Source { place: fact.place(), author: author(fact.by), stamp, past: number, beside };
+        fact.says.iter().fold(false, |is_news, record| access.take(from, record) | is_news)
+    }
+
+    /// A fact is taken in and judged, as it is where all that is in its past is known.
+    fn judge_in(&self, at: usize, access: &mut Access, pasts: &mut Pasts) {
+        let is_news = self.take_in(at, access, pasts);
+        let (fact, numbered) = (&self.0[at], Numbered { held: pasts, planned: &[] });
+        if is_news {
+            access.judge(numbered);
+        } else {
+            let past = fact.with_itself();
+            let at = At { place: Some(fact.place()), ..self::at(fact.spot(), &past) };
+            judge::judge_alone(access, numbered, at, &fact.records());
+        }
+    }
+
+    /// The facts in an order in which causes come first.
+    fn in_order(&self, seed: u64) -> Vec<usize> {
+        let (mut left, mut order, mut random) = ((0..self.0.len()).collect::<Vec<_>>(), Vec::new(), seed | 1);
+        while !left.is_empty() {
+            let is_next = |at: &usize| {
+                let others = left.iter().filter(|other| *other != at);
+                others.into_iter().all(|other| !self.0[*at].past.has(self.0[*other].place()))
+            };
+            let next: Vec<usize> = left.iter().copied().filter(is_next).collect();
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let next = next[(random >> 33) as usize % next.len()];
+            left.retain(|at| *at != next);
+            order.push(next);
+        }
+        order
     }
 
     /// Whether the last fact is allowed by what is in its own past: otherwise nobody holds it, and nobody judges it.
@@ -540,19 +575,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
+    fn what_is_judged_as_it_comes_is_judged_as_if_all_had_come_at_once(
+        moves in prop_oneof![moves(), moves_of_users(), moves_of_openings()],
+        seed: u64,
+    ) {
+        let history = played(moves);
+        let (mut access, mut pasts, mut taken) = (Access::default(), Pasts::default(), Vec::new());
+        for next in history.in_order(seed) {
+            history.judge_in(next, &mut access, &mut pasts);
+            taken.push(next);
+            prop_assert_eq!(&access.judgement, &history.taken(&taken).0.judgement, "after {:?}", history.0[next]);
+        }
+    }
+
+    #[test]
     fn whatever_counts_otherwise_is_judged_anew(moves in prop_oneof![moves(), moves_of_users(), moves_of_openings()], seed: u64) {
         let history = played(moves);
-        // Causes come first, otherwise in any order.
-        let (mut left, mut taken, mut random) = ((0..history.0.len()).collect::<Vec<_>>(), Vec::new(), seed | 1);
-        while !left.is_empty() {
-            let is_next = |at: &usize| {
-                let others = left.iter().filter(|other| *other != at);
-                others.into_iter().all(|other| !history.0[*at].past.has(history.0[*other].place()))
-            };
-            let next: Vec<usize> = left.iter().copied().filter(is_next).collect();
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let next = next[(random >> 33) as usize % next.len()];
-            left.retain(|at| *at != next);
+        let mut taken = Vec::new();
+        for next in history.in_order(seed) {
             let before = history.taken(&taken).0;
             let known = taken.clone();
             taken.push(next);

@@ -47,9 +47,9 @@ impl History {
         };
         says_nothing_else
             && !gives.is_empty()
-            && gives.iter().all(|given| {
-                given.rights < Rights::Admin && self.is_open_for(act, given) && !is_taken(given)
-            })
+            && gives
+                .iter()
+                .all(|given| given.rights < Rights::Admin && self.is_open_for(act, given) && !is_taken(given))
             && self.rights(act.spot(), &act.past).is_some()
     }
 
@@ -245,7 +245,9 @@ fn whom_an_admin_has_removed_no_member_lets_in_with_a_user() {
     let (mut history, _) = opened(Rights::Write);
     history.say(1, &[2], vec![admit(3, Rights::Write)]);
     history.say(1, &[3], vec![revoke(3, &[version(1, 4)], None, 0)]);
-    for removed_with_it in [vec![admit_user(1, Rights::Read), enrol(1, 3, 1)], vec![enrol(1, 3, 1), admit_user(1, Rights::Read)]] {
+    for removed_with_it in
+        [vec![admit_user(1, Rights::Read), enrol(1, 3, 1)], vec![enrol(1, 3, 1), admit_user(1, Rights::Read)]]
+    {
         history.say(2, &[4], removed_with_it.clone());
         assert!(!history.may_hold_the_last(), "it has heard of the removal");
         history.0.pop();
@@ -410,4 +412,121 @@ fn judging_whom_members_let_in_costs_as_much_as_was_said() {
     assert!(many <= few * 9, "members: {few}, {many}");
     let (few, many) = (looks(50, 50), looks(400, 400));
     assert!(many <= few * 16, "members and admins: {few}, {many}");
+}
+
+#[test]
+fn judging_whom_members_let_in_as_they_come_costs_as_much_as_they_are() {
+    let looks = |members: usize| {
+        let (mut history, _) = opened(Rights::Write);
+        let granted = history.say(1, &[2], vec![admit(3, Rights::Write)]);
+        history.say(1, &[3], vec![revoke(3, &[granted], None, 0)]);
+        let knew = history.0.len() - 1;
+        for nth in 0..members {
+            history.say(2, &[knew], vec![until(admit(4, Rights::Read), Some(1_000 + nth as u64))]);
+        }
+        let (mut access, mut pasts) = (Access::default(), Pasts::default());
+        let before = past::looks();
+        (0..history.0.len()).for_each(|at| history.judge_in(at, &mut access, &mut pasts));
+        assert_eq!(rights(&access, 4), Some(Rights::Read));
+        past::looks() - before
+    };
+    let (few, many) = (looks(50), looks(400));
+    assert!(few > 50, "something is looked at: {few}");
+    assert!(many <= few * 9, "{few}, {many}");
+}
+
+#[test]
+fn a_removal_that_is_written_again_is_the_same_removal() {
+    let (mut history, _) = opened(Rights::Write);
+    history.say(1, &[2], vec![admit(3, Rights::Write)]);
+    let removed = history.say(1, &[3], vec![revoke(3, &[version(1, 4)], None, 0)]);
+    let given = history.say(1, &[4], vec![admit(3, Rights::Write)]);
+    history.say(3, &[5], vec![MetaRecord::Leave { grants: vec![given] }]);
+    let knew = history.0.len() - 1;
+    history.say(2, &[knew], vec![admit(3, Rights::Read)]);
+    assert_eq!(rights(&history.all(), 3), Some(Rights::Read), "an admin has given it since");
+    // Another log of the admin says the same, and has not heard of that.
+    let again = |removed: Version| {
+        let (incarnation, generation) = (removed.author.incarnation, removed.generation);
+        vec![MetaRecord::Repeats { incarnation, generation }, revoke(3, &[version(1, 4)], None, 0)]
+    };
+    history.say(51, &[3], again(removed));
+    assert_eq!(rights(&history.all(), 3), Some(Rights::Read));
+    history.say(2, &[knew, history.0.len() - 1], vec![admit(3, Rights::Write)]);
+    assert!(history.may_hold_the_last(), "whoever knows of both gives it as much");
+    history.0.pop();
+    history.0.pop();
+    history.say(51, &[3], again(version(1, 7)));
+    assert_eq!(rights(&history.all(), 3), None, "one that repeats something else is another");
+    history.0.pop();
+    // One that had what the member gave in its past has ended that as it liked.
+    let member = history.0.len() - 1;
+    let spares = history.say(1, &[member], vec![revoke(3, &[version(1, 4)], Some(Rights::Read), 9)]);
+    assert_eq!(rights(&history.all(), 3), Some(Rights::Read));
+    let (incarnation, generation) = (spares.author.incarnation, spares.generation);
+    let repeats = MetaRecord::Repeats { incarnation, generation };
+    history.say(51, &[3], vec![repeats, revoke(3, &[version(1, 4)], None, 9)]);
+    assert_eq!(rights(&history.all(), 3), Some(Rights::Read));
+}
+
+#[test]
+fn what_a_member_gives_again_in_another_log_counts_once() {
+    let (mut history, _) = opened(Rights::Write);
+    let gives = |nth: u64| until(admit(4, Rights::Read), Some(1_000 + nth));
+    const FEW: u64 = limits::MAX_LET_IN as u64 - 4;
+    for nth in 0..FEW {
+        history.say(2, &[2], vec![gives(nth)]);
+    }
+    let first = history.0.len() - 1;
+    let goes_on = |repeats: &dyn Fn(u64) -> Generation| {
+        let mut history = history.clone();
+        for nth in 0..FEW {
+            let (incarnation, generation) = (author(2).incarnation, repeats(nth));
+            history.say(52, &[2], vec![MetaRecord::Repeats { incarnation, generation }, gives(nth)]);
+        }
+        history.say(52, &[first], vec![gives(FEW)]);
+        history.may_hold_the_last()
+    };
+    assert!(goes_on(&|nth| nth + 1));
+    assert!(!goes_on(&|_| 1), "all of a log are not the same");
+    assert!(!goes_on(&|nth| nth + 100), "nor what nobody has heard of");
+}
+
+#[test]
+fn a_device_and_all_together_let_in_so_many_by_what_everybody_is_granted_however_many_logs_they_have() {
+    let (history, _) = opened(Rights::Write);
+    let mut access = history.all();
+    let log = |n: u8, nth: u32| {
+        let incarnation = Incarnation(1_000 + u64::from(nth));
+        (Author { incarnation, ..author(n) }, 1_000 * u32::from(n) + nth)
+    };
+    let mut says = |n: u8, nth: u32, many: usize| {
+        let (author, ix) = log(n, nth);
+        for generation in 1..=many as u64 {
+            let key = PublicKey(core::array::from_fn(|at| (generation >> (at % 8 * 8)) as u8 ^ n ^ 0x80));
+            let admit =
+                MetaRecord::Admit { key, name: name(), rights: Rights::Read, ends: None, request: None };
+            let (place, stamp) = ((ix, generation), Hlc(generation));
+            access.take(Source { place, author, stamp, past: NO_PAST, beside: Rights::Read }, &admit);
+        }
+        (ix, many as u64)
+    };
+    // In several logs, each of which is below that.
+    const MOST: usize = limits::MAX_LET_IN_BY_DEVICE;
+    let logs = [says(2, 0, MOST / 2), says(2, 1, MOST / 2 - 1), says(2, 2, 1)];
+    let admin = says(1, 0, 2 * limits::MAX_LET_IN_BY_ALL);
+    let others: Vec<_> = (3..40).map(|n| says(n, 0, MOST - 1)).collect();
+    let has_room = |n: u8, logs: &[Place]| {
+        let mut past = history.0[2].with_itself();
+        logs.iter().for_each(|(ix, last)| past.add(*ix, *last));
+        let (author, _) = log(n, 9);
+        access.has_room_to_let_in(At { author, place: None, generation: 1, stamp: Hlc(1), past: &past })
+    };
+    assert!(has_room(2, &logs[..2]) && has_room(3, &logs));
+    assert!(!has_room(2, &logs));
+    assert!(has_room(2, &[admin]), "what an admin does is none of theirs");
+    let fits = limits::MAX_LET_IN_BY_ALL / (MOST - 1);
+    assert!(has_room(50, &others[..fits]));
+    assert!(!has_room(50, &others[..=fits]));
+    assert!(has_room(50, &others[..fits - 1]), "whatever else is known");
 }
