@@ -168,6 +168,7 @@ impl<'s> ForgedLog<'s> {
             | Forgery::RepeatsCertificate
             | Forgery::StrangeUser
             | Forgery::AdmitsOwnUser
+            | Forgery::LetsInRemovedAsUser
             | Forgery::RemovesUser
             | Forgery::SiblingStrikes => self.of_users().unwrap_or_else(|| self.row(nth)),
             Forgery::Rule | Forgery::LongRule => {
@@ -363,7 +364,7 @@ fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> 
         (Forgery::OldCauses | Forgery::RepeatsCertificate | Forgery::LaterParent | Forgery::Forks, _) => {
             admission(stage).into_iter().collect()
         }
-        (Forgery::LetsInBeside | Forgery::LetsInRemoved, Some(group)) => {
+        (Forgery::LetsInBeside | Forgery::LetsInRemoved | Forgery::LetsInRemovedAsUser, Some(group)) => {
             let opened = group.metadata.access.last_opened();
             admission(stage).into_iter().chain(opened).collect()
         }
