@@ -181,7 +181,8 @@ impl Plan<'_> {
 
     /// Judges again what is held, after `cause`.
     fn judge_anew(&mut self, group: GroupIx, before: &Judgement, cause: (Place, Hlc)) -> Result<(), Fault> {
-        let anew = |access: &Access, author: &Author, held| access.judged_anew_of(before, author, held);
+        let anew =
+            |access: &Access, author: &Author, held| access.judged_anew_of(before, (author, held), cause.0);
         self.judge_logs(group, before, anew, cause)
     }
 
@@ -194,7 +195,7 @@ impl Plan<'_> {
         anew: impl Fn(&Access, &Author, Generation) -> Vec<RangeInclusive<Generation>>,
         (cause, stamp): (Place, Hlc),
     ) -> Result<(), Fault> {
-        let devices = self.metadata(group).map(|it| it.access.judged_anew(before)).unwrap_or_default();
+        let devices = self.metadata(group).map(|it| it.access.judged_anew(before, cause)).unwrap_or_default();
         let mut verdicts = Verdicts::default();
         for ix in self.authors_in(group) {
             let author = self.author(ix);

@@ -101,11 +101,13 @@ impl Group {
         })
     }
 
-    /// Whether a revocation ends any of the grants that it names.
+    /// Whether a revocation ends any of the grants that it names, of which its author knew.
     fn has_effect(&self, by: &Version, revoked: &Revoked, revocations: &Knowledge) -> bool {
-        revoked.grants.iter().any(|named| {
+        let knew = |named: &&Version| self.generations.get(by).is_some_and(|by| holds(&by.past, named));
+        revoked.grants.iter().filter(knew).any(|named| {
             let grant = self.grants(revoked.whom).find(|grant| grant.by == named);
-            let admin = grant.filter(|grant| grant.gives.rights == Rights::Admin);
+            let Some(grant) = grant else { return false };
+            let admin = Some(grant).filter(|grant| grant.gives.rights == Rights::Admin);
             let above = admin.and_then(|grant| self.seniority(&grant, revocations));
             self.authority(by, revocations, above).is_some()
         })

@@ -354,11 +354,21 @@ impl Watch {
 
     /// Whether a device may have a generation as one that tells it of its end, or of what let it in.
     fn tells_of_its_end(&self, group: &SyncgroupId, device: &DeviceId, version: &Version) -> bool {
+        let user = |whom: &Whom| matches!(whom, Whom::User(user) if self.is_device_of(group, user, device));
+        let is_its = |whom: &Whom| *whom == Whom::Device(*device) || user(whom);
+        // What is granted to everybody says something of those alone whom a member has let in.
+        let lets_it_in = |says: &Fact| match says {
+            Fact::Admits(it, _) => it == device,
+            Fact::AdmitsUser(it, _) => user(&Whom::User(*it)),
+            Fact::Enrols(it) => it.granted.is_some() && (it.device == *device || user(&Whom::User(it.user))),
+            _ => false,
+        };
+        let is_by_a_member = self.model.facts(group).any(|(by, it)| {
+            let rights = || self.model.rights(group, &by.author.device, &it.past, None);
+            lets_it_in(&it.says) && rights() < Some(Rights::Admin)
+        });
         self.model.facts(group).any(|(by, it)| {
-            let user =
-                |whom: &Whom| matches!(whom, Whom::User(user) if self.is_device_of(group, user, device));
-            let concerns =
-                |whom: Whom| whom == Whom::Device(*device) || whom == Whom::Everybody || user(&whom);
+            let concerns = |whom: Whom| is_its(&whom) || is_by_a_member && whom == Whom::Everybody;
             let is_its = match &it.says {
                 Fact::Enrols(it) => it.device == *device || concerns(Whom::User(it.user)),
                 Fact::StrikesOff(it) => it.device == *device,

@@ -306,11 +306,6 @@ impl Acts {
         self.by_log.iter().map(|(ix, (author, _))| (*ix, author))
     }
 
-    /// Where a generation stands, if it is in one of their logs.
-    pub(super) fn place_of(&self, version: &Version) -> Option<Place> {
-        self.logs.get(&version.author).map(|ix| (*ix, version.generation))
-    }
-
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.count

@@ -87,13 +87,15 @@ impl Access {
         Court::new(self, pasts, None).sit().1
     }
 
-    /// The devices of which something may count that did not, or the other way round. `before` is what was thought.
-    pub(crate) fn judged_anew(&self, before: &Judgement) -> BTreeSet<DeviceId> {
-        let now = &self.judgement;
-        let all = before.ends.keys().chain(now.ends.keys());
+    /// The devices of which something may count that did not, or the other way round. `before` is what was thought before
+    /// `cause` came: nothing that was held builds on that, so what it gives, and whether it counts itself, is not asked.
+    pub(crate) fn judged_anew(&self, before: &Judgement, cause: Place) -> BTreeSet<DeviceId> {
+        let (now, new) = (&self.judgement, self.version_of(cause));
+        let all = before.ends.keys().chain(now.ends.keys()).filter(|(_, version)| Some(*version) != new);
         let changed = all.filter(|key| before.ends.get(key) != now.ends.get(key));
         let mut holders: BTreeSet<Holder> = changed.map(|(holder, _)| *holder).collect();
-        let void: BTreeSet<&Place> = before.void.symmetric_difference(&now.void).collect();
+        let void = before.void.symmetric_difference(&now.void);
+        let void: BTreeSet<&Place> = void.filter(|place| **place != cause).collect();
         if !void.is_empty() {
             let is_given = |grants: &[Grant]| grants.iter().any(|it| void.contains(&it.place()));
             let devices = self.standings.iter().filter(|(_, standing)| is_given(&standing.grants));
@@ -120,12 +122,13 @@ impl Access {
     pub(crate) fn judged_anew_of(
         &self,
         before: &Judgement,
-        author: &Author,
-        held: Generation,
+        (author, held): (&Author, Generation),
+        cause: Place,
     ) -> Vec<RangeInclusive<Generation>> {
         let now = &self.judgement;
         if now.void != before.void || now.ends != before.ends {
-            return alloc::vec![self.first_judged_anew(before, author)..=held];
+            let first = self.first_judged_anew(before, author, cause);
+            return first.map(|first| first..=held).into_iter().collect();
         }
         self.cut_anew(before, author).map(|range| *range.start()..=held.min(*range.end())).collect()
     }
@@ -140,25 +143,31 @@ impl Access {
         now.added(before, author).into_iter().chain(before.added(now, author))
     }
 
-    pub(super) fn first_judged_anew(&self, before: &Judgement, author: &Author) -> Generation {
-        let (now, device) = (&self.judgement, &author.device);
+    pub(super) fn first_judged_anew(
+        &self,
+        before: &Judgement,
+        author: &Author,
+        cause: Place,
+    ) -> Option<Generation> {
+        let (now, device, new) = (&self.judgement, &author.device, self.version_of(cause));
         let cut = self.cut_anew(before, author).map(|range| *range.start()).min();
         if self.titles(device).any(|title| {
             let given = title.grant.place();
-            before.is_void(&given) != now.is_void(&given)
+            given != cause && before.is_void(&given) != now.is_void(&given)
         }) {
-            return 1;
+            return Some(1);
         }
         // One that ends several may count for one of them, and for another not any more.
         let ends = |judgement: &Judgement| -> BTreeSet<(Holder, Version, Nth)> {
             let parts = self.titles(device).flat_map(|title| title.parts(*device));
+            let parts = parts.filter(|(_, version)| Some(*version) != new);
             let ends = parts.flat_map(|(holder, version)| {
                 let ends = judgement.ends(holder, &version).iter();
                 ends.map(|nth| (holder, version, *nth)).collect::<Vec<_>>()
             });
             ends.collect()
         };
-        let acts = before.void.symmetric_difference(&now.void);
+        let acts = before.void.symmetric_difference(&now.void).filter(|act| **act != cause);
         let acts = acts.filter(|(ix, _)| self.acts.authors().any(|(of, it)| of == *ix && it == author));
         let act = acts.map(|(_, generation)| *generation).min();
         let (before, now) = (ends(before), ends(now));
@@ -166,7 +175,12 @@ impl Access {
         let changed = changed.filter_map(|(.., nth)| self.revocations.get(nth));
         let last = changed.map(|it| it.until.get(author).copied().unwrap_or(0)).min();
         let ended = last.map(|last| last.saturating_add(1));
-        ended.into_iter().chain(cut).chain(act).min().unwrap_or(1)
+        ended.into_iter().chain(cut).chain(act).min()
+    }
+
+    /// The version of an act.
+    fn version_of(&self, place: Place) -> Option<Version> {
+        self.acts.get(place).map(|act| Version { author: act.author, generation: place.1 })
     }
 }
 
@@ -280,14 +294,19 @@ impl<'a> Court<'a> {
         let acts = self.access.acts.iter().filter(|act| is_known(&act.place));
         let unsupported: Vec<Act> = acts.filter(|act| !self.valid.contains(&act.place)).collect();
         let void = unsupported.iter().map(|act| act.place).collect();
-        let given = self.given.values().flatten().map(|(holder, grant)| (*holder, grant.version));
+        let given =
+            self.given.values().flatten().map(|(holder, grant)| (*holder, grant.version, grant.place()));
         let openings = self.access.openings.iter().filter(|opening| is_known(&opening.place()));
-        let given = given.chain(openings.map(|opening| (Holder::Everybody, opening.version)));
-        let ended = given.filter_map(|key: (Holder, Version)| {
-            let is_junior = |by: &Rank| self.ranks.get(&key).is_none_or(|rank| by < rank);
-            let ends = self.ends_of(key.0, key.1).filter(|(by, _)| is_junior(by));
+        let given =
+            given.chain(openings.map(|opening| (Holder::Everybody, opening.version, opening.place())));
+        let mut takes = BTreeSet::new();
+        let ended = given.filter_map(|(holder, grant, place): (Holder, Version, Place)| {
+            let is_junior = |by: &Rank| self.ranks.get(&(holder, grant)).is_none_or(|rank| by < rank);
+            let ends = self.ends_of(holder, grant).filter(|(by, _)| is_junior(by));
             let ends: Vec<Nth> = ends.map(|(_, nth)| *nth).collect();
-            (!ends.is_empty()).then_some((key, ends))
+            let knew = |nth: &&Nth| self.access.knew(self.pasts, nth, place);
+            takes.extend(ends.iter().filter(knew).map(|nth| (holder, *nth)));
+            (!ends.is_empty()).then_some(((holder, grant), ends))
         });
         let ended: Vec<_> = ended.collect();
         let ends = ended.into_iter().chain(core::mem::take(&mut self.struck)).map(|(key, mut ends)| {
@@ -300,7 +319,7 @@ impl<'a> Court<'a> {
         if self.access.was_opened() {
             let by_admins = self.given.iter().filter(|(act, _)| self.valid.contains(act));
             let given = by_admins.flat_map(|(_, given)| given).map(|(holder, grant)| (*holder, *grant));
-            judgement.taken = self.access.taken(self.pasts, &judgement.ends, given);
+            judgement.taken = self.access.taken(self.pasts, self.known, takes, given);
             let given = |act: Act| Some((act, self.given.get(&act.place)?.clone()));
             let by_members =
                 unsupported.into_iter().filter(|act| act.beside < Rights::Admin).filter_map(given);

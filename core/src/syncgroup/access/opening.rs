@@ -209,11 +209,11 @@ impl Access {
         (author, generation): (Author, Generation),
         knew: impl Fn(Place) -> bool,
     ) -> bool {
+        let taken = &self.judgement.taken;
         let is_news = |nth: Nth| {
             self.revocations.get(&nth).is_some_and(|end| end.keep.is_none() && !knew(end.by))
-                && !self.places_of(&nth).any(&knew)
+                && !taken.repeated(&nth).iter().any(|place| knew(*place))
         };
-        let taken = &self.judgement.taken;
         let was_admin = self.titles(&author.device).any(|title| title.grant.rights == Rights::Admin);
         self.was_opened()
             && !was_admin

@@ -26,12 +26,19 @@ pub(super) struct Taken {
     ends: BTreeMap<Holder, ByLog<Nth>>,
     /// What admins have given to these. What members have does not matter: it counts where an admin had given as much.
     gifts: BTreeMap<Holder, ByLog<Left>>,
+    /// Where a revocation stands that these repeat, which was written again in another log.
+    repeated: BTreeMap<Nth, Vec<Place>>,
 }
 
 impl Taken {
     /// Whether anything was taken from somebody.
     pub(super) fn is_from(&self, holder: Holder) -> bool {
         self.ends.contains_key(&holder)
+    }
+
+    /// Where a revocation stands that one repeats.
+    pub(super) fn repeated(&self, nth: &Nth) -> &[Place] {
+        self.repeated.get(nth).map_or(&[], Vec::as_slice)
     }
 
     /// The revocations of what was given to somebody, each once.
@@ -41,20 +48,25 @@ impl Taken {
 }
 
 impl Access {
-    /// What revocations that count take, each with what it ends; and of what was `given`, as far as admins gave it, what
-    /// stands against that.
+    /// What revocations that count take from whom, by what is `known`; and of what was `given`, as far as admins gave it,
+    /// what stands against that. A revocation takes from somebody by what its author knew to be given: so what it takes
+    /// does not hang on what else is known, but by what it repeats.
     pub(super) fn taken<'g>(
         &self,
         pasts: Numbered<'_>,
-        ends: &BTreeMap<(Holder, Version), Vec<Nth>>,
+        known: Option<&Past>,
+        takes: BTreeSet<(Holder, Nth)>,
         given: impl Iterator<Item = (Holder, &'g Grant)>,
     ) -> Taken {
         let mut taken = Taken::default();
-        let ends = ends.iter().flat_map(|((holder, _), ends)| ends.iter().map(move |nth| (*holder, *nth)));
-        // One revocation ends as many grants as there are.
-        let ends: BTreeSet<(Holder, Nth)> = ends.collect();
-        for (holder, nth) in ends {
+        for (holder, nth) in takes {
             let Some(end) = self.revocations.get(&nth) else { continue };
+            let repeated = self.again.repeated(&nth.0).iter().filter_map(|name| self.revocation_of(name));
+            let repeated: Vec<Place> =
+                repeated.filter(|place| known.is_none_or(|past| past.has(*place))).collect();
+            if !repeated.is_empty() {
+                taken.repeated.insert(nth, repeated);
+            }
             let (ix, generation) = end.by;
             taken.ends.entry(holder).or_default().entry(ix).or_default().push((generation, nth));
         }
@@ -116,13 +128,13 @@ impl Access {
     ) -> impl Iterator<Item = Nth> + 'a {
         let since: Vec<&Past> = self.given_since(&judgement.taken, pasts, at, whom, given).collect();
         // What somebody took, and has written again, was taken when it was written first.
-        let before = if self.again.is_empty() { Vec::new() } else { since.clone() };
+        let repeated = &judgement.taken.repeated;
+        let before = if repeated.is_empty() { Vec::new() } else { since.clone() };
         let not_said_before = move |(_, nth): &&(Generation, Nth)| {
-            self.again.is_empty()
-                || !self.places_of(nth).any(|place| {
-                    let knew = |act: Place| self.has_in_its_past(pasts, place, act);
-                    before.iter().any(|past| past.has(place)) || at.place.is_some_and(knew)
-                })
+            !repeated.get(nth).into_iter().flatten().any(|place| {
+                let knew = |act: Place| self.has_in_its_past(pasts, *place, act);
+                before.iter().any(|past| past.has(*place)) || at.place.is_some_and(knew)
+            })
         };
         let logs = judgement.taken.ends.get(&whom).into_iter().flatten();
         let takes = move |(_, nth): &&(Generation, Nth)| {
@@ -143,9 +155,15 @@ impl Access {
         logs.flat_map(not_excused).filter(takes).filter(not_said_before).map(|(_, nth)| *nth)
     }
 
-    /// Where a revocation stands, under each of its names as far as that is known.
-    pub(super) fn places_of(&self, nth: &Nth) -> impl Iterator<Item = Place> {
-        self.again.names(nth.0).filter_map(|name| self.acts.place_of(&name))
+    /// Where a generation stands that revokes something, if that is known.
+    fn revocation_of(&self, version: &Version) -> Option<Place> {
+        let mut of_it = self.revocations.range((*version, 0)..=(*version, u32::MAX));
+        of_it.next().map(|(_, end)| end.by)
+    }
+
+    /// Whether whoever revoked something knew of a generation.
+    pub(super) fn knew(&self, pasts: Numbered<'_>, nth: &Nth, place: Place) -> bool {
+        self.revocations.get(nth).is_some_and(|end| self.has_in_its_past(pasts, end.by, place))
     }
 
     /// The pasts of what admins have given to somebody, as a generation knew, that is as much as that one gives: of each log

@@ -308,7 +308,7 @@ impl History {
         known(given.by)
             && !is_over(given.ends, at.2)
             && match given.to {
-                To::Device(n) => n == at.0 && stays(given.version()),
+                To::Device(n) => n == at.0 % 50 && stays(given.version()),
                 To::User(of) => self.enrolments(of, at.0).into_iter().any(|(fact, number, ends)| {
                     known(fact)
                         && !is_over(ends, at.2)
@@ -355,7 +355,7 @@ impl History {
     }
 
     fn has_left(&self, n: u8, grant: Version, known: &Past) -> bool {
-        self.0.iter().filter(|fact| fact.by == n && known.has(fact.place())).any(|fact| {
+        self.0.iter().filter(|fact| fact.by % 50 == n % 50 && known.has(fact.place())).any(|fact| {
             let ends = |record: &MetaRecord| matches!(record, MetaRecord::Leave { grants } if grants.contains(&grant));
             fact.says.iter().any(ends)
         })
@@ -457,7 +457,7 @@ fn moves_of_openings() -> impl Strategy<Value = Vec<Move>> {
         (
             1u8..7,
             prop::collection::vec(index(), 0..3),
-            of(&[2, 2, 2, 8, 8, 10, 12, 16, 3, 4, 6, 18, 18, 20, 21, 22, 22]),
+            of(&[2, 2, 2, 8, 8, 10, 12, 16, 3, 4, 6, 18, 18, 20, 21, 22, 22, 23, 23]),
             of(&[5, 6, 4]),
             index(),
             0u64..4,
@@ -511,7 +511,13 @@ fn played(moves: Vec<Move>) -> History {
             22 => admit_user(of, Rights::Write),
             _ => revoke(whom, &grants, None, last),
         };
-        let with = (what == 22).then(|| enrol(of, whom, number));
+        let with = match what {
+            22 => Some(enrol(of, whom, number)),
+            // In another log of its own: something may be there that says the same, or something else, or nothing.
+            23 => Some(MetaRecord::Repeats { incarnation: author(by).incarnation, generation: last }),
+            _ => None,
+        };
+        let by = if what == 23 { by + 50 } else { by };
         history.say(by, &heard, core::iter::once(until(says, ends)).chain(with).collect());
         if !history.may_hold_the_last() {
             history.0.pop();
@@ -567,6 +573,13 @@ proptest! {
             let by_all = access.rights_in(Numbered { held: &pasts, planned: &[] }, at, &mut recent);
             prop_assert_eq!(by_all, alone.rights_in(Numbered { held: &of_it, planned: &[] }, at, &mut Recent::new()), "{:?}", fact);
             prop_assert_eq!(by_all, alone.rights_at(&alone.judgement, at), "{:?}", fact);
+            // What members let in as well: whoever has all of that in its past judges by it, wherever more is known.
+            let records = fact.records();
+            let allowed = |of: &Access, pasts, recent: &mut Recent| {
+                of.judged_in(pasts, at.past, recent, |it| judge::allowed_by(of, it, pasts, at, &records))
+            };
+            let by_all = allowed(&access, Numbered { held: &pasts, planned: &[] }, &mut recent);
+            prop_assert_eq!(by_all, allowed(&alone, Numbered { held: &of_it, planned: &[] }, &mut Recent::new()), "{:?}", fact);
         }
     }
 }
@@ -597,7 +610,8 @@ proptest! {
             let known = taken.clone();
             taken.push(next);
             let (now, pasts) = history.taken(&taken);
-            let anew = now.judged_anew(&before.judgement);
+            let cause = history.0[next].place();
+            let anew = now.judged_anew(&before.judgement, cause);
             let numbered = Numbered { held: &pasts, planned: &[] };
             for fact in known.iter().map(|at| &history.0[*at]) {
                 let past = fact.with_itself();
@@ -605,8 +619,8 @@ proptest! {
                 let by = |judgement| judge::right_for(&now, judgement, numbered, at, &fact.records()).is_some();
                 if by(&before.judgement) != by(&now.judgement) {
                     prop_assert!(anew.contains(&author(fact.by).device), "{fact:?}");
-                    let first = now.first_judged_anew(&before.judgement, &author(fact.by));
-                    prop_assert!(first <= fact.generation, "{fact:?}, and not before {first}");
+                    let first = now.first_judged_anew(&before.judgement, &author(fact.by), cause);
+                    prop_assert!(first.is_some_and(|first| first <= fact.generation), "{fact:?}, and not before {first:?}");
                 }
             }
             for (fact, generation) in known.iter().flat_map(|at| (1..9).map(|it| (&history.0[*at], it))) {
@@ -615,8 +629,8 @@ proptest! {
                     let at = at((n, generation, fact.stamp + later), &past);
                     if now.rights_at(&before.judgement, at) != now.rights_at(&now.judgement, at) {
                         prop_assert!(anew.contains(&author(n).device), "{n} at {generation}");
-                        let first = now.first_judged_anew(&before.judgement, &author(n));
-                        prop_assert!(first <= generation, "{n} at {generation}, and not before {first}");
+                        let first = now.first_judged_anew(&before.judgement, &author(n), cause);
+                        prop_assert!(first.is_some_and(|first| first <= generation), "{n} at {generation}, and not before {first:?}");
                     }
                 }
             }
@@ -740,8 +754,9 @@ fn what_a_revocation_that_ends_several_leaves_alone_for_one_of_them_counts_again
     let rights =
         |access: &Access, generation| access.rights_at(&access.judgement, at((6, generation, 99), &past));
     assert_eq!((rights(&before, 51), rights(&now, 51)), (None, Some(Rights::Admin)));
-    assert!(now.judged_anew(&before.judgement).contains(&author(6).device));
-    assert!(now.first_judged_anew(&before.judgement, &author(6)) <= 51);
+    let cause = history.0.last().unwrap().place();
+    assert!(now.judged_anew(&before.judgement, cause).contains(&author(6).device));
+    assert!(now.first_judged_anew(&before.judgement, &author(6), cause).unwrap() <= 51);
 }
 
 #[test]

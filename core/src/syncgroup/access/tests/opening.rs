@@ -76,10 +76,32 @@ impl History {
         })
     }
 
+    /// The revocations that one repeats, written in another log of the same device.
+    fn repeated(&self, fact: &Fact) -> Vec<&Fact> {
+        let revokes = |record: &MetaRecord| {
+            use MetaRecord::{Close, Revoke, RevokeUser, StrikeOff};
+            matches!(record, Revoke { .. } | RevokeUser { .. } | Close { .. } | StrikeOff(_))
+        };
+        let named = fact.says.iter().filter_map(|record| match record {
+            MetaRecord::Repeats { incarnation, generation } => Some((*incarnation, *generation)),
+            _ => None,
+        });
+        let named: Vec<_> = named.collect();
+        let is_named = |it: &&Fact| {
+            let Author { device, incarnation } = author(it.by);
+            device == author(fact.by).device && named.contains(&(incarnation, it.generation))
+        };
+        self.0.iter().filter(is_named).filter(|it| it.says.iter().any(revokes)).collect()
+    }
+
     /// Whether an admin has taken away what is given, and none has given it again.
     fn is_taken(&self, act: &Fact, given: &Given<'_>) -> bool {
         let is_senior = |fact: &Fact, whom: To, grant: &Version| {
             let to = self.grants().into_iter().find(|it| it.to == whom && it.version() == *grant);
+            // Whoever takes something from somebody knows that it was given.
+            if !to.is_some_and(|it| fact.past.has(it.by.place())) {
+                return false;
+            }
             let rank = to.filter(|it| it.rights == Rights::Admin).and_then(|it| self.rank(&it, LOWEST));
             self.authority(fact, rank.unwrap_or(LOWEST)).is_some()
         };
@@ -116,10 +138,11 @@ impl History {
                     }
                     _ => return false,
                 };
+                let is_excused = |fact: &Fact| fact.past.has(act.place()) || given_again(fact);
                 !keep.is_some_and(|keep| covers((keep, *ends), given))
-                    && !fact.past.has(act.place())
                     && grants.iter().any(|grant| is_senior(fact, whom, grant))
-                    && !given_again(fact)
+                    && !is_excused(fact)
+                    && !self.repeated(fact).into_iter().any(is_excused)
             })
         })
     }
