@@ -117,6 +117,8 @@ pub enum Outcome {
     RightsSet(SyncgroupId, DeviceId, Rights),
     /// The user may do this much, by each device that is enrolled, here; `None` is nothing.
     UserRightsSet(SyncgroupId, UserId, Option<Rights>),
+    /// So much is granted to everybody, here; `None` is nothing.
+    EverybodysRightsSet(SyncgroupId, Option<Rights>),
     /// The device is one of the user's, here.
     Enrolled(SyncgroupId, UserId, DeviceId),
     /// The device is none of the user's any more, here.
@@ -172,6 +174,16 @@ pub enum Refusal {
     /// The right is missing.
     #[error("this device lacks the right to {0} in the syncgroup; an admin can grant it by an invitation")]
     Forbidden(&'static str),
+    /// What is granted to everybody makes nobody an admin.
+    #[error("everybody can be granted to read, or to read and write; admins are invited one by one")]
+    NotForEverybody,
+    /// This device is no admin, and everybody is granted less than it would give, or for less long; or an admin has taken
+    /// that away from the one to whom it would give it.
+    #[error(
+        "who is no admin lets in others with no more rights, and for no longer, than everybody is granted in the \
+         syncgroup; ask an admin to invite, or to open it further"
+    )]
+    NotOpen,
     /// A precondition does not hold.
     #[error("precondition {index} does not hold any more: read again and retry")]
     Precondition {
@@ -337,6 +349,12 @@ pub enum Notice {
         /// Of which syncgroup.
         syncgroup: SyncgroupId,
     },
+    /// What is granted to everybody in a syncgroup is something else now (S-3): see [`crate::SyncgroupInfo::open`]. That the
+    /// time of it is over is not told.
+    Openness {
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+    },
     /// Where a syncgroup is published, or what has become of that, is something else now (S-33): see
     /// [`crate::SyncgroupInfo::publications`].
     Publications {
@@ -363,7 +381,7 @@ pub enum Notice {
         /// admin of anything turns out when it lets this device in.
         invitation: Box<Invitation>,
     },
-    /// This device, as an admin, has admitted another.
+    /// This device has admitted another, as an admin or by what is granted to everybody.
     Admitted {
         /// To which syncgroup.
         syncgroup: SyncgroupId,
@@ -386,7 +404,7 @@ pub enum Notice {
         device: DeviceId,
         /// By which of the user's certificates; `None` if it was enrolled already, and the user was granted more.
         number: Option<u64>,
-        /// What it has granted to the user in the same step, as an admin.
+        /// What it has granted to the user in the same step, as an admin or by what is granted to everybody.
         granted: Option<Rights>,
         /// The last moment for which that is granted, if there is one.
         ends: Option<Wall>,

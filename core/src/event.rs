@@ -237,6 +237,28 @@ pub enum Command {
         /// Whom.
         user: UserId,
     },
+    /// Open a syncgroup: grant everybody something, or other rights than before (S-3). Nobody is a member by that. But
+    /// every member, whatever it may do itself, may invite then, with rights no greater than these and for no longer, and let
+    /// in whoever shows such an invitation. What they give stays when this ends, as far as this device knows of it.
+    ///
+    /// A device that an admin has removed, or what it has taken from one or from a user, a member cannot let in again, or give
+    /// back, nor let it in together with another user: only an admin can. Whoever comes by another device is somebody else;
+    /// and a user that is a member may have its certificate for such a device written down, as always. With less
+    /// than before, what members gave beyond it, and this device does not have yet, does not count.
+    Open {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+        /// What members may give: to read, or to write.
+        rights: Rights,
+        /// The last moment for which they may, and until which they may give it, if there shall be one.
+        ends: Option<Wall>,
+    },
+    /// Close a syncgroup: nothing is granted to everybody any more. Whom members have let in stays in, as far as this device
+    /// has it; whom they let in beside that is no member, and what it wrote does not count.
+    Close {
+        /// The syncgroup, of which this device must be an admin.
+        syncgroup: SyncgroupId,
+    },
     /// Write down that a device is one of a user's. It takes no right but to be a member: the certificate and what was
     /// granted to the user are proof enough (S-3).
     Enrol {

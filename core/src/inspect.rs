@@ -196,6 +196,20 @@ pub enum Entry {
         /// Until when, if not for ever.
         ends: Option<Wall>,
     },
+    /// Something is granted to everybody.
+    Open {
+        /// What.
+        rights: Rights,
+        /// Until when, if not for ever.
+        ends: Option<Wall>,
+    },
+    /// What was granted to everybody ends, or becomes less.
+    Close {
+        /// What is left.
+        keep: Option<Rights>,
+        /// Until when, if not for ever.
+        ends: Option<Wall>,
+    },
     /// What members are told is something else.
     Spec(SpecChange),
     /// A device is to take part (S-33).
@@ -374,6 +388,8 @@ fn entry(record: Record) -> Entry {
         Record::Meta(MetaRecord::Repeats { incarnation, generation }) => {
             Entry::Repeats { incarnation, generation }
         }
+        Record::Meta(MetaRecord::Open { rights, ends }) => Entry::Open { rights, ends },
+        Record::Meta(MetaRecord::Close { keep, ends, .. }) => Entry::Close { keep, ends },
         Record::Meta(MetaRecord::Fork(fork)) => Entry::Fork { author: fork.author, prefix: fork.prefix },
         Record::Meta(MetaRecord::Collection { name }) => Entry::Collection(name),
         Record::Meta(MetaRecord::Rule { collection, prefix, policy }) => {

@@ -78,7 +78,8 @@
 //!
 //! - **S-1** a device is named by its key, and proves it on every link;
 //! - **S-2** a store that was set back goes on as another author, and gets its log back from others;
-//! - **S-3** a user's key certifies devices, and strikes them off; what is granted to a user its devices may do;
+//! - **S-3** a user's key certifies devices, and strikes them off; what is granted to a user its devices may do; what is
+//!   granted to everybody makes nobody a member: by that, members let in others;
 //! - **S-4, S-5** a batch is written whole or not at all, if what it requires still holds;
 //! - **S-6** a record names the versions that it takes the place of, a generation what its author knew; one that is
 //!   written again keeps that, and names what it repeats;
@@ -180,8 +181,8 @@ pub use crate::status::{Knowledge, Status};
 pub use crate::store::Fault;
 pub use crate::sync::LinkStatus;
 pub use crate::syncgroup::{
-    Invitation, InvitationError, JoinRefusal, Member, Publication, PublicationStatus, Rendezvous, Rights,
-    Spec, SpecChange, SpecVersion, SyncgroupInfo, SyncgroupState, User,
+    Invitation, InvitationError, JoinRefusal, Member, Open, Publication, PublicationStatus, Rendezvous,
+    Rights, Spec, SpecChange, SpecVersion, SyncgroupInfo, SyncgroupState, User,
 };
 pub use crate::time::{Hlc, Millis, Mono, Now, Wall};
 pub use crate::user::{Certificate, CertificateError, StrikingOff, UserKey};

@@ -44,6 +44,21 @@ pub const METADATA_RECORD: usize = 256;
 /// Bytes beyond [`MAX_METADATA`] for what only ends something: whoever has used up the rest can still leave, and remove
 /// others.
 pub const METADATA_RESERVE: usize = 8 << 20;
+/// Bytes of metadata that an author may have written in a syncgroup, with what it writes, to let in somebody as no admin, by
+/// what is granted to everybody: some 1,000 admissions. So whoever is let in cannot fill the memory of all others.
+pub const MEMBER_METADATA: usize = 256 << 10;
+/// Generations by which one device has let in others, or ended what they had, in all its logs, in the past of one that lets
+/// in somebody by what is granted to everybody: a device that goes on under a new name has no more of them by that, as far as
+/// its new log knows of the others.
+pub const MAX_LET_IN_BY_DEVICE: usize = 1_024;
+/// The same of all devices that nobody has made admins, in that past. Where there are as many, only admins let in others.
+pub const MAX_LET_IN_BY_ALL: usize = 16_384;
+/// How often one device may have let in another one, or a user, as no admin, by what is granted to everybody, in the past of
+/// a generation that does so once more. What it gives again as its log is forked counts once.
+pub const MAX_LET_IN: usize = 16;
+/// Grants that one record ends, or about as many as it names logs that it spares. Whoever ends more says so in several
+/// records, and those in as many generations as they take.
+pub const MAX_ENDED: usize = 8_192;
 /// Ranges of generations of a device's other logs that a log may say it stands for.
 pub const MAX_CUTS: usize = 64;
 /// Proofs that logs of one device are forked which a generation may have in its past to add another: whoever looks at one

@@ -178,6 +178,11 @@ fn tell() -> Story {
     let striking = guest.core.striking_off(&syncgroup, &lost.device(), &user).expect("it is enrolled");
     let struck = guest.command(Command::StrikeOff { syncgroup, striking });
     assert!(matches!(struck, Some(Outcome::StruckOff(..))), "a member can pass on a striking-off");
+    // The second takes something of the first back.
+    for rights in [Rights::Write, Rights::Read] {
+        let opened = host.command(Command::Open { syncgroup, rights, ends: None });
+        assert!(matches!(opened, Some(Outcome::EverybodysRightsSet(..))), "an admin can open it");
+    }
     talk(&mut host, &mut guest);
     Story { before, syncgroup, guest: guest.key(), said, heard, after: host.store }
 }

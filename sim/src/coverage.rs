@@ -172,6 +172,19 @@ points! {
         RightsRaised = "rights raised", from 300;
         /// Somebody tried to overrule an admin above it.
         RefusedSenior = "refused: a senior admin", from 1_000;
+        /// Something was granted to everybody.
+        Opened = "opened to everybody", from 1_000;
+        /// That became less, or ended.
+        Closed = "closed to everybody", from 1_000;
+        /// A member that is no admin let in somebody, and another one took it.
+        LetInByMember = "let in by a member", from 1_000;
+        /// A member that is no admin let in somebody beside the end of what was granted to everybody, or of what it might do
+        /// itself.
+        LetInBesideClosing = "let in beside a closing";
+        /// A member let in somebody whom an admin removed, or took something from, as if it had not heard of that.
+        LetInRemoved = "let in whom an admin removed";
+        /// A member that is no admin would invite with more than is granted to everybody.
+        RefusedNotOpen = "refused: not open", from 1_000;
         /// Something was granted to a user.
         UserAdmitted = "user admitted", from 300;
         /// A device was let in as one of a user's, in one step with the user.

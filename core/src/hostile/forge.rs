@@ -127,11 +127,20 @@ impl<'s> ForgedLog<'s> {
                 let records = genesis(name.clone(), self.stage.bytes("nonce"), keys.public, name, Vec::new());
                 (records.into_iter().map(Record::Meta).collect(), Content::Never)
             }
-            Forgery::AdmitsGhost => {
-                let key = ghost();
+            Forgery::AdmitsGhost | Forgery::LetsInBeside | Forgery::LetsInRemoved => {
+                let removed = || self.stage.removed().unwrap_or_else(ghost);
+                let key = if self.forgery == Forgery::LetsInRemoved { removed() } else { ghost() };
                 let admit = MetaRecord::Admit { key, name, rights: Rights::Write, ends: None, request: None };
                 (meta(admit), Content::Admits(key.device(), Rights::Write))
             }
+            Forgery::LetsInAgain => match self.stage.key_of(&self.stage.peer) {
+                Some(key) => {
+                    let (rights, ends, request) = (Rights::Read, None, None);
+                    let admit = MetaRecord::Admit { key, name, rights, ends, request };
+                    (meta(admit), Content::Admits(key.device(), rights))
+                }
+                None => self.row(nth),
+            },
             Forgery::PromotesItself => {
                 let admit = MetaRecord::Admit {
                     key: keys.public,
@@ -159,6 +168,7 @@ impl<'s> ForgedLog<'s> {
             | Forgery::RepeatsCertificate
             | Forgery::StrangeUser
             | Forgery::AdmitsOwnUser
+            | Forgery::LetsInRemovedAsUser
             | Forgery::RemovesUser
             | Forgery::SiblingStrikes => self.of_users().unwrap_or_else(|| self.row(nth)),
             Forgery::Rule | Forgery::LongRule => {
@@ -354,12 +364,20 @@ fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> 
         (Forgery::OldCauses | Forgery::RepeatsCertificate | Forgery::LaterParent | Forgery::Forks, _) => {
             admission(stage).into_iter().collect()
         }
+        (Forgery::LetsInBeside | Forgery::LetsInRemoved | Forgery::LetsInRemovedAsUser, Some(group)) => {
+            let opened = group.metadata.access.last_opened();
+            admission(stage).into_iter().chain(opened).collect()
+        }
         (_, Some(group)) => {
             let frontier = group.tip.frontier.iter();
             frontier.map(|(ix, last)| Version { author: plan.author(*ix), generation: *last }).collect()
         }
     };
     named.sort();
+    // Of each author the last.
+    named.reverse();
+    named.dedup_by_key(|version| version.author);
+    named.reverse();
     let tagged = named.into_iter().filter_map(|version| {
         let group = replica.group(&stage.syncgroup)?;
         let tag = plan.tag(group.ix, plan.author_ix(&version.author)?, version.generation).ok()?;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::forge::ForgedLog;
 use super::{Content, Forgery, Stage};
 use crate::crypto::SecretKey;
-use crate::id::{Name, PublicKey, Version};
+use crate::id::{DeviceId, Name, PublicKey, Version};
 use crate::log::record::{MetaRecord, Record};
 use crate::replica::plan::Plan;
 use crate::syncgroup::Rights;
@@ -50,6 +50,15 @@ impl ForgedLog<'_> {
                 let (key, rights) = (own.public(), Rights::Admin);
                 let admit = MetaRecord::AdmitUser { key, name, rights, ends: None, request: None };
                 (meta(admit), Content::AdmitsUser(key.user(), rights))
+            }
+            Forgery::LetsInRemovedAsUser => {
+                let (removed, rights) = (stage.removed().unwrap_or(ghost), Rights::Write);
+                let user = UserKey::new(name.clone(), SecretKey(stage.bytes("user")), keys.scheme);
+                let (key, certificate) = (user.public(), user.certify(removed, name.clone(), 1));
+                let admit = MetaRecord::AdmitUser { key, name, rights, ends: None, request: None };
+                let records = [admit, MetaRecord::Enrol { certificate, request: None }];
+                let content = Content::AdmitsAs(user.id(), removed.device(), rights);
+                (records.into_iter().map(Record::Meta).collect(), content)
             }
             Forgery::RemovesUser => {
                 let user = stage.user()?.user();
@@ -100,6 +109,30 @@ impl Stage<'_> {
             group.metadata.access.members().into_iter().map(|member| member.admitted).collect();
         self.records(&admitted).into_iter().find_map(|record| match record {
             Record::Meta(MetaRecord::Enrol { certificate, .. }) => Some(certificate),
+            _ => None,
+        })
+    }
+
+    /// The key of a device that an admin has removed.
+    pub(super) fn removed(&self) -> Option<PublicKey> {
+        let members = self.core.replica.group(&self.syncgroup)?.metadata.access.members().into_iter();
+        let admitted: Vec<Version> = members.filter(|it| it.removed).map(|it| it.admitted).collect();
+        self.records(&admitted).into_iter().find_map(|record| match record {
+            Record::Meta(MetaRecord::Admit { key, .. }) => Some(key),
+            _ => None,
+        })
+    }
+
+    /// The key of a member.
+    pub(super) fn key_of(&self, device: &DeviceId) -> Option<PublicKey> {
+        let members = self.core.replica.group(&self.syncgroup)?.metadata.access.members().into_iter();
+        let admitted: Vec<Version> =
+            members.filter(|it| it.device == *device).map(|it| it.admitted).collect();
+        self.records(&admitted).into_iter().find_map(|record| match record {
+            Record::Meta(MetaRecord::Admit { key, .. }) if key.device() == *device => Some(key),
+            Record::Meta(MetaRecord::Enrol { certificate, .. }) if certificate.device() == *device => {
+                Some(certificate.device_key())
+            }
             _ => None,
         })
     }

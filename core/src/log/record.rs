@@ -116,6 +116,12 @@ pub(crate) enum MetaRecord {
     /// This generation gives again what that one of another log of the author's device gave: whatever ends it there ends it
     /// here as well (S-26).
     Repeats { incarnation: Incarnation, generation: Generation },
+    /// Whoever wants to be a member may be let in by any member, with rights no greater than these and for no longer (S-3).
+    /// Nobody is a member by it.
+    Open { rights: Rights, ends: Option<Wall> },
+    /// These grants to everybody give no more than `keep` from now on, and no longer than until the end; only whom members
+    /// had let in by them until then, in each of these logs, stays let in as before.
+    Close { grants: Vec<Version>, keep: Option<Rights>, ends: Option<Wall>, until: Vec<(Author, Generation)> },
 }
 
 /// What an admission has used up.
@@ -134,6 +140,36 @@ impl MetaRecord {
         size.max(limits::METADATA_RECORD)
     }
 
+    /// The same in several records, if it ends more than one of them may.
+    pub(crate) fn in_parts(mut self) -> impl Iterator<Item = Self> {
+        let grants = match &mut self {
+            MetaRecord::Leave { grants }
+            | MetaRecord::Revoke { grants, .. }
+            | MetaRecord::RevokeUser { grants, .. }
+            | MetaRecord::Close { grants, .. } => core::mem::take(grants),
+            _ => Vec::new(),
+        };
+        // Each part says again what it spares: so it ends about as many, that all of them stay as long as what there is to say.
+        let spares = match &self {
+            MetaRecord::RevokeUser { until, .. } | MetaRecord::Close { until, .. } => until.len(),
+            _ => 0,
+        };
+        let most = spares.clamp(limits::MAX_ENDED, 4 * limits::MAX_ENDED);
+        let parts: Vec<Vec<Version>> = grants.chunks(most).map(<[_]>::to_vec).collect();
+        let none = parts.is_empty().then(Vec::new);
+        parts.into_iter().chain(none).map(move |part| {
+            let mut record = self.clone();
+            if let MetaRecord::Leave { grants }
+            | MetaRecord::Revoke { grants, .. }
+            | MetaRecord::RevokeUser { grants, .. }
+            | MetaRecord::Close { grants, .. } = &mut record
+            {
+                *grants = part;
+            }
+            record
+        })
+    }
+
     /// Whether it gives nothing, and only ends what was given.
     pub(crate) fn ends_something(&self) -> bool {
         matches!(
@@ -146,6 +182,7 @@ impl MetaRecord {
                 | MetaRecord::Decline { .. }
                 | MetaRecord::Cut { .. }
                 | MetaRecord::Fork(_)
+                | MetaRecord::Close { .. }
         )
     }
 

@@ -24,7 +24,7 @@ use crate::object::history::Place;
 use crate::object::{RowHead, RowState};
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
-use crate::syncgroup::access::{Access, Judgement, Source};
+use crate::syncgroup::access::{Access, At, Judgement, Left, Source};
 use crate::syncgroup::metadata::Metadata;
 use crate::syncgroup::{SpecVersion, judge};
 use crate::time::Hlc;
@@ -60,17 +60,24 @@ impl Plan<'_> {
     ) -> Result<(), Fault> {
         let author = self.author(place.0);
         let past = self.log(group, place.0).map_or(0, |log| log.past);
-        let from = Source { place, author, stamp, past };
+        let from = Source { place, author, stamp, past, beside: judge::needed_beside(records) };
         let mut is_news = false;
+        let open = metadata_of(records).next().map(|_| self.openness(group));
         for meta in metadata_of(records) {
             if let MetaRecord::Collection { name } = meta {
                 self.take_collection(group, name)?;
             }
             is_news |= self.metadata_mut(group).take(from, meta);
             let own = self.replica.keys.device;
-            self.metadata_mut(group).keep_own(&own, meta);
+            self.metadata_mut(group).keep_own(&own, from, meta);
         }
-        let before = if is_news { self.judge_all(group) } else { None };
+        let before = match is_news {
+            true => self.judge_all(group),
+            false => {
+                self.judge_alone(group, (place, stamp), records, past);
+                None
+            }
+        };
         if !self.counts(group, (place, stamp), records, past) {
             self.staged.put(Table::Void, key::log(group, place.0, place.1), Bytes::new());
         } else {
@@ -86,6 +93,9 @@ impl Plan<'_> {
         }
         if let Some(before) = before {
             self.judge_anew(group, &before, (place, stamp))?;
+        }
+        if let Some(before) = open {
+            self.tell_openness(group, &before);
         }
         metadata_of(records).try_for_each(|meta| match meta {
             MetaRecord::Fork(fork) => self.forked(group, place, fork),
@@ -115,6 +125,26 @@ impl Plan<'_> {
         before
     }
 
+    /// Judges a generation that concerns no other.
+    fn judge_alone(
+        &mut self,
+        group: GroupIx,
+        (place, stamp): (Place, Hlc),
+        records: &[Record],
+        past: crate::syncgroup::PastIx,
+    ) {
+        if self.metadata(group).is_none_or(|metadata| metadata.access.judgement().is_clean()) {
+            return; // As nearly always.
+        }
+        let (author, generation) = (self.author(place.0), place.1);
+        let mut metadata = core::mem::take(self.metadata_mut(group));
+        if let Some(pasts) = self.pasts(group) {
+            let at = At { author, place: Some(place), generation, stamp, past: pasts.get(past) };
+            judge::judge_alone(&mut metadata.access, pasts, at, records);
+        }
+        *self.metadata_mut(group) = metadata;
+    }
+
     /// Whether a generation counts, by all that is known.
     fn counts(
         &self,
@@ -125,7 +155,7 @@ impl Plan<'_> {
     ) -> bool {
         let (Some(metadata), Some(pasts)) = (self.metadata(group), self.pasts(group)) else { return true };
         let (author, judgement) = (self.author(place.0), metadata.access.judgement());
-        judge::counts(metadata, judgement, &author, (place, stamp), records, pasts.get(past))
+        judge::counts(metadata, (judgement, pasts), &author, (place, stamp), records, pasts.get(past))
     }
 
     /// Takes other metadata in the place of what there was, for want of some of it, and judges what is held by that.
@@ -136,6 +166,7 @@ impl Plan<'_> {
         cause: (Place, Hlc),
     ) -> Result<(), Fault> {
         let (old, spec) = (self.metadata(group).cloned().unwrap_or_default(), self.spec_version(group));
+        let open = self.openness(group);
         if let Some(pasts) = self.pasts(group) {
             metadata.access.judge(pasts);
         }
@@ -155,12 +186,14 @@ impl Plan<'_> {
             }
         }
         self.tell_spec(group, spec);
+        self.tell_openness(group, &open);
         Ok(())
     }
 
     /// Judges again what is held, after `cause`.
     fn judge_anew(&mut self, group: GroupIx, before: &Judgement, cause: (Place, Hlc)) -> Result<(), Fault> {
-        let anew = |access: &Access, author: &Author, held| access.judged_anew_of(before, author, held);
+        let anew =
+            |access: &Access, author: &Author, held| access.judged_anew_of(before, (author, held), cause.0);
         self.judge_logs(group, before, anew, cause)
     }
 
@@ -173,7 +206,7 @@ impl Plan<'_> {
         anew: impl Fn(&Access, &Author, Generation) -> Vec<RangeInclusive<Generation>>,
         (cause, stamp): (Place, Hlc),
     ) -> Result<(), Fault> {
-        let devices = self.metadata(group).map(|it| it.access.judged_anew(before)).unwrap_or_default();
+        let devices = self.metadata(group).map(|it| it.access.judged_anew(before, cause)).unwrap_or_default();
         let mut verdicts = Verdicts::default();
         for ix in self.authors_in(group) {
             let author = self.author(ix);
@@ -256,8 +289,9 @@ impl Plan<'_> {
             let author = self.author(place.0);
             let stored = self.stored(group, place.0, place.1)?;
             let encoded = stored.encoded()?;
-            let from = Source { place, author, stamp: encoded.header.stamp, past: stored.past };
             let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+            let (stamp, past) = (encoded.header.stamp, stored.past);
+            let from = Source { place, author, stamp, past, beside: judge::needed_beside(&records) };
             for meta in metadata_of(&records) {
                 self.metadata_mut(group).rule(from, meta);
             }
@@ -279,6 +313,18 @@ impl Plan<'_> {
         if let Some(record) = self.record(group).filter(|_| self.spec_version(group) != before) {
             let syncgroup = record.id;
             self.notice(Notice::Spec { syncgroup });
+        }
+    }
+
+    fn openness(&self, group: GroupIx) -> Vec<Left> {
+        self.metadata(group).map(|metadata| metadata.access.openness()).unwrap_or_default()
+    }
+
+    /// Tells that something else is granted to everybody now.
+    fn tell_openness(&mut self, group: GroupIx, before: &[Left]) {
+        if let Some(record) = self.record(group).filter(|_| self.openness(group) != before) {
+            let syncgroup = record.id;
+            self.notice(Notice::Openness { syncgroup });
         }
     }
 

@@ -27,6 +27,7 @@ use crate::store::key::{self, AuthorIx, GroupIx, meta};
 use crate::store::{Commit, Fault, Scan, Table, View, Write};
 use crate::syncgroup::access::Source;
 use crate::syncgroup::group::{Group, GroupRecord, Tip};
+use crate::syncgroup::judge;
 use crate::syncgroup::past::{Numbered, Past};
 use crate::time::{Hlc, Mono, Wall};
 use crate::wire::codec::{DecodeError, Decoded, Reader};
@@ -204,9 +205,11 @@ impl Replica {
         let stored = Stored::get(&get, group.ix, ix, generation)?;
         let encoded = stored.encoded()?;
         let stamp = encoded.header.stamp;
-        let from = Source { place: (ix, generation), author, stamp, past: stored.past };
         let is_void = view.get(Table::Void, log_key)?.is_some();
-        for record in encoded.records(&author).map_err(|error| corrupt(Table::Log, error))? {
+        let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+        let (place, past, beside) = ((ix, generation), stored.past, judge::needed_beside(&records));
+        let from = Source { place, author, stamp, past, beside };
+        for record in records {
             if let Record::Meta(meta) = record {
                 group.metadata.reload(&self.keys.device, from, &meta, is_void);
             }

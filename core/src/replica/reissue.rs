@@ -192,8 +192,9 @@ fn write_branch(
         records.retain(|record| !stands_anyway(record));
         let is_full =
             records.iter().filter(|record| says_what_it_repeats(record)).count() >= limits::MAX_FORKS;
-        if records.iter().any(gives_something) && !is_full {
-            // What was given to somebody may have been ended under its old name.
+        if records.iter().any(gives_or_takes) && !is_full {
+            // What was given to somebody may have been ended under its old name; and what was taken from somebody, given
+            // again by whoever knew of that.
             let Author { incarnation, .. } = was.author;
             records.insert(0, Record::Meta(MetaRecord::Repeats { incarnation, generation: was.generation }));
         }
@@ -217,9 +218,14 @@ fn says_what_it_repeats(record: &Record) -> bool {
     matches!(record, Record::Meta(MetaRecord::Repeats { .. }))
 }
 
-fn gives_something(record: &Record) -> bool {
-    use MetaRecord::{Admit, AdmitUser, Enrol};
-    matches!(record, Record::Meta(Admit { .. } | AdmitUser { .. } | Enrol { .. }))
+fn gives_or_takes(record: &Record) -> bool {
+    use MetaRecord::{Admit, AdmitUser, Close, Enrol, Open, Revoke, RevokeUser};
+    let Record::Meta(record) = record else { return false };
+    match record {
+        Admit { .. } | AdmitUser { .. } | Enrol { .. } | Open { .. } => true,
+        Revoke { .. } | RevokeUser { .. } | Close { .. } => true,
+        _ => false,
+    }
 }
 
 impl Plan<'_> {
@@ -462,7 +468,8 @@ impl Course {
         match &mut record {
             MetaRecord::Leave { grants }
             | MetaRecord::Revoke { grants, .. }
-            | MetaRecord::RevokeUser { grants, .. } => {
+            | MetaRecord::RevokeUser { grants, .. }
+            | MetaRecord::Close { grants, .. } => {
                 let names = grants.iter().filter_map(|grant| self.names.get(grant).copied());
                 let names: Vec<Version> = names.collect();
                 grants.extend(names);
@@ -486,7 +493,8 @@ impl Course {
             | MetaRecord::Publish { .. }
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
-            | MetaRecord::Repeats { .. } => {}
+            | MetaRecord::Repeats { .. }
+            | MetaRecord::Open { .. } => {}
         }
         core::iter::once(record).chain(more)
     }

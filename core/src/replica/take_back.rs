@@ -30,6 +30,7 @@ use crate::object::{RowHead, RowState};
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Scan, Table};
 use crate::syncgroup::access::Source;
+use crate::syncgroup::judge;
 use crate::syncgroup::metadata::Metadata;
 use crate::time::Hlc;
 use crate::wire::codec::DecodeError;
@@ -252,9 +253,11 @@ impl Plan<'_> {
             let stored = self.stored(group, ix, place.1)?;
             let encoded = stored.encoded()?;
             let author = self.author(ix);
-            let from = Source { place, author, stamp: encoded.header.stamp, past: stored.past };
+            let (stamp, past) = (encoded.header.stamp, stored.past);
             let is_void = self.staged.get(Table::Void, &at)?.is_some();
-            for record in encoded.records(&author).map_err(|error| corrupt(Table::Log, error))? {
+            let records = encoded.records(&author).map_err(|error| corrupt(Table::Log, error))?;
+            let from = Source { place, author, stamp, past, beside: judge::needed_beside(&records) };
+            for record in records {
                 if let Record::Meta(meta) = record {
                     metadata.reload(&self.replica.keys.device, from, &meta, is_void);
                 }

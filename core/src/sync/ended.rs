@@ -167,7 +167,11 @@ impl Sync {
         let Some(link) = self.links.get_mut(&id) else { return };
         let max = step.replica.limits.authors;
         let Some(group) = step.replica.groups.get(&ix) else { return };
-        let ended = group.metadata.access.what_ended(&link.device, &link.unheard_of(step.replica, group));
+        let ended = group.metadata.access.what_ended(
+            group.numbered(),
+            &link.device,
+            &link.unheard_of(step.replica, group),
+        );
         let Some(share) = link.shares.get_mut(&ix) else { return };
         let believed: Vec<Author> = share.beliefs.keys().copied().collect();
         for author in believed {

@@ -56,6 +56,10 @@
 //! several certificates, each stands by itself: the later end counts, and an old one that turns up again takes nothing
 //! away.
 //!
+//! # Everybody
+//!
+//! What is granted to **everybody** (S-3) makes nobody a member: it lets members let in others, see [`opening`].
+//!
 //! Who is a member *now* is another question, which goes by this device's clock: see [`ending`].
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -76,16 +80,22 @@ mod ending;
 mod facts;
 mod judging;
 mod members;
+mod opening;
+mod taken;
 #[cfg(test)]
 mod tests;
+mod undone;
 
 use self::again::Again;
 pub(crate) use self::cuts::Cuts;
 use self::cuts::Cutting;
 use self::ending::Ends;
-use self::facts::{Acts, Departure, Ended, Enrolment, Grant, Nth, Revocation, Standing, UserStanding};
+use self::facts::{
+    Acts, Departure, Ended, Enrolment, Grant, Nth, Opening, Revocation, Standing, UserStanding,
+};
 pub(crate) use self::facts::{At, Holder, Left, Source, end};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
+pub(crate) use self::opening::LettingIn;
 
 /// What was judged lately by the facts in a past alone.
 pub(crate) type Recent = VecDeque<(Past, Judgement)>;
@@ -98,6 +108,8 @@ const MOST_RECENT: usize = 16;
 pub(crate) struct Access {
     standings: BTreeMap<DeviceId, Standing>,
     users: BTreeMap<UserId, UserStanding>,
+    /// What is granted to everybody.
+    openings: Vec<Opening>,
     revocations: BTreeMap<Nth, Revocation>,
     acts: Acts,
     /// What devices say that they have written again in another log of theirs.
@@ -168,7 +180,7 @@ impl Access {
                 let grant = grant(from, self.ends.note(*rights, *ends), name);
                 facts::add(&mut self.standings.entry(key.device()).or_default().grants, grant);
                 self.acts.take(from);
-                !self.revocations.is_empty()
+                self.concerns(Holder::Device(key.device()), from.version())
             }
             MetaRecord::AdmitUser { key, name, rights, ends, .. } => {
                 let grant = grant(from, self.ends.note(*rights, *ends), name);
@@ -176,7 +188,7 @@ impl Access {
                 facts::add(&mut user.grants, grant);
                 user.key = Some(*key);
                 self.acts.take(from);
-                !self.revocations.is_empty()
+                self.concerns(Holder::User(key.user()), from.version())
             }
             MetaRecord::Enrol { certificate, .. } => {
                 let (user, device) = (certificate.user(), certificate.device());
@@ -190,9 +202,11 @@ impl Access {
                     ends: self.ends.note(Rights::Read, certificate.ends()).ends,
                 };
                 self.standings.entry(device).or_default().enrol(enrolment);
-                self.users.entry(user).or_default().devices.insert(device);
+                let of = self.users.entry(user).or_default();
+                of.devices.insert(device);
                 // It may have been struck off before.
-                !self.revocations.is_empty()
+                of.strikings.iter().any(|(struck, ..)| *struck == device)
+                    || self.judgement.taken.is_from(Holder::User(user))
             }
             MetaRecord::Leave { grants } => {
                 let grants = grants.iter().copied().collect();
@@ -240,6 +254,19 @@ impl Access {
                 let proven = Proven { by: from.place, prefix: fork.prefix, tag: fork.tag() };
                 self.forks.entry(fork.author).or_default().push(proven);
                 self.cuts.take(fork.author, fork.prefix.saturating_add(1)..=Generation::MAX);
+                true
+            }
+            MetaRecord::Open { rights, ends } => {
+                let (author, version) = (from.place.0, from.version());
+                let given = self.ends.note(*rights, *ends);
+                self.openings.push(Opening { author, version, given });
+                self.acts.take(from);
+                !self.revocations.is_empty()
+            }
+            MetaRecord::Close { grants, keep, ends, until } => {
+                let what = Ended::Grants(Holder::Everybody, grants.iter().copied().collect());
+                self.revoke(from, what, (*keep, *ends), until.iter().copied().collect());
+                self.acts.take(from);
                 true
             }
             MetaRecord::Collection { .. }
@@ -310,30 +337,59 @@ impl Access {
         core::mem::replace(&mut self.judgement, judgement)
     }
 
+    /// Whether anything that is known may end what was just given to somebody, or takes from that one what others give it.
+    /// Otherwise nothing but the generation that gives it need be judged: none that is known has it in its past.
+    fn concerns(&self, holder: Holder, given: Version) -> bool {
+        let ends = |end: &Revocation| match &end.what {
+            Ended::Grants(of, grants) => *of == holder && grants.contains(&given),
+            Ended::Certificates => false,
+        };
+        self.judgement.taken.is_from(holder) || self.revocations.values().any(ends)
+    }
+
+    /// Takes in what was found of a generation that gives something by which nothing else is judged otherwise.
+    pub(crate) fn judge_alone(&mut self, place: Place, counts: bool) {
+        if !counts {
+            self.judgement.make_void(place);
+        }
+    }
+
     /// What counts by all that is known.
     pub(crate) fn judgement(&self) -> &Judgement {
         &self.judgement
     }
 
-    /// What a device may do at one of its generations, by the facts in the past of that alone: what everybody may
-    /// hold is judged so, the same everywhere and for ever. `recent` is kept from one generation to the next: mostly the
-    /// next one has the same past, and judging by that takes a look at all facts in it.
+    /// What a device may do at one of its generations, by the facts in the past of that alone.
+    #[cfg(test)]
     pub(crate) fn rights_in(&self, pasts: Numbered<'_>, at: At<'_>, recent: &mut Recent) -> Option<Rights> {
-        let known = |revocation: &Revocation| at.past.has(revocation.by);
+        self.judged_in(pasts, at.past, recent, |judgement| self.rights_at(judgement, at))
+    }
+
+    /// What is asked of a judgement by the facts in a past alone: what everybody may hold is judged so, the same
+    /// everywhere and for ever. `recent` is kept from one generation to the next: mostly the next one has the same past, and
+    /// judging by that takes a look at all facts in it.
+    pub(crate) fn judged_in<T>(
+        &self,
+        pasts: Numbered<'_>,
+        past: &Past,
+        recent: &mut Recent,
+        ask: impl FnOnce(&Judgement) -> T,
+    ) -> T {
+        let known = |revocation: &Revocation| past.has(revocation.by);
         if !self.revocations.values().any(known) {
-            self.rights_at(&Judgement::default(), at)
+            ask(&Judgement::default())
         } else if self.revocations.values().all(known) {
             // Further grants, which are not in the past, change nothing for those that are.
-            self.rights_at(&self.judgement, at)
+            ask(&self.judgement)
         } else {
-            if let Some((_, judgement)) = recent.iter().find(|(past, _)| past == at.past) {
-                return self.rights_at(judgement, at);
+            if let Some((_, judgement)) = recent.iter().find(|(of, _)| of == past) {
+                return ask(judgement);
             }
-            let judged = self.judged(pasts, Some(at.past));
-            let rights = self.rights_at(&judged, at);
+            let judged = self.judged(pasts, Some(past));
+            let answer = ask(&judged);
             recent.truncate(MOST_RECENT - 1);
-            recent.push_front((at.past.clone(), judged));
-            rights
+            recent.push_front((past.clone(), judged));
+            answer
         }
     }
 
@@ -342,23 +398,26 @@ impl Access {
         if self.genesis.is_some() && at.place == self.genesis {
             return Some(Rights::Admin);
         }
+        self.titles(&at.author.device).filter_map(|title| self.has_by(judgement, at, &title)).max()
+    }
+
+    /// What a device may do by one of its titles at one of its generations.
+    fn has_by(&self, judgement: &Judgement, at: At<'_>, title: &Title<'_>) -> Option<Rights> {
         let device = at.author.device;
         let standing = self.standings.get(&device)?;
         let known = |place: Place| at.past.has(place) && Some(place) != at.place;
-        let counts = |title: &Title<'_>| {
-            known(title.grant.place())
-                && at.stamp.wall() <= title.ends()
-                && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
-                && !judgement.is_void(&title.grant.place())
-                && !self.has_left(standing, &title.version(), known)
-        };
-        let left = |title: Title<'_>| {
-            let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
-            let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
-            let place = (at.author, at.generation);
-            ends.try_fold(title.grant.rights, |rights, end| end.leaves(rights, place, at.stamp))
-        };
-        self.titles(&device).filter(counts).filter_map(left).max()
+        let counts = known(title.grant.place())
+            && at.stamp.wall() <= title.ends()
+            && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
+            && !judgement.is_void(&title.grant.place())
+            && !self.has_left(standing, &title.version(), known);
+        if !counts {
+            return None;
+        }
+        let ends = title.parts(device).flat_map(|(holder, version)| judgement.ends(holder, &version));
+        let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
+        let place = (at.author, at.generation);
+        ends.try_fold(title.grant.rights, |rights, end| end.leaves(rights, place, at.stamp))
     }
 
     /// All by which a device may do something, or might once.
@@ -432,15 +491,10 @@ impl Access {
 
     /// What was given to a device, of all that has some rest that is meant.
     fn versions(&self, device: &DeviceId, is_meant: impl Fn(Left) -> bool) -> Vec<Version> {
-        let mut versions: Vec<Version> = Vec::new();
         let meant = self.standing_titles(device).filter(|(_, left)| is_meant(*left));
-        for version in meant.map(|(title, _)| title.version()) {
-            // By one enrolment a device has all that its user was granted.
-            if !versions.contains(&version) {
-                versions.push(version);
-            }
-        }
-        versions
+        // By one enrolment a device has all that its user was granted.
+        let mut seen = BTreeSet::new();
+        meant.map(|(title, _)| title.version()).filter(|version| seen.insert(*version)).collect()
     }
 
     /// Who let in a device: whoever wrote down its enrolments, and gave the grants to it and to its users, that nobody has
@@ -471,6 +525,10 @@ impl Access {
                 let own = self.standing_titles(&device).filter(|(title, _)| title.enrolment.is_none());
                 let more = own.filter(|(_, left)| is_more(*left));
                 more.map(|(title, left)| (title.grant.version, left)).collect()
+            }
+            Holder::Everybody => {
+                let more = self.standing_openings().filter(|(_, left)| is_more(*left));
+                more.map(|(opening, left)| (opening.version, left)).collect()
             }
             Holder::DeviceOf(..) => Vec::new(),
         }

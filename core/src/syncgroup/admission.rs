@@ -4,10 +4,12 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::access::{Left, end};
+use super::access::{At, Holder, Left, LettingIn, end};
 use super::command::{Means, move_to, new_group};
 use super::group::{Admitted, Asking, Group, GroupRecord, Stage};
-use super::{Invitation, JoinRefusal, Rights, publish, remove, user};
+use super::invitation::Whom;
+use super::past::Past;
+use super::{Invitation, JoinRefusal, Rights, judge, publish, remove, user};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId, Version};
 use crate::limits;
@@ -121,8 +123,9 @@ pub(crate) struct Request<'r> {
 /// What a newcomer must hold to be complete, or why it is not admitted (S-32).
 pub(crate) type Answer = Result<Vec<(Author, Generation)>, JoinRefusal>;
 
-/// The answer to a request: an admin's, or of a member that a device of a user asks. Whether the syncgroup is here is
-/// told only to those who show an invitation of one of its admins, or are what a member's says. No answer while
+/// The answer to a request: an admin's, or of a member that a device of a user asks, or where everybody is granted what its
+/// invitation gives. Whether the syncgroup is here is told only to those who show an invitation of one of its admins, or are
+/// what a member's says. No answer while
 /// something is missing that the asker wrote: it may have left. Whoever has left itself does not wait for that.
 pub(crate) fn admit(
     plan: &mut Plan<'_>,
@@ -157,11 +160,20 @@ pub(crate) fn admit(
         && access.rights(&replica.keys.device).is_some()
         && !withdraw
         && !is_old;
+    // What the invitation gives, as long as it does.
+    let given = Left::new(terms.rights, terms.ends);
+    let whom = certificate.as_ref().map_or(Holder::Device(device), |it| Holder::User(it.user()));
+    // An offer, or the way to one's user, no member makes by what is granted to everybody.
+    let with = certificate.as_ref().map(|_| device);
+    let is_open = || {
+        let it = LettingIn { whom, with, given };
+        terms.whom == Whom::Anybody && lets_in(plan, group, it, means.wall)
+    };
     let may_admit = may_answer
         && publish::is_for(group, terms, &device, &replica.keys.public)
         // Its own alone: who else used another one's is known only when it arrives.
         && invitation.issuer == replica.keys.public
-        && is_admin(&replica.keys.device);
+        && (is_admin(&replica.keys.device) || is_open());
     let is_time = |may: bool| match may {
         false => Err(JoinRefusal::NotValid),
         true if terms.expires <= means.wall => Err(JoinRefusal::Expired),
@@ -170,8 +182,6 @@ pub(crate) fn admit(
         true => Ok(()),
     };
     let is_used = !terms.reusable && group.metadata.is_used(&terms.nonce);
-    // What the invitation gives, as long as it does.
-    let given = Left::new(terms.rights, terms.ends);
     let granted = is_time(may_admit).and(if is_used { Err(JoinRefusal::Used) } else { Ok(given) });
     let request = Used { invitation: terms.nonce, request: *nonce };
     let records = match certificate {
@@ -194,7 +204,17 @@ pub(crate) fn admit(
         Ok(records) if !records.is_empty() => {
             let notice = |version| admitted(terms.syncgroup, device, &records, version);
             let all: Vec<_> = records.iter().cloned().map(Record::Meta).collect();
-            if !group.metadata.has_room(plan.author_ix(&replica.author()), &all) {
+            let (author, gives) =
+                (plan.author_ix(&replica.author()), judge::needed_beside(&all) < judge::needed_for(&all));
+            let has_room = match gives && !is_admin(&replica.keys.device) {
+                true => {
+                    let past = user::everything(plan, group);
+                    group.metadata.has_room_to_let_in(author, &all)
+                        && access.has_room_to_let_in(next(plan, group, means.wall, &past))
+                }
+                false => group.metadata.has_room(author, &all),
+            };
+            if !has_room {
                 return Ok(Some(Err(JoinRefusal::Full)));
             }
             let stamp = plan.next_stamp(means.wall);
@@ -204,6 +224,23 @@ pub(crate) fn admit(
         _ => {}
     }
     Ok(Some(Ok(vector(plan, group))))
+}
+
+/// Whether this device, as no admin, may let in somebody with so much now.
+fn lets_in(plan: &Plan<'_>, group: &Group, it: LettingIn, wall: Wall) -> bool {
+    let access = &group.metadata.access;
+    let Some(pasts) = plan.pasts(group.ix).filter(|_| access.was_opened()) else { return false };
+    let past = user::everything(plan, group);
+    let at = next(plan, group, wall, &past);
+    let judgement = access.judgement();
+    access.lets_in(judgement, pasts, at, it) && access.gives_more(judgement, at, it.whom, it.given)
+}
+
+/// The next generation of this device's log, with all that is held in its past.
+fn next<'p>(plan: &Plan<'_>, group: &Group, wall: Wall, past: &'p Past) -> At<'p> {
+    let author = plan.replica.author();
+    let generation = plan.held(group.ix, &author) + 1;
+    At { author, place: None, generation, stamp: plan.next_stamp(wall), past }
 }
 
 /// What is told of an admission.

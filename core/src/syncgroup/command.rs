@@ -11,7 +11,7 @@ use super::access::Left;
 use super::group::{Group, GroupRecord, Stage};
 use super::invitation::Whom;
 use super::metadata::{Metadata, genesis};
-use super::{Invitation, Rights, SyncgroupState, Terms, admission, publish, remove, spec, user};
+use super::{Invitation, Rights, SyncgroupState, Terms, admission, open, publish, remove, spec, user};
 use crate::action::{Notice, Outcome, Refusal};
 use crate::event::Command;
 use crate::hash;
@@ -49,8 +49,8 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
         }
         Command::Invite { syncgroup, rights, ends, valid_for, reusable, addresses } => {
             let group = active(plan.replica, &syncgroup)?;
-            require(plan.replica, group, Rights::Admin, "invite")?;
             lies_ahead(means, ends)?;
+            may_invite(plan.replica, group, Left::new(rights, ends))?;
             let terms = Terms {
                 syncgroup,
                 rights,
@@ -90,6 +90,11 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
             lies_ahead(means, ends)?;
             user::set_rights(plan, means, &syncgroup, (user, name), Left::new(rights, ends))
         }
+        Command::Open { syncgroup, rights, ends } => {
+            lies_ahead(means, ends)?;
+            open::set(plan, means, &syncgroup, Some(Left::new(rights, ends)))
+        }
+        Command::Close { syncgroup } => open::set(plan, means, &syncgroup, None),
         Command::EjectUser { syncgroup, user } => user::eject(plan, means, &syncgroup, user),
         Command::Enrol { syncgroup, certificate } => user::enrol(plan, means, &syncgroup, certificate),
         Command::StrikeOff { syncgroup, striking } => user::strike_off(plan, means, &syncgroup, striking),
@@ -215,6 +220,21 @@ pub(crate) fn require(
             let over = over(replica, group, right).or_else(|| over(replica, group, Rights::Read));
             Err(over.unwrap_or(Refusal::NotMember))
         }
+    }
+}
+
+/// Whether this device may invite with so much: as an admin, or by what is granted to everybody.
+fn may_invite(replica: &Replica, group: &Group, given: Left) -> Result<(), Refusal> {
+    let (access, moment) = (&group.metadata.access, replica.moment());
+    let is_member = access.rights_when(&replica.keys.device, moment).is_some();
+    match require(replica, group, Rights::Admin, "invite") {
+        Err(Refusal::Forbidden(_) | Refusal::Expired(_))
+            if is_member && access.is_open_for(given, moment) =>
+        {
+            Ok(())
+        }
+        Err(Refusal::Forbidden(_)) if access.open_to_everybody().is_some() => Err(Refusal::NotOpen),
+        other => other,
     }
 }
 

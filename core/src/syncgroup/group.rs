@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::access::Left;
 use super::knowledge::{Counted, Knowledge};
 use super::metadata::Metadata;
-use super::past::Pasts;
-use super::{Invitation, JoinRefusal, Rights, SyncgroupInfo, SyncgroupState};
+use super::past::{Numbered, Pasts};
+use super::{Invitation, JoinRefusal, Open, Rights, SyncgroupInfo, SyncgroupState};
 use crate::hash::{Hash, SetDigest};
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, SyncgroupId};
 use crate::log::tree::Tree;
@@ -223,6 +223,11 @@ impl Group {
         }
     }
 
+    /// The sets of metadata that generations held have in their past.
+    pub(crate) fn numbered(&self) -> Numbered<'_> {
+        Numbered { held: &self.pasts, planned: &[] }
+    }
+
     /// All that is held, as one hash.
     pub(crate) fn known(&self, authors: &Authors) -> SetDigest {
         self.knowledge.digest(&self.counted(), authors)
@@ -278,6 +283,7 @@ impl Group {
         collections.sort();
         let rights: Option<Rights> = self.metadata.access.rights(device);
         let ends = self.metadata.access.present(device).and_then(Left::end);
+        let open = self.metadata.access.open_to_everybody();
         SyncgroupInfo {
             id: self.record.id,
             name: self.metadata.name().cloned(),
@@ -286,6 +292,7 @@ impl Group {
             paused: self.paused,
             rights,
             ends,
+            open: open.map(|left| Open { rights: left.rights, ends: left.end() }),
             spec: self.metadata.spec().spec(),
             spec_version: self.metadata.spec().version(),
             publications: self.publications(),

@@ -18,7 +18,8 @@ use crate::time::Wall;
 const PREFIX: &str = "driftless:";
 const TEXT: Pasted = Pasted { prefix: PREFIX, checksum: hash::INVITATION_TEXT };
 
-/// A right to join a syncgroup, for whoever holds it until it expires, signed by the admin who made it. One for the
+/// A right to join a syncgroup, for whoever holds it until it expires, signed by the admin who made it, or by a member where
+/// everybody is granted as much ([`crate::Command::Open`]). One for the
 /// devices of a user gives no right: it says where a member is that lets them in, by their certificates (S-3). One for a
 /// device at which the syncgroup is published is good for that device alone, as long as it is published there (S-33).
 ///

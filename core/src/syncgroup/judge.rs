@@ -5,10 +5,10 @@
 //! of: then it is **void**, held and passed on like everything else, for others may have built on it, and not shown.
 
 use super::Rights;
-use super::access::{At, Judgement};
+use super::access::{Access, At, Holder, Judgement, Left, LettingIn};
 use super::command::id_of;
 use super::metadata::Metadata;
-use super::past::Past;
+use super::past::{Numbered, Past};
 use crate::id::{Author, Generation};
 use crate::limits;
 use crate::log::generation::Encoded;
@@ -32,8 +32,11 @@ fn needed(record: &Record) -> Option<Rights> {
             | MetaRecord::Spec(_)
             | MetaRecord::Publish { .. }
             | MetaRecord::Unpublish { .. }
-            | MetaRecord::Decline { .. },
+            | MetaRecord::Decline { .. }
+            | MetaRecord::Close { .. },
         ) => Some(Rights::Admin),
+        // Who may say who may do what is said by name.
+        Record::Meta(MetaRecord::Open { rights, .. }) => (*rights < Rights::Admin).then_some(Rights::Admin),
         // Certificates, strikings-off and forks are proven by signatures of their own: whoever may be here may pass them on.
         // What a device has written is its own to take back, as long as it may be here.
         Record::Meta(
@@ -51,6 +54,75 @@ fn needed(record: &Record) -> Option<Rights> {
 /// The right that all of some records take.
 pub(crate) fn needed_for(records: &[Record]) -> Rights {
     records.iter().filter_map(needed).max().unwrap_or(Rights::Read)
+}
+
+/// The right that all of some records take that let in nobody.
+pub(crate) fn needed_beside(records: &[Record]) -> Rights {
+    let others = records.iter().filter(|record| lets_in(record).is_none());
+    others.filter_map(needed).max().unwrap_or(Rights::Read)
+}
+
+/// Whom a record lets in, and with what.
+fn lets_in(record: &Record) -> Option<(Holder, Left)> {
+    match record {
+        Record::Meta(MetaRecord::Admit { key, rights, ends, .. }) => {
+            Some((Holder::Device(key.device()), Left::new(*rights, *ends)))
+        }
+        Record::Meta(MetaRecord::AdmitUser { key, rights, ends, .. }) => {
+            Some((Holder::User(key.user()), Left::new(*rights, *ends)))
+        }
+        _ => None,
+    }
+}
+
+/// All whom a generation lets in.
+fn letting_in(records: &[Record]) -> impl Iterator<Item = LettingIn> {
+    let with = records.iter().find_map(|record| match record {
+        Record::Meta(MetaRecord::Enrol { certificate, .. }) => Some(certificate.device()),
+        _ => None,
+    });
+    records.iter().filter_map(lets_in).map(move |(whom, given)| LettingIn { whom, with, given })
+}
+
+/// By what its author may write something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// What it may do itself.
+    Rights,
+    /// That, and what is granted to everybody.
+    Everybody,
+}
+
+/// By what the author of a generation may write it, if it may, by a judgement.
+pub(crate) fn right_for(
+    access: &Access,
+    judgement: &Judgement,
+    pasts: Numbered<'_>,
+    at: At<'_>,
+    records: &[Record],
+) -> Option<By> {
+    let rights = access.rights_at(judgement, at)?;
+    if rights >= needed_for(records) {
+        return Some(By::Rights);
+    }
+    let is_open = |it| access.lets_in(judgement, pasts, at, it);
+    let may = rights >= needed_beside(records) && letting_in(records).all(is_open);
+    may.then_some(By::Everybody)
+}
+
+/// The same where anybody may hold it: judged by its own past, a member lets in one at a time, and gives more than there is.
+pub(crate) fn allowed_by(
+    access: &Access,
+    judgement: &Judgement,
+    pasts: Numbered<'_>,
+    at: At<'_>,
+    records: &[Record],
+) -> Option<By> {
+    let by = right_for(access, judgement, pasts, at, records)?;
+    let mut let_in = records.iter().filter_map(lets_in);
+    let gives_more = |(whom, given)| access.gives_more(judgement, at, whom, given);
+    let is_news = let_in.next().is_some_and(gives_more) && let_in.next().is_none();
+    (by == By::Rights || is_news).then_some(by)
 }
 
 /// Judges the generation of this number by an author, given the metadata in its past.
@@ -78,9 +150,19 @@ pub(crate) fn is_allowed(
     }
     let (Some(metadata), Some(pasts)) = (plan.metadata(group), plan.pasts(group)) else { return false };
     let at = At { author: *author, place: None, generation, stamp: encoded.header.stamp, past };
-    let Some(rights) = plan.judging(group, |recent| metadata.access.rights_in(pasts, at, recent)) else {
-        return false;
+    let by = |judgement: &Judgement| allowed_by(&metadata.access, judgement, pasts, at, records);
+    let by = plan.judging(group, |recent| metadata.access.judged_in(pasts, past, recent, by));
+    let is_right = match by {
+        None => false,
+        Some(By::Rights) => true,
+        Some(By::Everybody) => {
+            metadata.has_room_to_let_in(plan.author_ix(author), records)
+                && metadata.access.has_room_to_let_in(at)
+        }
     };
+    if !is_right || records.iter().any(|record| needed(record).is_none()) {
+        return false;
+    }
     let granted = records.iter().find_map(|record| match record {
         Record::Meta(MetaRecord::AdmitUser { key, .. }) => Some(key.user()),
         _ => None,
@@ -120,13 +202,24 @@ pub(crate) fn is_allowed(
         && cuts <= limits::MAX_CUTS
         && records.iter().filter(repeats).count() <= limits::MAX_FORKS
         && said.next().is_none()
-        && records.iter().all(|record| needed(record).is_some_and(|needed| needed <= rights))
+}
+
+/// Takes in what becomes of a generation that was allowed, and gives something by which nothing else that is known is judged
+/// otherwise: see [`Access::take`].
+pub(crate) fn judge_alone(access: &mut Access, pasts: Numbered<'_>, at: At<'_>, records: &[Record]) {
+    if let Some(place) = at.place
+        && records.iter().any(|record| lets_in(record).is_some())
+        && !access.judgement().is_clean()
+    {
+        let counts = right_for(access, access.judgement(), pasts, at, records).is_some();
+        access.judge_alone(place, counts);
+    }
 }
 
 /// Whether a generation that was allowed counts by a judgement. `past` is the metadata in its past, itself included.
 pub(crate) fn counts(
     metadata: &Metadata,
-    judgement: &Judgement,
+    (judgement, pasts): (&Judgement, Numbered<'_>),
     author: &Author,
     (place, stamp): (Place, Hlc),
     records: &[Record],
@@ -139,5 +232,5 @@ pub(crate) fn counts(
         return false;
     }
     let at = At { author: *author, place: Some(place), generation: place.1, stamp, past };
-    metadata.access.rights_at(judgement, at) >= Some(needed_for(records))
+    right_for(&metadata.access, judgement, pasts, at, records).is_some()
 }

@@ -30,7 +30,7 @@ pub(crate) struct Metadata {
     publications: Publications,
     /// The generations that say something of schemas, of the spec, or of publications.
     ruled: BTreeSet<Place>,
-    /// Nonces of invitations that were used.
+    /// Nonces of this device's invitations that were used, as itself has said: any member may name one.
     used: BTreeSet<[u8; 16]>,
     /// Nonces of requests that were granted. They are kept apart: any member may name one.
     granted: BTreeSet<[u8; 16]>,
@@ -49,7 +49,6 @@ impl Metadata {
         match record {
             MetaRecord::Genesis { name, .. } => self.name = Some(name.clone()),
             MetaRecord::Admit { request, .. } | MetaRecord::AdmitUser { request, .. } => {
-                self.used.extend(request.map(|used| used.invitation));
                 self.granted.extend(request.map(|used| used.request));
             }
             MetaRecord::Collection { name } => {
@@ -69,7 +68,9 @@ impl Metadata {
             | MetaRecord::StrikeOff(_)
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
-            | MetaRecord::Repeats { .. } => {}
+            | MetaRecord::Repeats { .. }
+            | MetaRecord::Open { .. }
+            | MetaRecord::Close { .. } => {}
         }
         self.access.take(from, record)
     }
@@ -77,19 +78,25 @@ impl Metadata {
     /// Takes in what is read from the store, where it may be `void`. `own` is this device.
     pub(crate) fn reload(&mut self, own: &DeviceId, from: Source, record: &MetaRecord, void: bool) {
         self.take(from, record);
-        self.keep_own(own, record);
+        self.keep_own(own, from, record);
         if !void {
             self.rule(from, record);
         }
     }
 
-    /// Keeps a certificate of this device.
-    pub(crate) fn keep_own(&mut self, own: &DeviceId, record: &MetaRecord) {
-        if let MetaRecord::Enrol { certificate, .. } = record
-            && certificate.device() == *own
-        {
-            let of = (certificate.user(), certificate.number());
-            self.own.entry(of).or_insert_with(|| Box::new(certificate.clone()));
+    /// Keeps a certificate of this device, and which of its invitations it has let somebody in by.
+    pub(crate) fn keep_own(&mut self, own: &DeviceId, from: Source, record: &MetaRecord) {
+        match record {
+            MetaRecord::Enrol { certificate, .. } if certificate.device() == *own => {
+                let of = (certificate.user(), certificate.number());
+                self.own.entry(of).or_insert_with(|| Box::new(certificate.clone()));
+            }
+            MetaRecord::Admit { request, .. } | MetaRecord::AdmitUser { request, .. }
+                if from.author.device == *own =>
+            {
+                self.used.extend(request.map(|used| used.invitation));
+            }
+            _ => {}
         }
     }
 
@@ -105,19 +112,23 @@ impl Metadata {
     /// Whether an author, after all that is held of its log, may write these records (S-53). That follows from its log
     /// alone, so it is the same everywhere.
     pub(crate) fn has_room(&self, author: Option<AuthorIx>, records: &[Record]) -> bool {
-        let metadata = || {
-            records.iter().filter_map(|record| match record {
-                Record::Meta(meta) => Some(meta),
-                _ => None,
-            })
-        };
-        if metadata().next().is_none() {
+        let mut metadata = metadata_of(records).peekable();
+        if metadata.peek().is_none() {
             return true;
         }
-        let ends = metadata().all(MetaRecord::ends_something);
+        let ends = metadata.all(MetaRecord::ends_something);
         let limit = limits::MAX_METADATA + if ends { limits::METADATA_RESERVE } else { 0 };
+        self.fits(author, records, limit)
+    }
+
+    /// Whether one may let in somebody by these records who may do so only by what is granted to everybody (S-53).
+    pub(crate) fn has_room_to_let_in(&self, author: Option<AuthorIx>, records: &[Record]) -> bool {
+        self.fits(author, records, limits::MEMBER_METADATA)
+    }
+
+    fn fits(&self, author: Option<AuthorIx>, records: &[Record], limit: usize) -> bool {
         let spent = author.and_then(|author| self.spent.get(&author)).copied().unwrap_or(0);
-        metadata().map(MetaRecord::cost).sum::<usize>() <= limit.saturating_sub(spent)
+        metadata_of(records).map(MetaRecord::cost).sum::<usize>() <= limit.saturating_sub(spent)
     }
 
     /// Takes in what a generation that is valid says of schemas, of the spec, and of publications.
@@ -174,7 +185,7 @@ impl Metadata {
         &self.collections
     }
 
-    /// Whether an invitation has led to an admission.
+    /// Whether an invitation of this device has led to an admission.
     pub(crate) fn is_used(&self, nonce: &[u8; 16]) -> bool {
         self.used.contains(nonce)
     }
@@ -183,6 +194,10 @@ impl Metadata {
     pub(crate) fn is_granted(&self, nonce: &[u8; 16]) -> bool {
         self.granted.contains(nonce)
     }
+}
+
+fn metadata_of(records: &[Record]) -> impl Iterator<Item = &MetaRecord> {
+    records.iter().filter_map(|record| if let Record::Meta(meta) = record { Some(meta) } else { None })
 }
 
 /// The records that found a syncgroup: generation 1 of its creator, whose hash is the syncgroup's id (S-30).
@@ -208,6 +223,7 @@ mod tests {
     use super::super::past::NO_PAST;
     use super::*;
     use crate::id::{Author, DeviceId, Incarnation};
+    use crate::log::record::Used;
     use crate::time::Hlc;
 
     fn collection() -> MetaRecord {
@@ -217,7 +233,8 @@ mod tests {
     fn from(author: AuthorIx, generation: u64) -> Source {
         let device = DeviceId([author as u8; 16]);
         let author_of = Author { device, incarnation: Incarnation(1) };
-        Source { place: (author, generation), author: author_of, stamp: Hlc(generation), past: NO_PAST }
+        let (place, stamp) = ((author, generation), Hlc(generation));
+        Source { place, author: author_of, stamp, past: NO_PAST, beside: Rights::Read }
     }
 
     #[test]
@@ -239,5 +256,40 @@ mod tests {
         }
         assert!(!metadata.has_room(Some(0), &[leaves]), "that has an end, too");
         assert!(metadata.has_room(Some(0), &[]), "rows are no metadata");
+    }
+
+    #[test]
+    fn an_invitation_is_used_by_what_its_issuer_says_and_by_nobody_else() {
+        let mut metadata = Metadata::default();
+        let name = Name::new("device").unwrap();
+        let by = |author: AuthorIx| {
+            let request = Some(Used { invitation: [author as u8; 16], request: [9; 16] });
+            let key = PublicKey([7; 32]);
+            MetaRecord::Admit { key, name: name.clone(), rights: Rights::Read, ends: None, request }
+        };
+        let own = DeviceId([1; 16]);
+        // 2 names an invitation of 1.
+        metadata.reload(&own, from(2, 1), &by(1), false);
+        assert!(!metadata.is_used(&[1; 16]));
+        metadata.reload(&own, from(1, 1), &by(1), true);
+        assert!(metadata.is_used(&[1; 16]), "even if it is void");
+        assert!(metadata.is_granted(&[9; 16]));
+    }
+
+    #[test]
+    fn who_lets_in_others_by_what_everybody_is_granted_reaches_a_bound_below_that_of_admins() {
+        let mut metadata = Metadata::default();
+        let key = PublicKey([7; 32]);
+        let name = Name::new("device").unwrap();
+        let admits = MetaRecord::Admit { key, name, rights: Rights::Read, ends: None, request: None };
+        let record = Record::Meta(admits.clone());
+        let mut admitted = 0;
+        while metadata.has_room_to_let_in(Some(0), core::slice::from_ref(&record)) {
+            admitted += 1;
+            metadata.take(from(0, admitted), &admits);
+        }
+        assert!((500..5_000).contains(&admitted), "{admitted}");
+        assert!(metadata.has_room(Some(0), core::slice::from_ref(&record)), "as an admin it may go on");
+        assert!(metadata.has_room_to_let_in(Some(1), &[record]), "and so may others");
     }
 }

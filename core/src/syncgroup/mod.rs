@@ -9,6 +9,7 @@ pub(crate) mod judge;
 pub(crate) mod knowledge;
 pub(crate) mod metadata;
 pub(crate) mod offered;
+mod open;
 pub(crate) mod past;
 pub(crate) mod publish;
 pub(crate) mod remove;
@@ -26,7 +27,8 @@ pub use self::spec::{Rendezvous, Spec, SpecChange, SpecVersion};
 use crate::id::{DeviceId, Name, PublicKey, SyncgroupId, UserId, Version};
 use crate::time::Wall;
 
-/// What a member may do (S-34). An admin may admit others and add collections.
+/// What a member may do (S-34). An admin may admit others and add collections; a member that is none may admit others as
+/// far as everybody is granted that ([`crate::Command::Open`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rights {
     /// Read everything.
@@ -98,6 +100,9 @@ pub struct SyncgroupInfo {
     pub rights: Option<Rights>,
     /// The last moment for which it may do that, or could; `None` if that has no end.
     pub ends: Option<Wall>,
+    /// What is granted to everybody now: with so much any member may let in others (S-3). Of several grants the one that
+    /// gives most.
+    pub open: Option<Open>,
     /// What members are told of it (S-30).
     pub spec: Spec,
     /// By which changes of that.
@@ -112,6 +117,15 @@ pub struct SyncgroupInfo {
     pub generations: u64,
     /// Those of them whose rows are not shown yet, because parts of their batches are missing (S-28).
     pub waiting: u64,
+}
+
+/// What is granted to everybody: to be let in by a member's act (S-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Open {
+    /// What members may give at most: to read, or to write.
+    pub rights: Rights,
+    /// The last moment for which they may, and until which they may give it; `None` if that has no end.
+    pub ends: Option<Wall>,
 }
 
 /// A device that is or was a member.

@@ -22,8 +22,15 @@ pub(crate) struct Past(pub(crate) Vec<(AuthorIx, Generation)>);
 
 impl Past {
     pub(crate) fn contains(&self, author: AuthorIx, generation: Generation) -> bool {
-        let found = self.0.binary_search_by_key(&author, |(a, _)| *a);
-        found.is_ok_and(|at| self.0.get(at).is_some_and(|(_, last)| generation <= *last))
+        (1..=self.last(author)).contains(&generation)
+    }
+
+    /// The last generation of an author's metadata that is in it; 0 if there is none.
+    pub(crate) fn last(&self, author: AuthorIx) -> Generation {
+        #[cfg(test)]
+        tests::LOOKS.with(|looks| looks.set(looks.get() + 1));
+        let found = self.0.binary_search_by_key(&author, |(a, _)| *a).ok();
+        found.and_then(|at| self.0.get(at)).map_or(0, |(_, last)| *last)
     }
 
     /// Whether a generation of metadata is in it.
@@ -135,8 +142,22 @@ impl<'p> Numbered<'p> {
 }
 
 #[cfg(test)]
+pub(crate) use self::tests::looks;
+
+#[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    std::thread_local! {
+        pub(super) static LOOKS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// How often this thread has looked up something in a set.
+    pub(crate) fn looks() -> usize {
+        LOOKS.with(Cell::get)
+    }
 
     #[test]
     fn pasts_join_as_sets() {

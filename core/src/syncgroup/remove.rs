@@ -1,5 +1,6 @@
 //! How membership ends: by leaving, by being removed, for all at once (S-31, S-35).
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::Rights;
@@ -9,6 +10,7 @@ use super::group::{Group, GroupRecord, Stage};
 use super::user;
 use crate::action::{Outcome, Refusal};
 use crate::id::{DeviceId, SyncgroupId, Version};
+use crate::limits;
 use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
 use crate::replica::Stop;
@@ -30,8 +32,7 @@ pub(super) fn eject(
         return Err(Refusal::Yourself.into());
     }
     let revocation = Reach::new(plan, group).eject(device)?;
-    let stamp = plan.next_stamp(means.wall);
-    plan.write(group.ix, stamp, &[Record::Meta(revocation)], None)?;
+    write_ends(plan, group, means.wall, [revocation])?;
     Ok(Outcome::Ejected(*syncgroup, device))
 }
 
@@ -56,17 +57,51 @@ pub(super) fn set_rights(
     let mut records = Vec::new();
     let by_user = access.by_user(&device, plan.moment()).is_some_and(|(left, _)| left > wanted);
     if by_user || !access.grants_above(Holder::Device(device), Some(wanted)).is_empty() {
-        records.push(Record::Meta(Reach::new(plan, group).revoke(device, Some(wanted))?));
+        records.push(Reach::new(plan, group).revoke(device, Some(wanted))?);
     }
     // What is lessened leaves all that is wanted where it had that much.
     if !access.has(&device, wanted) {
-        records.push(Record::Meta(grant(plan, group, &device, wanted)?.ok_or(Refusal::NoMember(device))?));
+        records.push(grant(plan, group, &device, wanted)?.ok_or(Refusal::NoMember(device))?);
     }
-    if !records.is_empty() {
-        let stamp = plan.next_stamp(means.wall);
+    write_ends(plan, group, means.wall, records)?;
+    Ok(Outcome::RightsSet(*syncgroup, device, wanted.rights))
+}
+
+/// Writes records in their order: in one generation, unless they end more than fits in there.
+pub(super) fn write_ends(
+    plan: &mut Plan<'_>,
+    group: &Group,
+    wall: Wall,
+    records: impl IntoIterator<Item = MetaRecord>,
+) -> Result<(), Stop> {
+    for records in in_parts(records.into_iter().flat_map(MetaRecord::in_parts)) {
+        let stamp = plan.next_stamp(wall);
         plan.write(group.ix, stamp, &records, None)?;
     }
-    Ok(Outcome::RightsSet(*syncgroup, device, wanted.rights))
+    Ok(())
+}
+
+/// Half of what a generation may have: the rest is for its header.
+const MOST_BYTES: usize = limits::MAX_GENERATION / 2;
+
+/// Records, in as many generations as they take. A departure comes by itself if not all fit: nobody writes after the last.
+fn in_parts(records: impl Iterator<Item = MetaRecord>) -> Vec<Vec<Record>> {
+    let (mut parts, mut size) = (Vec::<Vec<Record>>::new(), MOST_BYTES);
+    let mut leaves = false;
+    for record in records {
+        let cost = record.cost();
+        let is_departure = matches!(record, MetaRecord::Leave { .. });
+        size += cost;
+        match parts.last_mut().filter(|_| size <= MOST_BYTES && !(leaves && is_departure)) {
+            Some(part) => part.push(Record::Meta(record)),
+            None => {
+                parts.push(alloc::vec![Record::Meta(record)]);
+                size = cost;
+            }
+        }
+        leaves = is_departure;
+    }
+    parts
 }
 
 /// Another grant to a device, with the key and the name by which it was admitted.
@@ -105,17 +140,16 @@ pub(super) fn destroy(
     let own = plan.replica.keys.device;
     let reach = Reach::new(plan, group);
     let others = group.metadata.access.standing().copied().filter(|device| *device != own);
-    let mut records: Vec<Record> = Vec::new();
+    let mut records: Vec<MetaRecord> = Vec::new();
     for device in others {
         let holder = Holder::Device(device);
         if let Some(grants) = reach.all_above(holder, None).filter(|grants| !grants.is_empty()) {
-            records.push(Record::Meta(reach.end(device, grants, None)));
+            records.push(reach.end(device, grants, None));
         }
     }
     records.extend(user::all_ended(plan, group, &reach));
-    records.push(Record::Meta(MetaRecord::Leave { grants: group.metadata.access.all_of(&own) }));
-    let stamp = plan.next_stamp(means.wall);
-    plan.write(group.ix, stamp, &records, None)?;
+    records.push(MetaRecord::Leave { grants: group.metadata.access.all_of(&own) });
+    write_ends(plan, group, means.wall, records)?;
     go(plan, group);
     Ok(Outcome::Destroyed(*syncgroup))
 }
@@ -189,7 +223,9 @@ impl<'g> Reach<'g> {
         let (mine, others): (Vec<_>, Vec<_>) =
             grants.into_iter().partition(|(grant, _)| self.covers(holder, grant));
         let may = others.iter().all(|(_, left)| is_over(left)) && (others.is_empty() || !mine.is_empty());
-        may.then(|| mine.into_iter().map(|(grant, _)| grant).collect())
+        // One generation may have given the same several times.
+        let mut seen = BTreeSet::new();
+        may.then(|| mine.into_iter().map(|(grant, _)| grant).filter(|grant| seen.insert(*grant)).collect())
     }
 
     /// What the device has written, as far as that is here, stays.
@@ -217,6 +253,7 @@ pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
     let Some(group) = plan.replica.groups.get(&ix) else { return };
     let own = &plan.replica.keys.device;
     let (Some(record), Some(metadata)) = (plan.record(ix), plan.metadata(ix)) else { return };
+    let Some(pasts) = plan.pasts(ix) else { return };
     let access = &metadata.access;
     let is_over = match &record.stage {
         Stage::Active => access.is_former(own),
@@ -226,16 +263,21 @@ pub(super) fn find_removal(plan: &mut Plan<'_>, ix: GroupIx) {
                 let author = plan.author(author);
                 admitted.vector.iter().any(|(it, last)| *it == author && generation <= *last)
             };
-            // Whoever let this device in may have been removed before, and nobody has heard of it.
+            // Whoever let this device in may have been removed before, and nobody has heard of it; or it was no admin, and
+            // nothing was granted to everybody any more.
             let mut by_admitter = admitted.vector.iter().filter(|(author, _)| author.device == admitted.by);
+            let is_none = access.rights(&admitted.by).is_none();
             let is_nowhere = access.rights(&admitted.by) != Some(Rights::Admin)
-                && by_admitter
-                    .any(|(author, last)| access.first_void(author).is_some_and(|first| first <= *last));
+                && by_admitter.any(|(author, last)| {
+                    let is_void = access.first_void(author).is_some_and(|first| first <= *last);
+                    is_void && (is_none || !access.is_open_at(*author, *last))
+                        || access.is_closed_for(own, (*author, *last), knew)
+                });
             // What let it in is here, and its time is over: nobody will send the rest.
             let mut by_admitter = admitted.vector.iter().filter(|(author, _)| author.device == admitted.by);
             let is_late =
                 access.is_expired(own) && by_admitter.all(|(author, last)| plan.held(ix, author) >= *last);
-            access.has_gone_since(own, knew) || is_late || is_nowhere && access.rights(own).is_none()
+            access.has_gone_since(pasts, own, knew) || is_late || is_nowhere && access.rights(own).is_none()
         }
         _ => false,
     };
@@ -301,8 +343,7 @@ fn write_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Result<(), Sto
         move_to(plan, group, Stage::Left);
         return Ok(());
     }
-    let stamp = plan.next_stamp(wall);
-    plan.write(group.ix, stamp, &[Record::Meta(MetaRecord::Leave { grants })], None)?;
+    write_ends(plan, group, wall, [MetaRecord::Leave { grants }])?;
     go(plan, group);
     Ok(())
 }
@@ -325,5 +366,119 @@ pub(super) fn finish_leave(plan: &mut Plan<'_>, group: &Group, wall: Wall) -> Re
     match write_leave(plan, group, wall) {
         Err(Stop::Fault(fault)) => Err(fault),
         Ok(()) | Err(Stop::Refused(_)) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::crypto::{Ed25519, Keys, SecretKey};
+    use crate::event::Command;
+    use crate::id::{Author, Incarnation, Name};
+    use crate::replica::Replica;
+    use crate::store::MemStore;
+    use crate::syncgroup::command::run;
+
+    const WALL: Wall = Wall(1_000_000);
+
+    fn version(log: u64, generation: u64) -> Version {
+        let author = Author { device: DeviceId([log as u8; 16]), incarnation: Incarnation(u64::MAX - log) };
+        Version { author, generation }
+    }
+
+    #[test]
+    fn what_ends_more_than_fits_into_a_generation_comes_in_several_in_order() {
+        let all: Vec<Version> = (0..200_000).map(|n| version(n, u64::MAX - n)).collect();
+        let device = DeviceId([9; 16]);
+        let until = alloc::vec![(Incarnation(7), 8)];
+        let ends =
+            MetaRecord::Revoke { device, grants: all.clone(), keep: Some(Rights::Read), ends: None, until };
+        let leave = MetaRecord::Leave { grants: all.clone() };
+        let last = MetaRecord::Collection { name: Name::new("last").unwrap() };
+        let parts = in_parts([ends.clone(), last.clone(), leave].into_iter().flat_map(MetaRecord::in_parts));
+        let (mut ended, mut left) = (Vec::new(), Vec::new());
+        for part in &parts {
+            let size: usize =
+                part.iter().map(|it| if let Record::Meta(it) = it { it.cost() } else { 0 }).sum();
+            assert!(size < limits::MAX_GENERATION / 2 + 1, "{size}");
+            let leaves =
+                part.iter().filter(|it| matches!(it, Record::Meta(MetaRecord::Leave { .. }))).count();
+            assert!(leaves <= 1, "of departures a generation has one");
+            for record in part {
+                match record {
+                    Record::Meta(MetaRecord::Revoke { device: of, grants, keep, ends: None, until }) => {
+                        assert_eq!((*of, *keep, until.len()), (device, Some(Rights::Read), 1));
+                        ended.extend_from_slice(grants);
+                    }
+                    Record::Meta(MetaRecord::Leave { grants }) => left.extend_from_slice(grants),
+                    other => assert_eq!((other, ended.len()), (&Record::Meta(last.clone()), all.len())),
+                }
+            }
+        }
+        assert_eq!((ended, left), (all.clone(), all));
+        // What fits comes in one, as it was.
+        let MetaRecord::Revoke { grants, .. } = &ends else { panic!("{ends:?}") };
+        let few = MetaRecord::Leave { grants: grants[..3].to_vec() };
+        let one: Vec<Vec<Record>> =
+            in_parts([last.clone(), few.clone()].into_iter().flat_map(MetaRecord::in_parts));
+        assert_eq!(one, [[Record::Meta(last), Record::Meta(few)]]);
+        let nothing = MetaRecord::Leave { grants: Vec::new() };
+        assert_eq!(nothing.clone().in_parts().collect::<Vec<_>>(), [nothing]);
+    }
+
+    #[test]
+    fn what_ends_in_several_parts_says_not_much_more_than_there_is_to_say() {
+        let all: Vec<Version> = (0..200_000).map(|n| version(n, n)).collect();
+        let logs: Vec<_> = (0..20_000).map(|n| (version(n, 1).author, 1)).collect();
+        let cost = |grants: &[Version], until: &[(Author, u64)]| {
+            let (grants, until) = (grants.to_vec(), until.to_vec());
+            let close = MetaRecord::Close { grants, keep: None, ends: None, until };
+            let parts = in_parts(close.in_parts());
+            let sizes = parts.iter().map(|part| {
+                part.iter().map(|it| if let Record::Meta(it) = it { it.cost() } else { 0 }).sum::<usize>()
+            });
+            let sizes: Vec<usize> = sizes.collect();
+            assert!(sizes.iter().all(|size| *size < limits::MAX_GENERATION), "{sizes:?}");
+            sizes.into_iter().sum::<usize>()
+        };
+        let whole = cost(&all, &[]) + cost(&[], &logs);
+        assert!(cost(&all, &logs) <= 2 * whole, "{} for {whole}", cost(&all, &logs));
+    }
+
+    #[test]
+    fn a_device_is_removed_however_often_it_was_let_in() {
+        let (mut store, name) = (MemStore::new(), Name::new("notes").unwrap());
+        let keys = Keys::new(SecretKey([1; 32]), &Ed25519);
+        let config = Config::new(name.clone());
+        let (mut replica, boot, _) = Replica::load(keys, &config, false, Incarnation(1), &store).unwrap();
+        store.apply(&boot);
+        let means = Means { wall: WALL, nonce: [1; 16], name: &name };
+        let mut plan = Plan::new(&replica, &store);
+        let (database, collections) = (name.clone(), Vec::new());
+        run(&mut plan, &means, Command::CreateSyncgroup { database, name: name.clone(), collections })
+            .unwrap();
+        let other = Keys::new(SecretKey([2; 32]), &Ed25519);
+        let (key, rights) = (other.public, Rights::Write);
+        let admit = MetaRecord::Admit { key, name: name.clone(), rights, ends: None, request: None };
+        let granted = plan.write(0, plan.next_stamp(WALL), &[Record::Meta(admit)], None).unwrap();
+        let effects = plan.finish();
+        store.apply(&replica.apply(effects).unwrap());
+        let held = |replica: &Replica| {
+            let ix = replica.authors.find(&replica.author()).unwrap();
+            replica.groups[&0].held(ix)
+        };
+        let before = held(&replica);
+        let mut plan = Plan::new(&replica, &store);
+        let group = &replica.groups[&0];
+        // The one that it has comes last of all.
+        let many = (0..200_000).map(|n| version(n, u64::MAX - n));
+        let grants: Vec<Version> = many.chain([granted]).collect();
+        let ends = Reach::new(&plan, group).end(other.device, grants, None);
+        write_ends(&mut plan, group, WALL, [ends]).unwrap();
+        let effects = plan.finish();
+        store.apply(&replica.apply(effects).unwrap());
+        assert!(held(&replica) > before + 1, "it took several generations");
+        assert_eq!(replica.groups[&0].metadata.access.rights(&other.device), None);
     }
 }

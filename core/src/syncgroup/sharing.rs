@@ -105,7 +105,7 @@ impl Group {
                 is_new
                     && admitted.by == *device
                     && !access.is_expired(device)
-                    && !access.has_gone_since(device, knew)
+                    && !access.has_gone_since(self.numbered(), device, knew)
             }
             _ => false,
         };

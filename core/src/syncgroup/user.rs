@@ -7,7 +7,7 @@ use super::command::{Means, active, require};
 use super::group::Group;
 use super::invitation::Whom;
 use super::past::Past;
-use super::remove::Reach;
+use super::remove::{Reach, write_ends};
 use super::{Invitation, JoinRefusal, Rights, Terms};
 use crate::action::{Outcome, Refusal};
 use crate::crypto::Keys;
@@ -105,13 +105,13 @@ fn revoke(plan: &Plan<'_>, group: &Group, user: UserId, keep: Option<Left>) -> R
 }
 
 /// The end of all that was granted to users and this device may end.
-pub(super) fn all_ended(plan: &Plan<'_>, group: &Group, reach: &Reach<'_>) -> Vec<Record> {
+pub(super) fn all_ended(plan: &Plan<'_>, group: &Group, reach: &Reach<'_>) -> Vec<MetaRecord> {
     let access = &group.metadata.access;
     let ended = access.users().into_iter().filter_map(|it| {
         let (user, holder) = (it.user, Holder::User(it.user));
         let grants = reach.all_above(holder, None).filter(|grants| !grants.is_empty())?;
         let until = written_by(plan, group, &user);
-        Some(Record::Meta(MetaRecord::RevokeUser { user, grants, keep: None, ends: None, until }))
+        Some(MetaRecord::RevokeUser { user, grants, keep: None, ends: None, until })
     });
     ended.collect()
 }
@@ -234,7 +234,7 @@ pub(super) fn admission(
 }
 
 /// All metadata that is held.
-fn everything(plan: &Plan<'_>, group: &Group) -> Past {
+pub(super) fn everything(plan: &Plan<'_>, group: &Group) -> Past {
     let mut all = Past::default();
     for log in group.logs.values() {
         plan.pasts(group.ix).iter().for_each(|pasts| all.join(pasts.get(log.past)));
@@ -261,8 +261,5 @@ fn write(
         let (what, limit) = if is_full { of_all } else { of_user };
         return Err(Refusal::Limit { what, limit }.into());
     }
-    let stamp = plan.next_stamp(means.wall);
-    let records: Vec<Record> = records.into_iter().map(Record::Meta).collect();
-    plan.write(group.ix, stamp, &records, None)?;
-    Ok(())
+    write_ends(plan, group, means.wall, records)
 }

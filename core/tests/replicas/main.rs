@@ -19,6 +19,7 @@ mod forged;
 mod forks;
 mod merging;
 mod offering;
+mod opening;
 mod parts;
 mod pausing;
 mod publishing;

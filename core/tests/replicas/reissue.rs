@@ -8,7 +8,7 @@ const YEAR: Millis = Millis(365 * 24 * 3_600_000);
 
 impl World {
     /// Lets a device do something while the clocks of all are ahead by so much; nothing is delivered meanwhile.
-    fn ahead(&mut self, by: Millis, act: impl FnOnce(&mut Self)) {
+    pub(super) fn ahead(&mut self, by: Millis, act: impl FnOnce(&mut Self)) {
         let here = self.now.wall;
         self.now.wall = here + by;
         act(self);
@@ -23,7 +23,7 @@ impl World {
     }
 
     /// Has it written again, and lets all come to know.
-    fn repair(&mut self, at: usize) -> Reissued {
+    pub(super) fn repair(&mut self, at: usize) -> Reissued {
         let reissued = self.reissue(at);
         self.run(30_000);
         reissued

@@ -42,7 +42,7 @@ use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;
@@ -228,6 +228,15 @@ pub enum Request {
         /// What it may do from now on; `None` removes it.
         rights: Option<Rights>,
         /// The last moment for which it may, in milliseconds since 1970, if there shall be one.
+        ends: Option<u64>,
+    },
+    /// Grant everybody something, or nothing: an item `syncgroup`.
+    SetOpen {
+        /// In which syncgroup.
+        of: SyncgroupRef,
+        /// What; `None` closes it.
+        rights: Option<Rights>,
+        /// The last moment for which it is granted, in milliseconds since 1970, if there shall be one.
         ends: Option<u64>,
     },
     /// Remove everybody from a syncgroup, and leave: an item `syncgroup`.
@@ -522,6 +531,12 @@ pub struct SyncgroupText {
     /// Until when it may do that, or could, if that has an end.
     #[serde(default)]
     pub until: Option<String>,
+    /// What is granted to everybody, in a word, if anything is: with so much any member may let in others.
+    #[serde(default)]
+    pub open: Option<String>,
+    /// Until when, if that has an end.
+    #[serde(default)]
+    pub open_until: Option<String>,
     /// Its collections.
     pub collections: Vec<String>,
     /// How many members it has.

@@ -144,6 +144,14 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         }
         Request::Offers => publish::offers(node, out).await,
         Request::Decline { invitation } => publish::decline(node, &invitation).await,
+        Request::SetOpen { of, rights, ends } => {
+            let syncgroup = find_syncgroup(node, &of).await?;
+            match rights {
+                Some(rights) => syncgroup.open(rights, ends.map(Wall)).await?,
+                None => syncgroup.close().await?,
+            }
+            tell_syncgroup(&syncgroup, out).await
+        }
         Request::Destroy { of } => {
             let syncgroup = find_syncgroup(node, &of).await?;
             syncgroup.destroy().await?;
@@ -329,6 +337,8 @@ fn syncgroup_text(info: SyncgroupInfo) -> SyncgroupText {
         explained: explained(info.state),
         rights: info.rights.map(rights_word),
         until: info.ends.map(moment),
+        open: info.open.map(|open| rights_word(open.rights)),
+        open_until: info.open.and_then(|open| open.ends).map(moment),
         collections: info.collections.iter().map(ToString::to_string).collect(),
         members: info.members as u64,
         generations: info.generations,
@@ -426,6 +436,10 @@ fn next_step(refusal: &Refusal) -> Option<String> {
         Refusal::Forbidden(to) => Some(format!(
             "this device lacks the right to {to} in the syncgroup; an admin can grant it: driftless syncgroup grant \
              SYNCGROUP DEVICE RIGHTS"
+        )),
+        Refusal::NotOpen => Some(format!(
+            "{refusal}: driftless syncgroup open SYNCGROUP --rights PRESET; what everybody is granted is told by driftless \
+             syncgroup about SYNCGROUP"
         )),
         Refusal::NoUser(user) => Some(format!(
             "nothing is granted to user {user} there; an admin can: driftless syncgroup invite, and driftless syncgroup \

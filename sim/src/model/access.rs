@@ -14,7 +14,8 @@
 //! * A generation *counts*, where some revocations are known, if its author has the right that it needs by a grant in
 //!   its past that counts and is left to it, with what is left of it (S-34). It is *permitted*, so that anybody may
 //!   hold it, if it counts by the revocations in its own past: so everybody agrees, whatever else they know.
-//! * A grant counts if the generation counts that gave it.
+//! * A grant counts if the generation counts that gave it. What is granted to *everybody*, and whom members let in by that,
+//!   is said in `everybody`.
 //! * A revocation of a grant that makes an admin counts only if it was made by a *senior* (S-35). A grant's distance
 //!   is how many grants lie between it and the creator's; whoever acts by a grant of less distance, or of the same and
 //!   an earlier version, is senior to it.
@@ -81,6 +82,11 @@ pub(super) struct For {
 }
 
 impl For {
+    /// A generation, and its moment.
+    pub(super) fn generation(of: (Author, u64), when: Option<Wall>) -> Self {
+        Self { of: Some(of), when }
+    }
+
     /// What is written from now on.
     pub(super) fn now(when: Option<Wall>) -> Self {
         Self { of: None, when }
@@ -201,7 +207,7 @@ impl Group {
     }
 
     /// What is left of a grant by the revocations that count, of a grant of `Admin` those by whoever is senior to it.
-    fn left_of(
+    pub(super) fn left_of(
         &self,
         grant: &Grant<'_>,
         revocations: &Knowledge,
@@ -224,7 +230,7 @@ impl Group {
     }
 
     /// What a device may do at one of its generations, where some grants and some revocations are known.
-    fn rights(
+    pub(super) fn rights(
         &self,
         device: &DeviceId,
         known: &Knowledge,
@@ -234,8 +240,8 @@ impl Group {
         let known_ways = self.ways(device).into_iter().filter(|way| way.is_in(known));
         let there = known_ways.filter(|way| !self.has_left(way.given(), device, known));
         let left = there.filter_map(|way| {
-            let senior = self.seniority(&way.grant, revocations)?;
-            self.left(&way, revocations, Some(senior), at)?.at(at.when)
+            let senior = self.counted(&way.grant, revocations)?;
+            self.left(&way, revocations, senior, at)?.at(at.when)
         });
         left.max()
     }
@@ -244,8 +250,8 @@ impl Group {
     fn rights_of(&self, user: &UserId, known: &Knowledge, when: Option<Wall>) -> Option<Rights> {
         let grants = self.grants(Whom::User(*user)).filter(|grant| holds(known, grant.by));
         let left = grants.filter_map(|grant| {
-            let senior = self.seniority(&grant, known)?;
-            self.left_of(&grant, known, Some(senior), For::default())?.at(when)
+            let senior = self.counted(&grant, known)?;
+            self.left_of(&grant, known, senior, For::default())?.at(when)
         });
         left.max()
     }
@@ -269,7 +275,7 @@ impl Group {
         }
         let at = For { of: Some((version.author, version.generation)), when: generation.moment() };
         let rights = self.rights(&version.author.device, &generation.past, revocations, at);
-        rights.is_some_and(|rights| rights >= generation.needs())
+        rights.is_some_and(|rights| rights >= generation.needs()) || self.is_by_a_member(version, revocations)
     }
 
     /// Whether a generation may say of a device whose it is, or is not: somebody was granted something of whom it says
@@ -351,7 +357,10 @@ impl Model {
         if generation.says == Fact::Begins {
             return self.generations(group).all(|(other, it)| it.says != Fact::Begins || other == version);
         }
-        let is_fit = |group: &Group| group.may_say(generation) && group.counts(version, &generation.past);
+        let is_fit = |group: &Group| {
+            let is_sayable = group.may_say(generation) && group.gives_more(version);
+            is_sayable && group.counts(version, &generation.past)
+        };
         self.groups.get(group).is_some_and(is_fit)
     }
 
@@ -409,8 +418,8 @@ impl Model {
             self.is_way(group, way)
                 && !of.has_left(way.given(), device, past)
                 && of
-                    .seniority(&way.grant, past)
-                    .is_some_and(|senior| of.left(way, past, Some(senior), For::default()).is_some())
+                    .counted(&way.grant, past)
+                    .is_some_and(|senior| of.left(way, past, senior, For::default()).is_some())
         })
     }
 

@@ -20,6 +20,8 @@ pub enum Fact {
     Admits(DeviceId, Granted),
     /// A user may do something.
     AdmitsUser(UserId, Granted),
+    /// Members may let in whoever wants to be one.
+    Opens(Granted),
     /// A device is a user's.
     Enrols(Enrolled),
     /// A device is a user's no more.
@@ -94,6 +96,8 @@ pub enum Whom {
     Device(DeviceId),
     /// A user.
     User(UserId),
+    /// Everybody: to be let in by a member.
+    Everybody,
 }
 
 /// A device is a user's.
@@ -157,6 +161,7 @@ impl Fact {
         let granted = match self {
             Fact::Admits(device, _) => Some(Whom::Device(*device)),
             Fact::AdmitsUser(user, _) => Some(Whom::User(*user)),
+            Fact::Opens(_) => Some(Whom::Everybody),
             _ => None,
         };
         lose.chain(granted).collect()
@@ -190,6 +195,7 @@ impl Fact {
             Fact::Begins => Some((Whom::Device(*author), Granted::for_ever(Rights::Admin))),
             Fact::Admits(device, granted) => Some((Whom::Device(*device), *granted)),
             Fact::AdmitsUser(user, granted) => Some((Whom::User(*user), *granted)),
+            Fact::Opens(granted) => Some((Whom::Everybody, *granted)),
             Fact::Replaces(it, granted) => Some((it.whom, *granted)),
             Fact::Enrols(it) => it.granted.map(|granted| (Whom::User(it.user), granted)),
             _ => None,
@@ -208,6 +214,7 @@ impl Generation {
         match &self.says {
             Fact::Begins | Fact::Admits(..) | Fact::AdmitsUser(..) | Fact::AddsCollection(_) => Rights::Admin,
             Fact::Revokes(_) | Fact::Replaces(..) | Fact::Destroys(_) | Fact::Describes(_) => Rights::Admin,
+            Fact::Opens(_) => Rights::Admin,
             Fact::Publishes(..) | Fact::Unpublishes(..) | Fact::Declines(..) => Rights::Admin,
             Fact::Enrols(it) if it.granted.is_some() => Rights::Admin,
             _ if !self.rules.is_empty() => Rights::Admin,

@@ -26,6 +26,7 @@
 
 mod access;
 mod conflict;
+mod everybody;
 mod facts;
 mod merge;
 mod publications;

@@ -38,12 +38,12 @@ impl Group {
         let mut said = Vec::new();
         let at = |version: &Version| self.generations.get(version).and_then(|it| it.stamp);
         for way in self.ways(device).into_iter().filter(|way| holds(held, way.grant.by)) {
-            let Some(senior) = self.seniority(&way.grant, held) else { continue };
+            let Some(senior) = self.counted(&way.grant, held) else { continue };
             if way.enrolled.is_some_and(|(by, _)| !holds(held, by)) {
                 continue;
             }
             said.extend([at(way.grant.by), way.enrolled.and_then(|(by, _)| at(by))]);
-            let above = (way.grant.gives.rights == Rights::Admin).then_some(senior);
+            let above = senior.filter(|_| way.grant.gives.rights == Rights::Admin);
             for (by, generation) in self.facts().filter(|(by, _)| holds(held, by)) {
                 let mut revoked = generation.says.revokes().iter();
                 let is_named =

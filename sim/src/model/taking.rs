@@ -28,9 +28,10 @@ impl Model {
         let theirs = of.standing(whom, held).into_iter().filter(|(way, ..)| way.enrolled.is_none());
         let more = theirs.filter(|(.., left)| !keep.is_some_and(|keep| keep.covers(*left)));
         let (may, may_not): (Vec<_>, Vec<_>) = more.partition(|(way, senior, _)| {
-            way.grant.gives.rights != Rights::Admin || own.is_some_and(|own| own < *senior)
+            way.grant.gives.rights != Rights::Admin
+                || own.zip(*senior).is_some_and(|(own, senior)| own < senior)
         });
-        let is_over = |(.., left): &(Way<'_>, Seniority, Granted)| left.at(when).is_none();
+        let is_over = |(.., left): &(Way<'_>, Option<Seniority>, Granted)| left.at(when).is_none();
         if !may_not.iter().all(is_over) || may.is_empty() && !may_not.is_empty() {
             return Err(may_not.into_iter().map(|(way, ..)| *way.grant.by).collect());
         }
@@ -38,6 +39,7 @@ impl Model {
         let is_theirs = |device: &DeviceId| match whom {
             Whom::Device(it) => it == *device,
             Whom::User(user) => of.enrolments(device).any(|(by, it)| it.user == user && holds(held, by)),
+            Whom::Everybody => true,
         };
         let logs = held.iter().filter(|(author, last)| is_theirs(&author.device) && **last > 0);
         let until = logs.map(|(author, last)| (*author, *last)).collect();
@@ -58,7 +60,7 @@ impl Model {
         let own = of.best(by, (held, when));
         let forsaken = of.forsaken(device, held);
         let mine = forsaken.iter().filter(|(grant, senior)| {
-            grant.gives.rights != Rights::Admin || own.is_some_and(|own| own < *senior)
+            grant.gives.rights != Rights::Admin || own.zip(*senior).is_some_and(|(own, senior)| own < senior)
         });
         revoked.grants.extend(mine.map(|(grant, _)| *grant.by));
         match revoked.grants.is_empty() && !forsaken.is_empty() {
@@ -81,7 +83,8 @@ impl Model {
     ) -> Vec<Revoked> {
         let Some(of) = self.groups.get(group) else { return Vec::new() };
         let granted = of.facts().filter_map(|(version, it)| Some(it.says.grants(&version.author.device)?.0));
-        let whom: BTreeSet<Whom> = granted.filter(|whom| *whom != Whom::Device(*by)).collect();
+        let whom: BTreeSet<Whom> =
+            granted.filter(|whom| ![Whom::Device(*by), Whom::Everybody].contains(whom)).collect();
         let ended = whom.iter().filter_map(|whom| {
             let all = self.revoking(group, by, *whom, None, (held, when));
             all.ok().filter(|revoked| !revoked.grants.is_empty())
@@ -95,34 +98,40 @@ impl Group {
     fn best(&self, device: &DeviceId, (held, when): (&Knowledge, Option<Wall>)) -> Option<Seniority> {
         let all = self.standing(Whom::Device(*device), held).into_iter();
         let admin = all.filter(|(.., left)| left.at(when) == Some(Rights::Admin));
-        admin.map(|(_, senior, _)| senior).min()
+        admin.filter_map(|(_, senior, _)| senior).min()
     }
 
     /// The grants to a device itself that count, and of which something would be left if it had not left.
-    fn forsaken(&self, device: &DeviceId, held: &Knowledge) -> Vec<(Grant<'_>, Seniority)> {
+    fn forsaken(&self, device: &DeviceId, held: &Knowledge) -> Vec<(Grant<'_>, Option<Seniority>)> {
         let ways = self.ways(device).into_iter().filter(|way| way.enrolled.is_none() && way.is_in(held));
         let left = ways.filter(|way| self.has_left(way.given(), device, held));
         let counts = left.filter_map(|way| {
-            let senior = self.seniority(&way.grant, held)?;
-            self.left(&way, held, Some(senior), For::default()).map(|_| (way.grant, senior))
+            let senior = self.counted(&way.grant, held)?;
+            self.left(&way, held, senior, For::default()).map(|_| (way.grant, senior))
         });
         counts.collect()
     }
 
     /// What somebody has that still gives something in a set of generations, with what it gives, whatever the time is.
-    pub(super) fn standing(&self, whom: Whom, held: &Knowledge) -> Vec<(Way<'_>, Seniority, Granted)> {
+    pub(super) fn standing(
+        &self,
+        whom: Whom,
+        held: &Knowledge,
+    ) -> Vec<(Way<'_>, Option<Seniority>, Granted)> {
         let ways = match whom {
             Whom::Device(device) => {
                 let mut ways = self.ways(&device);
                 ways.retain(|way| !self.has_left(way.given(), &device, held));
                 ways
             }
-            Whom::User(_) => self.grants(whom).map(|grant| Way { grant, enrolled: None }).collect(),
+            Whom::User(_) | Whom::Everybody => {
+                self.grants(whom).map(|grant| Way { grant, enrolled: None }).collect()
+            }
         };
         let known = ways.into_iter().filter(|way| way.is_in(held));
         let left = known.filter_map(|way| {
-            let senior = self.seniority(&way.grant, held)?;
-            Some((way, senior, self.left(&way, held, Some(senior), For::default())?))
+            let senior = self.counted(&way.grant, held)?;
+            Some((way, senior, self.left(&way, held, senior, For::default())?))
         });
         left.collect()
     }

@@ -27,6 +27,8 @@ impl Model {
             let rights = match &whom {
                 Whom::Device(device) => self.rights(group, device, held, when),
                 Whom::User(user) => self.rights_of(group, user, held, when),
+                // It makes nobody a member.
+                Whom::Everybody => None,
             };
             Some((whom, rights?))
         });

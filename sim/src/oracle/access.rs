@@ -142,6 +142,11 @@ impl Watch {
                     let enrolled = Enrolled { user, device, number, granted, asked: false };
                     generation.says = Fact::Enrols(enrolled);
                 }
+                Content::AdmitsAs(user, device, rights) => {
+                    let (user, device, granted) = (*user, *device, Some(Granted::for_ever(*rights)));
+                    let enrolled = Enrolled { user, device, number: 1, granted, asked: false };
+                    generation.says = Fact::Enrols(enrolled);
+                }
                 Content::RevokesUser { user, grants } => {
                     generation.says = Fact::Revokes(vec![Revoked {
                         whom: Whom::User(*user),
@@ -253,7 +258,8 @@ impl Watch {
                     None => self.model.rights_of(group, user, &held, Some(seen.core.clock())).is_some(),
                     Some(granted) => {
                         it.granted == granted
-                            && self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
+                            && (self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
+                                || self.lets_in(seen, it, (Whom::User(*user), Some(*device))))
                     }
                 }
         };
@@ -278,7 +284,8 @@ impl Watch {
             it.device == *device
                 && it.group == *group
                 && it.granted == granted
-                && self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
+                && (self.model.rights(group, &it.issuer, &held, now) == Some(Rights::Admin)
+                    || self.lets_in(seen, it, (Whom::Device(*device), None)))
         };
         if self.shown.iter().any(gives) {
             return Ok(());
@@ -286,6 +293,17 @@ impl Watch {
         let what =
             format!("admits {device:?} with {granted:?}, which has shown no invitation that gives it that");
         Err(Violation::new(Oracle::Access, "S-32", seen.replica, what))
+    }
+
+    /// Whether whoever has made an invitation, and is no admin, lets in by it by what is granted to everybody.
+    fn lets_in(&self, seen: Seen<'_>, shown: &Shown, whom: (Whom, Option<DeviceId>)) -> bool {
+        let author = seen.core.author();
+        let mut held = seen.core.knowledge(&shown.group).unwrap_or_default();
+        // Before it did so.
+        held.entry(author).and_modify(|last| *last = last.saturating_sub(1));
+        let by = (&held, self.moment(seen.core));
+        author.device == shown.issuer
+            && self.model.lets_in(&shown.group, author, Some(whom), shown.granted, by)
     }
 
     /// Whether somebody holds a generation, and by what that one knows a replica is a member: a removal that the
@@ -338,10 +356,21 @@ impl Watch {
 
     /// Whether a device may have a generation as one that tells it of its end, or of what let it in.
     fn tells_of_its_end(&self, group: &SyncgroupId, device: &DeviceId, version: &Version) -> bool {
+        let user = |whom: &Whom| matches!(whom, Whom::User(user) if self.is_device_of(group, user, device));
+        let is_its = |whom: &Whom| *whom == Whom::Device(*device) || user(whom);
+        // What is granted to everybody says something of those alone whom a member has let in.
+        let lets_it_in = |says: &Fact| match says {
+            Fact::Admits(it, _) => it == device,
+            Fact::AdmitsUser(it, _) => user(&Whom::User(*it)),
+            Fact::Enrols(it) => it.granted.is_some() && (it.device == *device || user(&Whom::User(it.user))),
+            _ => false,
+        };
+        let is_by_a_member = self.model.facts(group).any(|(by, it)| {
+            let rights = || self.model.rights(group, &by.author.device, &it.past, None);
+            lets_it_in(&it.says) && rights() < Some(Rights::Admin)
+        });
         self.model.facts(group).any(|(by, it)| {
-            let user =
-                |whom: &Whom| matches!(whom, Whom::User(user) if self.is_device_of(group, user, device));
-            let concerns = |whom: Whom| whom == Whom::Device(*device) || user(&whom);
+            let concerns = |whom: Whom| is_its(&whom) || is_by_a_member && whom == Whom::Everybody;
             let is_its = match &it.says {
                 Fact::Enrols(it) => it.device == *device || concerns(Whom::User(it.user)),
                 Fact::StrikesOff(it) => it.device == *device,
@@ -420,6 +449,9 @@ impl Watch {
                     }
                     if author.device != device && self.model.is_void(group, &version, now) {
                         coverage.hit(Point::VoidTaken);
+                        self.count_letting_in(group, &version, coverage);
+                    } else if self.model.is_by_a_member(group, &version, now) {
+                        coverage.hit(Point::LetInByMember);
                     }
                     let known = self.model.generation(group, &version);
                     if let Some(Fact::StandsFor(all)) = known.map(|it| &it.says)
@@ -442,6 +474,22 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Counts what became of whom members let in beside what admins did.
+    fn count_letting_in(&self, group: &SyncgroupId, version: &Version, coverage: &mut Coverage) {
+        let Some(generation) = self.model.generation(group, version) else { return };
+        let is_member =
+            self.model.rights(group, &version.author.device, &generation.past, None) < Some(Rights::Admin);
+        let let_in = match &generation.says {
+            Fact::Admits(device, _) => Some(*device),
+            Fact::Enrols(it) => it.granted.map(|_| it.device),
+            _ => None,
+        };
+        if let Some(device) = let_in.filter(|_| is_member) {
+            let is_taken = self.model.is_taken_from(group, &device, version);
+            coverage.hit(if is_taken { Point::LetInRemoved } else { Point::LetInBesideClosing });
+        }
     }
 
     /// Whether a syncgroup's departures of a device are all known to a replica.

@@ -393,6 +393,7 @@ impl WriteExpected {
             Refusal::Expired(_) => coverage.hit(Point::RefusedExpired),
             Refusal::Forbidden(_) => coverage.hit(Point::RefusedForbidden),
             Refusal::Senior(_) => coverage.hit(Point::RefusedSenior),
+            Refusal::NotOpen => coverage.hit(Point::RefusedNotOpen),
             Refusal::Precondition { .. } => coverage.hit(Point::PreconditionFailed),
             Refusal::OtherPolicy { .. } | Refusal::NotMergeable(_) => coverage.hit(Point::RefusedPolicy),
             _ => {}

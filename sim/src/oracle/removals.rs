@@ -42,6 +42,7 @@ impl Watch {
             (Some(lessened), None, _) => Some(Fact::Revokes(vec![lessened])),
             (None, Some(granted), Whom::Device(device)) => Some(Fact::Admits(device, granted)),
             (None, Some(granted), Whom::User(user)) => Some(Fact::AdmitsUser(user, granted)),
+            (None, Some(granted), Whom::Everybody) => Some(Fact::Opens(granted)),
             (None, None, _) => None,
         })
     }
@@ -95,6 +96,48 @@ impl Watch {
         };
         let withheld = self.sabotage.is_some_and(crate::world::Sabotage::withholds_removals);
         expected.says(core, group, fact.map(|fact| if withheld { Fact::Nothing } else { fact }));
+        expected
+    }
+
+    /// Says what should become of the wish that so much be granted to everybody, or nothing.
+    pub(crate) fn expect_opening(
+        &self,
+        core: &Core,
+        group: SyncgroupId,
+        wanted: Option<Granted>,
+        stopping: bool,
+    ) -> WriteExpected {
+        let mut expected = self.expect_admin(core, &group, stopping);
+        if wanted.is_some_and(|wanted| wanted.rights == Rights::Admin) {
+            expected.reasons.push(Refusal::NotForEverybody);
+        }
+        let held = core.held(&group).unwrap_or_default();
+        let present = self.model.left_to(&group, Whom::Everybody, &held);
+        // Nobody's grant is closed where nothing is granted.
+        let has_none = wanted.is_none() && present.is_empty();
+        let fact = self.changed(core, &group, Whom::Everybody, wanted, (&present, false)).ok().flatten();
+        expected.says(core, group, fact.filter(|_| !has_none));
+        expected
+    }
+
+    /// Says what should become of the wish to invite somebody with so much.
+    pub(crate) fn expect_invitation(
+        &self,
+        core: &Core,
+        group: SyncgroupId,
+        gives: Granted,
+        stopping: bool,
+    ) -> WriteExpected {
+        let held = core.held(&group).unwrap_or_default();
+        let by = (&held, self.moment(core));
+        if self.model.lets_in(&group, core.author(), None, gives, by) {
+            return self.expect_with(core, &group, Rights::Read, stopping);
+        }
+        let mut expected = self.expect_admin(core, &group, stopping);
+        let now = self.clock_of(core.author().device);
+        let is_forbidden = expected.reasons.iter().any(|it| matches!(it, Refusal::Forbidden(_)));
+        let is_open = self.model.open(&group, &held, now).is_some();
+        expected.reasons.extend((is_forbidden && is_open).then_some(Refusal::NotOpen));
         expected
     }
 
@@ -157,9 +200,10 @@ impl Watch {
             return;
         }
         let ends = match fact {
-            Fact::Admits(_, granted) | Fact::AdmitsUser(_, granted) | Fact::Replaces(_, granted) => {
-                granted.ends
-            }
+            Fact::Admits(_, granted)
+            | Fact::AdmitsUser(_, granted)
+            | Fact::Replaces(_, granted)
+            | Fact::Opens(granted) => granted.ends,
             Fact::Revokes(all) => all.iter().find_map(|it| it.keep?.ends),
             _ => None,
         };
@@ -167,6 +211,10 @@ impl Watch {
             coverage.hit(Point::EndSet);
         }
         match fact {
+            Fact::Opens(_) => coverage.hit(Point::Opened),
+            Fact::Revokes(all) if all.iter().any(|it| it.whom == Whom::Everybody) => {
+                coverage.hit(Point::Closed);
+            }
             Fact::Admits(..) => coverage.hit(Point::RightsRaised),
             Fact::AdmitsUser(..) => coverage.hit(Point::UserAdmitted),
             Fact::Enrols(_) => coverage.hit(Point::DeviceEnrolled),

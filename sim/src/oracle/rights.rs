@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use driftless::{Knowledge, Rights, SyncgroupInfo, SyncgroupState, Wall};
 
 use super::{Checked, Oracle, Seen, Violation, Watch};
-use crate::model::Whom;
+use crate::model::{Granted, Whom};
 
 impl Watch {
     /// Members and users are listed with the rights that they have, and nobody is left out who has any.
@@ -23,6 +23,7 @@ impl Watch {
             let now = Some(self.sabotage.map_or(clock, |it| it.moment(clock)));
             let real = self.model.all_rights(&info.id, &held, now);
             self.tells_the_ends(seen, &info.id, &held)?;
+            self.tells_the_openness(seen, &info, &held)?;
             let rights = |of: &BTreeMap<Whom, Rights>, whom: &Whom| of.get(whom).copied();
             let mut all = listed.keys().chain(real.keys());
             if let Some(odd) = all.find(|whom| rights(&listed, whom) != rights(&real, whom)) {
@@ -58,6 +59,17 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// It is told what is granted to everybody.
+    fn tells_the_openness(&self, seen: Seen<'_>, info: &SyncgroupInfo, held: &Knowledge) -> Checked {
+        let real = self.model.open(&info.id, held, Some(seen.core.clock()));
+        let told = info.open.map(|it| Granted { rights: it.rights, ends: it.ends });
+        if told == real {
+            return Ok(());
+        }
+        let what = format!("says that everybody is granted {told:?} in {:?}; that is {real:?}", info.id);
+        Err(Violation::new(Oracle::Access, "S-3", seen.replica, what))
     }
 
     fn listed(&self, rights: Option<Rights>) -> Option<Rights> {

@@ -107,6 +107,7 @@ impl Watch {
         let is_its = |whom: &Whom| match whom {
             Whom::Device(of) => *of == device,
             Whom::User(user) => self.is_device_of(group, user, &device),
+            Whom::Everybody => false,
         };
         !self.is_member(group, replica)
             && self.model.ends_in(group).any(|(whom, end)| is_its(&whom) && end < clock)

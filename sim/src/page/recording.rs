@@ -230,6 +230,9 @@ impl Recording {
             Notice::Publications { syncgroup } => {
                 format!("{} is published otherwise", self.naming.of_group(syncgroup))
             }
+            Notice::Openness { syncgroup } => {
+                format!("everybody is granted something else in {}", self.naming.of_group(syncgroup))
+            }
             Notice::Enrolled { syncgroup, device, .. } => {
                 let (device, group) = (self.naming.of_device(device), self.naming.of_group(syncgroup));
                 format!("lets in {device} to {group} as its user's")

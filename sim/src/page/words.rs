@@ -163,6 +163,11 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
         Entry::RevokeUser { user, keep: Some(rights), ends } => {
             format!("leaves user {user:?} no more than {rights:?}{}", until(*ends))
         }
+        Entry::Open { rights, ends } => format!("opens to everybody ({rights:?}{})", until(*ends)),
+        Entry::Close { keep: None, .. } => "closes to everybody".to_owned(),
+        Entry::Close { keep: Some(rights), ends } => {
+            format!("leaves everybody no more than {rights:?}{}", until(*ends))
+        }
         Entry::Spec(change) => format!("says {}", spec(naming, change)),
         Entry::Publish { device, rights, .. } => {
             format!("publishes at {} ({rights:?})", naming.of_device(device))

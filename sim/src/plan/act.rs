@@ -165,6 +165,26 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "is_zero")]
         lasts_ms: u64,
     },
+    /// Somebody grants everybody something: then any member may let in others with no more.
+    Open {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+        /// What.
+        #[serde(default = "write", skip_serializing_if = "is_write")]
+        rights: driftless::Rights,
+        /// For how long; 0 is for ever.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        lasts_ms: u64,
+    },
+    /// Somebody ends all that is granted to everybody.
+    Close {
+        /// On which replica.
+        replica: usize,
+        /// In which syncgroup.
+        group: u8,
+    },
     /// Somebody ends what was granted to a user.
     EjectUser {
         /// On which replica.

@@ -207,6 +207,10 @@ impl Drawing<'_> {
         if drawn < u64::from(self.profile.workload.users) {
             self.users(&groups);
         }
+        let drawn = Dice::new(self.seed, Concern::People, &[8, 1]).below(100);
+        if drawn < u64::from(self.profile.workload.removals) {
+            self.opening(&groups);
+        }
         if Dice::new(self.seed, Concern::People, &[6]).one_in(4) {
             self.describing(&groups);
         }

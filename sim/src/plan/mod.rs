@@ -35,6 +35,7 @@ mod describing;
 mod draw;
 mod edit;
 mod faults;
+mod opening;
 mod paused;
 mod policies;
 mod publishing;

@@ -187,6 +187,8 @@ impl super::Act {
             | Leave { replica, .. }
             | Destroy { replica, .. }
             | AdmitUser { replica, .. }
+            | Open { replica, .. }
+            | Close { replica, .. }
             | EjectUser { replica, .. }
             | InviteDevice { replica, .. }
             | JoinAs { replica, .. }

@@ -148,6 +148,8 @@ impl Act {
             | Act::Describe { group, .. }
             | Act::Destroy { group, .. }
             | Act::AdmitUser { group, .. }
+            | Act::Open { group, .. }
+            | Act::Close { group, .. }
             | Act::EjectUser { group, .. }
             | Act::InviteDevice { group, .. }
             | Act::Enrol { group, .. }

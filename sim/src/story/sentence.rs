@@ -92,6 +92,16 @@ fn people(act: &Act, names: &Names) -> Option<String> {
             let lasts = lasts(*lasts_ms);
             format!("{who} says that user {user} may {rights} in {}{lasts}.", names.group(*group))
         }
+        Act::Open { replica, group, rights, lasts_ms } => {
+            let (who, rights, lasts) = (names.device(*replica), may(*rights), lasts(*lasts_ms));
+            format!(
+                "{who} opens {}: any member may let in others, who may {rights}{lasts}.",
+                names.group(*group)
+            )
+        }
+        Act::Close { replica, group } => {
+            format!("{} closes {} to everybody.", names.device(*replica), names.group(*group))
+        }
         Act::EjectUser { replica, group, user } => {
             format!("{} removes user {user} from {}.", names.device(*replica), names.group(*group))
         }

@@ -153,7 +153,8 @@ impl World<'_> {
                 Ok(())
             }
             (_, Outcome::Joining(_) | Outcome::ResolverNoted | Outcome::PauseNoted) => Ok(()),
-            (_, Outcome::UserRightsSet(..) | Outcome::Enrolled(..) | Outcome::StruckOff(..)) => Ok(()),
+            (_, Outcome::UserRightsSet(..) | Outcome::EverybodysRightsSet(..)) => Ok(()),
+            (_, Outcome::Enrolled(..) | Outcome::StruckOff(..)) => Ok(()),
             (_, Outcome::Ejected(..) | Outcome::RightsSet(..) | Outcome::Destroyed(_)) => Ok(()),
             (_, Outcome::Reissued(said)) => self.watch.says_written_again(replica, &said),
             (_, Outcome::SpecSet(..)) => Ok(()),

@@ -258,6 +258,8 @@ impl World<'_> {
                 | Act::Describe { replica, .. }
                 | Act::Destroy { replica, .. }
                 | Act::AdmitUser { replica, .. }
+                | Act::Open { replica, .. }
+                | Act::Close { replica, .. }
                 | Act::EjectUser { replica, .. }
                 | Act::InviteDevice { replica, .. }
                 | Act::Enrol { replica, .. }

@@ -77,7 +77,11 @@ impl World<'_> {
                     addresses: vec![address(*replica)],
                 };
                 let question = Question::Invite(*ticket, syncgroup, Invited::Anybody(*rights));
-                self.ask_as_admin(*replica, syncgroup, command, question)
+                let gives = Granted { rights: *rights, ends: self.end(*replica, *lasts_ms) };
+                let it = &self.replicas[*replica];
+                let Some(core) = it.core.as_ref() else { return Ok(()) };
+                let expected = self.watch.expect_invitation(core, syncgroup, gives, it.stopping);
+                self.ask_expecting(*replica, command, question, &expected)
             }
             Act::Join { replica, ticket, database } => {
                 self.people.waiting.push((*replica, *ticket, *database, None));
@@ -112,6 +116,11 @@ impl World<'_> {
                 let command = Command::SetRights { syncgroup, device, rights, ends };
                 self.set_rights(*replica, syncgroup, (device, Some(Granted { rights, ends })), command)
             }
+            Act::Open { replica, group, rights, lasts_ms } => {
+                let ends = self.end(*replica, *lasts_ms);
+                self.open(*replica, *group, Some(Granted { rights: *rights, ends }))
+            }
+            Act::Close { replica, group } => self.open(*replica, *group, None),
             Act::Destroy { replica, group } => {
                 let Some(syncgroup) = self.group_at(*replica, *group) else { return Ok(()) };
                 let it = &self.replicas[*replica];
@@ -191,6 +200,23 @@ impl World<'_> {
         let it = &self.replicas[replica];
         let Some(core) = it.core.as_ref() else { return Ok(()) };
         let expected = self.watch.expect_rights(core, syncgroup, device, rights, it.stopping);
+        let command = match &self.sabotage {
+            Some(saboteur) => saboteur.metadata(command),
+            None => command,
+        };
+        self.ask_of_access(replica, command, &expected)
+    }
+
+    /// Somebody wants so much to be granted to everybody, or nothing.
+    fn open(&mut self, replica: usize, group: u8, wanted: Option<Granted>) -> Checked {
+        let Some(syncgroup) = self.group_at(replica, group) else { return Ok(()) };
+        let it = &self.replicas[replica];
+        let Some(core) = it.core.as_ref() else { return Ok(()) };
+        let expected = self.watch.expect_opening(core, syncgroup, wanted, it.stopping);
+        let command = match wanted {
+            Some(Granted { rights, ends }) => Command::Open { syncgroup, rights, ends },
+            None => Command::Close { syncgroup },
+        };
         let command = match &self.sabotage {
             Some(saboteur) => saboteur.metadata(command),
             None => command,

@@ -1,4 +1,4 @@
-//! What was given once, and is said again: by a device whose log is forked, in another log of its own (S-2, S-26).
+//! What was given once, or taken, and is said again: by a device whose log is forked, in another log of its own (S-2, S-26).
 //!
 //! Others may have ended it under its old name, and not have heard of the new one. It is the same that was given; so what
 //! ends it under one name ends it under the other, whatever came first. The generation that gives it again says which one
@@ -23,9 +23,14 @@ impl Again {
         self.0.entry(by).or_default().push(repeated);
     }
 
-    fn repeated(&self, by: &Version) -> &[Version] {
-        if self.0.is_empty() {
-            return &[]; // As nearly always.
+    /// Whether nothing was given again, as nearly always.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn repeated(&self, by: &Version) -> &[Version] {
+        if self.is_empty() {
+            return &[];
         }
         self.0.get(by).map_or(&[], Vec::as_slice)
     }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::super::Rights;
 use super::super::past::{Past, PastIx};
-use crate::id::{Author, DeviceId, Generation, Name, PublicKey, UserId, Version};
+use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version};
 use crate::object::history::Place;
 use crate::store::key::AuthorIx;
 use crate::time::{Hlc, Wall};
@@ -20,6 +20,8 @@ pub(crate) enum Holder {
     User(UserId),
     /// A user's certificate, to a device.
     DeviceOf(UserId, DeviceId),
+    /// That whoever wants to may be let in by a member.
+    Everybody,
 }
 
 /// A right given to a device, or to a user.
@@ -35,6 +37,20 @@ pub(super) struct Grant {
 }
 
 impl Grant {
+    pub(super) fn place(&self) -> Place {
+        (self.author, self.version.generation)
+    }
+}
+
+/// That members may let in whoever wants to be one, with so much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Opening {
+    pub(super) author: AuthorIx,
+    pub(super) version: Version,
+    pub(super) given: Left,
+}
+
+impl Opening {
     pub(super) fn place(&self) -> Place {
         (self.author, self.version.generation)
     }
@@ -170,6 +186,12 @@ impl Revocation {
         if is_before { Some(rights) } else { self.keep_at(stamp.wall()).map(|keep| keep.min(rights)) }
     }
 
+    /// What a right comes to by it for one of the generations concerned, whenever that is stamped.
+    pub(super) fn lessens_for(&self, left: Left, (author, generation): (Author, Generation)) -> Option<Left> {
+        let is_before = self.until.get(&author).is_some_and(|last| generation <= *last);
+        if is_before { Some(left) } else { self.lessens(left) }
+    }
+
     /// What is left at a moment.
     pub(super) fn keep_at(&self, moment: Wall) -> Option<Rights> {
         self.keep.filter(|_| moment <= self.ends)
@@ -226,33 +248,83 @@ pub(super) struct Act {
     pub(super) stamp: Hlc,
     /// The metadata in its past, itself included.
     pub(super) past: PastIx,
+    /// The right that it takes to say all else that is said there, beside whom it lets in.
+    pub(super) beside: Rights,
 }
 
 /// All such generations: few authors have many of them, as there is one for each member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Acts(BTreeMap<AuthorIx, (Author, Vec<ActOf>)>);
+pub(super) struct Acts {
+    by_log: BTreeMap<AuthorIx, (Author, Vec<ActOf>)>,
+    /// The logs that have any.
+    logs: BTreeMap<Author, AuthorIx>,
+    /// How many there are.
+    count: usize,
+}
 
-/// One of an author: which, when, and the metadata in its past.
-type ActOf = (Generation, Hlc, PastIx);
+/// One of an author: which, when, the metadata in its past, and what it takes beside.
+type ActOf = (Generation, Hlc, PastIx, Rights);
 
 impl Acts {
     pub(super) fn take(&mut self, from: Source) {
         let (ix, generation) = from.place;
-        let (_, acts) = self.0.entry(ix).or_insert_with(|| (from.author, Vec::new()));
+        self.logs.insert(from.author, ix);
+        let (_, acts) = self.by_log.entry(ix).or_insert_with(|| (from.author, Vec::new()));
         if let Err(at) = acts.binary_search_by_key(&generation, |(it, ..)| *it) {
-            acts.insert(at, (generation, from.stamp, from.past));
+            acts.insert(at, (generation, from.stamp, from.past, from.beside));
+            self.count += 1;
         }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Act> {
-        self.0.iter().flat_map(|(ix, (author, acts))| {
-            acts.iter().map(|(generation, stamp, past)| Act {
+        self.by_log.iter().flat_map(|(ix, (author, acts))| {
+            acts.iter().map(|(generation, stamp, past, beside)| Act {
                 author: *author,
                 place: (*ix, *generation),
                 stamp: *stamp,
                 past: *past,
+                beside: *beside,
             })
         })
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, place: Place) -> Option<Act> {
+        let (author, acts) = self.by_log.get(&place.0)?;
+        let at = acts.binary_search_by_key(&place.1, |(it, ..)| *it).ok()?;
+        let (_, stamp, past, beside) = *acts.get(at)?;
+        Some(Act { author: *author, place, stamp, past, beside })
+    }
+
+    /// The metadata in the past of one of them, itself included.
+    pub(super) fn past_of(&self, place: Place) -> Option<PastIx> {
+        self.get(place).map(|act| act.past)
+    }
+
+    /// Whose they are.
+    pub(super) fn authors(&self) -> impl Iterator<Item = (AuthorIx, &Author)> {
+        self.by_log.iter().map(|(ix, (author, _))| (*ix, author))
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many of a device there are in a past, in all its logs.
+    pub(super) fn count_of(&self, device: DeviceId, past: &Past) -> usize {
+        let of = |incarnation| Author { device, incarnation: Incarnation(incarnation) };
+        let logs =
+            self.logs.range(of(0)..=of(u64::MAX)).filter_map(|(_, ix)| Some((ix, self.by_log.get(ix)?)));
+        let known = |acts: &[ActOf], last: Generation| acts.partition_point(|(it, ..)| *it <= last);
+        logs.map(|(ix, (_, acts))| known(acts, past.last(*ix))).sum()
+    }
+
+    /// Whose they are.
+    pub(super) fn devices(&self) -> impl Iterator<Item = DeviceId> {
+        let mut last = None;
+        let devices = self.logs.keys().map(|author| author.device);
+        devices.filter(move |device| last.replace(*device) != Some(*device))
     }
 }
 
@@ -274,6 +346,8 @@ pub(crate) struct Source {
     pub(crate) author: Author,
     pub(crate) stamp: Hlc,
     pub(crate) past: PastIx,
+    /// The right that it takes to say all that it says beside whom it lets in.
+    pub(crate) beside: Rights,
 }
 
 impl Source {

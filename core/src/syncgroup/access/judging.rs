@@ -8,6 +8,7 @@ use super::super::Rights;
 use super::super::past::{Numbered, Past};
 use super::cuts::Cuts;
 use super::facts::{Act, Standing};
+use super::taken::Taken;
 use super::{Access, Ended, Grant, Holder, Nth, Revocation, Title};
 use crate::id::{Author, DeviceId, Generation, Incarnation, UserId, Version};
 use crate::object::history::Place;
@@ -22,6 +23,8 @@ pub(crate) type Rank = (u32, Version);
 pub(crate) struct Judgement {
     void: BTreeSet<Place>,
     ends: BTreeMap<(Holder, Version), Vec<Nth>>,
+    /// What of all that keeps members from letting in somebody. Without anything that is granted to everybody it is empty.
+    pub(super) taken: Taken,
     /// What was written again elsewhere, where that counts. What may be *held* does not hang on it, so it is empty where
     /// that is judged.
     cuts: Cuts,
@@ -36,6 +39,16 @@ impl Judgement {
     /// Whether a generation was written again elsewhere.
     pub(crate) fn is_cut(&self, author: &Author, generation: Generation) -> bool {
         self.cuts.has(author, generation)
+    }
+
+    /// An act counts after all.
+    pub(super) fn count(&mut self, act: &Place) {
+        self.void.remove(act);
+    }
+
+    /// An act does not count.
+    pub(super) fn make_void(&mut self, act: Place) {
+        self.void.insert(act);
     }
 
     /// Whether an act is void.
@@ -74,13 +87,15 @@ impl Access {
         Court::new(self, pasts, None).sit().1
     }
 
-    /// The devices of which something may count that did not, or the other way round. `before` is what was thought.
-    pub(crate) fn judged_anew(&self, before: &Judgement) -> BTreeSet<DeviceId> {
-        let now = &self.judgement;
-        let all = before.ends.keys().chain(now.ends.keys());
+    /// The devices of which something may count that did not, or the other way round. `before` is what was thought before
+    /// `cause` came: nothing that was held builds on that, so what it gives, and whether it counts itself, is not asked.
+    pub(crate) fn judged_anew(&self, before: &Judgement, cause: Place) -> BTreeSet<DeviceId> {
+        let (now, new) = (&self.judgement, self.version_of(cause));
+        let all = before.ends.keys().chain(now.ends.keys()).filter(|(_, version)| Some(*version) != new);
         let changed = all.filter(|key| before.ends.get(key) != now.ends.get(key));
         let mut holders: BTreeSet<Holder> = changed.map(|(holder, _)| *holder).collect();
-        let void: BTreeSet<&Place> = before.void.symmetric_difference(&now.void).collect();
+        let void = before.void.symmetric_difference(&now.void);
+        let void: BTreeSet<&Place> = void.filter(|place| **place != cause).collect();
         if !void.is_empty() {
             let is_given = |grants: &[Grant]| grants.iter().any(|it| void.contains(&it.place()));
             let devices = self.standings.iter().filter(|(_, standing)| is_given(&standing.grants));
@@ -90,10 +105,14 @@ impl Access {
         }
         let mut devices: BTreeSet<DeviceId> =
             now.cuts.changed(&before.cuts).map(|author| author.device).collect();
+        // Whom a member may let in is not for its own grants alone to say.
+        let acting = self.acts.authors().filter(|(ix, _)| void.iter().any(|(author, _)| author == ix));
+        devices.extend(acting.map(|(_, author)| author.device));
         for holder in holders {
             match holder {
                 Holder::Device(device) | Holder::DeviceOf(_, device) => devices.extend([device]),
                 Holder::User(user) => devices.extend(self.devices_of(&user)),
+                Holder::Everybody => {}
             }
         }
         devices
@@ -103,12 +122,13 @@ impl Access {
     pub(crate) fn judged_anew_of(
         &self,
         before: &Judgement,
-        author: &Author,
-        held: Generation,
+        (author, held): (&Author, Generation),
+        cause: Place,
     ) -> Vec<RangeInclusive<Generation>> {
         let now = &self.judgement;
         if now.void != before.void || now.ends != before.ends {
-            return alloc::vec![self.first_judged_anew(before, author)..=held];
+            let first = self.first_judged_anew(before, author, cause);
+            return first.map(|first| first..=held).into_iter().collect();
         }
         self.cut_anew(before, author).map(|range| *range.start()..=held.min(*range.end())).collect()
     }
@@ -123,30 +143,44 @@ impl Access {
         now.added(before, author).into_iter().chain(before.added(now, author))
     }
 
-    pub(super) fn first_judged_anew(&self, before: &Judgement, author: &Author) -> Generation {
-        let (now, device) = (&self.judgement, &author.device);
+    pub(super) fn first_judged_anew(
+        &self,
+        before: &Judgement,
+        author: &Author,
+        cause: Place,
+    ) -> Option<Generation> {
+        let (now, device, new) = (&self.judgement, &author.device, self.version_of(cause));
         let cut = self.cut_anew(before, author).map(|range| *range.start()).min();
         if self.titles(device).any(|title| {
             let given = title.grant.place();
-            before.is_void(&given) != now.is_void(&given)
+            given != cause && before.is_void(&given) != now.is_void(&given)
         }) {
-            return 1;
+            return Some(1);
         }
         // One that ends several may count for one of them, and for another not any more.
         let ends = |judgement: &Judgement| -> BTreeSet<(Holder, Version, Nth)> {
             let parts = self.titles(device).flat_map(|title| title.parts(*device));
+            let parts = parts.filter(|(_, version)| Some(*version) != new);
             let ends = parts.flat_map(|(holder, version)| {
                 let ends = judgement.ends(holder, &version).iter();
                 ends.map(|nth| (holder, version, *nth)).collect::<Vec<_>>()
             });
             ends.collect()
         };
+        let acts = before.void.symmetric_difference(&now.void).filter(|act| **act != cause);
+        let acts = acts.filter(|(ix, _)| self.acts.authors().any(|(of, it)| of == *ix && it == author));
+        let act = acts.map(|(_, generation)| *generation).min();
         let (before, now) = (ends(before), ends(now));
         let changed = before.symmetric_difference(&now);
         let changed = changed.filter_map(|(.., nth)| self.revocations.get(nth));
         let last = changed.map(|it| it.until.get(author).copied().unwrap_or(0)).min();
         let ended = last.map(|last| last.saturating_add(1));
-        ended.into_iter().chain(cut).min().unwrap_or(1)
+        ended.into_iter().chain(cut).chain(act).min()
+    }
+
+    /// The version of an act.
+    fn version_of(&self, place: Place) -> Option<Version> {
+        self.acts.get(place).map(|act| Version { author: act.author, generation: place.1 })
     }
 }
 
@@ -242,6 +276,7 @@ impl<'a> Court<'a> {
             let devices: Vec<DeviceId> = match holder {
                 Holder::Device(device) | Holder::DeviceOf(_, device) => alloc::vec![device],
                 Holder::User(user) => self.access.devices_of(&user).copied().collect(),
+                Holder::Everybody => Vec::new(),
             };
             for device in devices {
                 let given = self.access.titles(&device);
@@ -256,22 +291,41 @@ impl<'a> Court<'a> {
             }
         }
         let is_known = |place: &Place| self.known.is_none_or(|past| past.has(*place));
-        let acts = self.access.acts.iter().map(|act| act.place).filter(is_known);
-        let void = acts.filter(|place| !self.valid.contains(place)).collect();
-        let given = self.given.values().flatten().map(|(holder, grant)| (*holder, grant.version));
-        let ended = given.filter_map(|key: (Holder, Version)| {
-            let is_junior = |by: &Rank| self.ranks.get(&key).is_none_or(|rank| by < rank);
-            let ends = self.ends_of(key.0, key.1).filter(|(by, _)| is_junior(by));
+        let acts = self.access.acts.iter().filter(|act| is_known(&act.place));
+        let unsupported: Vec<Act> = acts.filter(|act| !self.valid.contains(&act.place)).collect();
+        let void = unsupported.iter().map(|act| act.place).collect();
+        let given =
+            self.given.values().flatten().map(|(holder, grant)| (*holder, grant.version, grant.place()));
+        let openings = self.access.openings.iter().filter(|opening| is_known(&opening.place()));
+        let given =
+            given.chain(openings.map(|opening| (Holder::Everybody, opening.version, opening.place())));
+        let mut takes = BTreeSet::new();
+        let ended = given.filter_map(|(holder, grant, place): (Holder, Version, Place)| {
+            let is_junior = |by: &Rank| self.ranks.get(&(holder, grant)).is_none_or(|rank| by < rank);
+            let ends = self.ends_of(holder, grant).filter(|(by, _)| is_junior(by));
             let ends: Vec<Nth> = ends.map(|(_, nth)| *nth).collect();
-            (!ends.is_empty()).then_some((key, ends))
+            let knew = |nth: &&Nth| self.access.knew(self.pasts, nth, place);
+            takes.extend(ends.iter().filter(knew).map(|nth| (holder, *nth)));
+            (!ends.is_empty()).then_some(((holder, grant), ends))
         });
         let ended: Vec<_> = ended.collect();
-        let ends = ended.into_iter().chain(self.struck).map(|(key, mut ends)| {
+        let ends = ended.into_iter().chain(core::mem::take(&mut self.struck)).map(|(key, mut ends)| {
             ends.sort_unstable();
             ends.dedup();
             (key, ends)
         });
-        (Judgement { void, ends: ends.collect(), cuts: Cuts::default() }, self.ranks)
+        let (ends, taken, cuts) = (ends.collect(), Taken::default(), Cuts::default());
+        let mut judgement = Judgement { void, ends, taken, cuts };
+        if self.access.was_opened() {
+            let by_admins = self.given.iter().filter(|(act, _)| self.valid.contains(act));
+            let given = by_admins.flat_map(|(_, given)| given).map(|(holder, grant)| (*holder, *grant));
+            judgement.taken = self.access.taken(self.pasts, self.known, takes, given);
+            let given = |act: Act| Some((act, self.given.get(&act.place)?.clone()));
+            let by_members =
+                unsupported.into_iter().filter(|act| act.beside < Rights::Admin).filter_map(given);
+            self.access.let_in_by_members(&mut judgement, self.pasts, by_members.collect());
+        }
+        (judgement, self.ranks)
     }
 
     /// What ends a grant under any of its names, each with the rank by which it was made.

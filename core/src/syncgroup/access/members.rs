@@ -3,10 +3,10 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::super::past::Past;
+use super::super::past::{Numbered, Past};
 use super::super::{Member, Rights, User};
 use super::facts::{Enrolment, Holder, Left, Revocation, Standing};
-use super::{Access, Nth, Title};
+use super::{Access, Nth};
 use crate::id::{Author, DeviceId, Generation, UserId, Version};
 use crate::object::history::Place;
 use crate::time::{Hlc, Wall};
@@ -39,11 +39,16 @@ impl Access {
     }
 
     /// Whether a device is known to be no member any more, by something of which somebody did not know.
-    pub(crate) fn has_gone_since(&self, device: &DeviceId, knew: impl Fn(Place) -> bool) -> bool {
+    pub(crate) fn has_gone_since(
+        &self,
+        pasts: Numbered<'_>,
+        device: &DeviceId,
+        knew: impl Fn(Place) -> bool,
+    ) -> bool {
         let standing = self.standings.get(device);
         let mut departures = standing.into_iter().flat_map(Standing::departures);
         let is_news = departures.any(|departure| !knew(departure.by))
-            || self.what_removed(device, &[]).into_iter().any(|place| !knew(place));
+            || self.what_removed(pasts, device, &[]).into_iter().any(|place| !knew(place));
         is_news && self.is_former(device)
     }
 
@@ -63,8 +68,13 @@ impl Access {
     /// not have known of them, and without them that says nothing of the device. For certificates that it has shown, and
     /// that are [unheard of](Access::unheard_of), the same of what their users were granted. Where its time is over, the
     /// grants say that.
-    pub(crate) fn what_ended(&self, device: &DeviceId, unheard_of: &[(UserId, u64)]) -> BTreeSet<Place> {
-        let mut found = self.what_removed(device, unheard_of);
+    pub(crate) fn what_ended(
+        &self,
+        pasts: Numbered<'_>,
+        device: &DeviceId,
+        unheard_of: &[(UserId, u64)],
+    ) -> BTreeSet<Place> {
+        let mut found = self.what_removed(pasts, device, unheard_of);
         let of_users = unheard_of.iter().flat_map(|(user, _)| self.standing_grants_to(user));
         found.extend(of_users.map(|(grant, _)| grant.place()));
         found.extend(self.standing_titles(device).map(|(title, _)| title.grant.place()));
@@ -75,49 +85,8 @@ impl Access {
         found
     }
 
-    fn what_removed(&self, device: &DeviceId, unheard_of: &[(UserId, u64)]) -> BTreeSet<Place> {
-        let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::from([*device]));
-        let standing = self.standings.get(device);
-        // Its own departure is told anyway, and of what ended the same later it may not hear.
-        let has_left =
-            |title: &Title<'_>| standing.is_some_and(|it| self.has_left(it, &title.version(), |_| true));
-        let titles = self.titles(device).filter(|title| !has_left(title));
-        let titles = titles.map(|title| (title.grant, title.parts(*device).collect::<Vec<_>>(), None));
-        let of_users = unheard_of.iter().flat_map(|(user, number)| {
-            let standing = self.users.get(user).into_iter();
-            let struck = self.strikings_of(user, device, *number).min();
-            let grants = standing.flat_map(|user| &user.grants);
-            grants.map(move |grant| (grant, alloc::vec![(Holder::User(*user), grant.version)], struck))
-        });
-        let first = titles.chain(of_users).map(|(grant, parts, struck)| (grant, parts, struck, None));
-        let mut work: Vec<_> = first.collect();
-        while let Some((grant, parts, struck, least)) = work.pop() {
-            // One end is enough: of later ones a device that heard of it may not hear.
-            let ends = parts.into_iter().flat_map(|(holder, version)| self.ends(holder, version));
-            let is_over = |end: &Revocation| end.keep_at(self.clock()) <= least;
-            // By what leaves a right until some time, what was given after that is void as well.
-            let shortens = |end: &Revocation| least.is_some() && end.ends < Wall::NEVER;
-            let ends = ends.filter(|(end, _)| is_over(end) || shortens(end));
-            let ends = ends.map(|(end, nth)| (!is_over(end), end.stamp, nth));
-            let struck = struck.map(|(stamp, nth)| (false, stamp, nth));
-            let first = ends.chain(struck).min().and_then(|(.., nth)| self.revocations.get(&nth));
-            if let Some(end) = first {
-                found.insert(end.by);
-                continue;
-            }
-            let giver = grant.version.author.device;
-            if self.judgement.is_void(&grant.place()) && seen.insert(giver) {
-                // Of who gave a grant it matters what ended the right to give any.
-                let titles = self.titles(&giver);
-                let parts = titles.map(|it| (it.grant, it.parts(giver).collect(), None));
-                work.extend(parts.map(|(grant, parts, struck)| (grant, parts, struck, Some(Rights::Write))));
-            }
-        }
-        found
-    }
-
     /// The strikings-off that end a device's certificates of this number, with their stamps.
-    fn strikings_of(
+    pub(super) fn strikings_of(
         &self,
         user: &UserId,
         device: &DeviceId,
@@ -154,7 +123,7 @@ impl Access {
     }
 
     /// The revocations that count for a grant or a certificate.
-    fn ends(&self, holder: Holder, version: Version) -> impl Iterator<Item = (&Revocation, Nth)> {
+    pub(super) fn ends(&self, holder: Holder, version: Version) -> impl Iterator<Item = (&Revocation, Nth)> {
         let ends = self.judgement.ends(holder, &version).iter();
         ends.filter_map(|nth| Some((self.revocations.get(nth)?, *nth)))
     }
@@ -239,10 +208,11 @@ impl Access {
     /// something else is granted to its user.
     pub(crate) fn all_of(&self, device: &DeviceId) -> Vec<Version> {
         let mut versions = self.grants(device);
+        let mut seen: BTreeSet<Version> = versions.iter().copied().collect();
         let standing = self.standings.get(device).into_iter();
         let enrolments = standing.flat_map(|it| it.enrolments().iter().map(move |enrolment| (it, enrolment)));
         for (standing, Enrolment { version, .. }) in enrolments {
-            if !versions.contains(version) && !self.has_left(standing, version, |_| true) {
+            if !self.has_left(standing, version, |_| true) && seen.insert(*version) {
                 versions.push(*version);
             }
         }

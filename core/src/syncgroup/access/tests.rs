@@ -5,18 +5,22 @@ use alloc::vec;
 
 use proptest::prelude::*;
 
+use super::super::judge;
 use super::super::past::{NO_PAST, Pasts};
 use super::*;
 use crate::id::PublicKey;
+use crate::log::record::Record;
 use crate::store::key::AuthorIx;
 use crate::time::{Hlc, Wall};
 use crate::user::{Certificate, StrikingOff};
 
 mod ending;
+mod opening;
 mod users;
 
+/// The log of a device; from 50 on, another one of the device with 50 less.
 fn author(n: u8) -> Author {
-    Author { device: PublicKey([n; 32]).device(), incarnation: Incarnation(u64::from(n)) }
+    Author { device: PublicKey([n % 50; 32]).device(), incarnation: Incarnation(u64::from(n)) }
 }
 
 fn version(n: u8, generation: Generation) -> Version {
@@ -38,7 +42,9 @@ fn until(says: MetaRecord, at: Option<u64>) -> MetaRecord {
         MetaRecord::Admit { ends, .. }
         | MetaRecord::AdmitUser { ends, .. }
         | MetaRecord::Revoke { ends, .. }
-        | MetaRecord::RevokeUser { ends, .. } => *ends = at.map(Wall),
+        | MetaRecord::RevokeUser { ends, .. }
+        | MetaRecord::Open { ends, .. }
+        | MetaRecord::Close { ends, .. } => *ends = at.map(Wall),
         MetaRecord::Enrol { certificate, .. } => {
             *certificate = at.map_or(certificate.clone(), |at| certificate.clone().until(Wall(at)));
         }
@@ -75,6 +81,15 @@ fn revoke_user(of: u8, grants: &[Version], keep: Option<Rights>, until: &[(u8, G
     MetaRecord::RevokeUser { user: user(of).user(), grants: grants.to_vec(), keep, ends: None, until }
 }
 
+fn open(rights: Rights) -> MetaRecord {
+    MetaRecord::Open { rights, ends: None }
+}
+
+fn close(grants: &[Version], keep: Option<Rights>, until: &[(u8, Generation)]) -> MetaRecord {
+    let until = until.iter().map(|(n, last)| (author(*n), *last)).collect();
+    MetaRecord::Close { grants: grants.to_vec(), keep, ends: None, until }
+}
+
 /// A generation of metadata: who wrote it, with what in its past (not itself), and what it says.
 #[derive(Debug, Clone)]
 struct Fact {
@@ -90,12 +105,20 @@ struct Fact {
 type Spot = (u8, Generation, u64);
 
 impl Fact {
+    fn version(&self) -> Version {
+        version(self.by, self.generation)
+    }
+
     fn spot(&self) -> Spot {
         (self.by, self.generation, self.stamp)
     }
 
     fn place(&self) -> Place {
         (AuthorIx::from(self.by), self.generation)
+    }
+
+    fn records(&self) -> Vec<Record> {
+        self.says.iter().cloned().map(Record::Meta).collect()
     }
 
     fn with_itself(&self) -> Past {
@@ -137,39 +160,80 @@ impl History {
     /// All facts, taken in in this order.
     fn taken(&self, order: &[usize]) -> (Access, Pasts) {
         let (mut access, mut pasts) = (Access::default(), Pasts::default());
-        for fact in order.iter().map(|at| &self.0[*at]) {
-            let past = fact.with_itself();
-            let number = pasts.number(&past).unwrap_or_else(|| {
-                pasts.push(past);
-                pasts.next() - 1
-            });
-            assert_ne!(number, NO_PAST);
-            let stamp = Hlc(fact.stamp << 16);
-            let from = Source { place: fact.place(), author: author(fact.by), stamp, past: number };
-            for record in &fact.says {
-                access.take(from, record);
-            }
+        for at in order {
+            self.take_in(*at, &mut access, &mut pasts);
         }
         access.judge(Numbered { held: &pasts, planned: &[] });
         (access, pasts)
+    }
+
+    /// A fact is taken in. Says whether all has to be judged again.
+    fn take_in(&self, at: usize, access: &mut Access, pasts: &mut Pasts) -> bool {
+        let fact = &self.0[at];
+        let past = fact.with_itself();
+        let number = pasts.number(&past).unwrap_or_else(|| {
+            pasts.push(past);
+            pasts.next() - 1
+        });
+        assert_ne!(number, NO_PAST);
+        let (stamp, beside) = (Hlc(fact.stamp << 16), judge::needed_beside(&fact.records()));
+        let from = Source { place: fact.place(), author: author(fact.by), stamp, past: number, beside };
+        fact.says.iter().fold(false, |is_news, record| access.take(from, record) | is_news)
+    }
+
+    /// A fact is taken in and judged, as it is where all that is in its past is known.
+    fn judge_in(&self, at: usize, access: &mut Access, pasts: &mut Pasts) {
+        let is_news = self.take_in(at, access, pasts);
+        let (fact, numbered) = (&self.0[at], Numbered { held: pasts, planned: &[] });
+        if is_news {
+            access.judge(numbered);
+        } else {
+            let past = fact.with_itself();
+            let at = At { place: Some(fact.place()), ..self::at(fact.spot(), &past) };
+            judge::judge_alone(access, numbered, at, &fact.records());
+        }
+    }
+
+    /// The facts in an order in which causes come first.
+    fn in_order(&self, seed: u64) -> Vec<usize> {
+        let (mut left, mut order, mut random) = ((0..self.0.len()).collect::<Vec<_>>(), Vec::new(), seed | 1);
+        while !left.is_empty() {
+            let is_next = |at: &usize| {
+                let others = left.iter().filter(|other| *other != at);
+                others.into_iter().all(|other| !self.0[*at].past.has(self.0[*other].place()))
+            };
+            let next: Vec<usize> = left.iter().copied().filter(is_next).collect();
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let next = next[(random >> 33) as usize % next.len()];
+            left.retain(|at| *at != next);
+            order.push(next);
+        }
+        order
     }
 
     /// Whether the last fact is allowed by what is in its own past: otherwise nobody holds it, and nobody judges it.
     fn may_hold_the_last(&self) -> bool {
         let Some(fact) = self.0.last() else { return true };
         let known: Vec<usize> = (0..self.0.len()).filter(|at| fact.past.has(self.0[*at].place())).collect();
-        let (alone, _) = self.taken(&known);
+        let (alone, pasts) = self.taken(&known);
+        let pasts = Numbered { held: &pasts, planned: &[] };
         let at = at(fact.spot(), &fact.past);
-        let is_free = |record: &MetaRecord| {
-            matches!(record, MetaRecord::Leave { .. } | MetaRecord::Enrol { .. } | MetaRecord::StrikeOff(_))
-        };
-        let rights = alone.rights_at(&alone.judgement, at);
-        let may_say = fact.says.iter().all(|record| alone.may_say(&fact.past, record, None));
-        may_say && (rights == Some(Rights::Admin) || rights.is_some() && fact.says.iter().all(is_free))
+        let granted = fact.says.iter().find_map(|record| match record {
+            MetaRecord::AdmitUser { key, .. } => Some(key.user()),
+            _ => None,
+        });
+        let may_say = fact.says.iter().all(|record| alone.may_say(&fact.past, record, granted));
+        may_say && judge::allowed_by(&alone, &alone.judgement, pasts, at, &fact.records()).is_some()
     }
 
     fn all(&self) -> Access {
         self.taken(&(0..self.0.len()).collect::<Vec<_>>()).0
+    }
+
+    /// What a device is told that is no member any more, where all of it is known.
+    fn ended(&self, access: &Access, n: u8) -> BTreeSet<Place> {
+        let (_, pasts) = self.taken(&(0..self.0.len()).collect::<Vec<_>>());
+        access.what_ended(Numbered { held: &pasts, planned: &[] }, &author(n).device, &[])
     }
 }
 
@@ -244,7 +308,7 @@ impl History {
         known(given.by)
             && !is_over(given.ends, at.2)
             && match given.to {
-                To::Device(n) => n == at.0 && stays(given.version()),
+                To::Device(n) => n == at.0 % 50 && stays(given.version()),
                 To::User(of) => self.enrolments(of, at.0).into_iter().any(|(fact, number, ends)| {
                     known(fact)
                         && !is_over(ends, at.2)
@@ -291,7 +355,7 @@ impl History {
     }
 
     fn has_left(&self, n: u8, grant: Version, known: &Past) -> bool {
-        self.0.iter().filter(|fact| fact.by == n && known.has(fact.place())).any(|fact| {
+        self.0.iter().filter(|fact| fact.by % 50 == n % 50 && known.has(fact.place())).any(|fact| {
             let ends = |record: &MetaRecord| matches!(record, MetaRecord::Leave { grants } if grants.contains(&grant));
             fact.says.iter().any(ends)
         })
@@ -328,23 +392,27 @@ impl History {
 
     /// What a device may do at a generation with this past.
     fn rights(&self, at: Spot, past: &Past) -> Option<Rights> {
-        const LOWEST: Rank = (
-            u32::MAX,
-            Version {
-                author: Author { device: DeviceId([255; 16]), incarnation: Incarnation(u64::MAX) },
-                generation: Generation::MAX,
-            },
-        );
         let mut best = None;
         for given in self.grants().into_iter().filter(|given| self.reaches(given, at, past)) {
-            let Some(rank) = self.rank(&given, LOWEST) else { continue };
+            let rank = self.rank(&given, LOWEST);
+            if rank.is_none() && !self.is_let_in_by_a_member(given.by) {
+                continue;
+            }
             // Anybody may end what makes no admin.
-            let above = if given.rights == Rights::Admin { rank } else { LOWEST };
+            let above = rank.filter(|_| given.rights == Rights::Admin).unwrap_or(LOWEST);
             best = best.max(self.left(&given, above, at));
         }
         best
     }
 }
+
+const LOWEST: Rank = (
+    u32::MAX,
+    Version {
+        author: Author { device: DeviceId([255; 16]), incarnation: Incarnation(u64::MAX) },
+        generation: Generation::MAX,
+    },
+);
 
 /// What somebody does next: who, whom they have heard, what, to whom, some numbers, and until when.
 type Move = (u8, Vec<prop::sample::Index>, u8, u8, prop::sample::Index, u64, Option<u64>);
@@ -357,7 +425,7 @@ fn ends() -> impl Strategy<Value = Option<u64>> {
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let index = any::<prop::sample::Index>;
     prop::collection::vec(
-        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..18, 1u8..5, index(), 0u64..4, ends()),
+        (1u8..5, prop::collection::vec(index(), 0..3), 0u8..23, 1u8..5, index(), 0u64..4, ends()),
         1..10,
     )
 }
@@ -381,6 +449,24 @@ fn moves_of_users() -> impl Strategy<Value = Vec<Move>> {
     )
 }
 
+/// Of a syncgroup that is opened and closed: members let in others, who are removed, and let in again.
+fn moves_of_openings() -> impl Strategy<Value = Vec<Move>> {
+    let index = any::<prop::sample::Index>;
+    let of = |all: &'static [u8]| prop::sample::select(all);
+    prop::collection::vec(
+        (
+            1u8..7,
+            prop::collection::vec(index(), 0..3),
+            of(&[2, 2, 2, 8, 8, 10, 12, 16, 3, 4, 6, 18, 18, 20, 21, 22, 22, 23, 23]),
+            of(&[5, 6, 4]),
+            index(),
+            0u64..4,
+            ends(),
+        ),
+        1..12,
+    )
+}
+
 fn played(moves: Vec<Move>) -> History {
     let mut history = History::new();
     // All histories begin with some admins.
@@ -401,6 +487,7 @@ fn played(moves: Vec<Move>) -> History {
         let mut own: Vec<Version> = own.map(|it| it.version()).collect();
         let enrolled = (1..3).flat_map(|of| history.enrolments(of, by));
         own.extend(enrolled.map(|(fact, ..)| version(fact.by, fact.generation)));
+        let openings: Vec<Version> = history.openings().iter().map(|(fact, ..)| fact.version()).collect();
         let number = which.index(3) as u64;
         let one = grants.get(which.index(grants.len().max(1))).copied().into_iter().collect::<Vec<_>>();
         let says = match what {
@@ -416,9 +503,22 @@ fn played(moves: Vec<Move>) -> History {
             14 | 15 => strike_off(of, whom, number, last),
             16 => revoke_user(of, &to_user, None, &[(whom, last)]),
             17 => revoke_user(of, &to_user, Some(Rights::Write), &[]),
+            8 => admit(whom, Rights::Read),
+            18 => open(Rights::Write),
+            19 => open(Rights::Read),
+            20 => close(&openings, None, &[(whom, last), (by, history.last(by))]),
+            21 => close(&openings, Some(Rights::Read), &[(whom, last)]),
+            22 => admit_user(of, Rights::Write),
             _ => revoke(whom, &grants, None, last),
         };
-        history.say(by, &heard, vec![until(says, ends)]);
+        let with = match what {
+            22 => Some(enrol(of, whom, number)),
+            // In another log of its own: something may be there that says the same, or something else, or nothing.
+            23 => Some(MetaRecord::Repeats { incarnation: author(by).incarnation, generation: last }),
+            _ => None,
+        };
+        let by = if what == 23 { by + 50 } else { by };
+        history.say(by, &heard, core::iter::once(until(says, ends)).chain(with).collect());
         if !history.may_hold_the_last() {
             history.0.pop();
         }
@@ -431,7 +531,7 @@ proptest! {
 
     #[test]
     fn what_counts_is_as_specified_and_the_same_in_any_order(
-        moves in prop_oneof![moves(), moves_of_users()],
+        moves in prop_oneof![moves(), moves_of_users(), moves_of_openings()],
         seed: u64,
     ) {
         let history = played(moves);
@@ -441,7 +541,7 @@ proptest! {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             order.swap(at, (random >> 33) as usize % (at + 1));
         }
-        let (one, other) = (history.all(), history.taken(&order).0);
+        let ((one, pasts), other) = (history.taken(&(0..history.0.len()).collect::<Vec<_>>()), history.taken(&order).0);
         prop_assert_eq!(&one.judgement, &other.judgement);
         for fact in &history.0 {
             let past = fact.with_itself();
@@ -452,12 +552,15 @@ proptest! {
                 history.rights(fact.spot(), &fact.past)
             };
             prop_assert_eq!(one.rights_at(&one.judgement, at), specified, "{:?}", fact);
+            let numbered = Numbered { held: &pasts, planned: &[] };
+            let counts = judge::right_for(&one, &one.judgement, numbered, at, &fact.records()).is_some();
+            prop_assert_eq!(counts, specified.is_some() && history.counts(fact), "{:?}", fact);
         }
     }
 
     #[test]
     fn what_everybody_may_hold_follows_from_its_own_past_alone(
-        moves in prop_oneof![moves(), moves_of_users()],
+        moves in prop_oneof![moves(), moves_of_users(), moves_of_openings()],
     ) {
         let history = played(moves);
         let (access, pasts) = history.taken(&(0..history.0.len()).collect::<Vec<_>>());
@@ -470,6 +573,13 @@ proptest! {
             let by_all = access.rights_in(Numbered { held: &pasts, planned: &[] }, at, &mut recent);
             prop_assert_eq!(by_all, alone.rights_in(Numbered { held: &of_it, planned: &[] }, at, &mut Recent::new()), "{:?}", fact);
             prop_assert_eq!(by_all, alone.rights_at(&alone.judgement, at), "{:?}", fact);
+            // What members let in as well: whoever has all of that in its past judges by it, wherever more is known.
+            let records = fact.records();
+            let allowed = |of: &Access, pasts, recent: &mut Recent| {
+                of.judged_in(pasts, at.past, recent, |it| judge::allowed_by(of, it, pasts, at, &records))
+            };
+            let by_all = allowed(&access, Numbered { held: &pasts, planned: &[] }, &mut recent);
+            prop_assert_eq!(by_all, allowed(&alone, Numbered { held: &of_it, planned: &[] }, &mut Recent::new()), "{:?}", fact);
         }
     }
 }
@@ -478,32 +588,49 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn whatever_counts_otherwise_is_judged_anew(moves in prop_oneof![moves(), moves_of_users()], seed: u64) {
+    fn what_is_judged_as_it_comes_is_judged_as_if_all_had_come_at_once(
+        moves in prop_oneof![moves(), moves_of_users(), moves_of_openings()],
+        seed: u64,
+    ) {
         let history = played(moves);
-        // Causes come first, otherwise in any order.
-        let (mut left, mut taken, mut random) = ((0..history.0.len()).collect::<Vec<_>>(), Vec::new(), seed | 1);
-        while !left.is_empty() {
-            let is_next = |at: &usize| {
-                let others = left.iter().filter(|other| *other != at);
-                others.into_iter().all(|other| !history.0[*at].past.has(history.0[*other].place()))
-            };
-            let next: Vec<usize> = left.iter().copied().filter(is_next).collect();
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let next = next[(random >> 33) as usize % next.len()];
-            left.retain(|at| *at != next);
+        let (mut access, mut pasts, mut taken) = (Access::default(), Pasts::default(), Vec::new());
+        for next in history.in_order(seed) {
+            history.judge_in(next, &mut access, &mut pasts);
+            taken.push(next);
+            prop_assert_eq!(&access.judgement, &history.taken(&taken).0.judgement, "after {:?}", history.0[next]);
+        }
+    }
+
+    #[test]
+    fn whatever_counts_otherwise_is_judged_anew(moves in prop_oneof![moves(), moves_of_users(), moves_of_openings()], seed: u64) {
+        let history = played(moves);
+        let mut taken = Vec::new();
+        for next in history.in_order(seed) {
             let before = history.taken(&taken).0;
             let known = taken.clone();
             taken.push(next);
-            let now = history.taken(&taken).0;
-            let anew = now.judged_anew(&before.judgement);
+            let (now, pasts) = history.taken(&taken);
+            let cause = history.0[next].place();
+            let anew = now.judged_anew(&before.judgement, cause);
+            let numbered = Numbered { held: &pasts, planned: &[] };
+            for fact in known.iter().map(|at| &history.0[*at]) {
+                let past = fact.with_itself();
+                let at = At { place: Some(fact.place()), ..at(fact.spot(), &past) };
+                let by = |judgement| judge::right_for(&now, judgement, numbered, at, &fact.records()).is_some();
+                if by(&before.judgement) != by(&now.judgement) {
+                    prop_assert!(anew.contains(&author(fact.by).device), "{fact:?}");
+                    let first = now.first_judged_anew(&before.judgement, &author(fact.by), cause);
+                    prop_assert!(first.is_some_and(|first| first <= fact.generation), "{fact:?}, and not before {first:?}");
+                }
+            }
             for (fact, generation) in known.iter().flat_map(|at| (1..9).map(|it| (&history.0[*at], it))) {
-                for (n, later) in (1..5).flat_map(|n| [(n, 1), (n, 4)]) {
+                for (n, later) in (1..7).flat_map(|n| [(n, 1), (n, 4)]) {
                     let past = fact.with_itself();
                     let at = at((n, generation, fact.stamp + later), &past);
                     if now.rights_at(&before.judgement, at) != now.rights_at(&now.judgement, at) {
                         prop_assert!(anew.contains(&author(n).device), "{n} at {generation}");
-                        let first = now.first_judged_anew(&before.judgement, &author(n));
-                        prop_assert!(first <= generation, "{n} at {generation}, and not before {first}");
+                        let first = now.first_judged_anew(&before.judgement, &author(n), cause);
+                        prop_assert!(first.is_some_and(|first| first <= generation), "{n} at {generation}, and not before {first:?}");
                     }
                 }
             }
@@ -528,7 +655,7 @@ fn of_two_admins_who_remove_each_other_while_apart_the_elder_stays() {
     let access = history.all();
     assert_eq!((rights(&access, 2), rights(&access, 3)), (Some(Rights::Admin), None));
     assert!(access.is_removed(&author(3).device));
-    assert_eq!(access.what_ended(&author(3).device, &[]), BTreeSet::from([(2, 1)]));
+    assert_eq!(history.ended(&access, 3), BTreeSet::from([(2, 1)]));
 }
 
 #[test]
@@ -552,7 +679,7 @@ fn whom_a_removed_admin_admitted_meanwhile_is_no_member_and_whom_it_had_admitted
     let access = history.all();
     assert_eq!((rights(&access, 3), rights(&access, 4)), (Some(Rights::Write), None));
     assert!(access.is_removed(&author(4).device), "it shall hear of it");
-    assert_eq!(access.what_ended(&author(4).device, &[]), BTreeSet::from([(1, 3)]), "of what removed 2");
+    assert_eq!(history.ended(&access, 4), BTreeSet::from([(1, 3)]), "of what removed 2");
 }
 
 #[test]
@@ -627,8 +754,9 @@ fn what_a_revocation_that_ends_several_leaves_alone_for_one_of_them_counts_again
     let rights =
         |access: &Access, generation| access.rights_at(&access.judgement, at((6, generation, 99), &past));
     assert_eq!((rights(&before, 51), rights(&now, 51)), (None, Some(Rights::Admin)));
-    assert!(now.judged_anew(&before.judgement).contains(&author(6).device));
-    assert!(now.first_judged_anew(&before.judgement, &author(6)) <= 51);
+    let cause = history.0.last().unwrap().place();
+    assert!(now.judged_anew(&before.judgement, cause).contains(&author(6).device));
+    assert!(now.first_judged_anew(&before.judgement, &author(6), cause).unwrap() <= 51);
 }
 
 #[test]

@@ -48,6 +48,33 @@ pub enum Membership {
         #[command(flatten)]
         lasting: Lasting,
     },
+    /// Open a syncgroup: any member may let in others, with no more than these rights
+    ///
+    /// Members then make invitations like an admin: driftless syncgroup invite. Nobody becomes a member by this alone, and
+    /// a device that an admin has removed no member lets in again. Opening anew replaces what was granted before;
+    /// `driftless syncgroup about` tells what is.
+    ///
+    /// Examples:
+    ///   driftless syncgroup open notes
+    ///   driftless syncgroup open notes --rights read-only --for 30d
+    #[command(verbatim_doc_comment)]
+    Open {
+        /// The syncgroup: its name, its id, or the start of its id.
+        syncgroup: String,
+        /// What members may give at most: read-only or read-write.
+        #[arg(long, value_name = "PRESET", default_value = "read-write")]
+        rights: Preset,
+        /// Until when they may, and until when those they let in are members at most.
+        #[command(flatten)]
+        lasting: Lasting,
+    },
+    /// Close a syncgroup that was opened: only admins let in others.
+    ///
+    /// Whom members have let in stays a member, as far as this device has heard of it. Whom they let in beside that is none.
+    Close {
+        /// The syncgroup: its name, its id, or the start of its id.
+        syncgroup: String,
+    },
     /// Publish a syncgroup at a device: it is asked to take part until it answers
     ///
     /// All admins ask it, whenever they reach it, across restarts. Once it accepts, it is a member like any other;

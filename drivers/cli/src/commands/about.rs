@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use super::Context;
 use super::syncgroup::{asked, reference, remark_how_others_learn};
+use super::{Context, membership};
 use crate::args::About;
 use crate::protocol::{MeetText, PublicationText, Request, SyncgroupText};
 use crate::session::Reach;
@@ -55,6 +55,9 @@ fn lines(syncgroup: &SyncgroupText) -> Vec<String> {
         let (member, address) =
             (text::escape(place.member.as_bytes()), text::escape(place.address.as_bytes()));
         lines.push(format!("meet {member} at {address}"));
+    }
+    if syncgroup.open.is_some() {
+        lines.push(membership::openness(syncgroup));
     }
     for publication in &syncgroup.publications {
         let PublicationText { device, rights, status, .. } = publication;

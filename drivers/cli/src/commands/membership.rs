@@ -1,4 +1,4 @@
-//! `syncgroup eject`, `grant` and `destroy`: what an admin decides about members.
+//! `syncgroup eject`, `grant`, `open`, `close` and `destroy`: what an admin decides about members.
 
 use anyhow::{Result, bail};
 use driftless::Rights;
@@ -6,7 +6,7 @@ use driftless::Rights;
 use super::Context;
 use super::syncgroup::{asked, reference, remark_how_others_learn};
 use crate::args::Membership;
-use crate::protocol::{MemberText, Request, Response, UserText};
+use crate::protocol::{MemberText, Request, Response, SyncgroupText, UserText};
 use crate::session::Reach;
 use crate::text;
 
@@ -30,6 +30,10 @@ pub(super) async fn membership(context: &mut Context, command: Membership) -> Re
             let request = Request::Publish { of, device, rights: None, at: Vec::new() };
             publish(context, request, "is asked no more").await
         }
+        Membership::Open { syncgroup, rights, lasting } => {
+            set_open(context, syncgroup, Some(rights.into()), lasting.end()).await
+        }
+        Membership::Close { syncgroup } => set_open(context, syncgroup, None, None).await,
         Membership::Destroy { syncgroup, yes } => destroy(context, syncgroup, yes).await,
     }
 }
@@ -58,6 +62,34 @@ async fn set_rights(
     }
     remark_how_others_learn(context, served);
     Ok(())
+}
+
+async fn set_open(
+    context: &mut Context,
+    syncgroup: String,
+    rights: Option<Rights>,
+    ends: Option<u64>,
+) -> Result<()> {
+    let request = Request::SetOpen { of: reference(context, syncgroup), rights, ends };
+    let session = context.session(Reach::Alone).await?;
+    let served = session.is_remote();
+    let syncgroup = asked(context, session, request).await?;
+    if !context.out.json {
+        context.out.line(&openness(&syncgroup))?;
+    }
+    remark_how_others_learn(context, served);
+    Ok(())
+}
+
+/// What is granted to everybody, in a line.
+pub(super) fn openness(syncgroup: &SyncgroupText) -> String {
+    match &syncgroup.open {
+        Some(rights) => {
+            let until = until(syncgroup.open_until.as_deref());
+            format!("open: any member may let in others, who may {rights}{until}")
+        }
+        None => "closed: only admins let in others".to_owned(),
+    }
 }
 
 async fn publish(context: &mut Context, request: Request, what: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use driftless_tokio::Options;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, membership};
 use crate::args::{Init, Switch};
 use crate::output::table;
 use crate::protocol::{IncompleteText, Request, Response, StatusText, SyncgroupText};
@@ -138,6 +138,9 @@ pub(super) fn syncgroup_lines(syncgroups: &[SyncgroupText]) -> Vec<String> {
     for syncgroup in syncgroups {
         if let Some(explained) = &syncgroup.explained {
             lines.push(format!("{} is {}: {explained}", short_id(syncgroup), syncgroup.state));
+        }
+        if syncgroup.open.is_some() {
+            lines.push(format!("{} is {}", short_id(syncgroup), membership::openness(syncgroup)));
         }
         if syncgroup.waiting > 0 {
             lines.push(format!(

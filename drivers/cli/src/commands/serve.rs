@@ -198,6 +198,9 @@ fn log_notice(notice: &Notice) {
             crate::text::escape(invitation.name().as_str().as_bytes()),
             invitation.syncgroup()
         ),
+        Notice::Openness { syncgroup } => {
+            tracing::info!(%syncgroup, "everybody is granted something else now: driftless syncgroup about");
+        }
         Notice::Publications { syncgroup } => {
             tracing::info!(
                 "where syncgroup {syncgroup} is published has changed: see driftless syncgroup about"

@@ -104,3 +104,33 @@ fn what_a_syncgroup_is_for_and_where_to_meet_is_said_once_and_known_to_all() {
     assert!(wrong.contains("192.0.2.7:4433"), "{wrong}");
     drop((server, other));
 }
+
+#[test]
+fn a_member_lets_in_others_as_long_as_and_as_far_as_the_syncgroup_is_open() {
+    let (here, there, _) = two();
+    let third = Home::new();
+    third.run(["init"]).ok();
+    let _server = here.serve();
+    let _other = there.serve();
+    there.run(["syncgroup", "join", &invitation(&here, &["--rights", "read-only"])]).ok();
+    let invite = |more: &[&str]| there.run([&["syncgroup", "invite", "notes"], more].concat());
+    assert!(invite(&[]).failed(1).contains("lacks the right to invite"));
+    assert!(here.run(["syncgroup", "open", "notes", "--rights", "admin"]).failed(1).contains("one by one"));
+    let opened = here.run(["syncgroup", "open", "notes", "--rights", "read-only", "--for", "30d"]).ok();
+    assert!(opened.contains("any member may let in others, who may read until"), "{opened}");
+    eventually("the member has heard", || there.run(["syncgroup", "list"]).ok().contains("is open"));
+    assert!(invite(&["--rights", "read-only"]).failed(1).contains("no more rights, and for no longer"));
+    let invited = invite(&["--rights", "read-only", "--for", "1d"]).ok();
+    third.run(["syncgroup", "join", invited.trim()]).ok();
+    let listed = || here.run(["syncgroup", "members", "notes", "--json"]).json();
+    eventually("the admin has heard", || listed().len() == 3);
+    let about = &here.run(["syncgroup", "about", "notes", "--json"]).json()[0];
+    assert!(about["open"] == "read" && about["open_until"].is_string(), "{about}");
+    let closed = here.run(["syncgroup", "close", "notes"]).ok();
+    assert!(closed.contains("closed"), "{closed}");
+    eventually("the member has heard of that", || !there.run(["syncgroup", "list"]).ok().contains("is open"));
+    assert!(
+        invite(&["--rights", "read-only", "--for", "1d"]).failed(1).contains("lacks the right to invite")
+    );
+    assert_eq!(listed().len(), 3, "whom members have let in stays");
+}

@@ -70,10 +70,11 @@ impl Syncgroup {
         members.ok_or_else(|| self.unknown())
     }
 
-    /// Makes an invitation: whoever holds it can join. It is one string that can be pasted anywhere.
+    /// Makes an invitation: whoever holds it can join. It is one string that can be pasted anywhere. Who is no admin may
+    /// make one that gives no more than [`Syncgroup::open`] grants to everybody.
     ///
     /// # Errors
-    /// [`Error::Refused`] if this device is no admin of the syncgroup.
+    /// [`Error::Refused`] if this device is no admin of the syncgroup, and it is not open to as much.
     pub async fn invite(&self, options: InviteOptions) -> Result<Invitation, Error> {
         self.invited(Command::Invite {
             syncgroup: self.id,
@@ -149,6 +150,32 @@ impl Syncgroup {
         match self.database.node().command(command).await? {
             Outcome::RightsSet(..) => Ok(()),
             _ => Err(Error::Unexpected("change rights")),
+        }
+    }
+
+    /// Opens it: grants everybody so much, [`Rights::Read`] or [`Rights::Write`] (S-3). Any member can let in others then, with
+    /// no more than that and for no longer, whatever it may do itself. What was granted to everybody before is replaced:
+    /// [`SyncgroupInfo::open`] tells what is. A device that an admin has removed no member lets in again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin, if it shall be [`Rights::Admin`], or if the end lies in the past.
+    pub async fn open(&self, rights: Rights, ends: Option<Wall>) -> Result<(), Error> {
+        self.everybodys(Command::Open { syncgroup: self.id, rights, ends }).await
+    }
+
+    /// Closes it: nothing is granted to everybody any more. Whom members have let in stays in, as far as this device has
+    /// heard of it; whom they let in beside that is no member, wherever it is.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if this device is no admin.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.everybodys(Command::Close { syncgroup: self.id }).await
+    }
+
+    async fn everybodys(&self, command: Command) -> Result<(), Error> {
+        match self.database.node().command(command).await? {
+            Outcome::EverybodysRightsSet(..) => Ok(()),
+            _ => Err(Error::Unexpected("say what everybody is granted")),
         }
     }
 

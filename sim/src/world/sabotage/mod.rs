@@ -116,6 +116,8 @@ planted! {
     BelievesSignatures = "believes-signatures", noticed by Durability;
     /// The model does not hear that devices are admitted.
     WithholdsAdmissions = "withholds-admissions", noticed by Access;
+    /// A driver that is to open a syncgroup for reading opens it for writing.
+    OpensTooFar = "opens-too-far", noticed by Access;
     /// Lists of members say of whoever may read that it may write.
     FlattersReaders = "flatters-readers", noticed by Access;
     /// The model does not hear that devices are removed.

@@ -283,6 +283,9 @@ impl Saboteur {
             {
                 Command::Publish { syncgroup, device, rights: Rights::Read, addresses }
             }
+            Command::Open { syncgroup, ends, .. } if self.kind == Sabotage::OpensTooFar => {
+                Command::Open { syncgroup, rights: Rights::Write, ends }
+            }
             Command::SetRights { syncgroup, device, rights, .. } if self.kind == Sabotage::LastsForEver => {
                 Command::SetRights { syncgroup, device, rights, ends: None }
             }

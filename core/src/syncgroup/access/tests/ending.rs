@@ -92,10 +92,10 @@ fn who_keeps_a_right_for_less_long_loses_only_what_it_wrote_after_that() {
     let two = author(2).device;
     assert!(access.is_expired(&two) && access.is_removed(&two));
     let ended = BTreeSet::from([(1, 2), (1, 3)]);
-    assert_eq!(access.what_ended(&two, &[]), ended, "it may not have heard that it ends earlier");
+    assert_eq!(history.ended(&access, 2), ended, "it may not have heard that it ends earlier");
     let four = author(4).device;
     assert!(access.is_removed(&four) && !access.is_expired(&four));
-    assert_eq!(access.what_ended(&four, &[]), BTreeSet::from([(1, 3)]), "nor may whom it let in after that");
+    assert_eq!(history.ended(&access, 4), BTreeSet::from([(1, 3)]), "nor may whom it let in after that");
 }
 
 #[test]

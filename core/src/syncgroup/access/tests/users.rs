@@ -43,11 +43,7 @@ fn a_device_that_was_struck_off_keeps_what_was_known_of_it_and_nothing_else() {
     let access = history.all();
     assert_eq!((rights(&access, 2), rights(&access, 3)), (Some(Rights::Write), None));
     assert!(access.is_removed(&author(3).device), "it shall hear of it");
-    assert_eq!(
-        access.what_ended(&author(3).device, &[]),
-        BTreeSet::from([(2, 1), (2, 2)]),
-        "and what let it in"
-    );
+    assert_eq!(history.ended(&access, 3), BTreeSet::from([(2, 1), (2, 2)]), "and what let it in");
     let past = history.0[3].with_itself();
     assert_eq!((at(&access, 3, 4, &past), at(&access, 3, 5, &past)), (Some(Rights::Write), None));
 }
@@ -71,11 +67,7 @@ fn who_removes_a_user_removes_all_its_devices_and_none_that_is_let_in_by_itself(
     assert_eq!((rights(&access, 2), rights(&access, 3)), (None, Some(Rights::Read)));
     let past = history.0[3].with_itself();
     assert_eq!((at(&access, 2, 7, &past), at(&access, 2, 8, &past)), (Some(Rights::Write), None));
-    assert_eq!(
-        access.what_ended(&author(2).device, &[]),
-        BTreeSet::from([(1, 3), (1, 5)]),
-        "and what let it in"
-    );
+    assert_eq!(history.ended(&access, 2), BTreeSet::from([(1, 3), (1, 5)]), "and what let it in");
 }
 
 #[test]
@@ -96,7 +88,7 @@ fn what_a_struck_off_device_did_as_an_admin_beside_that_is_void() {
     history.say(2, &[3], vec![strike_off(1, 3, 1, 0)]);
     let access = history.all();
     assert_eq!((rights(&access, 4), rights(&access, 2)), (None, Some(Rights::Admin)));
-    assert_eq!(access.what_ended(&author(4).device, &[]), BTreeSet::from([(2, 2)]));
+    assert_eq!(history.ended(&access, 4), BTreeSet::from([(2, 2)]));
 }
 
 #[test]
