@@ -108,9 +108,9 @@ impl History {
         let given_again = |fact: &Fact| {
             self.grants().into_iter().any(|it| {
                 let knew = it.by.with_itself().has(fact.place());
-                let counts = self.authority(it.by, LOWEST).is_some() || self.is_let_in_by_a_member(it.by);
+                let counts = || self.authority(it.by, LOWEST).is_some() || self.is_let_in_by_a_member(it.by);
                 let other = it.by.spot() != act.spot() && act.past.has(it.by.place());
-                it.to == given.to && other && covers((it.rights, it.ends), given) && knew && counts
+                it.to == given.to && other && covers((it.rights, it.ends), given) && knew && counts()
             })
         };
         self.0.iter().any(|fact| {
