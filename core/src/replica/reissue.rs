@@ -221,11 +221,16 @@ fn says_what_it_repeats(record: &Record) -> bool {
 fn gives_or_takes(record: &Record) -> bool {
     use MetaRecord::{Admit, AdmitUser, Close, Enrol, Open, Revoke, RevokeUser};
     let Record::Meta(record) = record else { return false };
-    match record {
-        Admit { .. } | AdmitUser { .. } | Enrol { .. } | Open { .. } => true,
-        Revoke { .. } | RevokeUser { .. } | Close { .. } => true,
-        _ => false,
-    }
+    matches!(
+        record,
+        Admit { .. }
+            | AdmitUser { .. }
+            | Enrol { .. }
+            | Open { .. }
+            | Revoke { .. }
+            | RevokeUser { .. }
+            | Close { .. }
+    )
 }
 
 impl Plan<'_> {
