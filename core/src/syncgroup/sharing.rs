@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a member | everything |
 //! | one that has left, and may not rest yet | everything: nobody else may know what it wrote last |
-//! | one that has left, or was removed, or has no time left | when it asks: what ended its membership, and what that builds on |
+//! | one that has left, or was removed, whether or not it has left besides, or has no time left | when it asks: what ended its membership, and what that builds on |
 //! | anybody else | nothing, and is answered like about something that does not exist |
 //!
 //! Of a syncgroup whose database is paused nobody is given anything, and nothing is taken: it is answered like one that
@@ -117,8 +117,10 @@ impl Group {
         if access.is_removed(&replica.keys.device) {
             return false;
         }
+        // Who was removed beside its departure is given nothing more: what it wrote last does not count.
         let is_leaving = access.is_former(device)
             && !access.is_removed(device)
+            && !access.is_ended_by_others(device)
             && !self.has_left(device, &replica.authors);
         is_leaving || access.rights(device).is_some()
     }

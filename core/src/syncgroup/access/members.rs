@@ -32,6 +32,11 @@ impl Access {
         self.is_former(device) && !self.standings.get(device).is_some_and(has_left)
     }
 
+    /// Whether a device would be no member either if it had not left.
+    pub(crate) fn is_ended_by_others(&self, device: &DeviceId) -> bool {
+        self.titles(device).all(|title| self.left_by_others(device, &title).is_none())
+    }
+
     /// Whether the facts in a past say all that is known of a device's departure.
     pub(crate) fn has_departed_in(&self, device: &DeviceId, past: &Past) -> bool {
         let departures = self.standings.get(device).map(Standing::departures);
