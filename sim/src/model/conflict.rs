@@ -130,11 +130,7 @@ impl Model {
     }
 
     /// What is left where the heads of rows decide which batches win.
-    pub fn heads_win(
-        &self,
-        conflict: &Conflict,
-        shown: &BTreeMap<SyncgroupId, Knowledge>,
-    ) -> BTreeMap<SyncgroupId, Rows> {
+    pub fn heads_win(&self, conflict: &Conflict, views: Views<'_>) -> BTreeMap<SyncgroupId, Rows> {
         let mut against: BTreeMap<Batch, BTreeSet<Batch>> = BTreeMap::new();
         for (_, row) in conflict.open() {
             for head in &row.heads {
@@ -154,9 +150,8 @@ impl Model {
             let winner = row.heads.iter().find(|head| winners.contains(&batch(head)));
             let loses = row.heads.iter().any(|head| against.contains_key(&batch(head)));
             let content = match winner {
-                Some(head) if row.in_conflict => self.picked(group, key, &head.version, shown.get(group)),
-                None if loses => match shown.get(group).and_then(|shown| self.before(group, key, row, shown))
-                {
+                Some(head) if row.in_conflict => self.picked(group, key, &head.version, views.of(group)),
+                None if loses => match views.of(group).and_then(|view| self.before(group, key, row, view)) {
                     Some(Content::Operate(_)) => continue,
                     before => before.unwrap_or(Content::Delete),
                 },
@@ -174,12 +169,12 @@ impl Model {
         group: &SyncgroupId,
         key: &RowKey,
         version: &Version,
-        shown: Option<&Knowledge>,
+        view: Option<View<'_>>,
     ) -> Content {
         let content = self.generation(group, version).and_then(|generation| generation.rows.get(key));
-        match (content, shown) {
-            (Some(Content::Operate(_)), Some(shown)) => {
-                let last = self.seen(group, key, shown).bases.into_iter().next();
+        match (content, view) {
+            (Some(Content::Operate(_)), Some(view)) => {
+                let last = self.seen(group, key, view).bases.into_iter().next();
                 last.and_then(|base| base.value).map_or(Content::Delete, Content::Put)
             }
             (content, _) => content.cloned().unwrap_or(Content::Delete),
@@ -192,11 +187,11 @@ impl Model {
         group: &SyncgroupId,
         key: &RowKey,
         row: &ConflictedRow,
-        shown: &Knowledge,
+        view: View<'_>,
     ) -> Option<Content> {
         let is_head = |version: &Version| row.heads.iter().any(|head| head.version == *version);
-        let counts = |version: &Version| !self.is_void(group, version, shown);
-        let earlier = self.versions(group, key, shown);
+        let counts = |version: &Version| !self.is_void(group, version, view.held);
+        let earlier = self.versions(group, key, view.shown);
         let earlier = earlier.filter(|(version, ..)| !is_head(version) && counts(version));
         let last = earlier.max_by_key(|(version, generation, _)| (generation.stamp, **version));
         last.map(|(.., content)| content.clone())

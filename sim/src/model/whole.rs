@@ -49,10 +49,11 @@ impl Model {
             let last = left.max_by_key(|it| (it.generation.stamp, it.version)).map(|it| it.content);
             let is_operation = |content: &Content| matches!(content, Content::Operate(_));
             if touched.iter().any(|it| is_operation(it.content)) || last.is_some_and(is_operation) {
-                return self.heads_win(conflict, views.shown);
+                return self.heads_win(conflict, views);
             }
             let last = last.cloned().unwrap_or(Content::Delete);
-            let heads = self.heads(group, key, &views.shown[group]);
+            let Some(view) = views.of(group) else { continue };
+            let heads = self.heads(group, key, view);
             if heads.iter().any(|head| head.value.as_ref() != last.value()) {
                 rows.entry(*group).or_default().insert(key.clone(), last);
             }
@@ -82,7 +83,7 @@ impl Model {
 
     fn in_dispute(&self, all: &All<'_>, (group, row): &Place, views: Views<'_>) -> BTreeSet<Batch> {
         let mut disputed: BTreeSet<Batch> = BTreeSet::new();
-        let heads = views.shown.get(group).map(|shown| self.heads(group, row, shown));
+        let heads = views.of(group).map(|view| self.heads(group, row, view));
         disputed.extend(heads.into_iter().flatten().map(|head| (head.stamp, head.version.author)));
         loop {
             let mut more = BTreeSet::new();

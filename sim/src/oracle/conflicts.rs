@@ -76,7 +76,8 @@ impl Watch {
             expected.reasons.extend(self.reasons(core, &row.syncgroup, Rights::Write, collection));
         }
         let Some(first) = answer.answers.first() else { return expected };
-        let conflict = self.model.conflict(&place(&first.row), Views { shown: &shown, held: &held });
+        let views = Views { shown: &shown, held: &held };
+        let conflict = self.model.conflict(&place(&first.row), views);
         let wrong = no_answer(&conflict, answer);
         expected.reasons.extend(wrong.map(|wrong| Refusal::NoAnswer(Box::new(wrong))));
         let mut rows: BTreeMap<SyncgroupId, Rows> = BTreeMap::new();
@@ -85,7 +86,7 @@ impl Watch {
             let content = match &answer.choice {
                 Choice::Put(value) => Content::Put(value.clone()),
                 Choice::Delete => Content::Delete,
-                Choice::Pick(version) => self.model.picked(&group, &row, version, shown.get(&group)),
+                Choice::Pick(version) => self.model.picked(&group, &row, version, views.of(&group)),
                 _ => continue,
             };
             rows.entry(group).or_default().insert(row, content);
@@ -256,7 +257,7 @@ impl Watch {
                 }
             }
             if self.sabotage.is_some_and(Sabotage::only_heads_lose) {
-                rows = self.model.heads_win(&conflict, views.shown);
+                rows = self.model.heads_win(&conflict, views);
             }
             let batch = (rows.len() > 1).then_some(batch);
             coverage.hit(Point::BatchWon);
