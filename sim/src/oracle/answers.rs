@@ -26,6 +26,8 @@ pub(crate) struct WriteExpected {
     pub(super) is_answer: bool,
     /// Who asks for what lay ahead of the clock to be written again, as another author.
     pub(super) reissues: Option<driftless::Author>,
+    /// The author that goes on by another key.
+    pub(crate) rotates: Option<driftless::Author>,
     /// The generation that it should become there.
     pub(super) versions: BTreeMap<SyncgroupId, Version>,
     /// The reasons for which it may be refused; if there is none, it must be written.
@@ -34,6 +36,13 @@ pub(crate) struct WriteExpected {
     pub(super) optional: bool,
     /// Whether it may be refused because what allows it is held and not shown yet (S-28).
     pub(super) waits: bool,
+}
+
+impl WriteExpected {
+    /// A device takes another key: it goes on as another author than this, and may be refused.
+    pub(crate) fn of_rotation(author: driftless::Author) -> Self {
+        Self { rotates: Some(author), optional: true, ..Self::default() }
+    }
 }
 
 impl Watch {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use driftless::limits::MAX_FRAME;
-use driftless::{Address, CloseReason, DeviceId, Ed25519, LinkId, PublicKey, SecretKey, SignatureScheme};
+use driftless::{
+    Address, CloseReason, DeviceId, Ed25519, KeyChain, LinkId, PublicKey, SecretKey, SignatureScheme,
+};
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
@@ -47,7 +49,7 @@ impl Device {
 
     fn with(seed: u8, options: Network) -> Self {
         let (secret, public) = keys(seed);
-        Self::of(DeviceKey::new(&secret, &public).unwrap(), public, options)
+        Self::of(DeviceKey::new(&secret, &public.into()).unwrap(), public, options)
     }
 
     fn of(key: DeviceKey, public: PublicKey, options: Network) -> Self {
@@ -74,7 +76,9 @@ impl Device {
 
     async fn up(&mut self) -> Up {
         match self.event().await {
-            Incoming::LinkUp { link, peer, initiated, line, .. } => Up { link, peer, initiated, line },
+            Incoming::LinkUp { link, peer, initiated, line, .. } => {
+                Up { link, peer: peer.current(), initiated, line }
+            }
             other => panic!("expected a link, got {}", describe(&other)),
         }
     }
@@ -139,8 +143,15 @@ async fn linked(a: &mut Device, b: &mut Device) -> (Up, Up) {
 /// A connection by hand, for those who do not keep to the protocol.
 async fn raw(secret: u8, to: &Device) -> (quinn::Endpoint, quinn::Connection) {
     let (secret, public) = keys(secret);
-    let crypto = DeviceKey::new(&secret, &public).unwrap().client(to.device()).unwrap();
+    let crypto = DeviceKey::new(&secret, &public.into()).unwrap().client().unwrap();
     raw_with(crypto, to).await.unwrap()
+}
+
+/// What such a caller says first, and what it says then.
+fn greeting(secret: u8, to: &Device, then: &[u8]) -> Vec<u8> {
+    let chain = KeyChain::new(keys(secret).1).to_bytes();
+    let length = u16::try_from(chain.len()).unwrap().to_le_bytes();
+    [&b"dft2"[..], &to.device().0, &length, &chain, then].concat()
 }
 
 async fn raw_with(
@@ -200,7 +211,7 @@ async fn a_device_that_answers_with_another_key_is_refused() {
 async fn a_key_that_is_shown_but_not_owned_is_refused_on_both_sides() {
     let (secret, _) = keys(6);
     let (_, stolen) = keys(1);
-    let mut thief = Device::of(DeviceKey::new(&secret, &stolen).unwrap(), stolen, options());
+    let mut thief = Device::of(DeviceKey::new(&secret, &stolen.into()).unwrap(), stolen, options());
     let (mut ann, mut bob) = (Device::new(1), Device::new(2));
 
     thief.dial(&bob);
@@ -221,7 +232,7 @@ async fn a_key_that_is_shown_but_not_owned_is_refused_on_both_sides() {
 #[tokio::test]
 async fn a_caller_without_a_key_is_refused() {
     let mut ann = Device::new(1);
-    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1).unwrap().client_without_key(ann.device());
+    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_without_key();
     if let Ok((_endpoint, connection)) = raw_with(crypto, &ann).await {
         // A caller believes that it is through before the other end has looked at its proof.
         let end = timeout(LONG, connection.closed()).await.unwrap();
@@ -233,7 +244,7 @@ async fn a_caller_without_a_key_is_refused() {
 #[tokio::test]
 async fn a_caller_of_another_protocol_is_refused() {
     let mut ann = Device::new(1);
-    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1).unwrap().client_speaking(ann.device(), b"h3");
+    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_speaking(b"h3");
     assert!(raw_with(crypto, &ann).await.is_err());
     ann.still_works().await;
 }
@@ -259,7 +270,7 @@ async fn what_is_no_frame_ends_the_link_and_nothing_else() {
     for garbage in [&too_long[..], &[0; 4], &[0xff; 1_000]] {
         let (_endpoint, connection) = raw(2, &ann).await;
         let (mut send, _receive) = connection.open_bi().await.unwrap();
-        send.write_all(b"dft1\x00\x00\x00\x02ok").await.unwrap();
+        send.write_all(&greeting(2, &ann, b"\x00\x00\x00\x02ok")).await.unwrap();
         let up = ann.up().await;
         assert_eq!(ann.frame().await, "ok");
         send.write_all(garbage).await.unwrap();
@@ -275,7 +286,7 @@ async fn a_stream_that_ends_within_a_frame_ends_the_link() {
     let mut ann = Device::new(1);
     let (_endpoint, connection) = raw(2, &ann).await;
     let (mut send, _receive) = connection.open_bi().await.unwrap();
-    send.write_all(b"dft1\x00\x00\x00\x05hal").await.unwrap();
+    send.write_all(&greeting(2, &ann, b"\x00\x00\x00\x05hal")).await.unwrap();
     send.finish().unwrap();
     let _up = ann.up().await;
     assert!(ann.down().await.1.contains("too early"));
@@ -326,7 +337,7 @@ async fn whoever_reads_nothing_keeps_no_link_that_is_closed() {
     let mut ann = Device::new(1);
     let (_endpoint, connection) = raw(2, &ann).await;
     let (mut send, _unread) = connection.open_bi().await.unwrap();
-    send.write_all(b"dft1").await.unwrap();
+    send.write_all(&greeting(2, &ann, b"")).await.unwrap();
     let up = ann.up().await;
     // More than fits both ends' buffers: the last of it waits for the other end to read.
     for _ in 0..16 {

@@ -1,13 +1,14 @@
 //! Who is at the other end: mutual authentication by device keys.
 //!
 //! TLS 1.3 with raw public keys (RFC 7250) on both sides: a device has no certificate, only its Ed25519 key.
-//! Each end proves by a signature over the handshake that it owns the secret half. Whoever calls a device
-//! accepts its key and no other; whoever is called accepts every proven key, and leaves it to the core what
-//! that device may see. There is no resumption and no early data: each link proves both keys anew.
+//! Each end proves by a signature over the handshake that it owns the secret half. Which device has that key the chain of its
+//! keys tells, which both show right after (see `session`), as a device may have taken another key than the one of which its id
+//! is a hash. Whoever calls a device goes on with that one and no other; whoever is called goes on with every
+//! device, and leaves it to the core what that one may see. There is no resumption and no early data: each link proves both keys anew.
 
 use std::sync::Arc;
 
-use driftless::{DeviceId, PublicKey, SecretKey};
+use driftless::{KeyChain, PublicKey, SecretKey};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, ResolvesClientCert, Resumption};
@@ -35,23 +36,30 @@ const PKCS8_PREFIX: [u8; 16] =
 pub(crate) struct DeviceKey {
     provider: Arc<CryptoProvider>,
     certified: Arc<CertifiedKey>,
+    chain: KeyChain,
 }
 
 impl DeviceKey {
-    /// `public` must be the public half of `secret`.
-    pub(crate) fn new(secret: &SecretKey, public: &PublicKey) -> Result<Self, Error> {
+    /// The chain must end with the public half of `secret`.
+    pub(crate) fn new(secret: &SecretKey, chain: &KeyChain) -> Result<Self, Error> {
         let pkcs8 = [&PKCS8_PREFIX[..], &secret.0].concat();
         let key = rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8))?;
-        let spki = [&SPKI_PREFIX[..], &public.0].concat();
+        let spki = [&SPKI_PREFIX[..], &chain.current().0].concat();
         Ok(Self {
             provider: Arc::new(rustls::crypto::ring::default_provider()),
             certified: Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], key)),
+            chain: chain.clone(),
         })
+    }
+
+    /// What this device shows of its keys.
+    pub(crate) fn chain(&self) -> &KeyChain {
+        &self.chain
     }
 
     /// For those who call this device.
     pub(crate) fn server(&self) -> Result<QuicServerConfig, Error> {
-        let verifier = Verifier { provider: self.provider.clone(), expected: None };
+        let verifier = Verifier { provider: self.provider.clone() };
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
@@ -62,15 +70,15 @@ impl DeviceKey {
         config.try_into().map_err(|error| Error::General(format!("{error}")))
     }
 
-    /// For calling a device, and nobody else.
-    pub(crate) fn client(&self, expected: DeviceId) -> Result<QuicClientConfig, Error> {
+    /// For calling a device.
+    pub(crate) fn client(&self) -> Result<QuicClientConfig, Error> {
         let proof = Arc::new(AlwaysResolvesClientRawPublicKeys::new(self.certified.clone()));
-        self.caller(expected, proof, ALPN)
+        self.caller(proof, ALPN)
     }
 
     /// For showing that a caller without a key is refused.
     #[cfg(test)]
-    pub(crate) fn client_without_key(&self, expected: DeviceId) -> QuicClientConfig {
+    pub(crate) fn client_without_key(&self) -> QuicClientConfig {
         #[derive(Debug)]
         struct NoKey;
         impl ResolvesClientCert for NoKey {
@@ -84,23 +92,18 @@ impl DeviceKey {
                 false
             }
         }
-        self.caller(expected, Arc::new(NoKey), ALPN).unwrap()
+        self.caller(Arc::new(NoKey), ALPN).unwrap()
     }
 
     /// For showing that a caller of another protocol is refused.
     #[cfg(test)]
-    pub(crate) fn client_speaking(&self, expected: DeviceId, protocol: &[u8]) -> QuicClientConfig {
+    pub(crate) fn client_speaking(&self, protocol: &[u8]) -> QuicClientConfig {
         let proof = Arc::new(AlwaysResolvesClientRawPublicKeys::new(self.certified.clone()));
-        self.caller(expected, proof, protocol).unwrap()
+        self.caller(proof, protocol).unwrap()
     }
 
-    fn caller(
-        &self,
-        expected: DeviceId,
-        proof: Arc<dyn ResolvesClientCert>,
-        protocol: &[u8],
-    ) -> Result<QuicClientConfig, Error> {
-        let verifier = Verifier { provider: self.provider.clone(), expected: Some(expected) };
+    fn caller(&self, proof: Arc<dyn ResolvesClientCert>, protocol: &[u8]) -> Result<QuicClientConfig, Error> {
+        let verifier = Verifier { provider: self.provider.clone() };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
@@ -128,22 +131,16 @@ fn parse_spki(der: &[u8]) -> Option<PublicKey> {
     der.strip_prefix(&SPKI_PREFIX)?.try_into().ok().map(PublicKey)
 }
 
-/// Accepts any proven Ed25519 key, or only that of one device.
+/// Accepts any proven Ed25519 key.
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
-    expected: Option<DeviceId>,
 }
 
 impl Verifier {
-    fn check(&self, key: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), Error> {
-        let key = parse_spki(key).filter(|_| others.is_empty()).ok_or(CertificateError::BadEncoding)?;
-        match self.expected {
-            Some(device) if device != key.device() => {
-                Err(CertificateError::ApplicationVerificationFailure.into())
-            }
-            _ => Ok(()),
-        }
+    fn check(key: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), Error> {
+        parse_spki(key).filter(|_| others.is_empty()).ok_or(CertificateError::BadEncoding)?;
+        Ok(())
     }
 
     fn check_signature(
@@ -175,7 +172,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
+        Self::check(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -216,7 +213,7 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.check(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
+        Self::check(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
