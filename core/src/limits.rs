@@ -56,7 +56,8 @@ pub const MAX_LET_IN_BY_ALL: usize = 16_384;
 /// How often one device may have let in another one, or a user, as no admin, by what is granted to everybody, in the past of
 /// a generation that does so once more. What it gives again as its log is forked counts once.
 pub const MAX_LET_IN: usize = 16;
-/// Grants that one record ends, or about as many as it names logs that it spares. Whoever ends more says so in several records, and those in as many generations as they take.
+/// Grants that one record ends, or about as many as it names logs that it spares. Whoever ends more says so in several
+/// records, and those in as many generations as they take.
 pub const MAX_ENDED: usize = 8_192;
 /// How often a device may take another key. Each is proven by all before it, wherever a signature is shown.
 pub const MAX_ROLLOVERS: usize = 16;

@@ -198,6 +198,7 @@ impl<'s> ForgedLog<'s> {
             | Forgery::RepeatsCertificate
             | Forgery::StrangeUser
             | Forgery::AdmitsOwnUser
+            | Forgery::LetsInRemovedAsUser
             | Forgery::RemovesUser
             | Forgery::SiblingStrikes => self.of_users().unwrap_or_else(|| self.row(nth)),
             Forgery::Rule | Forgery::LongRule => {
@@ -395,7 +396,7 @@ fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> 
         (Forgery::FormerKey, _) if stage.draw("causes").is_multiple_of(2) => {
             admission(stage, &stage.keys(forgery)?.device).into_iter().collect()
         }
-        (Forgery::LetsInBeside | Forgery::LetsInRemoved, Some(group)) => {
+        (Forgery::LetsInBeside | Forgery::LetsInRemoved | Forgery::LetsInRemovedAsUser, Some(group)) => {
             let opened = group.metadata.access.last_opened();
             admission(stage, &replica.keys.device).into_iter().chain(opened).collect()
         }

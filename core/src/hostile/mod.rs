@@ -151,6 +151,8 @@ kinds! {
         LetsInBeside,
         /// It lets in a device that an admin has removed, likewise.
         LetsInRemoved,
+        /// It lets in such a device as that of a user that it makes up, likewise.
+        LetsInRemovedAsUser,
         /// It lets in the device to which it is sent, which is a member already.
         LetsInAgain,
         /// It makes its own device an admin.
@@ -288,6 +290,7 @@ impl Forgery {
             | Forgery::AdmitsGhost
             | Forgery::LetsInBeside
             | Forgery::LetsInRemoved
+            | Forgery::LetsInRemovedAsUser
             | Forgery::LetsInAgain
             | Forgery::PromotesItself
             | Forgery::EndsOthers
@@ -383,6 +386,8 @@ pub enum Content {
     Admits(DeviceId, Rights),
     /// Something is granted to a user.
     AdmitsUser(UserId, Rights),
+    /// The same, and in one step a device is enrolled as its, by a first certificate.
+    AdmitsAs(UserId, DeviceId, Rights),
     /// A device is enrolled as a user's, by the certificate of this number.
     Enrols(UserId, DeviceId, u64),
     /// A user loses grants, for all that its devices wrote.

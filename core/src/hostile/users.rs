@@ -51,6 +51,15 @@ impl ForgedLog<'_> {
                 let admit = MetaRecord::AdmitUser { key, name, rights, ends: None, request: None };
                 (meta(admit), Content::AdmitsUser(key.user(), rights))
             }
+            Forgery::LetsInRemovedAsUser => {
+                let (removed, rights) = (stage.removed().unwrap_or(ghost), Rights::Write);
+                let user = UserKey::new(name.clone(), SecretKey(stage.bytes("user")), keys.scheme);
+                let (key, certificate) = (user.public(), user.certify(removed, name.clone(), 1));
+                let admit = MetaRecord::AdmitUser { key, name, rights, ends: None, request: None };
+                let records = [admit, MetaRecord::Enrol { certificate, request: None }];
+                let content = Content::AdmitsAs(user.id(), removed.device(), rights);
+                (records.into_iter().map(Record::Meta).collect(), content)
+            }
             Forgery::RemovesUser => {
                 let user = stage.user()?.user();
                 let group = stage.core.replica.group(&stage.syncgroup)?;

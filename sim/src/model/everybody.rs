@@ -141,8 +141,8 @@ impl Group {
 }
 
 impl Model {
-    /// Whether a member that is no admin may let in somebody, a user with a device of its, with so much, by a set of generations, in the next generation
-    /// of its log; or `None`, whomever.
+    /// Whether a member that is no admin may let in somebody, a user with a device of its, with so much, by a set of
+    /// generations, in the next generation of its log; or `None`, whomever.
     pub fn lets_in(
         &self,
         group: &SyncgroupId,

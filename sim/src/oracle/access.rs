@@ -152,6 +152,11 @@ impl Watch {
                     let enrolled = Enrolled { user, device, number, granted, asked: false };
                     generation.says = Fact::Enrols(enrolled);
                 }
+                Content::AdmitsAs(user, device, rights) => {
+                    let (user, device, granted) = (*user, *device, Some(Granted::for_ever(*rights)));
+                    let enrolled = Enrolled { user, device, number: 1, granted, asked: false };
+                    generation.says = Fact::Enrols(enrolled);
+                }
                 Content::RevokesUser { user, grants } => {
                     generation.says = Fact::Revokes(vec![Revoked {
                         whom: Whom::User(*user),
@@ -493,10 +498,13 @@ impl Watch {
         let Some(generation) = self.model.generation(group, version) else { return };
         let is_member =
             self.model.rights(group, &version.author.device, &generation.past, None) < Some(Rights::Admin);
-        if let Fact::Admits(device, _) = &generation.says
-            && is_member
-        {
-            let is_taken = self.model.is_taken_from(group, device, version);
+        let let_in = match &generation.says {
+            Fact::Admits(device, _) => Some(*device),
+            Fact::Enrols(it) => it.granted.map(|_| it.device),
+            _ => None,
+        };
+        if let Some(device) = let_in.filter(|_| is_member) {
+            let is_taken = self.model.is_taken_from(group, &device, version);
             coverage.hit(if is_taken { Point::LetInRemoved } else { Point::LetInBesideClosing });
         }
     }
