@@ -196,7 +196,8 @@ impl Core {
         self.find_lost_admissions(&mut plan, link, in_use);
         let effects = plan.finish();
         self.apply(now, effects, out);
-        if let Some(device) = self.sync.device(link) {
+        // Whoever shows a key in the place of which another one counts is not the device that is looked for.
+        if let Some(device) = self.sync.device(link).filter(|_| !self.sync.is_told(link)) {
             self.peers.heard(&device);
         }
         Ok(self.step(now.mono, out, |sync, step| sync.offered(link, offer, step)))
