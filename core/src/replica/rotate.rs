@@ -17,7 +17,9 @@ use super::plan::Plan;
 use crate::action::{Outcome, Refusal};
 use crate::crypto::Keys;
 use crate::hash;
+use crate::id::Author;
 use crate::keys::NewKey;
+use crate::log::record::{MetaRecord, Until};
 use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::syncgroup::command::Means;
@@ -44,6 +46,9 @@ pub(crate) fn rotate(plan: &mut Plan<'_>, means: &Means<'_>, new: NewKey) -> Res
 pub(crate) fn say_key(plan: &mut Plan<'_>, wall: Wall) -> Result<(), Fault> {
     let silent: Vec<GroupIx> = silent(plan).collect();
     for group in silent {
+        if !is_news(plan, group)? {
+            continue;
+        }
         match plan.begin_log(group, wall) {
             Err(Stop::Fault(fault)) => return Err(fault),
             // What lets it write may have to wait for the rest of a batch: it is looked at again.
@@ -53,18 +58,30 @@ pub(crate) fn say_key(plan: &mut Plan<'_>, wall: Wall) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The syncgroups where that is so: nothing that counts says it yet, and so does not what it has written itself. Where it has
-/// said it in another log, as its store was set back since, it does so again only before anything else that it writes.
+/// Whether nothing that counts says it yet, or not that all stays of earlier keys' logs that this device would say does.
+/// Otherwise it says so again, in a log that it begins as its store may have been set back, only before anything else there.
+fn is_news(plan: &Plan<'_>, group: GroupIx) -> Result<bool, Fault> {
+    let Some(access) = plan.metadata(group).map(|metadata| &metadata.access) else { return Ok(false) };
+    let (device, keys) = (plan.own().device, &plan.keys().chain);
+    if access.keys_of(&device).is_none_or(|known| !known.starts_with(keys)) {
+        return Ok(true);
+    }
+    let Some(MetaRecord::Rollover { until, .. }) = plan.word_on_keys(group)? else { return Ok(false) };
+    let mut earlier = until.into_iter().filter(|it| it.incarnation.rollovers() < keys.rollovers());
+    Ok(earlier.any(|Until { incarnation, last, tag }| {
+        !access.stays(&Author { device, incarnation }).any(|said| said == (last, tag))
+    }))
+}
+
+/// The syncgroups in which this device has written nothing yet under its present name, and might.
 fn silent(plan: &Plan<'_>) -> impl Iterator<Item = GroupIx> {
-    let (own, keys) = (plan.own(), &plan.keys().chain);
-    let has_rolled = keys.rollovers() > 0;
+    let (own, has_rolled) = (plan.own(), plan.keys().chain.rollovers() > 0);
     let groups = plan.replica.groups.values().filter(move |group| {
         let access = &group.metadata.access;
         has_rolled
             && group.record.stage == Stage::Active
             && access.rights(&own.device).is_some()
             && plan.held(group.ix, &own) == 0
-            && access.keys_of(&own.device).is_none_or(|known| !known.starts_with(keys))
     });
     groups.map(|group| group.ix)
 }
