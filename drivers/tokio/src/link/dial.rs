@@ -39,7 +39,7 @@ async fn first_to_answer(
 ) -> Option<Session> {
     shared.wire.online().await;
     let cut = shared.wire.cut();
-    let crypto = match key.client() {
+    let crypto = match key.client(device) {
         Ok(crypto) => crypto,
         Err(error) => {
             tracing::error!(%error, "cannot prepare a secure link");

@@ -143,7 +143,7 @@ async fn linked(a: &mut Device, b: &mut Device) -> (Up, Up) {
 /// A connection by hand, for those who do not keep to the protocol.
 async fn raw(secret: u8, to: &Device) -> (quinn::Endpoint, quinn::Connection) {
     let (secret, public) = keys(secret);
-    let crypto = DeviceKey::new(&secret, &public.into()).unwrap().client().unwrap();
+    let crypto = DeviceKey::new(&secret, &public.into()).unwrap().client(to.device()).unwrap();
     raw_with(crypto, to).await.unwrap()
 }
 
@@ -207,6 +207,50 @@ async fn a_device_that_answers_with_another_key_is_refused() {
     bob.still_works().await;
 }
 
+/// A device's second key, and the chain that leads to it.
+fn second_key(first: u8, second: u8) -> (SecretKey, KeyChain) {
+    let (secret, public) = keys(first);
+    let next = keys(second).0;
+    let chain = KeyChain::new(public).rolled_over(&secret, &next, &Ed25519).unwrap();
+    (next, chain)
+}
+
+#[tokio::test]
+async fn a_device_with_another_key_is_reached_under_its_first_name() {
+    let (secret, chain) = second_key(2, 7);
+    let mut bob = Device::of(DeviceKey::new(&secret, &chain).unwrap(), keys(2).1, options());
+    let mut ann = Device::new(1);
+    let (at_ann, at_bob) = linked(&mut ann, &mut bob).await;
+    assert_eq!((at_ann.peer, at_bob.peer), (chain.current(), ann.public));
+    bob.dial(&ann);
+    assert_eq!(ann.up().await.peer, chain.current());
+}
+
+#[tokio::test]
+async fn a_caller_shows_nothing_of_itself_before_it_knows_that_it_has_reached_whom_it_means() {
+    for (first, second, is_meant) in
+        [(2, None, true), (2, Some(7), true), (3, None, false), (3, Some(7), false)]
+    {
+        let (secret, chain) = match second {
+            Some(second) => second_key(first, second),
+            None => (keys(first).0, keys(first).1.into()),
+        };
+        let shown = super::tls::Shown::default();
+        let crypto = DeviceKey::new(&secret, &chain).unwrap().server_that_notes(shown.clone());
+        let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        let answers = quinn::Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap();
+        let address = address::of(answers.local_addr().unwrap());
+        let mut ann = Device::new(1);
+        let wanted = keys(2).1.device();
+        ann.endpoint.dial(wanted, &[address]);
+        let connection = timeout(LONG, async { answers.accept().await.unwrap().await }).await.unwrap();
+        // Nobody greets it.
+        drop(connection);
+        assert_eq!(ann.cannot_connect().await, wanted);
+        assert_eq!(!shown.lock().unwrap().is_empty(), is_meant, "{first} {second:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_is_shown_but_not_owned_is_refused_on_both_sides() {
     let (secret, _) = keys(6);
@@ -232,7 +276,7 @@ async fn a_key_that_is_shown_but_not_owned_is_refused_on_both_sides() {
 #[tokio::test]
 async fn a_caller_without_a_key_is_refused() {
     let mut ann = Device::new(1);
-    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_without_key();
+    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_without_key(ann.device());
     if let Ok((_endpoint, connection)) = raw_with(crypto, &ann).await {
         // A caller believes that it is through before the other end has looked at its proof.
         let end = timeout(LONG, connection.closed()).await.unwrap();
@@ -244,7 +288,7 @@ async fn a_caller_without_a_key_is_refused() {
 #[tokio::test]
 async fn a_caller_of_another_protocol_is_refused() {
     let mut ann = Device::new(1);
-    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_speaking(b"h3");
+    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_speaking(ann.device(), b"h3");
     assert!(raw_with(crypto, &ann).await.is_err());
     ann.still_works().await;
 }
