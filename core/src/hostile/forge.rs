@@ -71,7 +71,8 @@ impl<'s> ForgedLog<'s> {
         let device = if forgery == Forgery::OthersName { stage.peer } else { keys.device };
         let ahead = match forgery {
             Forgery::Future => FAR,
-            Forgery::SoonFuture => NEAR,
+            // A rival is no earlier than its owner's next key, as far as clocks go.
+            Forgery::SoonFuture | Forgery::RivalKey => NEAR,
             _ => Millis(0),
         };
         Some(Self {
@@ -393,7 +394,7 @@ fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> 
             admission(stage, &replica.keys.device).into_iter().collect()
         }
         // As if it knew nothing of what came since, that the key has ended above all.
-        (Forgery::FormerKey, _) if stage.draw("causes").is_multiple_of(2) => {
+        (Forgery::FormerKey | Forgery::RivalKey, _) if stage.draw("causes").is_multiple_of(2) => {
             admission(stage, &stage.keys(forgery)?.device).into_iter().collect()
         }
         (Forgery::LetsInBeside | Forgery::LetsInRemoved | Forgery::LetsInRemovedAsUser, Some(group)) => {

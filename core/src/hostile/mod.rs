@@ -23,7 +23,7 @@ pub use self::forge::forge;
 pub use self::say::{flood, hello_from_nobody, lie};
 use crate::config::Identity;
 use crate::core::Core;
-use crate::crypto::Keys;
+use crate::crypto::{Keys, SecretKey};
 use crate::event::Edit;
 use crate::hash::Tag;
 use crate::id::{
@@ -87,6 +87,12 @@ impl Stage<'_> {
         let own = &self.core.replica.keys;
         match forgery {
             Forgery::FormerKey => self.stolen?.keys(own.scheme),
+            Forgery::RivalKey => {
+                let former = self.stolen?.keys(own.scheme)?;
+                let secret = SecretKey(self.bytes("rival"));
+                let chain = former.chain.rolled_over(&former.secret, &secret, own.scheme).ok()?;
+                Keys::of(secret, chain, own.scheme)
+            }
             _ => Some(own.clone()),
         }
     }
@@ -212,6 +218,8 @@ kinds! {
         Forks,
         /// It is the log of another device, signed by a key that this one had before (S-1), which was stolen.
         FormerKey,
+        /// The same by a key for which that one has signed, in the place of its owner's next one.
+        RivalKey,
     }
 }
 
@@ -309,7 +317,8 @@ impl Forgery {
             | Forgery::OddParent
             | Forgery::Ordinary
             | Forgery::Forks
-            | Forgery::FormerKey => false,
+            | Forgery::FormerKey
+            | Forgery::RivalKey => false,
             Forgery::BadSignature
             | Forgery::OthersName
             | Forgery::WrongRoot

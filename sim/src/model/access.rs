@@ -173,7 +173,7 @@ impl Group {
     }
 
     /// The same, if it is above another.
-    fn seniority_below(
+    pub(super) fn seniority_below(
         &self,
         grant: &Grant<'_>,
         revocations: &Knowledge,

@@ -49,6 +49,7 @@ type Said<'g> = BTreeMap<Author, (&'g Version, &'g Rolled)>;
 
 /// The keys of a device that count.
 struct Line<'g> {
+    of: &'g Group,
     keys: &'g [PublicKey],
     /// The words that count.
     heard: Said<'g>,
@@ -59,14 +60,16 @@ struct Line<'g> {
 impl Line<'_> {
     /// How much stays of a log; `None` if it has no end.
     fn end(&self, log: &Author) -> Option<u64> {
-        let of = self.known.get(log).map_or(&[][..], |(_, word)| &word.keys);
-        if !self.keys.starts_with(of) && !of.starts_with(self.keys) {
+        let known = self.known.get(log).map_or(&[][..], |(_, word)| &word.keys);
+        if !self.keys.starts_with(known) && !known.starts_with(self.keys) {
             return Some(0);
         }
-        (of.len() < self.keys.len()).then(|| {
+        // How many keys come before its own its name tells, whether or not it is known which.
+        let before = self.of.word(log).map_or(0, |word| word.keys.len());
+        (before < self.keys.len()).then(|| {
             let later = self.heard.iter().filter(|(by, (_, word))| match self.keys.starts_with(&word.keys) {
-                true => word.keys.len() > of.len() && self.end(by) != Some(0),
-                false => in_common(&word.keys, self.keys) >= of.len(),
+                true => word.keys.len() > before && self.end(by) != Some(0),
+                false => in_common(&word.keys, self.keys) >= before,
             });
             later.filter_map(|(_, (_, word))| word.until.get(log).copied()).max().unwrap_or(0)
         })
@@ -79,6 +82,11 @@ fn in_common(one: &[PublicKey], other: &[PublicKey]) -> usize {
 }
 
 impl Group {
+    /// What a log says of its key.
+    fn word(&self, log: &Author) -> Option<&Rolled> {
+        self.generations.get(&Version { author: *log, generation: 1 })?.rolled.as_ref()
+    }
+
     /// The words of a device in a set of generations.
     fn words(&self, device: &DeviceId, known: &Knowledge) -> Said<'_> {
         let said = self.rolled.iter().filter(|by| by.author.device == *device && holds(known, by));
@@ -96,7 +104,7 @@ impl Group {
             on_line.retain(|(_, word)| word.keys.get(key).is_none_or(|it| *it == next));
         }
         let keys = on_line.iter().map(|(_, word)| &word.keys[..]).max_by_key(|keys| keys.len())?;
-        Some(Line { keys, heard, known })
+        Some(Line { of: self, keys, heard, known })
     }
 
     /// The line of a device, where some facts are known, at a turn.
@@ -121,12 +129,15 @@ impl Group {
         };
         let makes_admin = |grant: &Grant<'_>| grant.gives.rights == Rights::Admin;
         let here = self.ways(device).into_iter().filter(|way| makes_admin(&way.grant) && way.is_in(known));
-        let turns = here.filter_map(|way| self.seniority(&way.grant, known));
-        let mut turns = turns.filter(|it| turn.is_none_or(|turn| *it <= turn));
+        // What is judged at a turn must not hang on what is judged later.
+        let mut turns = here.filter_map(|way| match turn {
+            Some(turn) if turn.1 == *way.grant.by => Some(turn),
+            _ => self.seniority_below(&way.grant, known, turn),
+        });
         let at_a_turn = turns.any(|turn| {
             ways.iter().any(|way| {
                 let counts = match makes_admin(&way.grant) {
-                    true => self.seniority(&way.grant, known) == Some(turn),
+                    true => turn.1 == *way.grant.by,
                     false => self.authority(way.grant.by, known, Some(turn)).is_some(),
                 };
                 counts && is_left(way, Some(turn))

@@ -231,8 +231,11 @@ impl Drawing<'_> {
             let Some(group) = dice.pick(groups).map(|group| group.label) else { return };
             for _ in 0..dice.between(1, 4) {
                 let (peer, at) = (dice.index(self.replicas), at + dice.skewed(10, 20_000));
-                let calls = dice.one_in(3);
-                let attack = if calls { Attack::CallAsAnother } else { Attack::Forge(Forgery::FormerKey) };
+                let attack = match dice.below(6) {
+                    0 | 1 => Attack::CallAsAnother,
+                    2 => Attack::Forge(Forgery::RivalKey),
+                    _ => Attack::Forge(Forgery::FormerKey),
+                };
                 if peer != hostile {
                     self.step(at, Act::Attack { replica: hostile, peer, group, attack });
                 }

@@ -163,7 +163,7 @@ impl World<'_> {
         match attack {
             Attack::Forge(forgery) => {
                 let forged = hostile::forge(&stage, forgery)?;
-                let is_thiefs = forgery == hostile::Forgery::FormerKey;
+                let is_thiefs = matches!(forgery, hostile::Forgery::FormerKey | hostile::Forgery::RivalKey);
                 Some((forged.frames, forged.made, if is_thiefs { Point::ThiefForges } else { Point::Forged }))
             }
             Attack::Lie(lie) => Some((hostile::lie(&stage, lie)?, Vec::new(), Point::Lie)),
