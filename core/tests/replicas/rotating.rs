@@ -4,6 +4,8 @@ use driftless::verify::Problem;
 
 use super::*;
 
+mod words;
+
 /// What a device has as its `n`th key.
 fn secret(at: usize, n: u8) -> SecretKey {
     let mut bytes = [n + 100; 32];
