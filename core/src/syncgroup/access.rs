@@ -215,8 +215,9 @@ impl Access {
                 self.standings.entry(device).or_default().enrol(enrolment);
                 let of = self.users.entry(user).or_default();
                 of.devices.insert(device);
-                // It may have been struck off before.
+                // It may have been struck off before, or have said something of its keys.
                 of.strikings.iter().any(|(struck, ..)| *struck == device)
+                    || self.keys.words(&device).next().is_some()
                     || self.judgement.taken.is_from(Holder::User(user))
             }
             MetaRecord::Leave { grants } => {
@@ -259,7 +260,7 @@ impl Access {
             MetaRecord::Repeats { incarnation, generation } => {
                 let author = author(from.author.device, *incarnation);
                 self.again.take(from.version(), Version { author, generation: *generation });
-                !self.revocations.is_empty()
+                self.anything_ends()
             }
             MetaRecord::Fork(fork) => {
                 let proven = Proven { by: from.place, prefix: fork.prefix, tag: fork.tag(), key: fork.key() };
