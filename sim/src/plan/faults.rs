@@ -51,7 +51,8 @@ impl Drawing<'_> {
             setup.hostile = vec![hostile];
             self.attacks(hostile, groups);
             if faults.rotations {
-                self.thefts(hostile, groups);
+                // By clocks that are wrong a rival may be the first, and its owner has to be let in anew.
+                self.thefts(hostile, groups, !faults.clocks && !faults.jumps);
             }
         }
         if faults.losses {
@@ -194,7 +195,9 @@ impl Drawing<'_> {
     fn attacks(&mut self, hostile: usize, groups: &[Group]) {
         let mut dice = self.dice(Concern::Hostile);
         let removes = self.profile.workload.removals > 0;
-        let forgeries = Forgery::ALL.iter().copied().filter(|it| removes || !it.is_revocation());
+        // What thieves of keys do is drawn beside: see `thefts`.
+        let forgeries = Forgery::ALL.iter().copied().filter(|it| *it != Forgery::RivalKey);
+        let forgeries = forgeries.filter(|it| removes || !it.is_revocation());
         let forgeries: Vec<Forgery> = forgeries.collect();
         if dice.one_in(3) {
             // A stranger: it is invited nowhere, but may have heard of what there is.
@@ -223,7 +226,7 @@ impl Drawing<'_> {
     }
 
     /// Somebody gets hold of keys that devices had before, and is heard of by some while they do not know better yet.
-    fn thefts(&mut self, hostile: usize, groups: &[Group]) {
+    fn thefts(&mut self, hostile: usize, groups: &[Group], rivals: bool) {
         let mut dice = self.dice(Concern::Thefts);
         let rotations = self.steps.iter().filter(|step| matches!(step.act, Act::Rotate { .. }));
         let rotations: Vec<u64> = rotations.map(|step| step.at).collect();
@@ -233,7 +236,7 @@ impl Drawing<'_> {
                 let (peer, at) = (dice.index(self.replicas), at + dice.skewed(10, 20_000));
                 let attack = match dice.below(6) {
                     0 | 1 => Attack::CallAsAnother,
-                    2 => Attack::Forge(Forgery::RivalKey),
+                    2 if rivals => Attack::Forge(Forgery::RivalKey),
                     _ => Attack::Forge(Forgery::FormerKey),
                 };
                 if peer != hostile {
