@@ -364,10 +364,7 @@ impl WriteExpected {
     /// Adds what is to become of rows of a syncgroup.
     pub(super) fn comes_to(&mut self, core: &Core, group: SyncgroupId, rows: Rows) {
         if !rows.is_empty() {
-            let author = core.author();
-            let held = core.knowledge(&group).unwrap_or_default();
-            let generation = held.get(&author).copied().unwrap_or(0) + 1;
-            self.versions.insert(group, Version { author, generation });
+            self.versions.insert(group, super::next(core, &group));
             self.rows.insert(group, rows);
         }
     }

@@ -63,6 +63,15 @@ use crate::merges::Merges;
 use crate::model::{Model, Rolled, Views};
 use crate::world::Sabotage;
 
+/// The generation that a replica writes next in a syncgroup. In a log that is not of its device's first key what it says of
+/// that comes first.
+fn next(core: &Core, group: &SyncgroupId) -> Version {
+    let author = core.author();
+    let held = core.held(group).unwrap_or_default().get(&author).copied().unwrap_or(0);
+    let says_its_key = held == 0 && core.keys().rollovers() > 0;
+    Version { author, generation: held + 1 + u64::from(says_its_key) }
+}
+
 /// Who noticed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
