@@ -218,11 +218,8 @@ impl Plan<'_> {
         self.metadata(group).is_some_and(|metadata| metadata.collections().contains_key(id))
     }
 
-    /// Notes for the application that a row shows something else now, where it can look at it.
+    /// Notes for the application that a row shows something else now.
     fn changed(&mut self, change: &Change, (collection, key): (CollectionId, Bytes), value: Option<Bytes>) {
-        if !self.has_collection(change.group, &collection) {
-            return;
-        }
         if let Some(syncgroup) = self.record(change.group).map(|record| record.id) {
             self.changes.push(RowChange { syncgroup, collection, key, value, local: change.local });
         }

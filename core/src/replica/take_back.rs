@@ -91,8 +91,7 @@ impl Plan<'_> {
         Ok(written)
     }
 
-    /// Leaves of what is told of rows the last word on each, and none where that is what readers saw all along, or where
-    /// the collection is not there any more.
+    /// Leaves of what is told of rows the last word on each, and none where that is what readers saw all along.
     pub(crate) fn tell_once(&mut self) -> Result<(), Fault> {
         let mut last = BTreeMap::new();
         for change in core::mem::take(&mut self.changes) {
@@ -100,9 +99,6 @@ impl Plan<'_> {
         }
         for change in last.into_values() {
             let Some(group) = self.replica.group(&change.syncgroup) else { continue };
-            if !self.has_collection(group.ix, &change.collection) {
-                continue;
-            }
             let at = key::row(group.ix, &change.collection, &change.key);
             let state = self.view().get(Table::Row, &at)?;
             let state = state.map_or(Ok(RowState::default()), RowState::from_bytes);

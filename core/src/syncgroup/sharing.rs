@@ -19,6 +19,7 @@ use crate::id::{Author, DeviceId};
 use crate::object::history::Place;
 use crate::replica::Replica;
 use crate::replica::authors::Authors;
+use crate::store::key::AuthorIx;
 
 impl Group {
     /// Whether this device gives and takes generations of this syncgroup.
@@ -40,14 +41,15 @@ impl Group {
     /// in its past takes it along.
     fn has_left(&self, device: &DeviceId, authors: &Authors) -> bool {
         let access = &self.metadata.access;
-        let is_passed_on = || {
-            self.logs.iter().any(|(ix, log)| {
-                let is_others = authors.get(*ix).is_some_and(|author| author.device != *device);
-                is_others && access.has_departed_in(device, self.pasts.get(log.past))
-            })
-        };
+        let is_others = |ix: AuthorIx| authors.get(ix).is_some_and(|author| author.device != *device);
+        let others = || self.logs.iter().filter(|(ix, _)| is_others(**ix));
+        let pasts = || others().map(|(_, log)| self.pasts.get(log.past));
+        let is_passed_on = || pasts().any(|past| access.has_departed_in(device, past));
+        let others_know = |departure: Place| pasts().any(|past| past.has(departure));
+        // Who was removed beside its departure may rest, too: what it wrote last does not count.
+        let may_rest = || is_passed_on() || access.is_ended_by_others(device, others_know);
         let has_left = access.is_former(device) && !access.is_removed(device);
-        self.is_shared() && has_left && (!self.is_departed() || is_passed_on())
+        self.is_shared() && has_left && (!self.is_departed() || may_rest())
     }
 
     /// Whether a device is told that it is no member any more, so that it may ask why.
@@ -117,10 +119,8 @@ impl Group {
         if access.is_removed(&replica.keys.device) {
             return false;
         }
-        // Who was removed beside its departure is given nothing more: what it wrote last does not count.
         let is_leaving = access.is_former(device)
             && !access.is_removed(device)
-            && !access.is_ended_by_others(device)
             && !self.has_left(device, &replica.authors);
         is_leaving || access.rights(device).is_some()
     }

@@ -473,3 +473,24 @@ fn what_is_written_again_in_a_collection_that_is_held_back_is_found_when_that_co
         assert!(world.nodes[at].notices.iter().any(looks), "readers of {at} are not told to look");
     }
 }
+
+#[test]
+fn readers_are_told_of_rows_that_go_where_their_collection_is_written_again() {
+    let (mut world, id) = World::together(2);
+    let row = RowRef { syncgroup: id, collection: name("more"), key: "a".into() };
+    world.ahead(YEAR, |world| {
+        let command = Command::CreateCollection { syncgroup: id, collection: name("more") };
+        world.command(0, command).unwrap();
+        world.run(5_000);
+        world.command(1, Command::Write(LocalWrite::new().put(row, "1"))).unwrap();
+        world.run(5_000);
+    });
+    let told = |world: &World| {
+        let of = CollectionId::of(&name("more"));
+        let last = world.nodes[0].changed.iter().rev().find(|it| it.collection == of && it.key == "a");
+        last.map(|it| it.value.clone())
+    };
+    assert_eq!(told(&world), Some(Some("1".into())));
+    world.reissue(0);
+    assert_eq!(told(&world), Some(None), "it is gone, and the collection is there");
+}

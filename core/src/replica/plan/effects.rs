@@ -67,9 +67,20 @@ impl Effects {
 }
 
 impl Plan<'_> {
+    /// Of rows in collections that are not there nobody is told. One may be gone in between, and be written again.
+    fn tell_of_what_is_there(&mut self) {
+        let mut changes = core::mem::take(&mut self.changes);
+        changes.retain(|change| {
+            let group = self.replica.group(&change.syncgroup);
+            group.is_none_or(|group| self.has_collection(group.ix, &change.collection))
+        });
+        self.changes = changes;
+    }
+
     /// Ends planning.
     pub(crate) fn finish(mut self) -> Effects {
         self.tell_publications();
+        self.tell_of_what_is_there();
         self.moves.store(&self.replica.waiting, &mut self.staged);
         let news = self.log_of_changes();
         let Self {

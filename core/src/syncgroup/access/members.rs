@@ -32,9 +32,15 @@ impl Access {
         self.is_former(device) && !self.standings.get(device).is_some_and(has_left)
     }
 
-    /// Whether a device would be no member either if it had not left.
-    pub(crate) fn is_ended_by_others(&self, device: &DeviceId) -> bool {
-        self.titles(device).all(|title| self.left_by_others(device, &title).is_none())
+    /// Whether others have made an end of all by which a device was a member, but of what it had ended itself by departures
+    /// of which they knew.
+    pub(crate) fn is_ended_by_others(&self, device: &DeviceId, others_know: impl Fn(Place) -> bool) -> bool {
+        let standing = self.standings.get(device).into_iter();
+        let mut titles = standing.flat_map(|it| self.titles(device).map(move |title| (it, title)));
+        titles.all(|(standing, title)| {
+            self.has_left(standing, &title.version(), &others_know)
+                || self.left_by_others(device, &title).is_none()
+        })
     }
 
     /// Whether the facts in a past say all that is known of a device's departure.
