@@ -26,7 +26,7 @@ use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
 use crate::syncgroup::access::{Access, At, Judgement, Left, Source};
 use crate::syncgroup::metadata::Metadata;
-use crate::syncgroup::{SpecVersion, judge};
+use crate::syncgroup::{PastIx, SpecVersion, judge};
 use crate::time::Hlc;
 
 /// What is judged otherwise than before.
@@ -131,7 +131,7 @@ impl Plan<'_> {
         group: GroupIx,
         (place, stamp): (Place, Hlc),
         records: &[Record],
-        past: crate::syncgroup::PastIx,
+        past: PastIx,
     ) {
         if self.metadata(group).is_none_or(|metadata| metadata.access.judgement().is_clean()) {
             return; // As nearly always.
@@ -146,13 +146,7 @@ impl Plan<'_> {
     }
 
     /// Whether a generation counts, by all that is known.
-    fn counts(
-        &self,
-        group: GroupIx,
-        (place, stamp): (Place, Hlc),
-        records: &[Record],
-        past: crate::syncgroup::PastIx,
-    ) -> bool {
+    fn counts(&self, group: GroupIx, (place, stamp): (Place, Hlc), records: &[Record], past: PastIx) -> bool {
         let (Some(metadata), Some(pasts)) = (self.metadata(group), self.pasts(group)) else { return true };
         let (author, judgement) = (self.author(place.0), metadata.access.judgement());
         judge::counts(metadata, (judgement, pasts), &author, (place, stamp), records, pasts.get(past))

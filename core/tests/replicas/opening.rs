@@ -30,6 +30,17 @@ impl World {
         self.command(at, command).map(drop)
     }
 
+    /// 0 has opened a syncgroup, and removed 2; 1 is a member.
+    fn open_without_one() -> (Self, SyncgroupId) {
+        let (mut world, id) = Self::of_readers(2);
+        world.open(0, id, Rights::Write, None);
+        world.run(60_000);
+        world.eject(0, id, 2);
+        world.run(60_000);
+        assert_eq!(world.state(2, id), SyncgroupState::Removed);
+        (world, id)
+    }
+
     /// 0 has created a syncgroup, and so many others are let in to read; one more has no part in it.
     fn of_readers(readers: usize) -> (Self, SyncgroupId) {
         let mut world = Self::new(readers + 2);
@@ -141,12 +152,7 @@ fn an_invitation_outlives_neither_the_closing_nor_its_issuer() {
 
 #[test]
 fn whom_an_admin_has_removed_no_member_lets_in_again() {
-    let (mut world, id) = World::of_readers(2);
-    world.open(0, id, Rights::Write, None);
-    world.run(60_000);
-    world.eject(0, id, 2);
-    world.run(60_000);
-    assert_eq!(world.state(2, id), SyncgroupState::Removed);
+    let (mut world, id) = World::open_without_one();
     let invitation = world.invite(1, id, Rights::Read);
     world.ask_to_join(2, invitation).unwrap();
     world.run(60_000);
@@ -182,12 +188,7 @@ fn an_admin_s_removal_is_not_undone_by_a_member_that_has_not_heard_of_it() {
 
 #[test]
 fn whom_an_admin_has_removed_no_member_lets_in_again_as_a_user_that_it_has_made_up() {
-    let (mut world, id) = World::of_readers(2);
-    world.open(0, id, Rights::Write, None);
-    world.run(60_000);
-    world.eject(0, id, 2);
-    world.run(60_000);
-    assert_eq!(world.state(2, id), SyncgroupState::Removed);
+    let (mut world, id) = World::open_without_one();
     let invitation = world.invite(1, id, Rights::Read);
     world.join_as(2, invitation, &key(7)).unwrap();
     world.run(60_000);
