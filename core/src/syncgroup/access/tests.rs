@@ -16,6 +16,7 @@ use crate::user::{Certificate, StrikingOff};
 
 mod ending;
 mod opening;
+mod unheard;
 mod users;
 
 /// The log of a device; from 50 on, another one of the device with 50 less.
