@@ -9,9 +9,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    Address, Author, CollectionId, DeviceId, Generation, LinkId, Name, RequestId, SyncgroupId, UserId,
-    Version,
+    Address, Author, CollectionId, DeviceId, Generation, LinkId, Name, PublicKey, RequestId, SyncgroupId,
+    UserId, Version,
 };
+use crate::keys::KeyChain;
 use crate::resolve::conflict::{Conflict, NoAnswer};
 use crate::resolve::{Merge, Policy};
 use crate::store::Commit;
@@ -133,6 +134,8 @@ pub enum Outcome {
     Destroyed(SyncgroupId),
     /// What lay ahead of the clock does so no more (S-27).
     Reissued(Reissued),
+    /// The device has this key, and says so wherever it is a member.
+    KeyRotated(KeyChain),
 }
 
 /// What was done about generations that lay ahead of the clock.
@@ -301,6 +304,9 @@ pub enum Refusal {
         /// How many.
         limit: usize,
     },
+    /// The new key is none that this device's present one has signed for.
+    #[error("that key is not this device's next one: its chain must go on from the one that the device has")]
+    Key,
     /// Too much waits to become durable.
     #[error("too many requests are waiting for the disk; try again in a moment")]
     Busy,
@@ -465,6 +471,34 @@ pub enum Notice {
         /// How many batches.
         batches: usize,
     },
+    /// A member has shown that this device has another key by now: somebody has taken it with this one's signature (S-1). If it
+    /// was this device itself, then it is a copy from before that, and others take nothing from it any more: give it
+    /// the key that it took, which is in no older copy; or let in a new device in its place. If it was nobody whom
+    /// you know, the key was stolen: have an admin remove the device.
+    KeyEnded {
+        /// The key that members go by.
+        current: PublicKey,
+        /// Whether it takes the place of the one that this device has; else, of one before that.
+        replaces: bool,
+    },
+    /// A device's key has signed for two that take its place: one of these is a thief's, and nobody can tell which one counts
+    /// rightly (S-1). What the other one wrote is void. It is told once for each syncgroup: an admin should remove the
+    /// device.
+    KeysDisputed {
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+        /// Which device.
+        device: DeviceId,
+    },
+    /// A member has taken another key, and goes on under the same id (S-1).
+    KeyRotated {
+        /// In which syncgroup.
+        syncgroup: SyncgroupId,
+        /// Which device.
+        device: DeviceId,
+        /// How often it has done so by now.
+        rollovers: usize,
+    },
     /// Two replicas with the same knowledge show different rows: a defect, or a damaged store (S-12).
     Diverged {
         /// The device that shows something else.
@@ -544,6 +578,10 @@ pub enum CloseReason {
     Version = 7,
     /// The peer is this device itself.
     Myself = 8,
+    /// The key that the peer has shown has ended, or its chain of keys does not hold (S-1).
+    KeyEnded = 9,
+    /// This replica has taken another key, and will be there with that.
+    KeyRotated = 10,
 }
 
 /// Where the core puts its actions, in order. The driver takes them out and keeps the buffer.

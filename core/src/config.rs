@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::crypto::{Ed25519, SecretKey, SignatureScheme};
+use crate::crypto::{Ed25519, Keys, SecretKey, SignatureScheme};
 use crate::id::Name;
+use crate::keys::KeyChain;
 use crate::limits::Limits;
 use crate::resolve::MergeFunction;
 use crate::time::Millis;
@@ -93,10 +94,22 @@ impl Default for Timing {
 /// Who this replica is.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The device's secret key, made from good randomness on its first start and kept (S-1).
+    /// The secret half of the device's current key, made from good randomness and kept (S-1).
     pub secret: SecretKey,
+    /// The chain of keys that ends with it, if the device has had another key before.
+    pub chain: Option<KeyChain>,
     /// Whether the driver can show that the store is the one that this device last wrote (S-2).
     pub continuity: Continuity,
+}
+
+impl Identity {
+    /// What the device signs with; `None` if the chain does not hold, or is of another key.
+    pub(crate) fn keys(&self, scheme: &'static dyn SignatureScheme) -> Option<Keys> {
+        match &self.chain {
+            None => Some(Keys::new(self.secret.clone(), scheme)),
+            Some(chain) => Keys::of(self.secret.clone(), chain.clone(), scheme),
+        }
+    }
 }
 
 /// Whether a store continues.

@@ -12,15 +12,14 @@ use alloc::vec::Vec;
 use self::forks::Unwritten;
 use crate::action::{Action, CloseReason, Notice, Outbox, Outcome, Refusal};
 use crate::config::{Config, Continuity, Identity};
-use crate::crypto::Keys;
 use crate::dice::Dice;
 use crate::event::{Command, Event, RowRef};
 use crate::gate::Gate;
-use crate::id::{Address, DeviceId, Incarnation, RequestId};
+use crate::id::{Address, DeviceId, PublicKey, RequestId};
 use crate::peer::Peers;
 use crate::replica::load::BootError;
 use crate::replica::plan::{Effects, Plan};
-use crate::replica::{Replica, Stop};
+use crate::replica::{Replica, Stop, rotate};
 use crate::resolve::conflict::Choice;
 use crate::resolve::raise::{Raiser, Raising};
 use crate::store::key::GroupIx;
@@ -47,6 +46,10 @@ pub struct Core {
     /// The application knows that what is written is stamped too far ahead.
     told_ahead: bool,
     unwritten: Unwritten,
+    /// By which key others go in the place of this device's, as some member has shown.
+    pub(crate) key_ended: Option<PublicKey>,
+    /// In some syncgroup this device may have yet to say of which key it is.
+    says_key: bool,
     stopping: Stopping,
 }
 
@@ -76,10 +79,10 @@ impl Core {
         out: &mut Outbox,
     ) -> Result<Self, BootError> {
         let dice = |concern| Dice::new(&seed, concern);
-        let keys = Keys::new(identity.secret.clone(), config.signatures);
+        let keys = identity.keys(config.signatures).ok_or(BootError::BrokenChain)?;
         let continues = identity.continuity == Continuity::Shown;
-        let incarnation = Incarnation(dice("incarnation").u64());
-        let (replica, commit, notices) = Replica::load(keys, config, continues, incarnation, view)?;
+        let life = keys.chain.life(dice("incarnation").u64());
+        let (replica, commit, notices) = Replica::load(keys, config, continues, life, view)?;
         let limits = &replica.limits;
         let mut peers = Peers::load(view, limits.peers, config.timing, dice("peers"))?;
         out.push(Action::Commit(commit));
@@ -96,6 +99,8 @@ impl Core {
             max_links: limits.links,
             told_ahead: false,
             unwritten: Unwritten::default(),
+            key_ended: None,
+            says_key: replica.keys.chain.rollovers() > 0,
             stopping: Stopping::No,
             replica,
         };
@@ -164,7 +169,8 @@ impl Core {
         let dial = may_dial.then(|| self.peers.deadline(&self.sync.linked(), self.max_links)).flatten();
         let (raise, parts) = (self.raiser.deadline(), self.replica.waiting.deadline());
         let ends = self.replica.ends.deadline();
-        self.sync.deadline().into_iter().chain(dial).chain(raise).chain(parts).chain(ends).min()
+        let says = self.says_key.then_some(Mono(0));
+        self.sync.deadline().into_iter().chain(dial).chain(raise).chain(parts).chain(ends).chain(says).min()
     }
 
     // ---- events that need no plan, or hardly any ----
@@ -176,14 +182,15 @@ impl Core {
                     out.push(Action::Disconnect { link, reason: CloseReason::Shutdown });
                     return Ok(());
                 }
-                self.peers.linked(&peer.device());
+                let device = peer.device();
+                self.peers.linked(&device);
                 self.step(now.mono, out, |sync, step| sync.link_up(link, peer, step));
                 if let Some(address) = address {
-                    self.place(now, peer.device(), &address, Peers::reached, view, out);
+                    self.place(now, device, &address, Peers::reached, view, out);
                 }
-                if self.sync.device(link).is_none() {
-                    // There was no room for it, and will hardly be at once.
-                    self.peers.failed(&peer.device(), now.mono);
+                if self.sync.device(link).is_none() || self.sync.is_told(link) {
+                    // There was no room for it, and will hardly be at once; or it is not the device that is looked for.
+                    self.peers.failed(&device, now.mono);
                 }
             }
             Event::LinkDown { link } => {
@@ -242,13 +249,20 @@ impl Core {
         let passed: Vec<GroupIx> = self.replica.ends.passed().collect();
         // The view does not show what is just released: conflicts are for the next tick then, which comes at once.
         let settles = releases || !passed.is_empty();
-        let raising = if settles { None } else { self.raising(now, view)? };
-        if settles {
+        let raising = if settles || self.says_key { None } else { self.raising(now, view)? };
+        if settles || self.says_key {
             let mut plan = Plan::new(&self.replica, view);
-            passed.iter().for_each(|ix| plan.touch(*ix));
-            admission::settle(&mut plan, now)?;
+            if settles {
+                passed.iter().for_each(|ix| plan.touch(*ix));
+                admission::settle(&mut plan, now)?;
+            }
+            rotate::say_key(&mut plan, now.wall)?;
             let effects = plan.finish();
-            self.replica.ends_are_settled();
+            // What comes of it may be a reason to look again.
+            self.says_key = false;
+            if settles {
+                self.replica.ends_are_settled();
+            }
             self.apply_passing(now, effects, !passed.is_empty(), out);
         }
         if self.sync.compares(now.mono) {
@@ -428,6 +442,8 @@ impl Core {
         }
         let changes = core::mem::take(&mut effects.changes);
         let notices = core::mem::take(&mut effects.notices);
+        let changes_key = effects.changes_key();
+        let begins_anew = effects.reincarnates(self.replica.life);
         if let Some(commit) = self.replica.apply(effects) {
             out.push(Action::Commit(commit));
         }
@@ -437,6 +453,16 @@ impl Core {
         }
         notices.into_iter().for_each(|notice| out.push(Action::Notice(notice)));
         follow(self, &gained, out);
+        // It may be a member by now where it was none, or write where it could not; and what it has said may be gone, or lie
+        // where its log is forked.
+        self.says_key |= (gained.sharing || begins_anew) && self.replica.keys.chain.rollovers() > 0;
+        if changes_key {
+            self.key_ended = None;
+            self.step(now, out, |sync, step| {
+                sync.forget_signed();
+                sync.close_all(CloseReason::KeyRotated, step);
+            });
+        }
     }
 
     fn gained(&mut self, now: Mono, gained: &Gained, out: &mut Outbox) {

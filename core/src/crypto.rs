@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::{self, Context, Hash};
 use crate::id::{DeviceId, PublicKey};
+use crate::keys::KeyChain;
 
 /// The secret half of a device's key. It prints as nothing.
 #[derive(Clone, PartialEq, Eq)]
@@ -83,15 +84,31 @@ impl SignatureScheme for Ed25519 {
 #[derive(Clone)]
 pub(crate) struct Keys {
     pub(crate) secret: SecretKey,
-    pub(crate) public: PublicKey,
+    /// What shows that the key is this device's.
+    pub(crate) chain: KeyChain,
     pub(crate) device: DeviceId,
     pub(crate) scheme: &'static dyn SignatureScheme,
 }
 
 impl Keys {
     pub(crate) fn new(secret: SecretKey, scheme: &'static dyn SignatureScheme) -> Self {
-        let public = scheme.public(&secret);
-        Self { device: public.device(), public, secret, scheme }
+        let chain = KeyChain::new(scheme.public(&secret));
+        Self { device: chain.device(), chain, secret, scheme }
+    }
+
+    /// The keys of a device that has had another key before; `None` if the chain does not hold, or is of another key.
+    pub(crate) fn of(
+        secret: SecretKey,
+        chain: KeyChain,
+        scheme: &'static dyn SignatureScheme,
+    ) -> Option<Self> {
+        let is_whole = scheme.public(&secret) == chain.current() && chain.verify(scheme);
+        is_whole.then(|| Self { device: chain.device(), chain, secret, scheme })
+    }
+
+    /// The key that gives this device its id.
+    pub(crate) fn first(&self) -> PublicKey {
+        self.chain.first()
     }
 
     /// Signs the hash of some parts under a context.
@@ -99,10 +116,10 @@ impl Keys {
         self.scheme.sign(&self.secret, &hash::derive(context, parts).0)
     }
 
-    /// Checks a signature that [`Keys::sign`] made, maybe elsewhere.
-    pub(crate) fn verify(&self, key: &PublicKey, context: Context, parts: &[&[u8]], sig: &Signature) -> bool {
+    /// Checks a signature that [`Keys::sign`] made, maybe elsewhere, by the last key of a chain that was checked.
+    pub(crate) fn verify(&self, by: &KeyChain, context: Context, parts: &[&[u8]], sig: &Signature) -> bool {
         let Hash(message) = hash::derive(context, parts);
-        self.scheme.verify(key, &message, sig)
+        self.scheme.verify(&by.current(), &message, sig)
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::id::{
     Address, CommitSeq, DeviceId, LinkId, Name, PublicKey, RequestId, SyncgroupId, UserId, Version,
 };
+use crate::keys::{KeyChain, NewKey};
 use crate::read::Row;
 use crate::resolve::conflict::Resolution;
 use crate::resolve::{Operation, Policy, Rule};
@@ -48,8 +49,9 @@ pub enum Event {
     LinkUp {
         /// The driver's name for the link, never used before.
         link: LinkId,
-        /// The key that the other end proved to own.
-        peer: PublicKey,
+        /// The keys of the device at the other end, as it shows them. It has proved to own the last one; that these before
+        /// have signed for it the core checks.
+        peer: KeyChain,
         /// Whether this end opened it.
         initiated: bool,
         /// Where the peer can be called back, if the driver knows.
@@ -352,6 +354,11 @@ pub enum Command {
         /// The offer.
         invitation: Invitation,
     },
+    /// Take another key (S-1). The device keeps its id; it closes its links, goes on as another author, and tells all
+    /// members that the key before has ended. The driver must have kept the new key, durably, before it asks: from then
+    /// on it is the device's, and whoever boots with it finishes what was not. Invitations that this device has made are
+    /// void with the key before; its certificates stay.
+    RotateKey(Box<NewKey>),
     /// Remove everybody whom this device may remove, and leave. If it created the syncgroup, nobody is left, and
     /// nobody can write any more; what devices have they can read.
     Destroy {

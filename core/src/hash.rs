@@ -68,6 +68,8 @@ pub(crate) const CERTIFICATE_TEXT: Context = Context(0x26);
 pub(crate) const PUBLICATION: Context = Context(0x27);
 pub(crate) const BASE_VALUE: Context = Context(0x28);
 pub(crate) const REISSUE: Context = Context(0x29);
+pub(crate) const ROLLOVER: Context = Context(0x2a);
+pub(crate) const LIFE: Context = Context(0x2b);
 /// Leaves and inner nodes of log trees keep the prefixes of RFC 9162.
 pub(crate) const LEAF: Context = Context(0x00);
 pub(crate) const NODE: Context = Context(0x01);

@@ -91,10 +91,28 @@ hex_id!(UserId, 16);
 pub struct DeviceId(pub [u8; 16]);
 hex_id!(DeviceId, 16);
 
-/// One life of a device's store: 64 random bits, drawn anew whenever the driver cannot show that the store
-/// continues (S-2).
+/// One life of a device's store: random bits, drawn anew whenever the driver cannot show that the store continues (S-2), and
+/// when the device takes another key. Before them stands how many keys it had before the one that it has; and if there were
+/// any, the rest is a hash of what was drawn and of all its keys up to that one: so a log's name tells of which key it is, and
+/// nobody who has another one can sign anything of that name (S-1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
+
+impl Incarnation {
+    /// How many bits follow from what was drawn.
+    const DRAWN: u32 = 59;
+
+    /// The one of a device that has had so many keys before the one that it has: see [`crate::keys::KeyChain::life`].
+    pub(crate) fn of_key(rollovers: usize, drawn: u64) -> Self {
+        const { assert!(limits::MAX_ROLLOVERS >> (u64::BITS - Self::DRAWN) == 0) };
+        Self(((rollovers as u64) << Self::DRAWN) | (drawn & (u64::MAX >> (u64::BITS - Self::DRAWN))))
+    }
+
+    /// How many keys the device had before the one that its log is of.
+    pub(crate) fn rollovers(self) -> usize {
+        (self.0 >> Self::DRAWN) as usize
+    }
+}
 
 impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,6 +14,7 @@ use crate::hash::{Hash, Tag};
 use crate::id::{
     Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, SyncgroupId, UserId, Version,
 };
+use crate::keys::KeyChain;
 use crate::log::generation::Encoded;
 use crate::log::record::{MetaRecord, Record};
 use crate::read::{self, Edited};
@@ -116,6 +117,8 @@ pub enum Frame {
     },
     /// It has been heard that the receiver offers nothing any more.
     NoneOffered,
+    /// The receiver's key has ended: its device has these.
+    KeyEnded(KeyChain),
 }
 
 /// What the sender of a frame holds of a syncgroup.
@@ -244,6 +247,13 @@ pub enum Entry {
         /// By which generation.
         generation: Generation,
     },
+    /// Its author's log is of another key than those before (S-1).
+    Rollover {
+        /// The device's keys up to that.
+        chain: KeyChain,
+        /// The last generation that stays of each of its logs.
+        until: Vec<(Incarnation, Generation)>,
+    },
     /// It is asked no more.
     Unpublish {
         /// Which.
@@ -333,6 +343,7 @@ pub fn frame(bytes: &[u8]) -> Option<Frame> {
         Message::Forked(wire::Forked { name, author, says }) => {
             Frame::Forked { name, author, proven: matches!(says, wire::Says::Proof(_)) }
         }
+        Message::KeyEnded(chain) => Frame::KeyEnded(chain),
     })
 }
 
@@ -377,6 +388,10 @@ fn entry(record: Record) -> Entry {
             Entry::RevokeUser { user, keep, ends }
         }
         Record::Meta(MetaRecord::Leave { .. }) => Entry::Leave,
+        Record::Meta(MetaRecord::Rollover { chain, until, .. }) => {
+            let until = until.iter().map(|it| (it.incarnation, it.last)).collect();
+            Entry::Rollover { chain, until }
+        }
         Record::Meta(MetaRecord::Revoke { device, keep, ends, .. }) => Entry::Revoke { device, keep, ends },
         Record::Meta(MetaRecord::Spec(change)) => Entry::Spec(change),
         Record::Meta(MetaRecord::Publish { device, rights, addresses }) => {
@@ -486,7 +501,8 @@ mod tests {
     impl Alone {
         fn new() -> Self {
             let config = Config::new(Name::new("alone").unwrap());
-            let identity = Identity { secret: SecretKey([1; 32]), continuity: Continuity::Unknown };
+            let identity =
+                Identity { chain: None, secret: SecretKey([1; 32]), continuity: Continuity::Unknown };
             let (store, mut out) = (MemStore::new(), Outbox::new());
             let core = Core::boot(&config, &identity, [2; 32], &store, &mut out).unwrap();
             let mut alone = Self { core, store, out };

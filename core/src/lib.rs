@@ -29,7 +29,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::new(Name::new("my laptop")?);
-//! let identity = Identity { secret: SecretKey([7; 32]), continuity: Continuity::Unknown };
+//! let identity = Identity { chain: None, secret: SecretKey([7; 32]), continuity: Continuity::Unknown };
 //! let (mut store, mut out) = (MemStore::new(), Outbox::new());
 //! let mut core = Core::boot(&config, &identity, [42; 32], &store, &mut out)?;
 //!
@@ -76,7 +76,7 @@
 //!
 //! Comments and tests cite rules by number:
 //!
-//! - **S-1** a device is named by its key, and proves it on every link;
+//! - **S-1** a device is named by its first key, and shows on every link which one it has now, and how it came to it;
 //! - **S-2** a store that was set back goes on as another author, and gets its log back from others;
 //! - **S-3** a user's key certifies devices, and strikes them off; what is granted to a user its devices may do; what is
 //!   granted to everybody makes nobody a member: by that, members let in others;
@@ -142,6 +142,7 @@ mod hash;
 pub mod hostile;
 mod id;
 pub mod inspect;
+mod keys;
 pub mod limits;
 mod log;
 mod object;
@@ -171,6 +172,7 @@ pub use crate::id::{
     Address, Author, CollectionId, CommitSeq, DeviceId, Generation, Incarnation, LinkId, Name, NameError,
     ParseIdError, PublicKey, RequestId, SyncgroupId, UserId, Version,
 };
+pub use crate::keys::{KeyChain, KeyChainError, NewKey};
 pub use crate::limits::Limits;
 pub use crate::replica::{BootError, IncompleteBatch};
 pub use crate::resolve::conflict::{

@@ -59,6 +59,8 @@ pub const MAX_LET_IN: usize = 16;
 /// Grants that one record ends, or about as many as it names logs that it spares. Whoever ends more says so in several
 /// records, and those in as many generations as they take.
 pub const MAX_ENDED: usize = 8_192;
+/// How often a device may take another key. Each is proven by all before it, wherever a signature is shown.
+pub const MAX_ROLLOVERS: usize = 16;
 /// Ranges of generations of a device's other logs that a log may say it stands for.
 pub const MAX_CUTS: usize = 64;
 /// Proofs that logs of one device are forked which a generation may have in its past to add another: whoever looks at one

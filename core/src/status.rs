@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::core::Core;
 use crate::id::{Author, CommitSeq, DeviceId, Generation, Name, PublicKey, SyncgroupId, UserId};
+use crate::keys::KeyChain;
 use crate::replica::IncompleteBatch;
 use crate::sync::LinkStatus;
 use crate::syncgroup::{Invitation, Member, SyncgroupInfo, User};
@@ -15,9 +16,14 @@ use crate::user::{StrikingOff, UserKey};
 pub type Knowledge = BTreeMap<Author, Generation>;
 
 impl Core {
-    /// This device's public key.
+    /// This device's first public key: by it others know the device, whatever key it has now (S-1).
     pub fn public_key(&self) -> PublicKey {
-        self.replica.keys.public
+        self.replica.keys.first()
+    }
+
+    /// This device's keys, from the first to the one that it has now.
+    pub fn keys(&self) -> &KeyChain {
+        &self.replica.keys.chain
     }
 
     /// Who this replica writes as.
@@ -138,6 +144,8 @@ impl Core {
             links: self.sync.status(),
             wanted: self.peers.missing(&linked).copied().collect(),
             incomplete: self.replica.incomplete(),
+            rollovers: self.replica.keys.chain.rollovers(),
+            key_ended: self.key_ended,
         }
     }
 }
@@ -162,4 +170,8 @@ pub struct Status {
     /// waits, what builds on such batches included. It is kept across restarts. A part that does not count any more is
     /// told of until the rest has come, like any other: it may count again (S-35).
     pub incomplete: Vec<IncompleteBatch>,
+    /// How often this device has taken another key (S-1).
+    pub rollovers: usize,
+    /// The key by which some member goes in the place of this device's: see [`crate::Notice::KeyEnded`].
+    pub key_ended: Option<PublicKey>,
 }

@@ -348,16 +348,16 @@ mod tests {
     }
 
     fn certificate() -> Certificate {
-        anna().certify(keys(1).public, Name::new("phone").unwrap(), 3)
+        anna().certify(keys(1).first(), Name::new("phone").unwrap(), 3)
     }
 
     #[test]
     fn a_certificate_verifies_as_long_as_nothing_of_it_is_changed() {
         assert!(certificate().verify(&keys(9)));
         let changes: [fn(&mut Certificate); 6] = [
-            |it| it.user = keys(2).public,
+            |it| it.user = keys(2).first(),
             |it| it.user_name = Name::new("Bert").unwrap(),
-            |it| it.device = keys(2).public,
+            |it| it.device = keys(2).first(),
             |it| it.name = Name::new("tablet").unwrap(),
             |it| it.number += 1,
             |it| it.ends = Some(Wall(5)),
@@ -376,7 +376,7 @@ mod tests {
         assert!(struck.verify(&group, &keys(9)));
         assert!(!struck.verify(&SyncgroupId([2; 32]), &keys(9)));
         let changes: [fn(&mut StrikingOff); 4] = [
-            |it| it.user = keys(2).public,
+            |it| it.user = keys(2).first(),
             |it| it.device = keys(2).device,
             |it| it.number += 1,
             |it| it.until[0].1 += 1,

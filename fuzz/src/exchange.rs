@@ -33,7 +33,8 @@ struct Side {
 impl Side {
     fn boot(secret: u8) -> Self {
         let config = Config::new(name("fuzzed"));
-        let identity = Identity { secret: SecretKey([secret; 32]), continuity: Continuity::Unknown };
+        let identity =
+            Identity { chain: None, secret: SecretKey([secret; 32]), continuity: Continuity::Unknown };
         let (store, mut out) = (MemStore::new(), Outbox::new());
         let core =
             Core::boot(&config, &identity, [secret; 32], &store, &mut out).expect("an empty store boots");
@@ -91,7 +92,7 @@ impl Side {
     }
 
     fn link(&mut self, peer: PublicKey, initiated: bool) {
-        self.handle(Event::LinkUp { link: LINK, peer, initiated, address: None });
+        self.handle(Event::LinkUp { link: LINK, peer: peer.into(), initiated, address: None });
         self.handle(Event::Writable { link: LINK, credit: CREDIT });
     }
 

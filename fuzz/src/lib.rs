@@ -26,7 +26,7 @@ use driftless::store::Table;
 pub use driftless::fuzzing::{frame, generation, generation_body, row, stored_generation, syncgroup};
 pub use exchange::replica;
 pub use mutate::Inputs;
-pub use text::{certificate, certificate_text, invitation, invitation_text, names};
+pub use text::{certificate, certificate_text, invitation, invitation_text, key_chain, names};
 
 /// A fuzz target.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "invitation_text", body: invitation_text, seeds: text::invitation_text_seeds },
     Target { name: "certificate", body: certificate, seeds: text::certificate_seeds },
     Target { name: "certificate_text", body: certificate_text, seeds: text::certificate_text_seeds },
+    Target { name: "key_chain", body: key_chain, seeds: text::key_chain_seeds },
     Target { name: "names", body: names, seeds: text::name_seeds },
 ];
 

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use driftless::{
-    Address, Certificate, CollectionId, DeviceId, Ed25519, Invitation, InvitationError, Name, PublicKey,
-    SecretKey, SyncgroupId, UserId, UserKey, Wall, limits,
+    Address, Certificate, CollectionId, DeviceId, Ed25519, Invitation, InvitationError, KeyChain, Name,
+    PublicKey, SecretKey, SignatureScheme, SyncgroupId, UserId, UserKey, Wall, limits,
 };
 
 /// An invitation's bytes, without the checksum that its text form carries: mutated inputs get past it only here.
@@ -40,6 +40,16 @@ pub fn certificate_text(data: &[u8]) {
 pub fn certificate(data: &[u8]) {
     let Ok(certificate) = postcard::from_bytes::<Certificate>(data) else { return };
     assert_eq!(certificate.to_string().parse(), Ok(certificate));
+}
+
+/// A chain of keys, as a caller shows it and a key file keeps it.
+pub fn key_chain(data: &[u8]) {
+    let Some(chain) = KeyChain::from_bytes(data) else { return };
+    assert!(chain.rollovers() <= limits::MAX_ROLLOVERS);
+    assert!(chain.starts_with(&chain), "a chain begins with itself");
+    assert_eq!(KeyChain::from_bytes(&chain.to_bytes()).as_ref(), Some(&chain));
+    // Whatever it says of signatures, that is found out without harm.
+    let _ = chain.verify(&Ed25519);
 }
 
 /// Names, addresses and the hexadecimal forms of identifiers.
@@ -109,6 +119,18 @@ pub(crate) fn certificate_seeds() -> Vec<Vec<u8>> {
 
 pub(crate) fn certificate_text_seeds() -> Vec<Vec<u8>> {
     certificates().iter().map(|it| it.to_string().into_bytes()).collect()
+}
+
+pub(crate) fn key_chain_seeds() -> Vec<Vec<u8>> {
+    let secret = |n: u8| SecretKey([n + 1; 32]);
+    let mut chain = KeyChain::new(Ed25519.public(&secret(0)));
+    let mut seeds = vec![chain.to_bytes()];
+    for n in 0..3 {
+        chain =
+            chain.rolled_over(&secret(n), &secret(n + 1), &Ed25519).expect("a key that signs for the next");
+        seeds.push(chain.to_bytes());
+    }
+    seeds
 }
 
 pub(crate) fn name_seeds() -> Vec<Vec<u8>> {

@@ -225,6 +225,8 @@ points! {
         WroteWhilePaused = "write while paused", from 300;
         /// What was paused still was after a restart.
         PausedOverRestart = "paused over a restart", from 1_000;
+        /// A device took another key.
+        KeyRotated = "another key", from 100;
         /// What was written while a clock was ahead was written again.
         Reissued = "written again", from 3_000;
         /// What somebody else had written so far ahead was dropped.
@@ -431,6 +433,14 @@ points! {
         ForkHeard = "heard of a fork", from 1_000;
         /// A device wrote again what it had written on a branch of a log of its own.
         BranchWrittenAgain = "branch written again", from 3_000;
+        /// Somebody forged a log of a device by a key that this one had before.
+        ThiefForges = "forged by a former key", from 1_000;
+        /// Such a log was taken by somebody who did not know better.
+        ThiefBelieved = "former key believed", from 3_000;
+        /// Somebody called as a device by a key that this one had before.
+        ThiefCalls = "called by a former key", from 1_000;
+        /// And was told that the key has ended.
+        ThiefRefused = "former key refused", from 1_000;
         /// An honest replica closed a link and said why.
         FaultBlamed = "hostile device blamed", from 100;
     }

@@ -74,6 +74,10 @@ pub(crate) enum Concern {
     Transfers = 45,
     /// What the users of an application do.
     App = 46,
+    /// Which devices take another key, and when.
+    Rotations = 47,
+    /// Which of these keys somebody has stolen, and what they do with them.
+    Thefts = 48,
 }
 
 /// A stream of choices.

@@ -96,6 +96,7 @@ pub(crate) fn kind(frame: &[u8]) -> &'static str {
         Some(Frame::Publish(_)) => "offers to take part",
         Some(Frame::Declined { .. } | Frame::NoneOffered) => "answer to an offer",
         Some(Frame::Forked { .. }) => "fork",
+        Some(Frame::KeyEnded(_)) => "end of a key",
         _ => "garbage",
     }
 }

@@ -52,13 +52,15 @@ fn plans_of_fixed_defects_pass() {
 fn every_defect_on_purpose_is_noticed_by_the_oracle_that_guards_against_it() {
     // What only a hostile device can make use of shows where there is one in every run, and not in every one; and what
     // happens where a disk is set back, where that happens most. That two clocks are ahead at once, and one of them is set
-    // right and what it wrote is written again before the other one is, happens once in some hundred seeds.
-    let profiles: [(Profile, Range<u64>); 5] = [
+    // right and what it wrote is written again before the other one is, happens once in some hundred seeds; and that a teller
+    // meets an account about which whole batches disagree, where there are such rules in every run.
+    let profiles: [(Profile, Range<u64>); 6] = [
         ("harsh", 0..SEEDS_TO_NOTICE),
         ("hostile", 0..150),
         ("removals", 0..20),
         ("disks", 0..100),
         ("clocks", 260..290),
+        ("policies", 40..60),
     ]
     .map(|(name, seeds)| (name.parse().unwrap(), seeds));
     let seeds =

@@ -38,7 +38,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 pub extern "C" fn driftless_no_std() -> bool {
     let Ok(name) = Name::new("device") else { return false };
-    let identity = Identity { secret: SecretKey([7; 32]), continuity: Continuity::Unknown };
+    let identity = Identity { chain: None, secret: SecretKey([7; 32]), continuity: Continuity::Unknown };
     let (store, mut outbox) = (MemStore::new(), Outbox::new());
     let Ok(mut core) = Core::boot(&Config::new(name), &identity, [0; 32], &store, &mut outbox) else {
         return false;

@@ -76,7 +76,7 @@ impl Node {
     }
 
     pub(crate) fn with_key(secret: [u8; 32], config: &Config) -> Self {
-        let identity = Identity { secret: SecretKey(secret), continuity: Continuity::Unknown };
+        let identity = Identity { chain: None, secret: SecretKey(secret), continuity: Continuity::Unknown };
         let (mut store, mut out) = (Store::default(), Outbox::new());
         let core = Core::boot(config, &identity, secret, &store, &mut out).expect("a new store");
         let mut seq = None;
@@ -134,7 +134,7 @@ impl Node {
 /// frames that took, and their bytes.
 pub(crate) fn link(a: &mut Node, b: &mut Node, link: u64) -> (u64, u64) {
     let link = LinkId(link);
-    let (key_a, key_b) = (a.core.public_key(), b.core.public_key());
+    let (key_a, key_b) = (a.core.keys().clone(), b.core.keys().clone());
     for (node, peer, initiated) in [(&mut *a, key_b, true), (&mut *b, key_a, false)] {
         node.handle(Event::LinkUp { link, peer, initiated, address: None });
         node.handle(Event::Writable { link, credit: 1 << 50 });

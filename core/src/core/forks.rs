@@ -8,7 +8,7 @@ use super::Core;
 use crate::action::{CloseReason, Outbox};
 use crate::dice::Dice;
 use crate::hash::Tag;
-use crate::id::{Author, DeviceId, Generation, Incarnation, LinkId};
+use crate::id::{Author, DeviceId, Generation, LinkId};
 use crate::log::fork::Fork;
 use crate::replica::forks::{Found, MOST_COMPARED};
 use crate::replica::plan::{Effects, Plan};
@@ -103,7 +103,7 @@ impl Core {
                 // The other end has half of it, and may not be able to take what is written here.
                 answer = fork.clone().map(|fork| Says::Proof(Box::new(fork)));
             }
-            Says::Proof(proof) if plan.needs_fork(ix, &proof.author, proof.prefix) => {
+            Says::Proof(proof) if plan.needs_proof(ix, &proof) => {
                 let id = plan.record(ix).map(|record| record.id);
                 if !id.is_some_and(|id| proof.is_proof(&id, &self.replica.keys)) {
                     let wrong = "a fork that is not proven";
@@ -240,7 +240,7 @@ pub(super) fn write(
     dice: &mut Dice,
 ) -> Result<(), Fault> {
     if fork.author == plan.own() && plan.may_write_fork(ix, &fork) {
-        plan.reincarnate(Incarnation(dice.u64()));
+        plan.reincarnate(dice.u64());
     }
     plan.write_fork(ix, fork, wall)
 }
@@ -249,6 +249,6 @@ pub(super) fn write(
 pub(super) fn leave_forked(plan: &mut Plan<'_>, ix: GroupIx, dice: &mut Dice) {
     let own = plan.own();
     if plan.metadata(ix).is_some_and(|metadata| metadata.access.fork(&own).is_some()) {
-        plan.reincarnate(Incarnation(dice.u64()));
+        plan.reincarnate(dice.u64());
     }
 }

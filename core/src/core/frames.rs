@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{Core, Stopping, forks};
 use crate::action::{Action, CloseReason, Notice, Outbox};
 use crate::id::{Author, Incarnation, LinkId, SyncgroupId};
+use crate::keys::KeyChain;
 use crate::log::Checkpoint;
 use crate::replica::Stop;
 use crate::replica::plan::Plan;
@@ -31,7 +32,7 @@ impl Core {
         view: &dyn View,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
-        if self.stopping != Stopping::No || self.sync.device(link).is_none() {
+        if self.stopping != Stopping::No || self.sync.device(link).is_none() || self.sync.is_refused(link) {
             return Ok(());
         }
         let message = match Message::decode(frame) {
@@ -66,6 +67,7 @@ impl Core {
                 self.sync.none_offered(link, revision);
                 Ok(())
             }
+            Message::KeyEnded(chain) => self.key_ended(&chain, out),
             Message::Declined { syncgroup, nonce } => {
                 return self.declined(now, link, (&syncgroup, nonce), view, out);
             }
@@ -134,7 +136,7 @@ impl Core {
         // What this device has written under its present name, and does not hold, was taken from it: its store was set
         // back (S-2). Offers tell that first; but of a syncgroup that the store did not know any more, they could not.
         if plan.held(ix, &author) > had {
-            reincarnate(&mut plan, ix, author, Incarnation(dice.u64()));
+            reincarnate(&mut plan, ix, author, dice.u64());
         }
         received.forks.retain(|fork| !self.is_late(link, ix, &fork.author));
         for fork in core::mem::take(&mut received.forks) {
@@ -183,8 +185,8 @@ impl Core {
             }
         }
         if let Some(ix) = set_back {
-            let incarnation = Incarnation(self.dice.u64());
-            reincarnate(&mut plan, ix, self.replica.author(), incarnation);
+            let drawn = self.dice.u64();
+            reincarnate(&mut plan, ix, self.replica.author(), drawn);
         }
         let ended = offer.syncgroups.iter().filter(|offered| offered.ended);
         let ended: Vec<GroupIx> = ended.filter_map(|offered| names.get(&offered.name).copied()).collect();
@@ -194,7 +196,8 @@ impl Core {
         self.find_lost_admissions(&mut plan, link, in_use);
         let effects = plan.finish();
         self.apply(now, effects, out);
-        if let Some(device) = self.sync.device(link) {
+        // Whoever shows a key in the place of which another one counts is not the device that is looked for.
+        if let Some(device) = self.sync.device(link).filter(|_| !self.sync.is_told(link)) {
             self.peers.heard(&device);
         }
         Ok(self.step(now.mono, out, |sync, step| sync.offered(link, offer, step)))
@@ -216,7 +219,10 @@ impl Core {
             }
             _ => signed.size == 0,
         };
-        Ok(!is_prefix && signed.verify(&record.id, &author, &self.replica.keys))
+        // A thief's word is none of this device's.
+        let own = &self.replica.keys.chain;
+        let is_own = signed.keys.starts_with(own) || own.starts_with(&signed.keys);
+        Ok(!is_prefix && is_own && signed.verify(&record.id, &author, &self.replica.keys))
     }
 
     fn join(
@@ -228,14 +234,14 @@ impl Core {
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         let (syncgroup, nonce) = (request.asking.invitation.syncgroup(), request.asking.nonce);
-        let Some(key) = self.sync.key(link) else { return Ok(()) };
+        let Some(keys) = self.sync.keys(link).cloned() else { return Ok(()) };
         if !self.sync.is_wanted(link, nonce, request.withdraw) {
             return Ok(());
         }
         let own_name = self.replica.name.clone();
         let means = Means { wall: now.wall, nonce: [0; 16], name: &own_name };
         let mut plan = Plan::new(&self.replica, view);
-        let answer = match admission::admit(&mut plan, &means, &key, request) {
+        let answer = match admission::admit(&mut plan, &means, &keys, request) {
             Ok(Some(answer)) => answer,
             Err(Stop::Fault(fault)) => return Err(fault),
             Ok(None) | Err(Stop::Refused(_)) => return Ok(()),
@@ -259,8 +265,8 @@ impl Core {
         let Some(group) = self.replica.group(id) else { return Ok(()) };
         let mut asking = group.record.stage.requests().iter();
         let Some(asking) = asking.find(|asking| asking.nonce == nonce) else { return Ok(()) };
-        let issuer = asking.invitation.issuer().device();
-        let is_answer = Some(issuer) == self.sync.device(link);
+        let issuer = &asking.invitation.issuer;
+        let is_answer = self.sync.keys(link).is_some_and(|keys| keys.starts_with(issuer));
         let is_too_long = answer.as_ref().is_ok_and(|vector| vector.len() > self.replica.limits.authors);
         if !is_answer || is_too_long {
             return Ok(());
@@ -332,12 +338,13 @@ impl Core {
     /// An admin offers what is published here (S-33).
     fn published(&mut self, now: Now, link: LinkId, all: Publish, out: &mut Outbox) {
         let Publish { revision, invitations } = all;
-        let Some(key) = self.sync.key(link).filter(|_| self.sync.takes_offers(link, revision)) else {
+        if !self.sync.takes_offers(link, revision) {
             return;
-        };
+        }
+        let Some(keys) = self.sync.keys(link) else { return };
         let linked = self.sync.linked();
         let is_none = invitations.is_empty();
-        let taken = self.offered.take(&self.replica, (&key, link), &linked, invitations);
+        let taken = self.offered.take(&self.replica, (keys, link), &linked, invitations);
         if is_none {
             let message = Message::NoneOffered { revision };
             self.step(now.mono, out, |sync, step| sync.send(link, &message, step));
@@ -372,6 +379,21 @@ impl Core {
         Ok(())
     }
 
+    /// A member shows that this device has another key by now. It is told once.
+    fn key_ended(&mut self, chain: &KeyChain, out: &mut Outbox) -> Result<(), (CloseReason, &'static str)> {
+        let own = &self.replica.keys;
+        if chain.device() != own.device || !chain.verify(own.scheme) {
+            return Err((CloseReason::Protocol, "a chain of keys that does not hold"));
+        }
+        let current = chain.current();
+        // It may be from before this device took its key.
+        if !own.chain.starts_with(chain) && self.key_ended != Some(current) {
+            self.key_ended = Some(current);
+            out.push(Action::Notice(Notice::KeyEnded { current, replaces: chain.is_beyond(&own.chain) }));
+        }
+        Ok(())
+    }
+
     fn is_of_use(&mut self, link: LinkId) {
         if let Some(device) = self.sync.device(link) {
             self.peers.of_use(&device);
@@ -394,10 +416,10 @@ impl Core {
 }
 
 /// Goes on as another author, as others know of more of this one's log than is here.
-fn reincarnate(plan: &mut Plan<'_>, ix: GroupIx, author: Author, incarnation: Incarnation) {
-    plan.reincarnate(incarnation);
+fn reincarnate(plan: &mut Plan<'_>, ix: GroupIx, author: Author, drawn: u64) {
+    plan.reincarnate(drawn);
     if let Some(syncgroup) = plan.record(ix).map(|record| record.id) {
-        let successor = Author { incarnation, ..author };
+        let successor = plan.own();
         plan.notice(Notice::SetBack { syncgroup, author, successor });
     }
 }

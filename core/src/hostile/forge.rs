@@ -5,12 +5,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{Content, Forged, Forgery, Made, Stage};
+use crate::crypto::Keys;
 use crate::event::Edit;
 use crate::hash::{self, Hash, Tag};
-use crate::id::{Author, DeviceId, Incarnation, Name, PublicKey, SyncgroupId, Version};
+use crate::id::{Author, DeviceId, Name, PublicKey, SyncgroupId, Version};
+use crate::keys::{KeyChain, Life};
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
-use crate::log::record::{MetaRecord, Record, RowRecord};
+use crate::log::record::{MetaRecord, Record, RowRecord, Until};
 use crate::log::tree::Tree;
 use crate::log::{self, Checkpoint, Proof};
 use crate::replica::plan::Plan;
@@ -30,11 +32,11 @@ const UNKNOWN_KIND: u8 = 200;
 /// Makes a log, and the frames that carry it; `None` while the link cannot carry any.
 pub fn forge(stage: &Stage<'_>, forgery: Forgery) -> Option<Forged> {
     let name = stage.name()?;
-    let incarnation = match forgery {
+    let life = match forgery {
         Forgery::Forks => forked(stage)?,
-        _ => Incarnation(stage.draw("incarnation")),
+        _ => stage.keys(forgery)?.chain.life(stage.draw("incarnation")),
     };
-    let mut log = ForgedLog::new(stage, forgery, incarnation)?;
+    let mut log = ForgedLog::new(stage, forgery, life)?;
     log.add(0);
     let needs_two =
         matches!(forgery, Forgery::StampBack | Forgery::Gap | Forgery::PartTwice | Forgery::Forks);
@@ -53,6 +55,8 @@ pub fn forge(stage: &Stage<'_>, forgery: Forgery) -> Option<Forged> {
 pub(super) struct ForgedLog<'s> {
     pub(super) stage: &'s Stage<'s>,
     pub(super) forgery: Forgery,
+    keys: Keys,
+    life: Life,
     author: Author,
     dependencies: Vec<Dependency>,
     tree: Tree,
@@ -62,16 +66,18 @@ pub(super) struct ForgedLog<'s> {
 }
 
 impl<'s> ForgedLog<'s> {
-    pub(super) fn new(stage: &'s Stage<'s>, forgery: Forgery, incarnation: Incarnation) -> Option<Self> {
-        let replica = &stage.core.replica;
-        let device = if forgery == Forgery::OthersName { stage.peer } else { replica.keys.device };
+    pub(super) fn new(stage: &'s Stage<'s>, forgery: Forgery, life: Life) -> Option<Self> {
+        let keys = stage.keys(forgery)?;
+        let device = if forgery == Forgery::OthersName { stage.peer } else { keys.device };
         let ahead = match forgery {
             Forgery::Future => FAR,
-            Forgery::SoonFuture => NEAR,
+            // A rival is no earlier than its owner's next key, as far as clocks go.
+            Forgery::SoonFuture | Forgery::RivalKey => NEAR,
             _ => Millis(0),
         };
         Some(Self {
-            author: Author { device, incarnation },
+            author: Author { device, incarnation: life.incarnation },
+            life,
             dependencies: dependencies(stage, forgery)?,
             tree: Tree::default(),
             generations: Vec::new(),
@@ -82,6 +88,7 @@ impl<'s> ForgedLog<'s> {
             made: Vec::new(),
             stage,
             forgery,
+            keys,
         })
     }
 
@@ -99,7 +106,15 @@ impl<'s> ForgedLog<'s> {
         let differs = (self.forgery == Forgery::Forks && nth > 0).then(|| self.stage.draw("branch"));
         let acknowledged = differs.map(|generation| Version { author: self.author, generation });
         let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged };
-        let (records, content) = self.content(nth);
+        let (mut records, content) = self.content(nth);
+        let word = (nth == 0).then(|| self.word()).flatten();
+        let rolled = word.as_ref().map(|(until, _)| {
+            let until = until.iter().map(|it| (it.incarnation, it.last));
+            (self.keys.chain.keys().skip(1).collect(), until.collect())
+        });
+        records.extend(word.map(|(until, chain)| {
+            Record::Meta(MetaRecord::Rollover { chain, nonce: self.life.nonce, until })
+        }));
         let content = if self.forgery.is_never_valid() { Content::Never } else { content };
         let encoded = if self.forgery == Forgery::UnknownKind {
             Encoded::seal(header, &[UNKNOWN_KIND, 1, 7])
@@ -114,7 +129,22 @@ impl<'s> ForgedLog<'s> {
             *last ^= 1;
         }
         self.generations.push(bytes.into());
-        self.made.push(Made { version, stamp, dependencies: named, batch: parts, content });
+        self.made.push(Made { version, stamp, dependencies: named, batch: parts, rolled, content });
+    }
+
+    /// What a log has to say of its key as it begins, if that is not its device's first: of its own other logs what it
+    /// would say that stays, and of a stolen one's nothing.
+    fn word(&self) -> Option<(Vec<Until>, KeyChain)> {
+        let replica = &self.stage.core.replica;
+        let is_own = self.keys.chain == replica.keys.chain;
+        let plan = Plan::new(replica, self.stage.view);
+        let group = replica.group(&self.stage.syncgroup).filter(|_| is_own);
+        let word = group.and_then(|group| plan.word_on_keys(group.ix).ok().flatten());
+        let until = match word {
+            Some(MetaRecord::Rollover { until, .. }) => until,
+            _ => Vec::new(),
+        };
+        (self.keys.chain.rollovers() > 0).then(|| (until, self.keys.chain.clone()))
     }
 
     fn content(&self, nth: u64) -> (Vec<Record>, Content) {
@@ -124,7 +154,8 @@ impl<'s> ForgedLog<'s> {
         let Ok(name) = Name::new("hostile") else { return (Vec::new(), Content::Never) };
         match self.forgery {
             Forgery::Genesis => {
-                let records = genesis(name.clone(), self.stage.bytes("nonce"), keys.public, name, Vec::new());
+                let records =
+                    genesis(name.clone(), self.stage.bytes("nonce"), keys.first(), name, Vec::new());
                 (records.into_iter().map(Record::Meta).collect(), Content::Never)
             }
             Forgery::AdmitsGhost | Forgery::LetsInBeside | Forgery::LetsInRemoved => {
@@ -143,7 +174,7 @@ impl<'s> ForgedLog<'s> {
             },
             Forgery::PromotesItself => {
                 let admit = MetaRecord::Admit {
-                    key: keys.public,
+                    key: keys.first(),
                     name,
                     rights: Rights::Admin,
                     ends: None,
@@ -251,10 +282,7 @@ impl<'s> ForgedLog<'s> {
     }
 
     fn row(&self, nth: u64) -> (Vec<Record>, Content) {
-        let missing = Version {
-            author: Author { device: self.stage.peer, incarnation: Incarnation(self.stage.draw("nobody")) },
-            generation: 7,
-        };
+        let missing = Version { author: self.stage.nobody(), generation: 7 };
         let parents = match self.forgery {
             Forgery::MissingParent => alloc::vec![missing],
             Forgery::LaterParent => alloc::vec![self.later().unwrap_or(missing)],
@@ -297,13 +325,13 @@ impl<'s> ForgedLog<'s> {
     }
 
     fn admission(&self) -> Option<Version> {
-        admission(self.stage)
+        admission(self.stage, &self.stage.core.replica.keys.device)
     }
 
     /// The whole log as a run, signed.
     pub(super) fn run(&self) -> Run {
-        let keys = &self.stage.core.replica.keys;
-        let mut checkpoint = Checkpoint::sign(&self.stage.syncgroup, &self.author, &self.tree, keys);
+        let by = (&self.keys, self.life.told());
+        let mut checkpoint = Checkpoint::sign(&self.stage.syncgroup, &self.author, &self.tree, by);
         match self.forgery {
             Forgery::BadSignature => {
                 let mut bytes = checkpoint.signature.to_bytes();
@@ -325,11 +353,11 @@ fn rotated<T, const N: usize>(mut of: [T; N], drawn: u64) -> [T; N] {
     of
 }
 
-/// The generation that admitted the hostile device, if it was.
-fn admission(stage: &Stage<'_>) -> Option<Version> {
+/// The generation that admitted a device, if it was.
+fn admission(stage: &Stage<'_>, device: &DeviceId) -> Option<Version> {
     let group = stage.core.replica.group(&stage.syncgroup)?;
     let members = group.metadata.access.members();
-    members.into_iter().find(|it| it.device == stage.core.replica.keys.device).map(|it| it.admitted)
+    members.into_iter().find(|it| it.device == *device).map(|it| it.admitted)
 }
 
 /// Whether it is stamped right after that.
@@ -338,17 +366,18 @@ fn starts_early(forgery: Forgery) -> bool {
 }
 
 /// The incarnation of which the device makes several logs, as long as it is admitted by the same generation.
-fn forked(stage: &Stage<'_>) -> Option<Incarnation> {
-    let Version { author, generation } = admission(stage)?;
+fn forked(stage: &Stage<'_>) -> Option<Life> {
+    let device = stage.core.replica.keys.device;
+    let Version { author, generation } = admission(stage, &device)?;
     let (incarnation, generation) = (author.incarnation.0.to_le_bytes(), generation.to_le_bytes());
-    let device = stage.core.replica.keys.device.0;
-    let parts = [&device[..], &stage.syncgroup.0, &author.device.0, &incarnation, &generation];
-    Some(Incarnation(u64::from_le_bytes(*hash::derive(hash::DICE, &parts).prefix())))
+    let parts = [&device.0[..], &stage.syncgroup.0, &author.device.0, &incarnation, &generation];
+    let drawn = u64::from_le_bytes(*hash::derive(hash::DICE, &parts).prefix());
+    Some(stage.life(&device, drawn))
 }
 
 /// The stamp of that.
 fn admitted_at(stage: &Stage<'_>) -> Option<Hlc> {
-    let admission = admission(stage)?;
+    let admission = admission(stage, &stage.core.replica.keys.device)?;
     let plan = Plan::new(&stage.core.replica, stage.view);
     let group = stage.core.replica.group(&stage.syncgroup)?;
     plan.stamp(group.ix, plan.author_ix(&admission.author)?, admission.generation).ok()
@@ -356,17 +385,21 @@ fn admitted_at(stage: &Stage<'_>) -> Option<Hlc> {
 
 /// What the log says that it builds on.
 fn dependencies(stage: &Stage<'_>, forgery: Forgery) -> Option<Vec<Dependency>> {
-    let nobody = Author { device: stage.peer, incarnation: Incarnation(stage.draw("nobody")) };
+    let nobody = stage.nobody();
     let replica = &stage.core.replica;
     let plan = Plan::new(replica, stage.view);
     let mut named: Vec<Version> = match (forgery, replica.group(&stage.syncgroup)) {
         (Forgery::NoCause, _) | (_, None) => Vec::new(),
         (Forgery::OldCauses | Forgery::RepeatsCertificate | Forgery::LaterParent | Forgery::Forks, _) => {
-            admission(stage).into_iter().collect()
+            admission(stage, &replica.keys.device).into_iter().collect()
+        }
+        // As if it knew nothing of what came since, that the key has ended above all.
+        (Forgery::FormerKey | Forgery::RivalKey, _) if stage.draw("causes").is_multiple_of(2) => {
+            admission(stage, &stage.keys(forgery)?.device).into_iter().collect()
         }
         (Forgery::LetsInBeside | Forgery::LetsInRemoved | Forgery::LetsInRemovedAsUser, Some(group)) => {
             let opened = group.metadata.access.last_opened();
-            admission(stage).into_iter().chain(opened).collect()
+            admission(stage, &replica.keys.device).into_iter().chain(opened).collect()
         }
         (_, Some(group)) => {
             let frontier = group.tip.frontier.iter();

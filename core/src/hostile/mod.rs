@@ -8,6 +8,7 @@
 //!   in [`Forged::made`], so that a simulator knows what honest replicas may come to hold.
 //! * [`lie`] says something untrue about what is held.
 //! * [`flood`] says too much.
+//! * [`hello_from_nobody`] begins on a link that was got by a key which has ended.
 
 mod forge;
 mod say;
@@ -19,11 +20,16 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::forge::forge;
-pub use self::say::{flood, lie};
+pub use self::say::{flood, hello_from_nobody, lie};
+use crate::config::Identity;
 use crate::core::Core;
+use crate::crypto::{Keys, SecretKey};
 use crate::event::Edit;
 use crate::hash::Tag;
-use crate::id::{CollectionId, DeviceId, Generation, Incarnation, LinkId, SyncgroupId, UserId, Version};
+use crate::id::{
+    Author, CollectionId, DeviceId, Generation, Incarnation, LinkId, PublicKey, SyncgroupId, UserId, Version,
+};
+use crate::keys::Life;
 use crate::resolve::Rule;
 use crate::store::View;
 use crate::sync::handshake;
@@ -47,6 +53,8 @@ pub struct Stage<'s> {
     pub collection: CollectionId,
     /// What time it is.
     pub wall: Wall,
+    /// A key that some device had before the one that it has, with the chain up to that: somebody has stolen it.
+    pub stolen: Option<&'s Identity>,
     /// Random bytes, from which everything is drawn.
     pub seed: [u8; 32],
 }
@@ -61,6 +69,32 @@ impl Stage<'_> {
     /// What the syncgroup is called on the link; `None` before both ends have said hello.
     fn name(&self) -> Option<Tag> {
         Some(handshake::name(&self.core.sync.salt(self.link)?, &self.syncgroup))
+    }
+
+    /// The name of a log that this device might have, or another one that still has its first key.
+    fn life(&self, device: &DeviceId, drawn: u64) -> Life {
+        let chain = &self.core.replica.keys.chain;
+        if *device == chain.device() { chain.life(drawn) } else { chain.up_to(0).life(drawn) }
+    }
+
+    /// An author of whom nobody has heard, of the device at the other end.
+    fn nobody(&self) -> Author {
+        Author { device: self.peer, incarnation: self.life(&self.peer, self.draw("nobody")).incarnation }
+    }
+
+    /// What a forged log is signed with.
+    fn keys(&self, forgery: Forgery) -> Option<Keys> {
+        let own = &self.core.replica.keys;
+        match forgery {
+            Forgery::FormerKey => self.stolen?.keys(own.scheme),
+            Forgery::RivalKey => {
+                let former = self.stolen?.keys(own.scheme)?;
+                let secret = SecretKey(self.bytes("rival"));
+                let chain = former.chain.rolled_over(&former.secret, &secret, own.scheme).ok()?;
+                Keys::of(secret, chain, own.scheme)
+            }
+            _ => Some(own.clone()),
+        }
     }
 
     /// A number drawn for a purpose.
@@ -182,6 +216,10 @@ kinds! {
         /// One of several logs of one incarnation, which begin with the same generation (a fork). What they say is the same,
         /// generation by generation; and yet they are others, and only one can be had.
         Forks,
+        /// It is the log of another device, signed by a key that this one had before (S-1), which was stolen.
+        FormerKey,
+        /// The same by a key for which that one has signed, in the place of its owner's next one.
+        RivalKey,
     }
 }
 
@@ -278,7 +316,9 @@ impl Forgery {
             | Forgery::PartTwice
             | Forgery::OddParent
             | Forgery::Ordinary
-            | Forgery::Forks => false,
+            | Forgery::Forks
+            | Forgery::FormerKey
+            | Forgery::RivalKey => false,
             Forgery::BadSignature
             | Forgery::OthersName
             | Forgery::WrongRoot
@@ -324,6 +364,8 @@ pub struct Made {
     /// Whether it is a part of a batch, and in which syncgroups that there are it says the other parts to be. There are
     /// none.
     pub batch: Option<Vec<SyncgroupId>>,
+    /// What its log says of its device's key, if it begins it: the keys after the first one, and what stays of its other logs.
+    pub rolled: Option<(Vec<PublicKey>, Vec<(Incarnation, Generation)>)>,
     /// What it says.
     pub content: Content,
 }

@@ -33,7 +33,7 @@ impl Stage<'_> {
     fn reference(&self) -> Option<(Author, Checkpoint)> {
         let replica = &self.core.replica;
         let mut logs = replica.group(&self.syncgroup)?.logs.iter();
-        logs.find_map(|(ix, log)| Some((replica.authors.get(*ix)?, log.proof.as_ref()?.checkpoint)))
+        logs.find_map(|(ix, log)| Some((replica.authors.get(*ix)?, log.proof.as_ref()?.checkpoint.clone())))
     }
 }
 
@@ -42,7 +42,7 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
     let name = stage.name()?;
     let author = |nth: u64| Author {
         device: stage.peer,
-        incarnation: Incarnation(stage.draw("somebody").wrapping_add(nth)),
+        incarnation: stage.life(&stage.peer, stage.draw("somebody").wrapping_add(nth)).incarnation,
     };
     let entry = |author| Entry { author, generation: 1_000, tag: Tag(stage.bytes("tag")) };
     let held = |name| {
@@ -85,7 +85,7 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
             let forged = |(incarnation, last): (Incarnation, u64)| {
                 let author = Author { device: stage.peer, incarnation };
                 let tree = crate::log::tree::Tree::default();
-                let signed = Checkpoint::sign(&stage.syncgroup, &author, &tree, &replica.keys);
+                let signed = Checkpoint::sign(&stage.syncgroup, &author, &tree, (&replica.keys, 0));
                 (incarnation, Checkpoint { size: last + 5, ..signed })
             };
             let mut yours: Vec<_> = known.into_iter().map(forged).collect();
@@ -104,7 +104,7 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
             let author = author(0);
             let tree = crate::log::tree::Tree::default();
             let keys = &stage.core.replica.keys;
-            let checkpoint = Checkpoint::sign(&stage.syncgroup, &author, &tree, keys);
+            let checkpoint = Checkpoint::sign(&stage.syncgroup, &author, &tree, (keys, 0));
             let holdings = Holdings { name, whole: true, entries: alloc::vec![entry(author)] };
             let certificates = Vec::new();
             Message::Introduction(Introduction { author, checkpoint, certificates, holdings })
@@ -117,8 +117,10 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
         Lie::Publishes => {
             let keys = &stage.core.replica.keys;
             let to = |whom| invitation(stage, stage.syncgroup, 0, whom);
-            let others =
-                Invitation { issuer: PublicKey(stage.bytes("issuer")), ..to(Whom::Device(stage.peer))? };
+            let others = Invitation {
+                issuer: PublicKey(stage.bytes("issuer")).into(),
+                ..to(Whom::Device(stage.peer))?
+            };
             let unsigned =
                 Invitation { signature: to(Whom::Anybody)?.signature, ..to(Whom::Device(stage.peer))? };
             let others = [others, unsigned, to(Whom::Device(keys.device))?, to(Whom::Anybody)?];
@@ -133,13 +135,13 @@ pub fn lie(stage: &Stage<'_>, lie: Lie) -> Option<Vec<Bytes>> {
             Message::Declined { syncgroup: stage.syncgroup, nonce }
         }
         Lie::Forked => {
-            let of_peer = Author { device: stage.peer, incarnation: Incarnation(stage.draw("somebody")) };
+            let of_peer = author(0);
             let keys = &stage.core.replica.keys;
             let branch = |purpose| {
                 let leaf = Hash(stage.bytes(purpose));
                 let mut tree = crate::log::tree::Tree::default();
                 tree.append(leaf);
-                let checkpoint = Checkpoint::sign(&stage.syncgroup, &of_peer, &tree, keys);
+                let checkpoint = Checkpoint::sign(&stage.syncgroup, &of_peer, &tree, (keys, 0));
                 Branch { leaf, checkpoint, completion: Vec::new() }
             };
             let prefix = crate::log::tree::Tree::default();
@@ -161,6 +163,13 @@ fn publish(invitations: Vec<Invitation>) -> Message {
 
 fn hello(stage: &Stage<'_>) -> Hello {
     Hello { protocol: PROTOCOL, nonce: stage.bytes("nonce"), boot: stage.draw("boot"), wanted: true }
+}
+
+/// What somebody says first on a link that it has got in another device's name.
+pub fn hello_from_nobody(seed: [u8; 32]) -> Bytes {
+    let dice = |purpose| Dice::new(&seed, purpose);
+    let (nonce, boot) = (dice("nonce").bytes(), dice("boot").u64());
+    Message::Hello(Hello { protocol: PROTOCOL, nonce, boot, wanted: true }).encode()
 }
 
 /// Says too much; `None` while the link cannot carry it.
@@ -185,7 +194,7 @@ pub fn flood(stage: &Stage<'_>, flood: Flood) -> Option<Forged> {
             let entry = |nth: usize| Entry {
                 author: Author {
                     device: stage.peer,
-                    incarnation: Incarnation(nobody.wrapping_add(nth as u64)),
+                    incarnation: stage.life(&stage.peer, nobody.wrapping_add(nth as u64)).incarnation,
                 },
                 generation: 1,
                 tag: Tag::default(),
@@ -204,8 +213,9 @@ pub fn flood(stage: &Stage<'_>, flood: Flood) -> Option<Forged> {
         Flood::Incarnations => {
             let mut runs = Vec::new();
             for nth in 0..INCARNATIONS {
-                let incarnation = Incarnation(nobody.wrapping_add(nth));
-                let mut log = ForgedLog::new(stage, Forgery::Ordinary, incarnation)?;
+                let own = stage.core.replica.keys.device;
+                let life = stage.life(&own, nobody.wrapping_add(nth));
+                let mut log = ForgedLog::new(stage, Forgery::Ordinary, life)?;
                 log.add(0);
                 runs.push(log.run());
                 made.extend(log.made);

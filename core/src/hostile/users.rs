@@ -28,11 +28,11 @@ impl ForgedLog<'_> {
         let enrol = |certificate| meta(MetaRecord::Enrol { certificate, request: None });
         Some(match self.forgery {
             Forgery::StrangeCertificate => {
-                let forged = own.certify(keys.public, name, GREATEST);
+                let forged = own.certify(keys.first(), name, GREATEST);
                 (enrol(forged.made_out_to(stage.user().unwrap_or(ghost))), Content::Never)
             }
             Forgery::MisplacedCertificate => {
-                let it = stage.certificate().unwrap_or_else(|| own.certify(keys.public, name, GREATEST));
+                let it = stage.certificate().unwrap_or_else(|| own.certify(keys.first(), name, GREATEST));
                 (enrol(it.made_out_for(ghost)), Content::Never)
             }
             Forgery::RepeatsCertificate => {
@@ -44,7 +44,7 @@ impl ForgedLog<'_> {
                 let secret = SecretKey(stage.bytes("user"));
                 let user = UserKey::new(name.clone(), secret, keys.scheme);
                 let content = Content::Enrols(user.id(), device, 1);
-                (enrol(user.certify(keys.public, name, 1)), content)
+                (enrol(user.certify(keys.first(), name, 1)), content)
             }
             Forgery::AdmitsOwnUser => {
                 let (key, rights) = (own.public(), Rights::Admin);
@@ -84,7 +84,7 @@ impl Stage<'_> {
         let keys = &self.core.replica.keys;
         let of_user = self.user().zip(Name::new("hostile").ok()).map(|(user, name)| {
             let own = UserKey::new(name.clone(), keys.secret.clone(), keys.scheme);
-            own.certify(keys.public, name, GREATEST).made_out_to(user)
+            own.certify(keys.first(), name, GREATEST).made_out_to(user)
         });
         let of_another = self.certificate().filter(|it| it.device() != keys.device);
         of_user.into_iter().chain(of_another).collect()
@@ -92,7 +92,7 @@ impl Stage<'_> {
 
     /// The key of a user to whom something was granted, other than the one that the device makes itself.
     fn user(&self) -> Option<PublicKey> {
-        let own = self.core.replica.keys.public;
+        let own = self.core.replica.keys.first();
         let group = self.core.replica.group(&self.syncgroup)?;
         let granted: Vec<Version> =
             group.metadata.access.users().into_iter().map(|user| user.granted).collect();

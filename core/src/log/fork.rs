@@ -7,7 +7,10 @@
 //! ```
 //!
 //! It counts by itself, whoever brings it: the common prefix by its peaks, the next leaf of either branch, and what leads
-//! from there to something that the author has signed. Its size grows with the logarithm of the log's.
+//! from there to something that the author has signed. Its size grows with the logarithm of the log's. By which key is a
+//! matter of its own: for a log of a later key than the first nobody signs with one that came before it, or that took the
+//! place of the same, as its name says so; and of two that took the place of that one the branches are not both the
+//! device's (S-1).
 
 use alloc::vec::Vec;
 
@@ -17,7 +20,8 @@ use super::Checkpoint;
 use super::tree::Tree;
 use crate::crypto::Keys;
 use crate::hash::{self, Hash, Tag};
-use crate::id::{Author, Generation, Incarnation, SyncgroupId};
+use crate::id::{Author, Generation, PublicKey, SyncgroupId};
+use crate::keys::{KeyChain, Life};
 
 /// One of the logs, behind the common prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +57,13 @@ impl Fork {
         Tree::of(self.prefix, &self.peaks).map(|tree| tree.root().tag()).unwrap_or_default()
     }
 
+    /// The key of which the log is, if that is not its device's first: of the keys by which the branches are signed the one
+    /// that its name tells.
+    pub(crate) fn key(&self) -> Option<PublicKey> {
+        let key = self.author.incarnation.rollovers();
+        (key > 0).then(|| self.branches.0.checkpoint.keys.up_to(key).current())
+    }
+
     /// Whether it proves what it says, in a syncgroup.
     pub(crate) fn is_proof(&self, syncgroup: &SyncgroupId, keys: &Keys) -> bool {
         let Some(prefix) = Tree::of(self.prefix, &self.peaks) else { return false };
@@ -65,17 +76,26 @@ impl Fork {
         one.leaf < other.leaf
             && leads(one)
             && leads(other)
+            && (one.checkpoint.keys.starts_with(&other.checkpoint.keys)
+                || other.checkpoint.keys.starts_with(&one.checkpoint.keys))
             && one.checkpoint.verify(syncgroup, &self.author, keys)
             && other.checkpoint.verify(syncgroup, &self.author, keys)
     }
 }
 
-/// The name under which a device writes again what one branch of a log of its own said. It follows from the branch: so
-/// whatever copies of the device do so write the same, and it counts once.
-pub(crate) fn successor(author: &Author, leaf: &Hash) -> Author {
-    let incarnation = author.incarnation.0.to_le_bytes();
-    let drawn = hash::derive(hash::REISSUE, &[&author.device.0, &incarnation, &leaf.0]);
-    Author { incarnation: Incarnation(u64::from_le_bytes(*drawn.prefix())), ..*author }
+/// The name under which a device that has these keys writes again what one branch of a log of its own said. It follows from
+/// the branch and the keys: so whatever copies of the device do so write the same, and it counts once.
+pub(crate) fn successor(author: &Author, leaf: &Hash, keys: &KeyChain) -> Life {
+    let (incarnation, key) = (author.incarnation.0.to_le_bytes(), keys.current());
+    let drawn = hash::derive(hash::REISSUE, &[&author.device.0, &incarnation, &leaf.0, &key.0]);
+    keys.life(u64::from_le_bytes(*drawn.prefix()))
+}
+
+impl Author {
+    /// How many generations of its log come first that say of which key it is: one, unless it is of its device's first key.
+    pub(crate) fn says_its_key(&self) -> Generation {
+        Generation::from(self.incarnation.rollovers() > 0)
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +104,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::{Ed25519, SecretKey};
-    use crate::id::DeviceId;
+    use crate::id::{DeviceId, Incarnation};
     use crate::log::tree;
 
     const GROUP: SyncgroupId = SyncgroupId([1; 32]);
@@ -111,7 +131,7 @@ mod tests {
             let leaves: Vec<Hash> = (0..size).map(|at| leaf(at, if at < prefix { 0 } else { of })).collect();
             leaves.iter().skip(prefix as usize).for_each(|leaf| _ = whole.append(*leaf));
             let completion = tree::completion(&leaves, prefix + 1);
-            let checkpoint = Checkpoint::sign(&GROUP, &author(keys), &whole, keys);
+            let checkpoint = Checkpoint::sign(&GROUP, &author(keys), &whole, (keys, 0));
             Branch { leaf: leaf(prefix, of), checkpoint, completion }
         };
         Fork::new(author(keys), &common, branch(1, sizes[0]), branch(2, sizes[1]))
@@ -129,6 +149,32 @@ mod tests {
                 assert_eq!(postcard::from_bytes(&bytes), Ok(fork));
             }
         }
+    }
+
+    #[test]
+    fn who_has_a_key_that_has_ended_proves_nothing_of_a_log_of_a_later_one() {
+        let old = keys(1);
+        let chain = old.chain.rolled_over(&old.secret, &SecretKey([2; 32]), &Ed25519).unwrap();
+        let new = Keys::of(SecretKey([2; 32]), chain, &Ed25519).unwrap();
+        let rival = old.chain.rolled_over(&old.secret, &SecretKey([3; 32]), &Ed25519).unwrap();
+        let rival = Keys::of(SecretKey([3; 32]), rival, &Ed25519).unwrap();
+        let life = [old.chain.life(7), new.chain.life(7)];
+        let of = |key: usize, one: &Keys, other: &Keys| {
+            let author = Author { incarnation: life[key].incarnation, ..author(&old) };
+            let branch = |keys: &Keys, of| {
+                let mut tree = Tree::default();
+                tree.append(leaf(0, of));
+                let checkpoint = Checkpoint::sign(&GROUP, &author, &tree, (keys, life[key].told()));
+                Branch { leaf: leaf(0, of), checkpoint, completion: Vec::new() }
+            };
+            Fork::new(author, &Tree::default(), branch(one, 1), branch(other, 2)).is_proof(&GROUP, &old)
+        };
+        assert!(of(0, &old, &old) && of(0, &old, &new) && of(1, &new, &new));
+        assert!(!of(1, &old, &old) && !of(1, &new, &old) && !of(1, &old, &new));
+        assert!(!of(0, &rival, &new) && !of(1, &rival, &new), "one of the two is not the device's");
+        // Whoever has the former key signs for another one, and that for what it likes: the name is not that key's.
+        assert!(!of(1, &rival, &rival));
+        assert_ne!(rival.chain.life(7).incarnation, life[1].incarnation);
     }
 
     #[test]
@@ -155,8 +201,9 @@ mod tests {
         wrong(&|it| it.branches.1.checkpoint.size = u64::MAX);
         wrong(&|it| it.branches.1.checkpoint.size = 0);
         wrong(&|it| it.branches.1.checkpoint.root = Hash([3; 32]));
+        wrong(&|it| it.branches.0.checkpoint.nonce = 1);
         wrong(&|it| it.branches.0.checkpoint.signature = it.branches.1.checkpoint.signature);
-        wrong(&|it| it.branches.0.checkpoint.key = Keys::new(SecretKey([2; 32]), &Ed25519).public);
+        wrong(&|it| it.branches.0.checkpoint.keys = Keys::new(SecretKey([2; 32]), &Ed25519).chain);
         // A log and its continuation are no branches, whatever is said of where they part.
         let same = forked(&keys, 5, [9, 9]);
         let (one, _) = same.branches;

@@ -12,35 +12,53 @@ use serde::{Deserialize, Serialize};
 use self::tree::Tree;
 use crate::crypto::{Keys, Signature};
 use crate::hash::{self, Hash};
-use crate::id::{Author, Generation, PublicKey, SyncgroupId};
+use crate::id::{Author, Generation, SyncgroupId};
+use crate::keys::KeyChain;
 use crate::time::Hlc;
 
 /// An author's word for the first `size` generations of its log: a signature over the root of the tree
-/// (S-8). It carries the key, which the author's id is the hash of, so that it can be checked by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// (S-8). It carries the keys of the author's device, of which the id is a hash of the first, so that it can be checked by
+/// itself: the log's name tells which of them may sign it, that one and those that follow on it (S-1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     pub(crate) size: Generation,
     pub(crate) root: Hash,
-    pub(crate) key: PublicKey,
+    pub(crate) keys: KeyChain,
+    /// What was drawn for the life of the log's author, if it was of a later key than the first.
+    pub(crate) nonce: u64,
     pub(crate) signature: Signature,
 }
 
 impl Checkpoint {
-    pub(crate) fn sign(syncgroup: &SyncgroupId, author: &Author, tree: &Tree, keys: &Keys) -> Self {
+    /// `nonce` is what was drawn for the author's life, and 0 for one of the first key.
+    pub(crate) fn sign(
+        syncgroup: &SyncgroupId,
+        author: &Author,
+        tree: &Tree,
+        (keys, nonce): (&Keys, u64),
+    ) -> Self {
         let (size, root) = (tree.size(), tree.root());
         let signature = keys.sign(
             hash::CHECKPOINT,
             &parts(syncgroup, author, &size.to_le_bytes(), &root, &author.incarnation.0.to_le_bytes()),
         );
-        Self { size, root, key: keys.public, signature }
+        Self { size, root, keys: keys.chain.clone(), nonce, signature }
     }
 
+    /// Whether the author's device signed it, by a key that can be its own.
     pub(crate) fn verify(&self, syncgroup: &SyncgroupId, author: &Author, keys: &Keys) -> bool {
+        self.keys.verify(keys.scheme)
+            && self.keys.owns(author.incarnation, self.nonce)
+            && self.verify_by_known(syncgroup, author, keys)
+    }
+
+    /// The same, where the chain is known to hold, and to be that of the log.
+    pub(crate) fn verify_by_known(&self, syncgroup: &SyncgroupId, author: &Author, keys: &Keys) -> bool {
         let size = self.size.to_le_bytes();
         let incarnation = author.incarnation.0.to_le_bytes();
         let parts = parts(syncgroup, author, &size, &self.root, &incarnation);
-        self.key.device() == author.device
-            && keys.verify(&self.key, hash::CHECKPOINT, &parts, &self.signature)
+        self.keys.device() == author.device
+            && keys.verify(&self.keys, hash::CHECKPOINT, &parts, &self.signature)
     }
 }
 

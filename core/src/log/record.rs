@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::fork::Fork;
 use super::generation::Dependency;
+use crate::hash::Tag;
 use crate::id::{
     Address, Author, CollectionId, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version,
 };
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::resolve::Policy;
 use crate::resolve::merge::Operations;
@@ -122,6 +124,18 @@ pub(crate) enum MetaRecord {
     /// These grants to everybody give no more than `keep` from now on, and no longer than until the end; only whom members
     /// had let in by them until then, in each of these logs, stays let in as before.
     Close { grants: Vec<Version>, keep: Option<Rights>, ends: Option<Wall>, until: Vec<(Author, Generation)> },
+    /// The author's log is of the last of these keys, as its name tells with what was drawn for it; and of the device's logs
+    /// of keys before, so much stays (S-1). It stands in the first generation.
+    Rollover { chain: KeyChain, nonce: u64, until: Vec<Until> },
+}
+
+/// How much stays of a log of an earlier key. The tag of the root of its tree says of which branch, should it be forked: the
+/// device may have written several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Until {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) last: Generation,
+    pub(crate) tag: Tag,
 }
 
 /// What an admission has used up.
@@ -183,6 +197,7 @@ impl MetaRecord {
                 | MetaRecord::Cut { .. }
                 | MetaRecord::Fork(_)
                 | MetaRecord::Close { .. }
+                | MetaRecord::Rollover { .. }
         )
     }
 

@@ -28,6 +28,7 @@ use super::{Replica, Stop};
 use crate::action::Notice;
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Version};
+use crate::keys::{KeyChain, Life};
 use crate::log::fork::{self, Branch, Fork};
 use crate::log::generation::{Dependency, Encoded};
 use crate::log::record::{MetaRecord, Record};
@@ -122,9 +123,10 @@ impl Plan<'_> {
         let author = self.author(ix);
         let Some((log, record)) = self.log(group, ix).zip(self.record(group)) else { return Ok(None) };
         let Log { tree, proof, .. } = log;
-        let own = || Checkpoint::sign(&record.id, &author, tree, &self.replica.keys);
+        let nonce = || self.metadata(group).map_or(0, |metadata| metadata.access.nonce_of(&author));
+        let own = || Checkpoint::sign(&record.id, &author, tree, (&self.replica.keys, nonce()));
         let (checkpoint, given) = match proof {
-            Some(proof) => (proof.checkpoint, &proof.completion[..]),
+            Some(proof) => (proof.checkpoint.clone(), &proof.completion[..]),
             None if author.device == self.replica.keys.device => (own(), &[][..]),
             None => return Ok(None),
         };
@@ -170,7 +172,10 @@ impl Plan<'_> {
         if !partings.contains(&prefix) {
             return Ok(!partings.is_empty() && prefix == held);
         }
-        if self.held(group, &fork::successor(author, leaf)) > 0 {
+        if self.successors(author, leaf).any(|life| {
+            let successor = Author { incarnation: life.incarnation, ..*author };
+            self.stays(group, &successor) > 0
+        }) {
             return Ok(false);
         }
         match self.author_ix(author).filter(|_| held > prefix) {
@@ -195,6 +200,47 @@ impl Plan<'_> {
         sizes.map(|size| Ok((size, self.tag(group, ix, size)?))).collect()
     }
 
+    /// The names under which this device may have written a branch of a log of its own again: by each key that it has had since
+    /// that of the log, the present one last.
+    pub(super) fn successors(&self, author: &Author, leaf: &Hash) -> impl Iterator<Item = Life> {
+        let chain = &self.keys().chain;
+        let keys = author.incarnation.rollovers()..=chain.rollovers();
+        keys.map(move |key| fork::successor(author, leaf, &chain.up_to(key)))
+    }
+
+    /// How much is held of a log that its key, should it have ended, leaves there.
+    pub(crate) fn stays(&self, group: GroupIx, author: &Author) -> Generation {
+        let end = self.metadata(group).and_then(|metadata| metadata.access.end_of(author));
+        self.held(group, author).min(end.unwrap_or(Generation::MAX))
+    }
+
+    /// Whether a log is this device's own, and of a key that it has no more.
+    pub(crate) fn is_of_former_key(&self, author: &Author) -> bool {
+        let keys = self.keys();
+        author.device == keys.device && author.incarnation.rollovers() < keys.chain.rollovers()
+    }
+
+    /// How much of the branch that is here of one of this device's own logs the device wrote itself. Of a log of its present key
+    /// that is all; with an earlier one somebody else may have begun another branch: there it is what the device has said that
+    /// stays, by its word on its keys (S-1).
+    pub(super) fn own_branch(&self, group: GroupIx, ix: AuthorIx) -> Result<Generation, Fault> {
+        let author = self.author(ix);
+        let held = self.held(group, &author);
+        if !self.is_of_former_key(&author) {
+            return Ok(held);
+        }
+        let said = self.metadata(group).into_iter().flat_map(|metadata| metadata.access.stays(&author));
+        let found = self.replica.found.get(&group).into_iter().flatten();
+        let found = found.filter(|it| it.incarnation == author.incarnation).map(|it| (it.last, it.tag));
+        let mut own = 0;
+        for (last, tag) in said.chain(found) {
+            if (own + 1..=held).contains(&last) && self.tag(group, ix, last)? == tag {
+                own = last;
+            }
+        }
+        Ok(own)
+    }
+
     /// Puts a proof together from another branch of a log than the one that is here; `None` if it is none.
     pub(crate) fn prove_fork(
         &self,
@@ -215,7 +261,16 @@ impl Plan<'_> {
 
     /// Whether a proof says something new, for which there is room.
     pub(crate) fn needs_fork(&self, group: GroupIx, author: &Author, prefix: Generation) -> bool {
-        self.metadata(group).is_some_and(|it| it.access.may_prove(None, author, prefix))
+        self.metadata(group).is_some_and(|it| {
+            let key = it.access.key_of_log(author).map(KeyChain::current);
+            it.access.may_prove(None, (author, prefix), key)
+        })
+    }
+
+    /// The same of a proof that is there.
+    pub(crate) fn needs_proof(&self, group: GroupIx, fork: &Fork) -> bool {
+        let of = (&fork.author, fork.prefix);
+        self.metadata(group).is_some_and(|it| it.access.may_prove(None, of, fork.key()))
     }
 
     /// Whether a proof says something new, and this device may write it down.
@@ -223,7 +278,7 @@ impl Plan<'_> {
         let own = self.replica.keys.device;
         let is_read = self.record(group).is_some_and(|record| record.stage.is_read());
         let is_member = self.metadata(group).is_some_and(|it| it.access.rights(&own).is_some());
-        is_read && is_member && self.needs_fork(group, &fork.author, fork.prefix)
+        is_read && is_member && self.needs_proof(group, fork)
     }
 
     /// Writes down a proof. What this device writes must not build on what the proof cuts.
@@ -428,10 +483,10 @@ impl Plan<'_> {
     ) -> Result<bool, Fault> {
         let Some(ix) = self.author_ix(author) else { return Ok(false) };
         let of = (group, *author);
-        let is_wanted = match self.replica.wanted.get(&of) {
-            Some(has_made_way) => !has_made_way,
-            None => wanted.contains(&of),
-        };
+        let has_made_way = self.replica.wanted.get(&of);
+        let is_wanted = has_made_way.map_or_else(|| wanted.contains(&of), |it| !it);
+        // Whoever else has an earlier key can make up as many branches of its logs, and show them in turns.
+        let lacks = lacks && !(self.is_of_former_key(author) && has_made_way == Some(&true));
         if !is_wanted && !lacks {
             return Ok(false);
         }

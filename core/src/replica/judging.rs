@@ -18,6 +18,7 @@ use super::rows::{Change, ReadRow};
 use super::stored::corrupt;
 use crate::action::Notice;
 use crate::id::{Author, CollectionId, DeviceId, Generation, Name};
+use crate::keys::KeyChain;
 use crate::log::Log;
 use crate::log::record::{MetaRecord, Record};
 use crate::object::history::Place;
@@ -38,6 +39,13 @@ struct Verdicts {
     rules: bool,
     /// How many generations of each device became void, and how many count again.
     count: BTreeMap<DeviceId, (usize, usize)>,
+}
+
+/// By which keys a device was known.
+struct KnownKeys {
+    device: DeviceId,
+    chain: Option<KeyChain>,
+    is_disputed: bool,
 }
 
 impl Plan<'_> {
@@ -63,6 +71,7 @@ impl Plan<'_> {
         let from = Source { place, author, stamp, past, beside: judge::needed_beside(records) };
         let mut is_news = false;
         let open = metadata_of(records).next().map(|_| self.openness(group));
+        let keys = self.keys_in(group, records);
         for meta in metadata_of(records) {
             if let MetaRecord::Collection { name } = meta {
                 self.take_collection(group, name)?;
@@ -78,6 +87,7 @@ impl Plan<'_> {
                 None
             }
         };
+        self.tell_keys(group, keys);
         if !self.counts(group, (place, stamp), records, past) {
             self.staged.put(Table::Void, key::log(group, place.0, place.1), Bytes::new());
         } else {
@@ -114,6 +124,35 @@ impl Plan<'_> {
             self.read_anew(group, &id);
         }
         Ok(())
+    }
+
+    /// By which keys a device is known, if a generation of its says something of them.
+    fn keys_in(&self, group: GroupIx, records: &[Record]) -> Option<KnownKeys> {
+        let device = metadata_of(records).find_map(|meta| match meta {
+            MetaRecord::Rollover { chain, .. } => Some(chain.device()),
+            _ => None,
+        })?;
+        let access = &self.metadata(group)?.access;
+        let chain = access.keys_of(&device).cloned();
+        Some(KnownKeys { device, chain, is_disputed: access.is_disputed(&device) })
+    }
+
+    /// Tells of keys that a device has taken.
+    fn tell_keys(&mut self, group: GroupIx, before: Option<KnownKeys>) {
+        let Some((before, syncgroup)) = before.zip(self.record(group).map(|record| record.id)) else {
+            return;
+        };
+        let device = before.device;
+        let Some(access) = self.metadata(group).map(|metadata| &metadata.access) else { return };
+        let is_disputed = access.is_disputed(&device) && !before.is_disputed;
+        let chain = access.keys_of(&device).filter(|chain| Some(*chain) != before.chain.as_ref());
+        let rollovers = chain.map(KeyChain::rollovers).filter(|_| device != self.own().device);
+        if let Some(rollovers) = rollovers {
+            self.notice(Notice::KeyRotated { syncgroup, device, rollovers });
+        }
+        if is_disputed {
+            self.notice(Notice::KeysDisputed { syncgroup, device });
+        }
     }
 
     /// Judges by all that is known. What was thought before, if that was something else.

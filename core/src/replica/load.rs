@@ -19,8 +19,9 @@ use super::{Merges, Replica, registered};
 use crate::action::Notice;
 use crate::config::Config;
 use crate::crypto::Keys;
-use crate::id::{CommitSeq, DeviceId, Generation, Incarnation};
-use crate::log::record::Record;
+use crate::id::{Author, CommitSeq, DeviceId, Generation};
+use crate::keys::{KeyChain, Life};
+use crate::log::record::{Record, Until};
 use crate::log::tree::Tree;
 use crate::log::{Log, Proof};
 use crate::store::key::{self, AuthorIx, GroupIx, meta};
@@ -57,7 +58,7 @@ impl Replica {
         keys: Keys,
         config: &Config,
         continues: bool,
-        incarnation: Incarnation,
+        life: Life,
         view: &dyn View,
     ) -> Result<(Self, Commit, Vec<Notice>), BootError> {
         let found = view.get(Table::Meta, meta::DEVICE)?;
@@ -69,6 +70,8 @@ impl Replica {
                 return Err(BootError::OtherDevice { store, key: keys.device });
             }
         }
+        // With another key the device goes on as another author: one log is of one key (S-1).
+        let is_rolled_over = changes_key(&keys.chain, view)?;
         let state = StateRecord::get(view)?;
         if let Some(state) = state.as_ref().filter(|state| state.format > StateRecord::FORMAT) {
             return Err(BootError::NewerFormat { found: state.format, known: StateRecord::FORMAT });
@@ -82,7 +85,8 @@ impl Replica {
             limits: config.limits.clone(),
             name: config.name.clone(),
             merges: Merges(config.merges.clone()),
-            incarnation: state.as_ref().map_or(incarnation, |state| state.incarnation),
+            life: state.as_ref().map_or(life, |state| state.life),
+            found: BTreeMap::new(),
             authors: load_authors(view)?,
             groups: BTreeMap::new(),
             by_id: BTreeMap::new(),
@@ -98,19 +102,45 @@ impl Replica {
         };
         replica.load_groups(view)?;
         replica.load_waiting(view)?;
-        if is_new || !continues {
-            replica.incarnation = incarnation;
+        if replica.keys.chain.rollovers() > 0 {
+            let groups = replica.groups.values();
+            let found = groups.map(|group| Ok((group.ix, replica.written_in(group, view)?)));
+            replica.found = found.collect::<Result<_, Fault>>()?;
+        }
+        if is_new || is_rolled_over || !continues {
+            replica.life = life;
         }
         replica.seq = CommitSeq(replica.seq.0 + 1);
-        let state = StateRecord::new(replica.seq, replica.incarnation).to_write();
+        let state = StateRecord::new(replica.seq, replica.life).to_write();
         replica.pruned = CommitSeq(replica.seq.0.saturating_sub(replica.limits.watch_log));
         let mut writes = alloc::vec![Write::put(Table::Meta, meta::DEVICE, &device.0), state];
-        writes.push(Lives::get(view)?.begin(incarnation.0, replica.seq));
+        writes.extend((is_new || is_rolled_over).then(|| keys_to_write(&replica.keys.chain)));
+        writes.push(Lives::get(view)?.begin(life.incarnation.0, replica.seq));
         writes.extend(Kept::get(view)?.keep(replica.limits.watch_log, replica.seq, view)?);
         let (more, notices) = registered::compare(&replica, view)?;
         writes.extend(more);
         let commit = Commit { seq: replica.seq, writes };
         Ok((replica, commit, notices))
+    }
+
+    /// What of this device's own logs stays in a syncgroup, by all that is known. Of a log whose end it has said already that
+    /// says it: what is held of it may be another branch, by whoever else has the key.
+    fn written_in(&self, group: &Group, view: &dyn View) -> Result<Vec<Until>, Fault> {
+        let get = |table, key: &Bytes| view.get(table, key);
+        let logs = group.logs.iter().filter_map(|(ix, log)| Some((*ix, log, self.authors.get(*ix)?)));
+        let access = &group.metadata.access;
+        let is_unsaid = |author: &Author| access.stays(author).next().is_none();
+        let own = logs.filter(|(.., author)| author.device == self.keys.device && is_unsaid(author));
+        let left = own.map(|(ix, log, author)| {
+            let end = access.end_of(&author);
+            (ix, author, end.map_or(log.held(), |end| log.held().min(end)))
+        });
+        let stays = left.filter(|(.., last)| *last > 0).map(|(ix, author, last)| {
+            let nodes = LogNodes { get: &get, group: group.ix, author: ix };
+            let tag = Tree::load(last, &nodes)?.root().tag();
+            Ok(Until { incarnation: author.incarnation, last, tag })
+        });
+        stays.collect()
     }
 
     fn load_groups(&mut self, view: &dyn View) -> Result<(), Fault> {
@@ -218,6 +248,24 @@ impl Replica {
     }
 }
 
+/// Whether a device has taken another key since its store was last written.
+fn changes_key(chain: &KeyChain, view: &dyn View) -> Result<bool, BootError> {
+    let Some(bytes) = view.get(Table::Meta, meta::KEYS)? else { return Ok(chain.rollovers() > 0) };
+    let wrong = || corrupt(Table::Meta, DecodeError { what: "the device's keys" });
+    let known = KeyChain::from_bytes(&bytes).ok_or_else(wrong)?;
+    if chain.starts_with(&known) {
+        Ok(chain.is_beyond(&known))
+    } else {
+        let [key, store] = [chain.rollovers(), known.rollovers()];
+        Err(if known.starts_with(chain) { BootError::FormerKey { key, store } } else { BootError::OtherKey })
+    }
+}
+
+/// Keeps the keys of the device.
+pub(super) fn keys_to_write(chain: &KeyChain) -> Write {
+    Write::put(Table::Meta, meta::KEYS, &chain.to_bytes())
+}
+
 pub(crate) fn load_authors(view: &dyn View) -> Result<Authors, Fault> {
     let mut authors = Authors::default();
     for (number, bytes) in entries(view, &Scan::all(Table::Author))? {
@@ -269,6 +317,27 @@ pub enum BootError {
         /// Whose key was given.
         key: DeviceId,
     },
+    /// The chain of keys does not hold, or is not that of the secret key.
+    #[error(
+        "the secret key and the device's chain of keys do not belong together: restore both from one copy"
+    )]
+    BrokenChain,
+    /// The device has taken another key since the one that was given.
+    #[error(
+        "the key that was given is number {key} of the device, and it has number {store} by now (the first is 0): give \
+         the key that it took last"
+    )]
+    FormerKey {
+        /// How many keys the device had had before the one that was given.
+        key: usize,
+        /// How many it had had when the store was last written.
+        store: usize,
+    },
+    /// The device has taken another key than the one that was given.
+    #[error(
+        "the store belongs to another key of this device, which took the place of the same one: give that key"
+    )]
+    OtherKey,
     /// The store was written by a newer version.
     #[error("the store has format {found}, this version reads format {known}: use a newer version")]
     NewerFormat {

@@ -14,6 +14,7 @@ pub(crate) mod plan;
 mod registered;
 pub(crate) mod reissue;
 mod release;
+pub(crate) mod rotate;
 pub(crate) mod rows;
 pub(crate) mod stored;
 mod take_back;
@@ -33,8 +34,10 @@ use self::waiting::Waiting;
 
 use crate::action::Refusal;
 use crate::crypto::Keys;
-use crate::id::{Author, CommitSeq, Incarnation, Name, SyncgroupId};
+use crate::id::{Author, CommitSeq, Name, SyncgroupId};
+use crate::keys::Life;
 use crate::limits::Limits;
+use crate::log::record::Until;
 use crate::resolve::MergeFunction;
 use crate::resolve::conflict::NoAnswer;
 use crate::store::Fault;
@@ -51,7 +54,10 @@ pub(crate) struct Replica {
     pub(crate) name: Name,
     /// The application's own merges.
     pub(crate) merges: Merges,
-    pub(crate) incarnation: Incarnation,
+    pub(crate) life: Life,
+    /// What was there at the boot of this device's own logs, where it has had another key before: that it wrote it itself, it
+    /// knows, whatever others say of where these logs end.
+    pub(crate) found: BTreeMap<GroupIx, Vec<Until>>,
     pub(crate) authors: Authors,
     /// Boxed, as a map has room for eleven of whatever it holds.
     pub(crate) groups: BTreeMap<GroupIx, Box<Group>>,
@@ -78,7 +84,7 @@ pub(crate) struct Replica {
 impl Replica {
     /// Who this replica writes as.
     pub(crate) fn author(&self) -> Author {
-        Author { device: self.keys.device, incarnation: self.incarnation }
+        Author { device: self.keys.device, incarnation: self.life.incarnation }
     }
 
     /// Whether the database of a syncgroup is paused (S-37).

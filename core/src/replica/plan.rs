@@ -26,7 +26,9 @@ use super::release::Moves;
 use super::rows::ReadRow;
 use super::stored::{Kept, Stored, corrupt};
 use crate::action::{Notice, RowChange};
+use crate::crypto::Keys;
 use crate::id::{Author, CommitSeq, Generation, Incarnation};
+use crate::keys::Life;
 use crate::log::{Log, Proof};
 use crate::object::RowState;
 use crate::store::key::{self, AuthorIx, GroupIx, meta};
@@ -62,7 +64,8 @@ pub(crate) struct Plan<'a> {
     pub(super) moves: Moves,
     pub(super) stamp: Hlc,
     pruned: CommitSeq,
-    incarnation: Option<Incarnation>,
+    life: Option<Life>,
+    keys: Option<Keys>,
     paused: Option<Paused>,
     /// Whoever watches begins anew after this: what earlier commits have changed is not kept any more.
     pub(super) forgets_changes: bool,
@@ -100,7 +103,8 @@ impl<'a> Plan<'a> {
             moves: Moves::default(),
             stamp: replica.stamp,
             pruned: replica.pruned,
-            incarnation: None,
+            life: None,
+            keys: None,
             paused: None,
             forgets_changes: false,
             notices: Vec::new(),
@@ -118,8 +122,12 @@ impl<'a> Plan<'a> {
 
     /// Who this device writes as.
     pub(crate) fn own(&self) -> Author {
-        let incarnation = self.incarnation.unwrap_or(self.replica.incarnation);
-        Author { incarnation, ..self.replica.author() }
+        Author { incarnation: self.life().incarnation, ..self.replica.author() }
+    }
+
+    /// As whom this device writes, and what was drawn for that.
+    pub(crate) fn life(&self) -> Life {
+        self.life.unwrap_or(self.replica.life)
     }
 
     pub(crate) fn author_ix(&self, author: &Author) -> Option<AuthorIx> {
@@ -332,9 +340,25 @@ impl<'a> Plan<'a> {
         self.forgets_cited = true;
     }
 
-    /// Goes on as another author.
-    pub(crate) fn reincarnate(&mut self, incarnation: Incarnation) {
-        self.incarnation = Some(incarnation);
+    /// Goes on as another author, by the key that this device has.
+    pub(crate) fn reincarnate(&mut self, drawn: u64) {
+        self.write_as(self.keys().chain.life(drawn));
+    }
+
+    /// Writes as that author from now on.
+    pub(crate) fn write_as(&mut self, life: Life) {
+        self.life = Some(life);
+    }
+
+    /// What this device signs with.
+    pub(crate) fn keys(&self) -> &Keys {
+        self.keys.as_ref().unwrap_or(&self.replica.keys)
+    }
+
+    /// Signs with another key from now on.
+    pub(crate) fn take_key(&mut self, keys: Keys) {
+        self.staged.put(Table::Meta, Bytes::from_static(meta::KEYS), keys.chain.to_bytes().into());
+        self.keys = Some(keys);
     }
 
     /// What earlier commits have changed is not kept any more, nor what this one does: whoever watches begins anew.

@@ -37,6 +37,11 @@
 //! either branch, each part from where others part to where the next ones do: here nothing is taken back, as others may have
 //! built on it, and no record names what it stands for, as the proof of the fork says so of all of it.
 //!
+//! Where the device has taken another key since, it writes that by the key that it has by then, in a log that says so as it
+//! begins and stands for what an earlier key has written again of the same branch. Of a log of an earlier key it writes again
+//! only what it has said, by its word on its keys, to be its own: somebody else may have the key, and have begun the other
+//! branch.
+//!
 //! All of it is one commit. Where something cannot be written again, as the syncgroup itself or what this device may do
 //! there was made by such a clock, nothing is changed at all.
 
@@ -52,11 +57,11 @@ use super::stored::{Stored, corrupt};
 use super::take_back::TakenBack;
 use crate::action::{Notice, Outcome, Refusal, Reissued};
 use crate::hash::{self, Hash};
-use crate::id::{Author, Generation, Incarnation, SyncgroupId, Version};
+use crate::id::{Author, Generation, SyncgroupId, Version};
+use crate::keys::Life;
 use crate::limits;
-use crate::log::fork;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
-use crate::log::record::{Content, MetaRecord, Record, RowRecord};
+use crate::log::record::{Content, MetaRecord, Record, RowRecord, Until};
 use crate::object::history::Place;
 use crate::store::key::{self, AuthorIx, GroupIx};
 use crate::store::{Fault, Table};
@@ -100,7 +105,7 @@ pub(crate) fn reissue(plan: &mut Plan<'_>, means: &Means<'_>) -> Result<Outcome,
         return Ok(Outcome::Reissued(told));
     }
     let drawn = hash::derive(hash::REISSUE, &[&means.nonce]).0;
-    plan.reincarnate(Incarnation(drawn.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))));
+    plan.reincarnate(drawn.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)));
     told.author = plan.own();
     let own = plan.enter(told.author);
     let (mut courses, mut batches) = (BTreeMap::new(), Batches::new());
@@ -138,8 +143,12 @@ struct Unwritten {
     branch: RangeInclusive<Generation>,
     /// Those that say something that this device was allowed to say.
     said: Vec<Generation>,
+    /// Under which life's name.
     successor: Author,
-    /// How many of them are written again.
+    life: Life,
+    /// How many generations come first there that say something of the log itself.
+    first: Generation,
+    /// How many of those that say something are written again.
     written: usize,
 }
 
@@ -148,17 +157,18 @@ struct Unwritten {
 /// device, or one whose store was set back again, write it once. Returns how many batches were written.
 pub(crate) fn write_branch_again(plan: &mut Plan<'_>, group: GroupIx, ix: AuthorIx) -> Result<usize, Fault> {
     let Some(syncgroup) = plan.record(group).map(|record| record.id) else { return Ok(0) };
-    let (own, author, mut all) = (plan.own(), plan.author(ix), 0);
+    let (own, author, mut all) = (plan.life(), plan.author(ix), 0);
     for left in plan.unwritten(group, ix)? {
-        plan.reincarnate(left.successor.incarnation);
+        let before = plan.held(group, &left.successor).max(left.first);
+        plan.write_as(left.life);
         let done = write_branch(plan, group, (ix, syncgroup), &left);
-        plan.reincarnate(own.incarnation);
+        plan.write_as(own);
         match done {
             Err(Stop::Fault(fault)) => return Err(fault),
             // What it may not say any more, or would not fit, ends it there; what was written before that stands.
             Err(Stop::Refused(_)) | Ok(()) => {}
         }
-        let batches = plan.held(group, &left.successor) as usize - left.written;
+        let batches = plan.held(group, &left.successor).saturating_sub(before) as usize;
         if batches > 0 {
             plan.notice(Notice::WrittenAgain { syncgroup, author, successor: left.successor, batches });
         }
@@ -177,10 +187,11 @@ fn write_branch(
     let mut back = TakenBack::default();
     back.add(ix, left.branch.clone());
     let mut course = Course::new(syncgroup, back);
-    let mut stamp = Hlc::default();
-    for (generation, number) in left.said.iter().zip(1..) {
+    let before = plan.before(group, ix, left)?;
+    let mut stamp = course.begin_branch(plan, group, (ix, again), left)?;
+    for (generation, number) in left.said.iter().zip(left.first + 1..) {
         let least = stamp.max(course.learn(plan, group, (ix, *generation))?);
-        if number as usize <= left.written {
+        if number <= left.first + left.written as Generation {
             let header = plan.stored(group, again, number)?.encoded()?.header;
             header.dependencies.iter().for_each(|it| _ = course.pending.remove(&it.author));
             let was = Version { author: plan.author(ix), generation: *generation };
@@ -190,13 +201,17 @@ fn write_branch(
         }
         let Part { was, at, mut records, .. } = course.part(plan, group, (ix, *generation))?;
         records.retain(|record| !stands_anyway(record));
-        let is_full =
-            records.iter().filter(|record| says_what_it_repeats(record)).count() >= limits::MAX_FORKS;
-        if records.iter().any(gives_or_takes) && !is_full {
-            // What was given to somebody may have been ended under its old name; and what was taken from somebody, given
-            // again by whoever knew of that.
-            let Author { incarnation, .. } = was.author;
-            records.insert(0, Record::Meta(MetaRecord::Repeats { incarnation, generation: was.generation }));
+        if records.iter().any(gives_or_takes) {
+            // What was given to somebody may have been ended under a name that it had before; and what was taken from
+            // somebody, given again by whoever knew of that.
+            let of_keys = before.iter().map(|it| (it.incarnation, number - left.first + it.says_its_key()));
+            let names = core::iter::once((was.author.incarnation, was.generation)).chain(of_keys);
+            let said = records.iter().filter(|record| says_what_it_repeats(record)).count();
+            let room = limits::MAX_FORKS.saturating_sub(said);
+            let repeats = names.take(room).map(|(incarnation, generation)| {
+                Record::Meta(MetaRecord::Repeats { incarnation, generation })
+            });
+            records.splice(0..0, repeats.collect::<Vec<_>>());
         }
         stamp = Hlc::after(least.max(at), Wall(0));
         let version = course.write(plan, group, (stamp, None), records)?;
@@ -207,7 +222,7 @@ fn write_branch(
 
 /// What stands whatever becomes of the generation that says so need not be said again.
 fn stands_anyway(record: &Record) -> bool {
-    matches!(record, Record::Meta(MetaRecord::Cut { .. } | MetaRecord::Fork(_)))
+    begins_a_log(record) || matches!(record, Record::Meta(MetaRecord::Fork(_)))
 }
 
 fn says_something(record: &Record) -> bool {
@@ -243,16 +258,26 @@ impl Plan<'_> {
     /// known of others.
     fn unwritten(&self, group: GroupIx, ix: AuthorIx) -> Result<Vec<Unwritten>, Fault> {
         let author = self.author(ix);
-        let held = self.held(group, &author);
+        let own = self.own_branch(group, ix)?;
         let mut partings = self.partings(group, &author)?;
-        partings.retain(|prefix| *prefix < held);
-        let ends = partings.iter().skip(1).copied().chain([held]);
+        partings.retain(|prefix| *prefix < own);
+        let ends = partings.iter().skip(1).copied().chain([own]);
         let mut unwritten = Vec::new();
         for (prefix, last) in partings.iter().zip(ends) {
-            let left = self.unwritten_part(group, (ix, author), prefix + 1..=last)?;
-            unwritten.extend(Some(left).filter(|left| left.said.len() > left.written));
+            unwritten.extend(self.unwritten_part(group, (ix, author), prefix + 1..=last)?);
         }
         Ok(unwritten)
+    }
+
+    /// The names under which a branch may have been written again by keys that the device had before, the latest first.
+    fn before(&self, group: GroupIx, ix: AuthorIx, left: &Unwritten) -> Result<Vec<Author>, Fault> {
+        let leaf = self.stored(group, ix, *left.branch.start())?.encoded()?.leaf;
+        let author = self.author(ix);
+        let names = self.successors(&author, &leaf).filter(|it| *it != left.life);
+        let mut names: Vec<Author> =
+            names.map(|life| Author { incarnation: life.incarnation, ..author }).collect();
+        names.reverse();
+        Ok(names)
     }
 
     fn unwritten_part(
@@ -260,9 +285,8 @@ impl Plan<'_> {
         group: GroupIx,
         (ix, author): (AuthorIx, Author),
         branch: RangeInclusive<Generation>,
-    ) -> Result<Unwritten, Fault> {
+    ) -> Result<Option<Unwritten>, Fault> {
         let leaf = self.stored(group, ix, *branch.start())?.encoded()?.leaf;
-        let successor = fork::successor(&author, &leaf);
         let mut said = Vec::new();
         for generation in branch.clone() {
             // What was void is so again where it is written again: no revocation spares anything of that log. So which
@@ -273,8 +297,17 @@ impl Plan<'_> {
                 said.push(generation);
             }
         }
-        let written = self.held(group, &successor) as usize;
-        Ok(Unwritten { branch, said, successor, written })
+        let mut left = Unwritten { branch, said, successor: author, life: self.life(), first: 0, written: 0 };
+        for life in self.successors(&author, &leaf) {
+            let successor = Author { incarnation: life.incarnation, ..author };
+            left.first = successor.says_its_key();
+            left.written = self.stays(group, &successor).saturating_sub(left.first) as usize;
+            (left.successor, left.life) = (successor, life);
+            if left.written >= left.said.len() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(left))
     }
 }
 
@@ -326,8 +359,9 @@ fn former(plan: &Plan<'_>, group: GroupIx, (ix, generation): Place) -> Result<En
     Stored::get(&get, group, ix, generation)?.encoded()
 }
 
-fn is_cut(record: &Record) -> bool {
-    matches!(record, Record::Meta(MetaRecord::Cut { .. }))
+/// Whether a record is one that a log says as it begins, and no other generation may.
+fn begins_a_log(record: &Record) -> bool {
+    matches!(record, Record::Meta(MetaRecord::Cut { .. } | MetaRecord::Rollover { .. }))
 }
 
 impl Course {
@@ -372,7 +406,7 @@ impl Course {
                     }
                 }
                 // What only joins what a header cannot name says nothing.
-                if records.iter().all(is_cut) {
+                if records.iter().all(begins_a_log) {
                     continue;
                 }
                 let header = encoded.header;
@@ -383,6 +417,69 @@ impl Course {
         }
         stood_for.into_iter().for_each(|(author, range)| self.cuts.take(author, range));
         Ok(mine)
+    }
+
+    /// Begins the log in which a branch is written again, by a device that has had another key before: it says of which key it is
+    /// (S-1), and stands for what was written of the branch by keys before. What it says follows from the branch. Returns
+    /// the stamp of that.
+    fn begin_branch(
+        &mut self,
+        plan: &mut Plan<'_>,
+        group: GroupIx,
+        (ix, again): (AuthorIx, AuthorIx),
+        left: &Unwritten,
+    ) -> Result<Hlc, Stop> {
+        let Some(generation) = left.said.first().filter(|_| left.first > 0) else {
+            return Ok(Hlc::default());
+        };
+        let least = self.learn(plan, group, (ix, *generation))?;
+        if plan.held(group, &left.successor) > 0 {
+            let header = plan.stored(group, again, 1)?.encoded()?.header;
+            header.dependencies.iter().for_each(|it| _ = self.pending.remove(&it.author));
+            return Ok(header.stamp);
+        }
+        let mut records = alloc::vec![Record::Meta(self.word_of_branch(plan, group, ix, left)?)];
+        records.extend(plan.before(group, ix, left)?.into_iter().map(|it| {
+            let incarnation = it.incarnation;
+            Record::Meta(MetaRecord::Cut { incarnation, first: 1, last: Generation::MAX })
+        }));
+        let stamp = Hlc::after(least, Wall(0));
+        self.write(plan, group, (stamp, None), records)?;
+        Ok(stamp)
+    }
+
+    /// What such a log says of the device's keys: beside what its word at the time says, so much stays of earlier logs as is in
+    /// the past of the branch. Without that nobody could tell by its own past alone that it may be held.
+    fn word_of_branch(
+        &mut self,
+        plan: &Plan<'_>,
+        group: GroupIx,
+        ix: AuthorIx,
+        left: &Unwritten,
+    ) -> Result<MetaRecord, Fault> {
+        let (author, pending) = (plan.author(ix), self.pending.clone());
+        let dependencies = self.dependencies(plan, group)?;
+        self.pending = pending;
+        let past = plan.past_of(group, &left.successor, &dependencies)?;
+        let of_device = past.0.iter().filter(|(of, _)| plan.author(*of).device == author.device);
+        let mut stays: BTreeMap<AuthorIx, Generation> = of_device.copied().collect();
+        let prefix = left.branch.start() - 1;
+        let known = stays.entry(ix).or_default();
+        *known = prefix.max(*known);
+        let mut until: BTreeSet<Until> = BTreeSet::new();
+        for (of, last) in stays.into_iter().filter(|(_, last)| *last > 0) {
+            let incarnation = plan.author(of).incarnation;
+            until.insert(Until { incarnation, last, tag: plan.tag(group, of, last)? });
+        }
+        // Where the branch is all of its log, its own word is not in the past of what is written again.
+        let begins = (prefix == 0).then(|| plan.stored(group, ix, 1)?.encoded()).transpose()?;
+        let records = begins.and_then(|begins| begins.records(&author).ok()).unwrap_or_default();
+        for record in records {
+            let Record::Meta(MetaRecord::Rollover { until: said, .. }) = record else { continue };
+            until.extend(said);
+        }
+        let until = until.into_iter().collect();
+        Ok(MetaRecord::Rollover { chain: plan.keys().chain.clone(), nonce: left.life.nonce, until })
     }
 
     /// Takes in what a generation that was taken back had in its past. Returns the greatest stamp of what is new of
@@ -416,7 +513,7 @@ impl Course {
         let encoded = former(plan, group, place)?;
         let records = encoded.records(&was.author).map_err(|error| corrupt(Table::Log, error))?;
         let mut part = Part { group, was, at: Hlc::default(), records: Vec::with_capacity(records.len()) };
-        for record in records.into_iter().filter(|record| !is_cut(record)) {
+        for record in records.into_iter().filter(|record| !begins_a_log(record)) {
             match record {
                 Record::Row(mut row) => {
                     row.parents = self.parents(plan, group, &row)?;
@@ -499,7 +596,8 @@ impl Course {
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
             | MetaRecord::Repeats { .. }
-            | MetaRecord::Open { .. } => {}
+            | MetaRecord::Open { .. }
+            | MetaRecord::Rollover { .. } => {}
         }
         core::iter::once(record).chain(more)
     }
@@ -513,6 +611,11 @@ impl Course {
         mut records: Vec<Record>,
     ) -> Result<Version, Stop> {
         let author = plan.own();
+        let says_its_key = |it: &Record| matches!(it, Record::Meta(MetaRecord::Rollover { .. }));
+        if plan.held(group, &author) == 0 && !records.iter().any(says_its_key) {
+            // The log begins here, and says of which key it is.
+            records.extend(plan.word_on_keys(group)?.map(Record::Meta));
+        }
         let dependencies = self.dependencies(plan, group)?;
         let past = plan.past_of(group, &author, &dependencies)?;
         let header = Header { stamp, body: Hash::default(), dependencies, batch, acknowledged: None };
@@ -537,7 +640,7 @@ impl Course {
     }
 
     /// What the next generation names of what it builds on; the rest is left for the one after.
-    fn dependencies(&mut self, plan: &mut Plan<'_>, group: GroupIx) -> Result<Vec<Dependency>, Fault> {
+    fn dependencies(&mut self, plan: &Plan<'_>, group: GroupIx) -> Result<Vec<Dependency>, Fault> {
         let mut dependencies = Vec::with_capacity(self.pending.len());
         for (author, generation) in &self.pending {
             let Some(ix) = plan.author_ix(author) else { continue };

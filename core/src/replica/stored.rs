@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::Hash;
 use crate::id::{Author, CollectionId, CommitSeq, Generation, Incarnation};
+use crate::keys::Life;
 use crate::log::generation::Encoded;
 use crate::log::record::Record;
 use crate::log::tree;
@@ -22,15 +23,16 @@ pub(crate) struct StateRecord {
     /// The format of the whole store.
     pub(super) format: u32,
     pub(crate) seq: CommitSeq,
-    pub(crate) incarnation: Incarnation,
+    /// The present life of the store, and what was drawn for it.
+    pub(crate) life: Life,
 }
 
 impl StateRecord {
     /// The format that this code writes.
-    pub(super) const FORMAT: u32 = 2;
+    pub(super) const FORMAT: u32 = 3;
 
-    pub(super) fn new(seq: CommitSeq, incarnation: Incarnation) -> Self {
-        Self { format: Self::FORMAT, seq, incarnation }
+    pub(super) fn new(seq: CommitSeq, life: Life) -> Self {
+        Self { format: Self::FORMAT, seq, life }
     }
 
     /// What the last commit noted; `None` if there was none.
@@ -41,18 +43,22 @@ impl StateRecord {
             let format = u32::from_le_bytes(reader.array("the format")?);
             let seq = CommitSeq(reader.u64("the last commit")?);
             let incarnation = Incarnation(reader.u64("the incarnation")?);
-            Ok(Self { format, seq, incarnation })
+            // Where nothing follows, it was drawn as it stands: for a first key.
+            let nonce = if reader.is_empty() { incarnation.0 } else { reader.u64("the incarnation")? };
+            Ok(Self { format, seq, life: Life { incarnation, nonce } })
         };
         read().map(Some).map_err(|error| corrupt(Table::Meta, error))
     }
 
     pub(super) fn to_write(&self) -> Write {
-        let mut bytes = [0; 20];
+        let mut bytes = [0; 28];
         let (format, rest) = bytes.split_at_mut(4);
-        let (seq, incarnation) = rest.split_at_mut(8);
+        let (seq, rest) = rest.split_at_mut(8);
+        let (incarnation, nonce) = rest.split_at_mut(8);
         format.copy_from_slice(&self.format.to_le_bytes());
         seq.copy_from_slice(&self.seq.0.to_le_bytes());
-        incarnation.copy_from_slice(&self.incarnation.0.to_le_bytes());
+        incarnation.copy_from_slice(&self.life.incarnation.0.to_le_bytes());
+        nonce.copy_from_slice(&self.life.nonce.to_le_bytes());
         let key = Bytes::from_static(meta::STATE);
         Write { table: Table::Meta, key, value: Some(Bytes::copy_from_slice(&bytes)) }
     }

@@ -204,7 +204,10 @@ impl Plan<'_> {
             let nodes = LogNodes { get: &get, group, author: ix };
             let proof = log.proof.as_ref().map(|Proof { checkpoint, completion }| {
                 let known = Known { nodes: &nodes, held: log.held(), size: checkpoint.size, completion };
-                Ok::<_, Fault>(Proof { checkpoint: *checkpoint, completion: known.completion_from(stays)? })
+                Ok::<_, Fault>(Proof {
+                    checkpoint: checkpoint.clone(),
+                    completion: known.completion_from(stays)?,
+                })
             });
             let (proof, tree) = (proof.transpose()?, Tree::load(stays, &nodes)?);
             let last = Stored::get(&get, group, ix, stays)?;

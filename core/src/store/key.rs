@@ -25,6 +25,8 @@ pub(crate) mod meta {
     pub(crate) const MERGES: &[u8] = b"merges";
     /// The databases whose exchange is paused.
     pub(crate) const PAUSED: &[u8] = b"paused";
+    /// The keys of the device whose store it is, as they were when it was last written.
+    pub(crate) const KEYS: &[u8] = b"keys";
     /// The device whose store it is.
     pub(crate) const DEVICE: &[u8] = b"device";
 }

@@ -14,7 +14,7 @@ use crate::store::key::GroupIx;
 use crate::wire::{Hello, Message, Offer, Offered};
 
 /// The version of the protocol that this code speaks.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 /// How many words of this device are looked at that the other end shows as it says that this one is no member.
 const MOST_SIGNED: usize = 4;
 
@@ -81,11 +81,12 @@ impl Sync {
     }
 
     /// Of several links to one device, one to be closed: the one of an earlier boot, which is dead, or else the
-    /// one with the smaller salt, which both ends see alike.
+    /// one with the smaller salt, which both ends see alike. Who shows keys of which neither lead to the others is not one
+    /// device, but two of which one is a thief's: neither takes the other's place.
     fn surplus(&self, id: LinkId) -> Option<(LinkId, CloseReason)> {
         let link = self.links.get(&id)?;
         let (hello, salt) = link.hello.as_ref()?;
-        let mut others = self.links.iter().filter(|(other, l)| **other != id && l.device == link.device);
+        let mut others = self.links.iter().filter(|(other, l)| **other != id && l.may_be(&link.keys));
         let (other, rival) = others.find(|(_, l)| l.hello.is_some())?;
         let (their_hello, their_salt) = rival.hello.as_ref()?;
         let drop_rival = their_hello.boot != hello.boot || their_salt < salt;
@@ -98,6 +99,9 @@ impl Sync {
         let Some((_, salt)) = link.hello.as_ref() else { return };
         let (mut offered, mut ended) = (BTreeMap::new(), BTreeMap::new());
         for group in step.replica.groups.values() {
+            if !group.metadata.access.is_current(&link.keys) {
+                continue; // Here it is nobody: see `ended_key`.
+            }
             let name = name(salt, &group.record.id);
             let own = &step.replica.keys.device;
             let is_news =

@@ -114,6 +114,10 @@ impl Sync {
         let Some(ix) = self.names(id, step.replica).get(&holdings.name).copied() else { return Ok(()) };
         let Some(from) = self.device(id) else { return Ok(()) };
         let Some(group) = step.replica.groups.get(&ix) else { return Ok(()) };
+        let is_current = |keys| group.metadata.access.is_current(keys);
+        if !self.links.get(&id).is_some_and(|link| is_current(&link.keys)) {
+            return Ok(());
+        }
         let is_genuine = || checkpoint.verify(&group.record.id, &author, &step.replica.keys);
         if !group.may_take(&author.device) {
             let link = self.links.get_mut(&id);
@@ -186,7 +190,7 @@ fn introduction(
     let group = replica.groups.get(&ix)?;
     let mut references = references(replica, group, to);
     references.extend(self::references(replica, group, &replica.keys.device));
-    let (author, checkpoint) = *references.get(tries as usize % references.len().max(1))?;
+    let (author, checkpoint) = references.get(tries as usize % references.len().max(1))?.clone();
     let holdings = holdings(replica, ix, name, None);
     Some(Introduction { author, checkpoint, certificates: Vec::new(), holdings })
 }
@@ -199,9 +203,10 @@ fn references(replica: &Replica, group: &Group, device: &DeviceId) -> Vec<(Autho
         let log = replica.authors.find(&author).and_then(|ix| group.logs.get(&ix));
         let signed = log.and_then(|log| match &log.proof {
             _ if author.device == replica.keys.device => {
-                Some((author, Checkpoint::sign(&group.record.id, &author, &log.tree, &replica.keys)))
+                let by = (&replica.keys, group.metadata.access.nonce_of(&author));
+                Some((author, Checkpoint::sign(&group.record.id, &author, &log.tree, by)))
             }
-            proof => Some((author, proof.as_ref()?.checkpoint)),
+            proof => Some((author, proof.as_ref()?.checkpoint.clone())),
         });
         references.extend(signed.filter(|_| references.iter().all(|(known, _)| *known != author)));
     }

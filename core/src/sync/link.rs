@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, DeviceId, Generation, PublicKey, UserId};
+use crate::keys::KeyChain;
 use crate::object::history::Place;
 use crate::replica::Replica;
 use crate::store::key::GroupIx;
@@ -23,7 +24,12 @@ use crate::wire::{Hello, Offered};
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) device: DeviceId,
-    pub(crate) key: PublicKey,
+    /// What it has shown, and by what it has proved to be that.
+    pub(crate) keys: KeyChain,
+    /// The key of which it was told that it counts, in the place of the one that it has shown; and when the link is closed, as
+    /// that one has ended.
+    pub(crate) told: Option<PublicKey>,
+    pub(crate) refused: Option<Mono>,
     pub(crate) nonce: [u8; 16],
     /// The other end's hello, and the salt that both make.
     pub(crate) hello: Option<(Hello, Hash)>,
@@ -213,10 +219,12 @@ pub struct LinkStatus {
 }
 
 impl Link {
-    pub(crate) fn new(key: PublicKey, nonce: [u8; 16]) -> Self {
+    pub(crate) fn new(keys: KeyChain, nonce: [u8; 16]) -> Self {
         Self {
-            device: key.device(),
-            key,
+            device: keys.device(),
+            keys,
+            told: None,
+            refused: None,
             nonce,
             hello: None,
             credit: 0,
@@ -248,6 +256,11 @@ impl Link {
             withdrawn: VecDeque::new(),
             alarmed: false,
         }
+    }
+
+    /// Whether the other end may be who shows these keys: one of both chains leads to the other.
+    pub(crate) fn may_be(&self, keys: &KeyChain) -> bool {
+        self.keys.starts_with(keys) || keys.starts_with(&self.keys)
     }
 
     /// Whether there is something to send, and credit to send it.
@@ -366,7 +379,15 @@ impl Link {
     /// The earliest moment at which something is to be done.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let pulls = self.shares.values().filter_map(|share| share.pull);
-        let own = [self.confirm, self.announce, self.handshake, self.join, self.introduce, self.publish];
+        let own = [
+            self.confirm,
+            self.announce,
+            self.handshake,
+            self.join,
+            self.introduce,
+            self.publish,
+            self.refused,
+        ];
         own.into_iter().flatten().chain(pulls).min()
     }
 }

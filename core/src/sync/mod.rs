@@ -8,6 +8,7 @@
 
 mod compare;
 mod ended;
+mod ended_key;
 pub(crate) mod handshake;
 mod introduce;
 pub(crate) mod link;
@@ -27,7 +28,8 @@ use crate::action::{Action, CloseReason, Notice, Outbox};
 use crate::config::Timing;
 use crate::dice::Dice;
 use crate::gate::Gate;
-use crate::id::{DeviceId, LinkId, PublicKey};
+use crate::id::{DeviceId, LinkId};
+use crate::keys::KeyChain;
 use crate::log::tree::Tree;
 use crate::replica::Replica;
 use crate::store::key::{AuthorIx, GroupIx};
@@ -85,14 +87,16 @@ impl Sync {
 
     // ---- links come and go ----
 
-    pub(crate) fn link_up(&mut self, link: LinkId, key: PublicKey, step: &mut Step<'_>) {
-        let mut silent =
-            self.links.iter().filter(|(_, link)| link.device == key.device() && link.hello.is_none());
+    pub(crate) fn link_up(&mut self, link: LinkId, keys: KeyChain, step: &mut Step<'_>) {
+        let device = keys.device();
+        let mut silent = self.links.iter().filter(|(_, link)| link.may_be(&keys) && link.hello.is_none());
         // Of those the latest are the likeliest to be alive.
         if let Some(oldest) = silent.next().map(|(id, _)| *id).filter(|_| silent.count() + 1 >= MOST_SILENT) {
             self.close(oldest, CloseReason::Duplicate, step);
         }
-        let reason = if key.device() == step.replica.keys.device {
+        let reason = if !keys.verify(step.replica.keys.scheme) {
+            Some(CloseReason::KeyEnded)
+        } else if device == step.replica.keys.device {
             Some(CloseReason::Myself)
         } else if self.links.len() >= step.replica.limits.links {
             Some(CloseReason::TooManyLinks)
@@ -104,8 +108,11 @@ impl Sync {
             return;
         }
         let nonce = self.dice.bytes();
-        self.links.insert(link, Box::new(Link::new(key, nonce)));
-        self.say_hello(link, true, step);
+        self.links.insert(link, Box::new(Link::new(keys, nonce)));
+        self.tell_of_its_end(link, step);
+        if !self.is_refused(link) {
+            self.say_hello(link, true, step);
+        }
     }
 
     /// Grants credit to a link.
@@ -119,12 +126,16 @@ impl Sync {
     pub(crate) fn link_down(&mut self, link: LinkId, step: &mut Step<'_>) {
         if self.links.remove(&link).is_some() {
             step.gate.forget(link);
-            let pulled: Vec<_> =
-                self.pulls.iter().filter(|(_, by)| **by == link).map(|(ix, _)| *ix).collect();
-            for ix in pulled {
-                self.pulls.remove(&ix);
-                self.pull_next(ix, step);
-            }
+            self.drop_pulls(link, step);
+        }
+    }
+
+    /// Asks others for what was asked for over a link.
+    fn drop_pulls(&mut self, link: LinkId, step: &mut Step<'_>) {
+        let pulled: Vec<_> = self.pulls.iter().filter(|(_, by)| **by == link).map(|(ix, _)| *ix).collect();
+        for ix in pulled {
+            self.pulls.remove(&ix);
+            self.pull_next(ix, step);
         }
     }
 
@@ -152,8 +163,13 @@ impl Sync {
         self.links.get(&link).map(|link| link.device)
     }
 
-    pub(crate) fn key(&self, link: LinkId) -> Option<PublicKey> {
-        self.links.get(&link).map(|link| link.key)
+    pub(crate) fn keys(&self, link: LinkId) -> Option<&KeyChain> {
+        self.links.get(&link).map(|link| &link.keys)
+    }
+
+    /// This device has another key: what was signed by the one before is signed anew.
+    pub(crate) fn forget_signed(&mut self) {
+        self.signed.clear();
     }
 
     /// The syncgroup that a name stands for, if it is taken from the other end of a link.
@@ -219,9 +235,10 @@ impl Sync {
         self.links.keys().copied().collect()
     }
 
-    /// The devices that links lead to.
+    /// The devices that links lead to. Who shows a key in the place of which another one counts is not the device: that is
+    /// still looked for.
     pub(crate) fn linked(&self) -> BTreeSet<DeviceId> {
-        self.links.values().map(|link| link.device).collect()
+        self.links.values().filter(|link| link.told.is_none()).map(|link| link.device).collect()
     }
 
     pub(crate) fn status(&self) -> Vec<LinkStatus> {
@@ -278,6 +295,7 @@ impl Sync {
     pub(crate) fn sharing_changed(&mut self, step: &mut Step<'_>) {
         let links: Vec<_> = self.links.keys().copied().collect();
         for link in links {
+            self.tell_of_its_end(link, step);
             self.offer(link, false, step);
             self.plan_first_introduction(link, step);
             if self.believe_ended(link, step) {
@@ -367,6 +385,7 @@ impl Sync {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, step: &mut Step<'_>) {
+        self.close_refused(step);
         let now = step.now;
         let due = |at: Option<Mono>| at.is_some_and(|at| at <= now);
         let late: Vec<_> =
@@ -416,7 +435,7 @@ impl Sync {
         }
         let requests = step.replica.groups.values().flat_map(|group| {
             let asking = group.record.stage.requests().iter().filter(|_| !group.paused);
-            let theirs = asking.filter(|asking| asking.invitation.issuer().device() == link.device);
+            let theirs = asking.filter(|asking| link.keys.starts_with(&asking.invitation.issuer));
             theirs.map(|asking| {
                 let (asking, name) = (asking.clone(), step.replica.name.clone());
                 let wrote = group.written_by(&step.replica.keys.device, &step.replica.authors);

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use crate::action::Notice;
 use crate::hash::Hash;
 use crate::id::{Author, Generation};
+use crate::keys::KeyChain;
 use crate::log::fork::{Branch, Fork};
 use crate::log::generation::{Dependency, Encoded, Header};
-use crate::log::record::Record;
+use crate::log::record::{MetaRecord, Record};
 use crate::log::tree::{Known, Nodes, Tree};
-use crate::log::{Log, Proof};
+use crate::log::{Checkpoint, Log, Proof};
 use crate::replica::plan::{Origin, Plan};
 use crate::store::Fault;
 use crate::store::key::GroupIx;
@@ -180,8 +181,19 @@ fn verify(
     }
     let checkpoint = &proof.checkpoint;
     let id = plan.record(group).map(|record| record.id);
-    let is_signed = || id.is_some_and(|id| checkpoint.verify(&id, &author, &plan.replica.keys));
-    let is_known = known.is_some_and(|known| known.checkpoint == *checkpoint);
+    let is_known = known.as_ref().is_some_and(|known| known.checkpoint == *checkpoint);
+    let is_signed = || {
+        let keys = &plan.replica.keys;
+        // The same keys were looked at with what is held.
+        let are_known = known.as_ref().is_some_and(|known| {
+            let Checkpoint { keys, nonce, .. } = &known.checkpoint;
+            (keys, nonce) == (&checkpoint.keys, &checkpoint.nonce)
+        });
+        id.is_some_and(|id| match are_known {
+            true => checkpoint.verify_by_known(&id, &author, keys),
+            false => checkpoint.verify(&id, &author, keys),
+        })
+    };
     let root = tree.root_at(checkpoint.size, &proof.completion);
     if root != Some(checkpoint.root) {
         // More of another branch of the log may have come from elsewhere, also between two chunks of one answer: whoever
@@ -201,7 +213,32 @@ fn verify(
     if !is_known && !is_signed() {
         return Ok(Err("a checkpoint that its author did not sign"));
     }
+    if !is_of_log(plan, group, &author, held, &encoded, &checkpoint.keys) {
+        return Ok(Err("a checkpoint by another key than that of the log"));
+    }
     Ok(Ok(Some(Verified { author, base: held, generations: encoded, applied: 0, proof })))
+}
+
+/// Whether whoever has signed may sign for a log: with the key of which the log says in its first generation that it is, or
+/// with one that the device has taken since (S-1).
+fn is_of_log(
+    plan: &Plan<'_>,
+    group: GroupIx,
+    author: &Author,
+    held: Generation,
+    new: &[Encoded],
+    signer: &KeyChain,
+) -> bool {
+    if held > 0 {
+        let known = plan.metadata(group).and_then(|metadata| metadata.access.key_of_log(author));
+        return known.is_none_or(|chain| signer.starts_with(chain));
+    }
+    // What cannot be read is not taken anyway.
+    let records = new.first().and_then(|first| first.records(author).ok()).unwrap_or_default();
+    records.iter().all(|record| match record {
+        Record::Meta(MetaRecord::Rollover { chain, .. }) => signer.starts_with(chain),
+        _ => true,
+    })
 }
 
 /// Finds runs of other branches of logs than those that are here. Where the log is known to be forked, and nobody builds on
@@ -232,7 +269,7 @@ fn branches(plan: &mut Plan<'_>, group: GroupIx, runs: &[Run], received: &mut Re
         let lacks = plan.lacks_branch(group, &run.author, (prefix, &branch.leaf))?;
         if plan.may_make_way(group, (&run.author, prefix), &received.wanted, lacks)? {
             authors.push(run.author);
-            if !lacks {
+            if !lacks || plan.is_of_former_key(&run.author) {
                 received.made_way.insert((group, run.author));
             }
         } else {
@@ -270,7 +307,7 @@ fn other_branch(plan: &Plan<'_>, group: GroupIx, run: &Run) -> Result<Option<(Ge
     let nodes = RunNodes { base, leaves: &leaves };
     let known = Known { nodes: &nodes, held: tree.size(), size: checkpoint.size, completion };
     let completion = known.completion_from(prefix + 1)?;
-    Ok(Some((prefix, Branch { leaf, checkpoint: *checkpoint, completion })))
+    Ok(Some((prefix, Branch { leaf, checkpoint: checkpoint.clone(), completion })))
 }
 
 /// Whether a generation builds on a run that parts from what is here, as far as the run goes.
@@ -297,7 +334,10 @@ fn leads(generations: &[Bytes], Proof { checkpoint, completion }: &Proof) -> boo
 
 /// Whether an author may write, by what is known so far.
 fn is_members(plan: &Plan<'_>, group: GroupIx, author: &Author) -> bool {
-    plan.metadata(group).is_some_and(|metadata| metadata.access.rights(&author.device).is_some())
+    plan.metadata(group).is_some_and(|metadata| {
+        let access = &metadata.access;
+        access.rights(&author.device).is_some() && !access.is_beyond_end(author, plan.held(group, author) + 1)
+    })
 }
 
 /// How much of each author the members' generations among these build on, step by step.

@@ -15,7 +15,7 @@ use crate::id::{Author, Generation};
 use crate::limits;
 use crate::log::generation::{Encoded, Header};
 use crate::log::tree::{Known, Tree};
-use crate::log::{Checkpoint, Proof};
+use crate::log::{Checkpoint, Log, Proof};
 use crate::replica::Replica;
 use crate::replica::plan::Plan;
 use crate::replica::stored::{LogNodes, Stored};
@@ -34,6 +34,8 @@ const MOST_DOUBTED: usize = 16;
 const MOST_KEPT: usize = 16 << 10;
 /// Bytes of a run beside its generations and the hashes of its proof, at most.
 const RUN_BYTES: usize = 256;
+/// Bytes of a key that took the place of another, with what signs for it.
+const KEY_BYTES: usize = 96;
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;
 
@@ -216,10 +218,22 @@ impl Server<'_> {
     fn run_bytes(&self, author: &Author, ix: AuthorIx) -> usize {
         let log = self.group.logs.get(&ix);
         let size = log.map_or(0, |log| match &log.proof {
-            Some(proof) if author.device != self.replica.keys.device => proof.checkpoint.size,
+            Some(proof) if !self.signs(author, log) => proof.checkpoint.size,
             _ => log.held(),
         });
-        RUN_BYTES + HASH_BYTES * (u64::BITS - size.leading_zeros()) as usize
+        let keys = log.map_or(0, |log| match &log.proof {
+            Some(proof) if !self.signs(author, log) => proof.checkpoint.keys.rollovers(),
+            _ => self.replica.keys.chain.rollovers(),
+        });
+        RUN_BYTES + KEY_BYTES * keys + HASH_BYTES * (u64::BITS - size.leading_zeros()) as usize
+    }
+
+    /// Whether this device signs for a log: its own, unless the key of that has ended, and somebody else may have gone on
+    /// with it, or begun another branch.
+    fn signs(&self, author: &Author, log: &Log) -> bool {
+        let end = self.group.metadata.access.end_of(author);
+        author.device == self.replica.keys.device
+            && end.is_none_or(|end| log.proof.is_none() && log.held() <= end)
     }
 
     fn sent(&self, author: &Author) -> Generation {
@@ -276,19 +290,20 @@ impl Server<'_> {
         let Some(log) = self.group.logs.get(&cursor.ix) else { return Ok(None) };
         let get = |table: Table, key: &Bytes| self.view.get(table, key);
         let nodes = LogNodes { get: &get, group: self.group.ix, author: cursor.ix };
-        let (checkpoint, given): (_, &[_]) = if author.device == self.replica.keys.device {
+        let (checkpoint, given): (_, &[_]) = if self.signs(author, log) {
             let is_it = |known: &&Checkpoint| known.size == log.held() && known.root == log.tree.root();
             let known = signed.get(&(self.group.ix, cursor.ix)).filter(is_it);
-            let checkpoint = known.copied().unwrap_or_else(|| {
-                Checkpoint::sign(&self.group.record.id, author, &log.tree, &self.replica.keys)
+            let checkpoint = known.cloned().unwrap_or_else(|| {
+                let nonce = self.group.metadata.access.nonce_of(author);
+                Checkpoint::sign(&self.group.record.id, author, &log.tree, (&self.replica.keys, nonce))
             });
             if known.is_none() {
-                new.push((cursor.ix, checkpoint));
+                new.push((cursor.ix, checkpoint.clone()));
             }
             (checkpoint, &[])
         } else {
             let Some(proof) = &log.proof else { return Ok(None) };
-            (proof.checkpoint, &proof.completion)
+            (proof.checkpoint.clone(), &proof.completion)
         };
         let known = Known { nodes: &nodes, held: log.held(), size: checkpoint.size, completion: given };
         let completion = known.completion_from(cursor.reach())?;

@@ -61,6 +61,11 @@
 //! What is granted to **everybody** (S-3) makes nobody a member: it lets members let in others, see [`opening`].
 //!
 //! Who is a member *now* is another question, which goes by this device's clock: see [`ending`].
+//!
+//! # Keys
+//!
+//! Of a device that has taken another key the logs from before have an end (see [`keys`]). What lies beyond it is a thief's:
+//! its acts are void, and what would otherwise stand by the device's own word, departures and cuts, does not.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -68,7 +73,7 @@ use alloc::vec::Vec;
 use super::Rights;
 use super::past::{Numbered, Past};
 use crate::hash::Tag;
-use crate::id::{Author, DeviceId, Generation, Incarnation, Name, UserId, Version};
+use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version};
 use crate::limits;
 use crate::log::record::MetaRecord;
 use crate::object::history::Place;
@@ -79,6 +84,7 @@ mod cuts;
 mod ending;
 mod facts;
 mod judging;
+mod keys;
 mod members;
 mod opening;
 mod taken;
@@ -95,6 +101,7 @@ use self::facts::{
 };
 pub(crate) use self::facts::{At, Holder, Left, Source, end};
 pub(crate) use self::judging::{Judgement, Rank, Ranks};
+use self::keys::{EndedLogs, Keys};
 pub(crate) use self::opening::LettingIn;
 
 /// What was judged lately by the facts in a past alone.
@@ -120,6 +127,8 @@ pub(crate) struct Access {
     again: Again,
     /// Proofs that logs are forked. They stand likewise.
     forks: BTreeMap<Author, Vec<Proven>>,
+    /// Which keys devices have had.
+    keys: Keys,
     genesis: Option<Place>,
     /// By all that is known.
     judgement: Judgement,
@@ -136,6 +145,8 @@ struct Proven {
     prefix: Generation,
     /// The same, in a tag.
     tag: Tag,
+    /// The key of which the log is, if that is not its device's first.
+    key: Option<PublicKey>,
 }
 
 /// Something by which a device may do something: a grant to it, or one to its user with what makes it the user's.
@@ -180,7 +191,7 @@ impl Access {
                 let grant = grant(from, self.ends.note(*rights, *ends), name);
                 facts::add(&mut self.standings.entry(key.device()).or_default().grants, grant);
                 self.acts.take(from);
-                self.concerns(Holder::Device(key.device()), from.version())
+                self.concerns(Holder::Device(key.device()), from.version()) || !self.keys.is_empty()
             }
             MetaRecord::AdmitUser { key, name, rights, ends, .. } => {
                 let grant = grant(from, self.ends.note(*rights, *ends), name);
@@ -188,7 +199,7 @@ impl Access {
                 facts::add(&mut user.grants, grant);
                 user.key = Some(*key);
                 self.acts.take(from);
-                self.concerns(Holder::User(key.user()), from.version())
+                self.concerns(Holder::User(key.user()), from.version()) || !self.keys.is_empty()
             }
             MetaRecord::Enrol { certificate, .. } => {
                 let (user, device) = (certificate.user(), certificate.device());
@@ -204,13 +215,14 @@ impl Access {
                 self.standings.entry(device).or_default().enrol(enrolment);
                 let of = self.users.entry(user).or_default();
                 of.devices.insert(device);
-                // It may have been struck off before.
+                // It may have been struck off before, or have said something of its keys.
                 of.strikings.iter().any(|(struck, ..)| *struck == device)
+                    || self.keys.words(&device).next().is_some()
                     || self.judgement.taken.is_from(Holder::User(user))
             }
             MetaRecord::Leave { grants } => {
                 let grants = grants.iter().copied().collect();
-                let departure = Departure { by: from.place, stamp: from.stamp, grants };
+                let departure = Departure { author: from.author, by: from.place, stamp: from.stamp, grants };
                 self.standings.entry(from.author.device).or_default().depart(departure);
                 // What knows of it was judged so before.
                 false
@@ -248,10 +260,10 @@ impl Access {
             MetaRecord::Repeats { incarnation, generation } => {
                 let author = author(from.author.device, *incarnation);
                 self.again.take(from.version(), Version { author, generation: *generation });
-                !self.revocations.is_empty()
+                self.anything_ends()
             }
             MetaRecord::Fork(fork) => {
-                let proven = Proven { by: from.place, prefix: fork.prefix, tag: fork.tag() };
+                let proven = Proven { by: from.place, prefix: fork.prefix, tag: fork.tag(), key: fork.key() };
                 self.forks.entry(fork.author).or_default().push(proven);
                 self.cuts.take(fork.author, fork.prefix.saturating_add(1)..=Generation::MAX);
                 true
@@ -261,12 +273,16 @@ impl Access {
                 let given = self.ends.note(*rights, *ends);
                 self.openings.push(Opening { author, version, given });
                 self.acts.take(from);
-                !self.revocations.is_empty()
+                self.anything_ends()
             }
             MetaRecord::Close { grants, keep, ends, until } => {
                 let what = Ended::Grants(Holder::Everybody, grants.iter().copied().collect());
                 self.revoke(from, what, (*keep, *ends), until.iter().copied().collect());
                 self.acts.take(from);
+                true
+            }
+            MetaRecord::Rollover { chain, nonce, until } => {
+                self.keys.take(from, (chain, *nonce), until);
                 true
             }
             MetaRecord::Collection { .. }
@@ -303,16 +319,28 @@ impl Access {
 
     /// Whether a proof that a log is forked says something new beside those in a past, or all that are known, and there
     /// is room for it (S-53).
-    pub(crate) fn may_prove(&self, past: Option<&Past>, author: &Author, prefix: Generation) -> bool {
+    pub(crate) fn may_prove(
+        &self,
+        past: Option<&Past>,
+        (author, prefix): (&Author, Generation),
+        key: Option<PublicKey>,
+    ) -> bool {
         let device = author.device;
         let from = Author { device, incarnation: Incarnation(0) };
         let to = Author { device, incarnation: Incarnation(u64::MAX) };
         let of_device = self.forks.range(from..=to).flat_map(|(of, all)| all.iter().map(move |it| (of, it)));
         let known = of_device.filter(|(_, it)| past.is_none_or(|past| past.has(it.by)));
         // Several members may have written down the same.
+        // Whoever has an earlier key forks as many logs of that as there is time for.
+        let known = known.filter(|(of, it)| it.key == key || *of == author);
         let known: BTreeSet<(&Author, Generation)> = known.map(|(of, it)| (of, it.prefix)).collect();
         let is_new = known.iter().all(|(of, cut)| *of != author || prefix < *cut);
         is_new && known.len() < limits::MAX_FORKS
+    }
+
+    /// Whether something that was given, or a key, may have ended: then every act has to be judged.
+    fn anything_ends(&self) -> bool {
+        !self.revocations.is_empty() || !self.keys.is_empty()
     }
 
     fn revoke(
@@ -375,11 +403,17 @@ impl Access {
         recent: &mut Recent,
         ask: impl FnOnce(&Judgement) -> T,
     ) -> T {
-        let known = |revocation: &Revocation| past.has(revocation.by);
-        if !self.revocations.values().any(known) {
+        let known = |place: Place| past.has(place);
+        let mut ends = self.revocations.values().map(|revocation| revocation.by).chain(self.keys.places());
+        if !ends.any(known) {
             ask(&Judgement::default())
-        } else if self.revocations.values().all(known) {
-            // Further grants, which are not in the past, change nothing for those that are.
+        } else if self.revocations.values().all(|it| known(it.by))
+            && self.keys.places().all(known)
+            && (self.keys.is_empty() || self.acts.iter().all(|act| known(act.place)))
+            && !self.has_forked_words()
+        {
+            // Further grants, which are not in the past, change nothing for those that are; unless a key has ended, and
+            // they build on something of it.
             ask(&self.judgement)
         } else {
             if let Some((_, judgement)) = recent.iter().find(|(of, _)| of == past) {
@@ -398,11 +432,27 @@ impl Access {
         if self.genesis.is_some() && at.place == self.genesis {
             return Some(Rights::Admin);
         }
-        self.titles(&at.author.device).filter_map(|title| self.has_by(judgement, at, &title)).max()
+        // Whoever knows that its key has ended, and how much stays, writes no more by it.
+        if judgement.ended().has(&at.author, at.generation) {
+            return None;
+        }
+        self.rights_by(judgement, at, judgement.ended())
+    }
+
+    /// The same, wherever its log ends: the logs that end are these, for the departures of its device.
+    fn rights_by(&self, judgement: &Judgement, at: At<'_>, ended: &EndedLogs) -> Option<Rights> {
+        let titles = self.titles(&at.author.device);
+        titles.filter_map(|title| self.has_by(judgement, at, &title, ended)).max()
     }
 
     /// What a device may do by one of its titles at one of its generations.
-    fn has_by(&self, judgement: &Judgement, at: At<'_>, title: &Title<'_>) -> Option<Rights> {
+    fn has_by(
+        &self,
+        judgement: &Judgement,
+        at: At<'_>,
+        title: &Title<'_>,
+        ended: &EndedLogs,
+    ) -> Option<Rights> {
         let device = at.author.device;
         let standing = self.standings.get(&device)?;
         let known = |place: Place| at.past.has(place) && Some(place) != at.place;
@@ -410,7 +460,7 @@ impl Access {
             && at.stamp.wall() <= title.ends()
             && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
             && !judgement.is_void(&title.grant.place())
-            && !self.has_left(standing, &title.version(), known);
+            && !self.has_left(standing, &title.version(), known, ended);
         if !counts {
             return None;
         }
@@ -437,7 +487,7 @@ impl Access {
 
     /// What is left of a title for what its device writes from now on, whatever the time is.
     fn left(&self, device: &DeviceId, standing: &Standing, title: &Title<'_>) -> Option<Left> {
-        if self.has_left(standing, &title.version(), |_| true) {
+        if self.has_left(standing, &title.version(), |_| true, self.judgement.ended()) {
             return None;
         }
         self.left_by_others(device, title)
@@ -481,7 +531,7 @@ impl Access {
     /// The first generation of a log of which its device says that it has written it again elsewhere. What follows on it
     /// may come in years, or never.
     pub(crate) fn first_cut(&self, author: &Author) -> Option<Generation> {
-        self.cuts.first(author)
+        self.judgement.first_cut(author)
     }
 
     /// The grants to a device that nobody has ended, and its enrolments.
@@ -539,7 +589,9 @@ impl Access {
     pub(crate) fn forsaken(&self, device: &DeviceId) -> Vec<Version> {
         let Some(standing) = self.standings.get(device) else { return Vec::new() };
         let own = self.titles(device).filter(|title| title.enrolment.is_none());
-        let left = own.filter(|title| self.has_left(standing, &title.version(), |_| true));
+        let has_left =
+            |title: &Title<'_>| self.has_left(standing, &title.version(), |_| true, self.judgement.ended());
+        let left = own.filter(has_left);
         let grants = left.filter(|title| self.left_by_others(device, title).is_some());
         grants.map(|title| title.grant.version).collect()
     }
@@ -555,12 +607,13 @@ impl Access {
     /// nothing, and there might be any number of them (S-53).
     pub(crate) fn may_leave(&self, device: &DeviceId, past: &Past, ended: &[Version]) -> bool {
         let known = |place: Place| past.has(place);
+        let logs = self.said_in(Some(past));
         let Some(standing) = self.standings.get(device) else { return false };
         self.titles(device).any(|title| {
             ended.contains(&title.version())
                 && known(title.grant.place())
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
-                && !self.has_left(standing, &title.version(), known)
+                && !self.has_left(standing, &title.version(), known, &logs)
         })
     }
 
@@ -588,6 +641,7 @@ impl Access {
         };
         match record {
             MetaRecord::Enrol { certificate, .. } => {
+                let ended = self.said_in(Some(past));
                 let (user, device) = (certificate.user(), certificate.device());
                 let devices = self.users.get(&user).into_iter().flat_map(|user| &user.devices);
                 let standings = devices.filter_map(|device| self.standings.get(device));
@@ -602,7 +656,7 @@ impl Access {
                             && it.number == certificate.number()
                             && it.ends >= end(certificate.ends())
                             && known(it.place())
-                            && !self.has_left(standing, &it.version, known)
+                            && !self.has_left(standing, &it.version, known, &ended)
                     })
                 });
                 is_user(&user) && !is_there && of_user < limits::MAX_ENROLMENTS_OF_USER && !self.is_full(past)

@@ -11,7 +11,9 @@ use super::invitation::Whom;
 use super::past::Past;
 use super::{Invitation, JoinRefusal, Rights, judge, publish, remove, user};
 use crate::action::{Notice, Outcome, Refusal};
-use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, SyncgroupId, Version};
+use crate::crypto::Keys;
+use crate::id::{Author, DeviceId, Generation, Incarnation, Name, SyncgroupId, Version};
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::log::record::{MetaRecord, Record, Used};
 use crate::replica::Stop;
@@ -60,7 +62,7 @@ pub(super) fn join(
         (Some(it), Some(user)) if it.user() != user => {
             return Err(Refusal::Invitation("it is for the devices of another user").into());
         }
-        (Some(it), _) if it.device_key() != replica.keys.public => {
+        (Some(it), _) if it.device_key() != replica.keys.first() => {
             return Err(Refusal::Certificate("it is for another device").into());
         }
         (Some(it), _) if it.ends().is_some_and(|ends| ends < means.wall) => {
@@ -130,12 +132,12 @@ pub(crate) type Answer = Result<Vec<(Author, Generation)>, JoinRefusal>;
 pub(crate) fn admit(
     plan: &mut Plan<'_>,
     means: &Means<'_>,
-    key: &PublicKey,
+    keys: &KeyChain,
     request: Request<'_>,
 ) -> Result<Option<Answer>, Stop> {
     let replica = plan.replica;
     let Request { asking: Asking { invitation, nonce, certificate }, name, withdraw, wrote } = request;
-    let (terms, device) = (&invitation.terms, key.device());
+    let (terms, device, key) = (&invitation.terms, keys.device(), &keys.first());
     let unknown = Ok(Some(Err(JoinRefusal::NotValid)));
     // First, so that it takes as long where there is no such syncgroup.
     if !invitation.verify(&replica.keys) {
@@ -144,6 +146,9 @@ pub(crate) fn admit(
     let Some(group) = replica.group(&terms.syncgroup).filter(|group| group.is_shared()) else {
         return unknown;
     };
+    if !group.metadata.access.is_current(keys) {
+        return unknown;
+    }
     let is_missing = |(incarnation, last): &(Incarnation, Generation)| {
         plan.held(group.ix, &Author { device, incarnation: *incarnation }) < *last
     };
@@ -170,9 +175,9 @@ pub(crate) fn admit(
         terms.whom == Whom::Anybody && lets_in(plan, group, it, means.wall)
     };
     let may_admit = may_answer
-        && publish::is_for(group, terms, &device, &replica.keys.public)
+        && publish::is_for(group, terms, &device, &replica.keys.first())
         // Its own alone: who else used another one's is known only when it arrives.
-        && invitation.issuer == replica.keys.public
+        && is_own(invitation, &replica.keys)
         && (is_admin(&replica.keys.device) || is_open());
     let is_time = |may: bool| match may {
         false => Err(JoinRefusal::NotValid),
@@ -241,6 +246,15 @@ fn next<'p>(plan: &Plan<'_>, group: &Group, wall: Wall, past: &'p Past) -> At<'p
     let author = plan.replica.author();
     let generation = plan.held(group.ix, &author) + 1;
     At { author, place: None, generation, stamp: plan.next_stamp(wall), past }
+}
+
+/// Whether this device has issued an invitation. Those by a key that has ended are void with it, as others may have that
+/// one; but for what is published, which gives nothing to anybody else than the device that was asked.
+fn is_own(invitation: &Invitation, keys: &Keys) -> bool {
+    match invitation.device() {
+        Some(_) => keys.chain.starts_with(&invitation.issuer),
+        None => keys.chain.current() == invitation.issuer.current(),
+    }
 }
 
 /// What is told of an admission.
@@ -421,7 +435,9 @@ fn is_here(plan: &Plan<'_>, ix: GroupIx, admitted: &Admitted) -> bool {
     let mut is_less = false;
     let is_shown = admitted.vector.iter().all(|(author, last)| {
         let first_cut = access.and_then(|access| access.first_cut(author));
-        let first = first_cut.into_iter().chain(first_void(author)).min();
+        // Of a log whose key has ended nobody passes on what lies beyond its end either.
+        let ended = access.and_then(|access| access.end_of(author)).map(|last| last.saturating_add(1));
+        let first = first_cut.into_iter().chain(first_void(author)).chain(ended).min();
         let needed = first.map_or(*last, |first| first.saturating_sub(1).min(*last));
         is_less |= needed < *last;
         shown(author) >= needed
@@ -460,13 +476,14 @@ mod tests {
     fn here() -> (Replica, MemStore) {
         let (mut store, name) = (MemStore::new(), name());
         let config = Config::new(name.clone());
-        let (mut replica, boot, _) = Replica::load(keys(1), &config, false, Incarnation(1), &store).unwrap();
+        let (mut replica, boot, _) =
+            Replica::load(keys(1), &config, false, crate::keys::Life::first(1), &store).unwrap();
         store.apply(&boot);
         let mut plan = Plan::new(&replica, &store);
         let (database, collections) = (name.clone(), alloc::vec![name.clone()]);
         let create = Command::CreateSyncgroup { database, name: name.clone(), collections };
         run(&mut plan, &means(&name), create).unwrap();
-        let key = keys(2).public;
+        let key = keys(2).first();
         let admit = MetaRecord::Admit { key, name, rights: Rights::Admin, ends: None, request: None };
         plan.write(0, plan.next_stamp(WALL), &[Record::Meta(admit)], None).unwrap();
         let effects = plan.finish();
@@ -486,7 +503,7 @@ mod tests {
             let asking = Asking { invitation, nonce: [8; 16], certificate: None };
             let request = Request { asking: &asking, name: name(), withdraw: false, wrote: Vec::new() };
             let mut plan = Plan::new(&replica, &store);
-            admit(&mut plan, &means(&name()), &keys(3).public, request).unwrap().unwrap()
+            admit(&mut plan, &means(&name()), &keys(3).chain, request).unwrap().unwrap()
         };
         assert!(answer(&replica.keys).is_ok());
         // Whoever issued it is an admin, and may have let in somebody by it by now.
@@ -502,11 +519,11 @@ mod tests {
             let rights = Rights::Write;
             let terms = Terms { syncgroup, rights, expires, reusable: false, nonce, whom, ends: None };
             let invitation = Invitation::sign(terms, name(), Vec::new(), &keys(3));
-            let certificate = user.certify_until(keys(3).public, name(), 1, ends);
+            let certificate = user.certify_until(keys(3).first(), name(), 1, ends);
             let asking = Asking { invitation, nonce: [8; 16], certificate: Some(Box::new(certificate)) };
             let request = Request { asking: &asking, name: name(), withdraw: false, wrote: Vec::new() };
             let mut plan = Plan::new(&replica, &store);
-            admit(&mut plan, &means(&name()), &keys(3).public, request).unwrap().unwrap()
+            admit(&mut plan, &means(&name()), &keys(3).chain, request).unwrap().unwrap()
         };
         for ends in [Wall(WALL.0 - 1), WALL, Wall(WALL.0 + 1)] {
             let (here, nowhere) = (replica.groups[&0].record.id, SyncgroupId([5; 32]));

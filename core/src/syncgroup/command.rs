@@ -63,6 +63,7 @@ pub(crate) fn run(plan: &mut Plan<'_>, means: &Means<'_>, command: Command) -> R
             Ok(Outcome::Invited(invite(plan.replica, group, terms, addresses)?))
         }
         Command::Reissue => crate::replica::reissue::reissue(plan, means),
+        Command::RotateKey(new) => crate::replica::rotate::rotate(plan, means, *new),
         Command::Pause { database, paused } => pause(plan, database, paused),
         Command::Join { database, invitation } => admission::join(plan, means, database, invitation, None),
         Command::JoinAs { database, invitation, certificate } => {
@@ -156,10 +157,8 @@ fn create(
 ) -> Result<Outcome, Stop> {
     let ix = new_group(plan.replica)?;
     let replica = plan.replica;
-    let records: Vec<_> = genesis(name, means.nonce, replica.keys.public, means.name.clone(), collections)
-        .into_iter()
-        .map(Record::Meta)
-        .collect();
+    let genesis = genesis(name, means.nonce, replica.keys.first(), means.name.clone(), collections);
+    let records: Vec<_> = genesis.into_iter().chain(plan.word_on_keys(ix)?).map(Record::Meta).collect();
     if !Metadata::default().has_room(None, &records) {
         let limit = limits::MAX_METADATA / limits::METADATA_RECORD;
         return Err(Refusal::Limit { what: "collections, made by one device", limit }.into());

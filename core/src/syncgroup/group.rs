@@ -266,7 +266,7 @@ impl Group {
     pub(crate) fn signed_by(&self, device: &DeviceId, authors: &Authors) -> Vec<(Incarnation, Checkpoint)> {
         let signed = self.logs.iter().filter_map(|(ix, log)| {
             let author = authors.get(*ix).filter(|author| author.device == *device)?;
-            Some((author.incarnation, log.proof.as_ref()?.checkpoint))
+            Some((author.incarnation, log.proof.as_ref()?.checkpoint.clone()))
         });
         let mut signed: Vec<_> = signed.collect();
         signed.sort_unstable_by_key(|(incarnation, _)| *incarnation);

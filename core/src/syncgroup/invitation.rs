@@ -10,6 +10,7 @@ use super::Rights;
 use crate::crypto::{Keys, Signature};
 use crate::hash;
 use crate::id::{Address, DeviceId, Name, PublicKey, SyncgroupId, UserId};
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::pasted::{Pasted, Unread};
 use crate::time::Wall;
@@ -28,8 +29,8 @@ const TEXT: Pasted = Pasted { prefix: PREFIX, checksum: hash::INVITATION_TEXT };
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
     pub(crate) terms: Terms,
-    /// The key of the admin who made it, or of the member, and at whose device to join.
-    pub(crate) issuer: PublicKey,
+    /// The keys of the admin who made it, or of the member, at whose device to join.
+    pub(crate) issuer: KeyChain,
     pub(crate) signature: Signature,
     /// What the syncgroup was called, for people to read. Not signed.
     pub(crate) name: Name,
@@ -64,12 +65,13 @@ pub(crate) enum Whom {
 impl Invitation {
     pub(crate) fn sign(terms: Terms, name: Name, addresses: Vec<Address>, keys: &Keys) -> Self {
         let signature = keys.sign(hash::INVITATION, &[&terms.to_bytes()]);
-        Self { terms, issuer: keys.public, signature, name, addresses }
+        Self { terms, issuer: keys.chain.clone(), signature, name, addresses }
     }
 
     /// Whether the issuer signed the terms.
     pub(crate) fn verify(&self, keys: &Keys) -> bool {
-        keys.verify(&self.issuer, hash::INVITATION, &[&self.terms.to_bytes()], &self.signature)
+        self.issuer.verify(keys.scheme)
+            && keys.verify(&self.issuer, hash::INVITATION, &[&self.terms.to_bytes()], &self.signature)
     }
 
     /// The syncgroup to join.
@@ -109,9 +111,9 @@ impl Invitation {
         self.terms.ends
     }
 
-    /// The key of the admin who made it.
+    /// The first key of the device of the admin who made it.
     pub fn issuer(&self) -> PublicKey {
-        self.issuer
+        self.issuer.first()
     }
 
     /// When it stops being good, by the issuer's clock; at the end of time for one that is good for [a device](Self::device).

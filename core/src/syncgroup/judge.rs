@@ -10,6 +10,7 @@ use super::command::id_of;
 use super::metadata::Metadata;
 use super::past::{Numbered, Past};
 use crate::id::{Author, Generation};
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::log::generation::Encoded;
 use crate::log::record::{MetaRecord, Record};
@@ -45,7 +46,8 @@ fn needed(record: &Record) -> Option<Rights> {
             | MetaRecord::StrikeOff(_)
             | MetaRecord::Cut { .. }
             | MetaRecord::Fork(_)
-            | MetaRecord::Repeats { .. },
+            | MetaRecord::Repeats { .. }
+            | MetaRecord::Rollover { .. },
         ) => Some(Rights::Read),
         Record::Meta(MetaRecord::Genesis { .. }) | Record::Unknown => None,
     }
@@ -141,7 +143,9 @@ pub(crate) fn is_allowed(
     }
     if let Some(Record::Meta(MetaRecord::Genesis { .. })) = records.first() {
         let id = plan.record(group).map(|record| record.id);
-        return generation == 1 && Some(id_of(author, &encoded.leaf)) == id;
+        return generation == 1
+            && Some(id_of(author, &encoded.leaf)) == id
+            && says_its_key(author, generation, records);
     }
     // Nobody needs to write nothing, but to join what a header cannot name: else those who may only read could write as
     // much as they like.
@@ -192,9 +196,12 @@ pub(crate) fn is_allowed(
         Record::Meta(MetaRecord::Fork(fork)) => Some(fork),
         _ => None,
     });
-    let is_news = forks.next().is_none_or(|it| metadata.access.may_prove(Some(past), &it.author, it.prefix));
+    let is_news = forks
+        .next()
+        .is_none_or(|it| metadata.access.may_prove(Some(past), (&it.author, it.prefix), it.key()));
     let repeats = |record: &&Record| matches!(record, Record::Meta(MetaRecord::Repeats { .. }));
     is_sayable
+        && says_its_key(author, generation, records)
         && is_departure
         && is_news
         && forks.next().is_none()
@@ -214,6 +221,23 @@ pub(crate) fn judge_alone(access: &mut Access, pasts: Numbered<'_>, at: At<'_>, 
         let counts = right_for(access, access.judgement(), pasts, at, records).is_some();
         access.judge_alone(place, counts);
     }
+}
+
+/// Whether of the keys of its device a generation says what it has to: the first of a log that is not of the first key of
+/// which the log is, and any other nothing. That the chain holds is looked at elsewhere.
+fn says_its_key(author: &Author, generation: Generation, records: &[Record]) -> bool {
+    let mut chains = records.iter().filter_map(|record| match record {
+        Record::Meta(MetaRecord::Rollover { chain, nonce, .. }) => Some((chain, *nonce)),
+        _ => None,
+    });
+    let rollovers = author.incarnation.rollovers();
+    let is_own = |(chain, nonce): (&KeyChain, u64)| {
+        chain.device() == author.device
+            && chain.rollovers() == rollovers
+            && chain.owns(author.incarnation, nonce)
+    };
+    let says = chains.next();
+    says.is_some() == (generation == 1 && rollovers > 0) && says.is_none_or(is_own) && chains.next().is_none()
 }
 
 /// Whether a generation that was allowed counts by a judgement. `past` is the metadata in its past, itself included.

@@ -70,7 +70,8 @@ impl Metadata {
             | MetaRecord::Fork(_)
             | MetaRecord::Repeats { .. }
             | MetaRecord::Open { .. }
-            | MetaRecord::Close { .. } => {}
+            | MetaRecord::Close { .. }
+            | MetaRecord::Rollover { .. } => {}
         }
         self.access.take(from, record)
     }

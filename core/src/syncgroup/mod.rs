@@ -147,6 +147,10 @@ pub struct Member {
     pub removed: bool,
     /// The user whose device it is, or was when it was let in last; `None` if it is let in by itself (S-3).
     pub user: Option<UserId>,
+    /// How often it has taken another key, as far as it has said so here (S-1).
+    pub rollovers: usize,
+    /// One of its keys has signed for two that take its place, so one of these is a thief's: an admin should remove it.
+    pub disputed: bool,
 }
 
 /// A user to whom something is or was granted in a syncgroup (S-3).

@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 use super::Invitation;
 use super::group::Stage;
 use super::invitation::Whom;
-use crate::id::{DeviceId, LinkId, PublicKey, SyncgroupId};
+use crate::id::{DeviceId, LinkId, SyncgroupId};
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::replica::Replica;
 
@@ -68,11 +69,11 @@ impl Offered {
     pub(crate) fn take(
         &mut self,
         replica: &Replica,
-        (key, link): (&PublicKey, LinkId),
+        (keys, link): (&KeyChain, LinkId),
         linked: &BTreeSet<DeviceId>,
         invitations: Vec<Invitation>,
     ) -> Taken {
-        let by = key.device();
+        let by = keys.device();
         // Whoever has gone is told of anew when it comes again.
         self.by.retain(|device, offers| !offers.open.is_empty() || linked.contains(device));
         let (told, before) = self.by.remove(&by).map(|it| (it.told, it.open)).unwrap_or_default();
@@ -82,7 +83,8 @@ impl Offered {
         for invitation in invitations.into_iter().take(limits::MAX_OFFERS) {
             let declined = (invitation.syncgroup(), invitation.terms.nonce);
             let is_known = before.contains(&invitation);
-            let is_good = is_known || invitation.issuer == *key && invitation.verify(&replica.keys);
+            let is_good =
+                is_known || invitation.issuer.current() == keys.current() && invitation.verify(&replica.keys);
             if !is_good || !is_open(replica, &invitation) || !syncgroups.insert(invitation.syncgroup()) {
                 continue;
             }
@@ -161,7 +163,7 @@ fn named(invitation: &Invitation) -> (DeviceId, Declined) {
 fn is_open(replica: &Replica, invitation: &Invitation) -> bool {
     let terms = &invitation.terms;
     let is_well_formed = terms.whom == Whom::Device(replica.keys.device)
-        && invitation.issuer != replica.keys.public
+        && invitation.issuer.device() != replica.keys.device
         && invitation.addresses.len() <= limits::MAX_ADDRESSES;
     let is_news = || match replica.group(&terms.syncgroup) {
         None => true,

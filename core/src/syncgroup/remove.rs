@@ -376,6 +376,7 @@ mod tests {
     use crate::crypto::{Ed25519, Keys, SecretKey};
     use crate::event::Command;
     use crate::id::{Author, Incarnation, Name};
+    use crate::keys::Life;
     use crate::replica::Replica;
     use crate::store::MemStore;
     use crate::syncgroup::command::run;
@@ -451,7 +452,7 @@ mod tests {
         let (mut store, name) = (MemStore::new(), Name::new("notes").unwrap());
         let keys = Keys::new(SecretKey([1; 32]), &Ed25519);
         let config = Config::new(name.clone());
-        let (mut replica, boot, _) = Replica::load(keys, &config, false, Incarnation(1), &store).unwrap();
+        let (mut replica, boot, _) = Replica::load(keys, &config, false, Life::first(1), &store).unwrap();
         store.apply(&boot);
         let means = Means { wall: WALL, nonce: [1; 16], name: &name };
         let mut plan = Plan::new(&replica, &store);
@@ -459,7 +460,7 @@ mod tests {
         run(&mut plan, &means, Command::CreateSyncgroup { database, name: name.clone(), collections })
             .unwrap();
         let other = Keys::new(SecretKey([2; 32]), &Ed25519);
-        let (key, rights) = (other.public, Rights::Write);
+        let (key, rights) = (other.first(), Rights::Write);
         let admit = MetaRecord::Admit { key, name: name.clone(), rights, ends: None, request: None };
         let granted = plan.write(0, plan.next_stamp(WALL), &[Record::Meta(admit)], None).unwrap();
         let effects = plan.finish();

@@ -19,7 +19,7 @@ use crate::replica::plan::Plan;
 use crate::time::{Millis, Wall};
 use crate::user::{Certificate, StrikingOff};
 
-/// Whether what users have signed in a generation is signed by them. Nobody who checks that passes on what is not: so it
+/// Whether what users, and keys for others, have signed in a generation is signed by them. Nobody who checks that passes on what is not: so it
 /// is the fault of whoever does (S-26).
 pub(crate) fn verify(records: &[Record], syncgroup: &SyncgroupId, keys: &Keys) -> Result<(), &'static str> {
     records.iter().try_for_each(|record| match record {
@@ -31,6 +31,9 @@ pub(crate) fn verify(records: &[Record], syncgroup: &SyncgroupId, keys: &Keys) -
         }
         Record::Meta(MetaRecord::Fork(fork)) if !fork.is_proof(syncgroup, keys) => {
             Err("a fork that is not proven")
+        }
+        Record::Meta(MetaRecord::Rollover { chain, .. }) if !chain.verify(keys.scheme) => {
+            Err("a key for which the one before did not sign")
         }
         _ => Ok(()),
     })

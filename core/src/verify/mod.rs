@@ -17,10 +17,9 @@ use alloc::vec::Vec;
 
 use self::compare::Comparison;
 use crate::config::{Config, Identity};
-use crate::crypto::Keys;
 use crate::dice::Dice;
 use crate::hash::Tag;
-use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
+use crate::id::{Author, Generation, Name, SyncgroupId};
 use crate::replica::plan::Plan;
 use crate::replica::{BootError, Replica};
 use crate::store::key::GroupIx;
@@ -107,7 +106,7 @@ pub struct Verified {
 /// # use driftless::{Config, Continuity, Core, Identity, Name, Outbox, SecretKey};
 /// use driftless::verify::Verification;
 /// # let config = Config::new(Name::new("laptop").unwrap());
-/// # let identity = Identity { secret: SecretKey([1; 32]), continuity: Continuity::Shown };
+/// # let identity = Identity { chain: None, secret: SecretKey([1; 32]), continuity: Continuity::Shown };
 /// # let mut store = MemStore::new();
 /// # let mut out = Outbox::new();
 /// # Core::boot(&config, &identity, [1; 32], &store, &mut out).unwrap();
@@ -150,11 +149,12 @@ impl Verification {
         seed: [u8; 32],
         view: &dyn View,
     ) -> Result<(Self, Commit), BootError> {
-        let incarnation = Incarnation(Dice::new(&seed, "verification").u64());
-        let keys = || Keys::new(identity.secret.clone(), config.signatures);
-        let (from, ..) = Replica::load(keys(), config, true, incarnation, view)?;
+        let keys = identity.keys(config.signatures).ok_or(BootError::BrokenChain)?;
+        let drawn = Dice::new(&seed, "verification").u64();
+        let life = keys.chain.life(drawn);
+        let (from, ..) = Replica::load(keys.clone(), config, true, life, view)?;
         let nothing = crate::store::MemStore::new();
-        let (mut copy, first, _) = Replica::load(keys(), config, false, incarnation, &nothing)?;
+        let (mut copy, first, _) = Replica::load(keys, config, false, life, &nothing)?;
         // What is there was taken when there was room for it.
         copy.limits.authors = usize::MAX;
         let mut plan = Plan::new(&copy, &nothing);

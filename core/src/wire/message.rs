@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::codec::{DecodeError, Decoded};
 use crate::hash::{Hash, Tag};
 use crate::id::{Author, Generation, Incarnation, Name, SyncgroupId};
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::log::fork::{Branch, Fork};
 use crate::log::generation::MIN_GENERATION;
@@ -58,6 +59,8 @@ pub(crate) enum Message {
         revision: u32,
     },
     Forked(Forked),
+    /// The receiver's key has ended: its device has these by now (S-1).
+    KeyEnded(KeyChain),
 }
 
 /// The sender holds another branch of a log than the receiver (S-26).
@@ -268,10 +271,14 @@ mod tests {
     fn what_is_too_short_to_be_a_generation_is_not_read() {
         let author = Author { device: crate::id::DeviceId([1; 16]), incarnation: Incarnation(1) };
         let keys = Keys::new(SecretKey([1; 32]), &Ed25519);
-        let checkpoint = Checkpoint::sign(&SyncgroupId([1; 32]), &author, &Tree::default(), &keys);
+        let checkpoint = Checkpoint::sign(&SyncgroupId([1; 32]), &author, &Tree::default(), (&keys, 0));
         let read = |generations: Vec<Bytes>| {
-            let run =
-                Run { author, first: 1, generations, proof: Proof { checkpoint, completion: Vec::new() } };
+            let run = Run {
+                author,
+                first: 1,
+                generations,
+                proof: Proof { checkpoint: checkpoint.clone(), completion: Vec::new() },
+            };
             let message = Message::Deltas(Deltas { name: Tag::default(), runs: vec![run] });
             Message::decode(&message.encode()).map(|read| read == message)
         };

@@ -153,10 +153,10 @@ fn what_cannot_be_taken_yet_keeps_no_news_waiting() {
 #[test]
 fn one_device_that_says_nothing_does_not_hold_all_links() {
     let mut world = World::new(3);
-    let peer = world.nodes[1].core.public_key();
+    let peer = world.nodes[1].core.keys().clone();
     for number in 0..200 {
         let link = LinkId(1_000 + number);
-        world.event(0, Event::LinkUp { link, peer, initiated: false, address: None });
+        world.event(0, Event::LinkUp { link, peer: peer.clone(), initiated: false, address: None });
     }
     assert_eq!(world.nodes[0].core.status().links.len(), 4);
     assert!(world.closed.iter().all(|reason| *reason == CloseReason::Duplicate));
@@ -335,7 +335,7 @@ fn large_amounts_come_in_chunks_against_credit() {
     world.links.insert(near, (0, far, 1));
     world.links.insert(far, (1, near, 0));
     for (at, link, peer) in [(0, near, 1), (1, far, 0)] {
-        let peer = world.nodes[peer].core.public_key();
+        let peer = world.nodes[peer].core.keys().clone();
         world.event(at, Event::LinkUp { link, peer, initiated: at == 0, address: None });
     }
     world.event(1, Event::Writable { link: far, credit: 1 << 20 });
@@ -455,10 +455,10 @@ fn lonely(links: usize) -> World {
 fn a_link_for_which_there_is_no_room_is_not_dialled_for_at_once_again() {
     let mut world = lonely(4);
     world.nodes[0].is_answered = true;
-    let peer = world.nodes[1].core.public_key();
+    let peer = world.nodes[1].core.keys().clone();
     for number in 0..4 {
         let link = LinkId(1_000 + number);
-        world.event(0, Event::LinkUp { link, peer, initiated: false, address: None });
+        world.event(0, Event::LinkUp { link, peer: peer.clone(), initiated: false, address: None });
     }
     world.run(3_600_000);
     assert!(world.closed.contains(&CloseReason::TooManyLinks));

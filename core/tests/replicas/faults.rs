@@ -64,7 +64,7 @@ impl World {
             self.links.insert(near, (0, far, 1));
             self.links.insert(far, (1, near, 0));
             let peer = self.nodes[0].core.public_key();
-            self.event(1, Event::LinkUp { link: far, peer, initiated: false, address: None });
+            self.event(1, Event::LinkUp { link: far, peer: peer.into(), initiated: false, address: None });
             self.event(0, Event::Writable { link: near, credit: 1 << 40 });
             self.event(1, Event::Writable { link: far, credit: 1 << 40 });
             let mut is_heard = false;

@@ -36,6 +36,7 @@ impl World {
             syncgroup: id,
             collection: self.collection(from, id).id,
             wall: self.now.wall,
+            stolen: None,
             seed,
         };
         let forged = hostile::forge(&stage, forgery).unwrap();
@@ -295,6 +296,7 @@ fn a_member_that_forks_its_log_is_found_out_and_one_that_says_so_of_others_is_bl
         syncgroup: id,
         collection: world.collection(1, id).id,
         wall: world.now.wall,
+        stolen: None,
         seed: [3; 32],
     };
     let frames = hostile::lie(&stage, hostile::Lie::Forked).unwrap();

@@ -28,6 +28,7 @@ mod reading;
 mod reissue;
 mod removal;
 mod resolving;
+mod rotating;
 mod rules;
 mod telling;
 mod users;
@@ -41,6 +42,8 @@ struct Node {
     core: Core,
     store: MemStore,
     secret: SecretKey,
+    chain: Option<KeyChain>,
+    boots: u8,
     config: Config,
     replies: BTreeMap<u64, Result<Outcome, Refusal>>,
     notices: Vec<Notice>,
@@ -82,7 +85,7 @@ fn boot(
     store: &MemStore,
     continuity: Continuity,
 ) -> (Core, Outbox) {
-    let identity = Identity { secret: secret.clone(), continuity };
+    let identity = Identity { chain: None, secret: secret.clone(), continuity };
     let mut out = Outbox::new();
     let core = Core::boot(config, &identity, [seed; 32], store, &mut out).unwrap();
     (core, out)
@@ -115,6 +118,8 @@ impl World {
             core,
             store,
             secret,
+            chain: None,
+            boots: at as u8,
             config,
             replies: BTreeMap::new(),
             notices: Vec::new(),
@@ -136,7 +141,10 @@ impl World {
             self.unlink(link);
         }
         let node = &mut self.nodes[at];
-        let (core, out) = boot(&node.secret, &node.config, 100 + at as u8, &store, continuity);
+        let identity = Identity { chain: node.chain.clone(), secret: node.secret.clone(), continuity };
+        let mut out = Outbox::new();
+        node.boots += 1;
+        let core = Core::boot(&node.config, &identity, [100 + node.boots; 32], &store, &mut out).unwrap();
         (node.core, node.store) = (core, store);
         self.perform(at, out);
     }
@@ -186,7 +194,7 @@ impl World {
                 Action::Stopped => self.nodes[at].stopped = true,
                 Action::Connect { device, addresses } => {
                     self.nodes[at].called.push((device, addresses));
-                    let mut keys = self.nodes.iter().map(|node| node.core.public_key());
+                    let mut keys = self.nodes.iter().map(|node| node.core.keys().clone());
                     let key = keys.find(|key| key.device() == device);
                     let answer = match key.filter(|_| self.nodes[at].is_answered) {
                         Some(peer) => {
@@ -211,7 +219,7 @@ impl World {
         self.links.insert(near, (a, far, b));
         self.links.insert(far, (b, near, a));
         for (at, link, peer, initiated) in [(a, near, b, true), (b, far, a, false)] {
-            let peer = self.nodes[peer].core.public_key();
+            let peer = self.nodes[peer].core.keys().clone();
             self.event(at, Event::LinkUp { link, peer, initiated, address: None });
             self.event(at, Event::Writable { link, credit: 1 << 40 });
         }

@@ -463,6 +463,7 @@ mod made_up {
                 syncgroup: id,
                 collection: self.collection(0, id).id,
                 wall: self.now.wall,
+                stolen: None,
                 seed: [seed; 32],
             };
             let frames = say(&stage);

@@ -282,7 +282,7 @@ fn a_second_link_to_the_same_device_is_closed_and_a_link_to_oneself() {
     world.run(10_000);
     world.assert_same(id);
     let link = LinkId(9_999);
-    let peer = world.nodes[0].core.public_key();
+    let peer = world.nodes[0].core.keys().clone();
     world.event(0, Event::LinkUp { link, peer, initiated: true, address: None });
     assert_eq!(world.closed.last(), Some(&CloseReason::Myself));
 }
@@ -432,7 +432,7 @@ fn two_replicas_that_know_the_same_and_show_something_else_raise_an_alarm() {
 fn a_damaged_store_is_refused_at_boot_by_name() {
     let (world, _) = World::together(2);
     let store = &world.nodes[0].store;
-    let identity = |secret| Identity { secret, continuity: Continuity::Shown };
+    let identity = |secret| Identity { chain: None, secret, continuity: Continuity::Shown };
     let boot = |store: &MemStore, secret: &SecretKey| {
         let config = Config::new(name("again"));
         Core::boot(&config, &identity(secret.clone()), [0; 32], store, &mut Outbox::new()).err()

@@ -153,7 +153,8 @@ fn a_marker_of_another_life_or_from_long_ago_gets_the_state_and_is_told_so() {
     assert_eq!(told(&world, 0, &mut resume(&world, ahead)), "Unknown(k=1).");
     let mut config = Config::new(name("few"));
     config.limits.watch_log = 3;
-    let identity = Identity { secret: world.nodes[0].secret.clone(), continuity: Continuity::Shown };
+    let identity =
+        Identity { chain: None, secret: world.nodes[0].secret.clone(), continuity: Continuity::Shown };
     let mut out = Outbox::new();
     let core = Core::boot(&config, &identity, [9; 32], &world.nodes[0].store, &mut out).unwrap();
     world.nodes[0].core = core;
@@ -180,7 +181,8 @@ fn whoever_keeps_no_log_is_told_the_state_each_time() {
     let (mut world, id) = World::together(2);
     let mut config = Config::new(name("none"));
     config.limits.watch_log = 0;
-    let identity = Identity { secret: world.nodes[0].secret.clone(), continuity: Continuity::Shown };
+    let identity =
+        Identity { chain: None, secret: world.nodes[0].secret.clone(), continuity: Continuity::Shown };
     let mut out = Outbox::new();
     let core = Core::boot(&config, &identity, [9; 32], &world.nodes[0].store, &mut out).unwrap();
     world.nodes[0].core = core;

@@ -16,7 +16,7 @@ mod user;
 
 pub use self::conflicts::{Conflicts, Log, Resolve};
 use self::device::parse_span;
-pub use self::device::{Demo, Init, Passphrase, Repair, Serve, Switch};
+pub use self::device::{Demo, Init, Key, Passphrase, Repair, Serve, Switch};
 pub use self::membership::{Lasting, Membership, Preset};
 pub(crate) use self::merging::parse_policy;
 pub use self::merging::{Add, ChangeSet, Field, Policy, Schema, SchemaAction};
@@ -341,6 +341,24 @@ pub enum Command {
     ///   driftless serve --passphrase-file /run/credentials/driftless
     #[command(subcommand, verbatim_doc_comment)]
     Passphrase(Passphrase),
+    /// Give this device another key
+    ///
+    /// The device keeps its id, its rights and its rows. The key that it had ends: once
+    /// others have heard of that, whoever has a copy of it can neither be this device
+    /// nor write in its name. Do so when a disk, a backup or a passphrase may be in
+    /// other hands, and from time to time.
+    ///
+    /// Do it where the device is up to date, and then let it meet the others: what it
+    /// wrote by the old key and has lost itself, though others have it, may not count
+    /// any more. A backup from before has the old key, and is a stranger to
+    /// everybody: make a new one. Invitations that this device has made are void;
+    /// certificates stay. It can be done 16 times.
+    ///
+    /// Examples:
+    ///   driftless key rotate
+    ///   driftless key rotate --passphrase-file /run/credentials/driftless --json
+    #[command(subcommand, verbatim_doc_comment)]
+    Key(Key),
     /// Run three replicas, make trouble, and show that they converge
     ///
     /// Three processes of this command serve three data directories and talk over

@@ -1,8 +1,8 @@
 //! What a client command and a running `serve` say to each other: JSON Lines over the control socket.
 //!
 //! ```text
-//! client  {"driftless":10,"nonce":null}
-//! server  {"driftless":10,"device":"0011…","challenge":null}
+//! client  {"driftless":11,"nonce":null}
+//! server  {"driftless":11,"device":"0011…","challenge":null}
 //! client  {"do":"scan","database":"default",…}
 //! server  {"is":"rows",…}  {"is":"rows",…}  {"is":"end"}
 //! client  {"do":"get",…}
@@ -12,10 +12,10 @@
 //! Over TCP, where anybody may listen and anybody may call, both first show that they can read the data directory:
 //!
 //! ```text
-//! client  {"driftless":10,"nonce":"a93c…"}
-//! server  {"driftless":10,"device":null,"challenge":{"nonce":"07d1…","proof":"e44b…"}}
+//! client  {"driftless":11,"nonce":"a93c…"}
+//! server  {"driftless":11,"device":null,"challenge":{"nonce":"07d1…","proof":"e44b…"}}
 //! client  "5b20…"
-//! server  {"driftless":10,"device":"0011…","challenge":null}
+//! server  {"driftless":11,"device":"0011…","challenge":null}
 //! ```
 //!
 //! One request at a time; each is answered by any number of items and then by `end` or `error`. A client that
@@ -296,6 +296,8 @@ pub enum Request {
     Status,
     /// Write again what lies ahead of the clock: an item `reissued`.
     Reissue,
+    /// Take another key, which is kept already: an item `key_rotated`.
+    RotateKey(NewKeyText),
     /// Leave the network, or come back.
     SetOnline {
         /// Whether to be in it.
@@ -446,6 +448,15 @@ pub enum Response {
         /// Addresses in it.
         addresses: Vec<String>,
     },
+    /// The device has another key.
+    KeyRotated {
+        /// The device.
+        device: String,
+        /// The key that it has now.
+        key: String,
+        /// How often it has taken another one.
+        rollovers: u64,
+    },
     /// What lay ahead of the clock was written again.
     Reissued {
         /// The author as which this device goes on.
@@ -594,6 +605,21 @@ pub struct MeetText {
     pub address: String,
 }
 
+/// A key that takes the place of the device's.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct NewKeyText {
+    /// Its secret half, in hexadecimal.
+    pub secret: String,
+    /// The chain of the device's keys that ends with it, likewise.
+    pub chain: String,
+}
+
+impl std::fmt::Debug for NewKeyText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewKeyText(..)")
+    }
+}
+
 /// A member.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MemberText {
@@ -612,6 +638,12 @@ pub struct MemberText {
     /// Whether it is none any more because it was removed.
     #[serde(default)]
     pub removed: bool,
+    /// How often it has taken another key.
+    #[serde(default)]
+    pub rollovers: u64,
+    /// One of its keys has signed for two that take its place, so one of these is a thief's.
+    #[serde(default)]
+    pub disputed: bool,
     /// Whether it is this device.
     pub this: bool,
     /// The user whose device it is, if it is one's.
@@ -632,6 +664,9 @@ pub struct StatusText {
     /// How far ahead of its clock it stamps what it writes, in milliseconds, if others do not take that.
     #[serde(default)]
     pub ahead_ms: Option<u64>,
+    /// The key by which members go in the place of this device's, as some have shown.
+    #[serde(default)]
+    pub key_ended: Option<String>,
     /// The databases that are paused.
     #[serde(default)]
     pub paused: Vec<String>,

@@ -19,6 +19,7 @@ mod about;
 mod conflicts;
 mod create;
 mod history;
+mod key;
 mod membership;
 mod operations;
 mod publish;
@@ -173,6 +174,11 @@ async fn items(node: &Node, request: Request, out: &Sender<Response>) -> Result<
         }
         Request::User(request) => users::answer(node, *request, out).await,
         Request::Status => tell(out, Response::Status(status(node).await?)).await,
+        Request::RotateKey(new) => {
+            let chain = node.take_key(key::read(&new)?).await?;
+            let (device, key) = (chain.device().to_string(), chain.current().to_string());
+            tell(out, Response::KeyRotated { device, key, rollovers: chain.rollovers() as u64 }).await
+        }
         Request::Reissue => {
             let it = node.reissue().await?;
             let (batches, dropped) = (it.batches as u64, it.dropped as u64);
@@ -238,6 +244,7 @@ async fn status(node: &Node) -> Result<StatusText, Problem> {
         device: status.replica.device.to_string(),
         addresses: status.listening.iter().map(ToString::to_string).collect(),
         online: status.online,
+        key_ended: status.replica.key_ended.map(|key| key.to_string()),
         ahead_ms: status.ahead.map(|ahead| u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX)),
         links: links.collect(),
         wanted: status.replica.wanted.iter().map(ToString::to_string).collect(),
@@ -360,6 +367,8 @@ fn member_text(node: &Node, member: &Member, users: &[User]) -> MemberText {
         until: member.ends.map(moment),
         expired: member.expired,
         removed: member.removed,
+        rollovers: member.rollovers as u64,
+        disputed: member.disputed,
         user: member.user.map(|user| user.to_string()),
         user_name: user.map(|user| user.name.to_string()),
     }

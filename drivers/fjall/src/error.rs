@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use driftless::CommitSeq;
+use driftless::{CommitSeq, KeyChainError};
 
 /// Why a data directory does not open. The text says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,9 @@ pub enum OpenError {
         /// The newest that this version reads.
         known: u32,
     },
+    /// The device has had as many keys as it may.
+    #[error(transparent)]
+    NoMoreKeys(KeyChainError),
     /// There is a store, but not the key of its device.
     #[error(
         "the device's key {} is missing, and its store cannot be used without it: restore the key file, \
@@ -68,6 +71,12 @@ pub enum OpenError {
         path: PathBuf,
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// Somebody else is changing the device's key, or has just put another one in its place.
+    #[error("the device's key {} is being changed by somebody else: see which one it is, and try again", path.display())]
+    KeyChanging {
+        /// The key file.
+        path: PathBuf,
     },
     /// A key, the device's or the user's, is locked, and no passphrase was given.
     #[error("the key {} is locked: give its passphrase", path.display())]

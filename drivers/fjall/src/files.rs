@@ -51,14 +51,31 @@ pub(crate) fn create_beside(dir: &Path, name: &str) -> io::Result<(PathBuf, File
 
 /// Writes a file for its owner alone. After a crash it is there as a whole, or not at all.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = draft(path, bytes)?;
+    fs::rename(&draft, path)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// The same in the place of a file that holds `before`. Returns whether it does: one that was changed meanwhile is left.
+pub(crate) fn replace_private(path: &Path, before: Option<&[u8]>, bytes: &[u8]) -> io::Result<bool> {
+    let draft = draft(path, bytes)?;
+    if read_if_there(path)?.as_deref() != before {
+        fs::remove_file(&draft)?;
+        return Ok(false);
+    }
+    fs::rename(&draft, path)?;
+    path.parent().map_or(Ok(()), sync_dir)?;
+    Ok(true)
+}
+
+/// Writes what is to take a file's place, durably, beside it.
+fn draft(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let draft = path.with_extension("new");
     let mut file = open_private(&draft)?;
     file.set_len(0)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    drop(file);
-    fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), sync_dir)
+    Ok(draft)
 }
 
 /// Makes the names in a directory durable, where the system can be asked to.
@@ -103,5 +120,23 @@ impl Drop for Locked {
     /// Closing the file is not enough: a process that is being started at this moment has a copy of it.
     fn drop(&mut self) {
         let _ = self.0.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_changed_meanwhile_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        write_private(&path, b"first").unwrap();
+        assert!(!replace_private(&path, Some(b"another"), b"second").unwrap());
+        assert!(!replace_private(&path, None, b"second").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left of it");
+        assert!(replace_private(&path, Some(b"first"), b"second").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"second");
     }
 }

@@ -76,7 +76,7 @@ mod store;
 mod user;
 
 pub use crate::error::OpenError;
-pub use crate::open::{Doubt, Opened, Options, is_locked, open, see_unused, set_passphrase};
+pub use crate::open::{Doubt, Opened, Options, is_locked, open, rotate_key, see_unused, set_passphrase};
 pub use crate::passphrase::Passphrase;
 pub use crate::store::{FjallSnapshot, FjallStore};
 pub use crate::user::{certificate, create_user_key, keep_certificate, keeps_user_key, user_key};

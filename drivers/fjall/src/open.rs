@@ -3,7 +3,7 @@
 //! ```text
 //!   lock         held while the directory is open
 //!   format       the version of this layout
-//!   device.key   the device's secret
+//!   device.key   the device's secret; with device.key.lock, held while it is changed
 //!   mark         how far the store had got
 //!   store/       the engine's files; made as store.new/, so that a store is whole or not there
 //!   damaged/     what was cut off where the store was damaged
@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftless::{CommitSeq, Continuity, Identity};
+use driftless::{CommitSeq, Continuity, Ed25519, Identity, KeyChain, NewKey, SignatureScheme};
 
 use crate::error::{Attempt, OpenError};
 use crate::files::Locked;
@@ -32,6 +32,10 @@ const FORMAT_TITLE: &str = "driftless data directory ";
 const FORMAT: u32 = 1;
 /// For how long the lock may be held by those who only look whether it is: see [`see_unused`].
 const LOOKING: Duration = Duration::from_millis(100);
+/// For how long one waits for others who change the device's key: each of them tries a passphrase, and writes.
+const CHANGING: Duration = Duration::from_secs(30);
+/// What is locked meanwhile.
+const KEY_LOCK: &str = "device.key.lock";
 
 /// How to open a data directory.
 #[derive(Debug, Clone)]
@@ -203,7 +207,7 @@ pub fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     if options.read_only {
         store.refuse_writes();
     }
-    Ok(Opened { store, identity: Identity { secret: key.secret, continuity }, doubt })
+    Ok(Opened { store, identity: Identity { chain: key.chain, secret: key.secret, continuity }, doubt })
 }
 
 /// Whether a key in a data directory, the device's or the user's, is locked by a passphrase. Where there is no directory, or no key yet, it is not.
@@ -234,10 +238,43 @@ pub fn set_passphrase(
     let missing = || OpenError::KeyMissing { path: key.clone() };
     KeyFile::read(&key)?.ok_or_else(missing)?;
     let _lock = dir.lock()?;
+    let _turn = turn(path)?;
     let device = KeyFile::read(&key)?.ok_or_else(missing)?.open(present, &key)?;
     let user = UserKeyFile::read(path)?.map(|user| user.relocked(present, new)).transpose()?;
     user.map_or(Ok(()), |write| write())?;
     device.write(&key, new)
+}
+
+/// Draws another key for the device of a data directory, and puts it in the place of the one before, which signs for it; for
+/// [`driftless::Command::RotateKey`]. From then on it is the device's: whoever opens the directory boots with it. It may be
+/// open meanwhile. The key before is gone from the file; what was written may still be found on the disk by whoever looks
+/// at its raw blocks, and in backups.
+///
+/// # Errors
+/// [`OpenError`]: there is no key, the passphrase is missing or wrong, the device has had as many keys as it may, or the
+/// file cannot be written. Then nothing has changed.
+pub fn rotate_key(path: &Path, passphrase: Option<&Passphrase>) -> Result<NewKey, OpenError> {
+    let (dir, path) = (path, path.join(KEY));
+    let missing = || OpenError::KeyMissing { path: path.clone() };
+    // Before anything is made where nothing is.
+    KeyFile::read(&path)?.ok_or_else(missing)?;
+    // Of two who read the same key and each make another one only one would have what the file keeps.
+    let _turn = turn(dir)?;
+    let before = files::read_if_there(&path).attempt("read the device's key", &path)?;
+    let file = KeyFile::read(&path)?.ok_or_else(missing)?;
+    let is_locked = matches!(file, KeyFile::Locked { .. });
+    let next = file.open(passphrase, &path)?.next()?;
+    next.replace(&path, passphrase.filter(|_| is_locked), before.as_deref())?;
+    let chain = next.chain.unwrap_or_else(|| KeyChain::new(Ed25519.public(&next.secret)));
+    Ok(NewKey { secret: next.secret, chain })
+}
+
+/// Waits for whoever is changing the file of the device's key, and keeps others from it.
+fn turn(dir: &Path) -> Result<Locked, OpenError> {
+    let path = dir.join(KEY_LOCK);
+    let file = files::open_private(&path).attempt("open", &path)?;
+    let turn = Locked::patiently(file, CHANGING).attempt("lock", &path)?;
+    turn.ok_or_else(|| OpenError::KeyChanging { path: dir.join(KEY) })
 }
 
 /// Sees whether anybody has a data directory open now, without opening it. Nothing is made where nothing is.

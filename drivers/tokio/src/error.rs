@@ -52,6 +52,17 @@ pub enum Error {
     /// The store could not be read.
     #[error("cannot read: {0}")]
     Read(#[from] Fault),
+    /// The device's key could not be replaced, and is the one that it was.
+    #[error("the key was not replaced: {0}")]
+    Key(String),
+    /// The device's new key is in its file, and the running node has not taken it.
+    #[error("the new key is kept, and the device takes it when its directory is opened again: {why}")]
+    KeyKept {
+        /// How many keys the device had before it.
+        rollovers: usize,
+        /// Why not at once.
+        why: Box<Error>,
+    },
     /// A text is no name.
     #[error("\"{text}\" is no name: {source}")]
     Name {

@@ -84,7 +84,7 @@ mod traffic;
 mod watch;
 
 pub use driftless::read::{Marker, Resumed, RowUpdate, Update, WatchEnd};
-pub use driftless_fjall::Options as StoreOptions;
+pub use driftless_fjall::{Options as StoreOptions, Passphrase};
 
 pub use crate::error::{Closed, Error, OpenError};
 pub use crate::handle::{

@@ -336,7 +336,8 @@ mod tests {
         let mut options =
             Options { listen: Some(([127, 0, 0, 1], 0).into()), discovery: false, ..Options::default() };
         options.timing.resolve = Millis(20);
-        let identity = Identity { secret: SecretKey([seed; 32]), continuity: Continuity::Unknown };
+        let identity =
+            Identity { chain: None, secret: SecretKey([seed; 32]), continuity: Continuity::Unknown };
         Node::start(SharedMemStore::new(), &identity, options).unwrap()
     }
 

@@ -339,7 +339,11 @@ impl Scope {
         for (replica, peer) in [(one, other), (other, one)] {
             let link = self.links[&(replica, peer)];
             let peer = self.devices[peer].key;
-            self.feed(replica, Event::LinkUp { link, peer, initiated: replica == one, address: None }, None)?;
+            self.feed(
+                replica,
+                Event::LinkUp { link, peer: peer.into(), initiated: replica == one, address: None },
+                None,
+            )?;
             self.feed(replica, Event::Writable { link, credit: CREDIT }, None)?;
         }
         Ok(())
@@ -537,7 +541,7 @@ fn boot(
     let mut config = Config::new(label("r", index));
     config.signatures = &KeyedHash;
     let continuity = if boots == 1 { Continuity::Unknown } else { Continuity::Shown };
-    let identity = Identity { secret: secret.clone(), continuity };
+    let identity = Identity { chain: None, secret: secret.clone(), continuity };
     let mut seed = [index as u8; 32];
     seed[..8].copy_from_slice(&boots.to_le_bytes());
     Core::boot(&config, &identity, seed, store, out).map_err(|error| {

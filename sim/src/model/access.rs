@@ -27,6 +27,7 @@
 //!   the time is, nothing else follows from the clock.
 //! * Whoever has *forked* a log has said two things under one name. Of both nothing counts where that is known, from where
 //!   they part on. What was granted by it stays granted (S-26, S-35).
+//! * What lies beyond the end of a key of its device does not count, nor what it grants or ends (see [`super::keys`]).
 //! * A device is entitled to a generation if it was ever granted something of whose end the generation's author
 //!   did not know (S-36).
 
@@ -34,6 +35,7 @@ use std::collections::BTreeSet;
 
 use driftless::{Author, DeviceId, Knowledge, Rights, SyncgroupId, UserId, Version, Wall};
 
+use super::keys::{Turn, Words};
 use super::{Enrolled, Fact, Generation, Granted, Group, Model, Revoked, Struck, Whom, holds};
 
 /// A grant.
@@ -122,13 +124,31 @@ impl Group {
         own.chain(of_users).collect()
     }
 
-    /// Whether a device has ended what it was given by leaving, in a set of generations.
-    pub(super) fn has_left(&self, given: &Version, device: &DeviceId, known: &Knowledge) -> bool {
+    /// Whether a device has ended what it was given by leaving, in a set of generations: judged by some facts, at a turn.
+    pub(super) fn has_left(
+        &self,
+        given: &Version,
+        device: &DeviceId,
+        known: &Knowledge,
+        (facts, turn): (&Knowledge, Turn),
+    ) -> bool {
+        self.has_departed(given, device, known, |departure| !self.is_undone(departure, facts, turn))
+    }
+
+    /// The same of those of its departures that are meant.
+    pub(super) fn has_departed(
+        &self,
+        given: &Version,
+        device: &DeviceId,
+        known: &Knowledge,
+        is_meant: impl Fn(&Version) -> bool,
+    ) -> bool {
         self.facts().any(|(version, generation)| {
             generation.says.leaves()
                 && version.author.device == *device
                 && holds(known, version)
                 && holds(&generation.past, given)
+                && is_meant(version)
         })
     }
 
@@ -153,7 +173,7 @@ impl Group {
     }
 
     /// The same, if it is above another.
-    fn seniority_below(
+    pub(super) fn seniority_below(
         &self,
         grant: &Grant<'_>,
         revocations: &Knowledge,
@@ -182,8 +202,14 @@ impl Group {
         let device = &act.author.device;
         let admin = self.ways(device).into_iter().filter(|way| way.grant.gives.rights == Rights::Admin);
         let mut best = None;
-        for way in admin.filter(|way| way.is_in(past) && !self.has_left(way.given(), device, past)) {
+        for way in admin.filter(|way| way.is_in(past)) {
             let Some(senior) = self.seniority_below(&way.grant, revocations, below) else { continue };
+            let turn = Some(senior);
+            if self.has_left(way.given(), device, past, (revocations, turn))
+                || self.is_undone(act, revocations, turn)
+            {
+                continue;
+            }
             let left = self.left(&way, revocations, Some(senior), at);
             if left.and_then(|left| left.at(at.when)) == Some(Rights::Admin) {
                 best = Some(best.map_or(senior, |best: Seniority| best.min(senior)));
@@ -200,10 +226,22 @@ impl Group {
         senior: Option<Seniority>,
         at: For,
     ) -> Option<Granted> {
+        let above = senior.filter(|_| way.grant.gives.rights == Rights::Admin);
+        self.left_above(way, revocations, above, at)
+    }
+
+    /// What is left of it by the revocations of whoever acts by a grant above another.
+    pub(super) fn left_above(
+        &self,
+        way: &Way<'_>,
+        revocations: &Knowledge,
+        above: Option<Seniority>,
+        at: For,
+    ) -> Option<Granted> {
         if self.is_struck_off(way, revocations, at) {
             return None;
         }
-        self.left_of(&way.grant, revocations, senior, at)
+        self.left_of_above(&way.grant, revocations, above, at)
     }
 
     /// What is left of a grant by the revocations that count, of a grant of `Admin` those by whoever is senior to it.
@@ -215,6 +253,16 @@ impl Group {
         at: For,
     ) -> Option<Granted> {
         let above = senior.filter(|_| grant.gives.rights == Rights::Admin);
+        self.left_of_above(grant, revocations, above, at)
+    }
+
+    fn left_of_above(
+        &self,
+        grant: &Grant<'_>,
+        revocations: &Knowledge,
+        above: Option<Seniority>,
+        at: For,
+    ) -> Option<Granted> {
         let mut left = Some(grant.gives);
         for (by, generation) in self.facts().filter(|(by, _)| holds(revocations, by)) {
             let names = |it: &&Revoked| it.whom == grant.to && it.grants.contains(grant.by);
@@ -237,10 +285,25 @@ impl Group {
         revocations: &Knowledge,
         at: For,
     ) -> Option<Rights> {
+        self.rights_by(device, known, (revocations, Words::Judged), at)
+    }
+
+    /// The same by some words on keys.
+    pub(super) fn rights_by(
+        &self,
+        device: &DeviceId,
+        known: &Knowledge,
+        (revocations, words): (&Knowledge, Words),
+        at: For,
+    ) -> Option<Rights> {
         let known_ways = self.ways(device).into_iter().filter(|way| way.is_in(known));
-        let there = known_ways.filter(|way| !self.has_left(way.given(), device, known));
+        let undone = |departure: &Version| match words {
+            Words::Judged => self.is_undone(departure, revocations, None),
+            Words::AsSaid => self.is_said_to_be_ended(departure, revocations),
+        };
+        let there = known_ways.filter(|way| !self.has_departed(way.given(), device, known, |it| !undone(it)));
         let left = there.filter_map(|way| {
-            let senior = self.counted(&way.grant, revocations)?;
+            let senior = self.counted_by(&way.grant, revocations, words)?;
             self.left(&way, revocations, senior, at)?.at(at.when)
         });
         left.max()
@@ -268,9 +331,10 @@ impl Group {
             self.rights(&by.author.device, &it.past, revocations, at).is_some()
         };
         let cuts = |by: &Version, it: &Generation| {
-            it.says.is_forked(version) || it.says.stands_for(version) && may_be_here(by, it)
+            let is_again = || it.says.stands_for(version) && !self.is_ended(by, revocations);
+            it.says.is_forked(version) || is_again() && may_be_here(by, it)
         };
-        if known.into_iter().any(|(by, it)| cuts(by, it)) {
+        if self.is_ended(version, revocations) || known.into_iter().any(|(by, it)| cuts(by, it)) {
             return false;
         }
         let at = For { of: Some((version.author, version.generation)), when: generation.moment() };
@@ -289,7 +353,9 @@ impl Group {
                 (it.granted.is_some() || is_user(&it.user))
                     && !before.any(|(by, other)| {
                         (other.user, other.number) == (it.user, it.number)
-                            && !self.has_left(by, &it.device, past)
+                            && !self.has_departed(by, &it.device, past, |departure| {
+                                !self.is_said_to_be_ended(departure, past)
+                            })
                     })
             }
             Fact::StrikesOff(it) => {
@@ -308,7 +374,20 @@ impl Group {
     /// The revocations and strikings-off in a set of generations, and what says that it stands for others.
     fn revocations(&self, known: &Knowledge) -> Vec<Version> {
         let of = |(_, it): &(&Version, &Generation)| it.says.takes();
-        self.facts().filter(of).map(|(by, _)| *by).filter(|by| holds(known, by)).collect()
+        let facts = self.facts().filter(of).map(|(by, _)| *by);
+        facts.chain(self.rolled.iter().copied()).filter(|by| holds(known, by)).collect()
+    }
+
+    /// What of a set of generations decides what is void: the same; and where anything is said of keys, on what others have
+    /// built.
+    fn deciding(&self, known: &Knowledge) -> Vec<Version> {
+        match self.rolled.iter().any(|by| holds(known, by)) {
+            true => {
+                let facts = self.facts().map(|(by, _)| *by).filter(|by| holds(known, by));
+                facts.chain(self.rolled.iter().copied().filter(|by| holds(known, by))).collect()
+            }
+            false => self.revocations(known),
+        }
     }
 }
 
@@ -367,12 +446,12 @@ impl Model {
     /// Whether a generation does not count in a set of generations (S-35).
     pub fn is_void(&self, group: &SyncgroupId, version: &Version, held: &Knowledge) -> bool {
         let Some(of) = self.groups.get(group) else { return false };
-        let revocations = of.revocations(held);
-        if revocations.is_empty() {
+        let deciding = of.deciding(held);
+        if deciding.is_empty() {
             return false;
         }
         // Nothing else matters: grants count by what is in the past of the generation itself.
-        let question = (*group, revocations, *version);
+        let question = (*group, deciding, *version);
         let known = self.verdicts.borrow().get(&question).copied();
         known.unwrap_or_else(|| {
             let void = !of.counts(version, held);
@@ -389,7 +468,7 @@ impl Model {
         held: &Knowledge,
     ) -> Vec<(&Version, &Generation)> {
         let Some(of) = self.groups.get(group) else { return Vec::new() };
-        if of.revocations(before) == of.revocations(held) {
+        if of.deciding(before) == of.deciding(held) {
             return Vec::new();
         }
         let differs = |version| self.is_void(group, version, before) != self.is_void(group, version, held);
@@ -416,7 +495,7 @@ impl Model {
         let past = &generation.past;
         of.ways(device).iter().any(|way| {
             self.is_way(group, way)
-                && !of.has_left(way.given(), device, past)
+                && !of.has_left(way.given(), device, past, (past, None))
                 && of
                     .counted(&way.grant, past)
                     .is_some_and(|senior| of.left(way, past, senior, For::default()).is_some())

@@ -14,6 +14,7 @@
 use driftless::{Author, DeviceId, Knowledge, Rights, SyncgroupId, Version, Wall};
 
 use super::access::{For, Grant, Seniority};
+use super::keys::Words;
 use super::{Fact, Granted, Group, Model, Revoked, Whom, holds};
 
 /// Somebody lets in somebody else.
@@ -35,21 +36,37 @@ pub(super) struct LettingIn<'k> {
 impl Group {
     /// How senior a grant is, where some revocations are known, if it makes an admin; `None` if it does not count.
     pub(super) fn counted(&self, grant: &Grant<'_>, revocations: &Knowledge) -> Option<Option<Seniority>> {
+        self.counted_by(grant, revocations, Words::Judged)
+    }
+
+    /// The same by some words on keys.
+    pub(super) fn counted_by(
+        &self,
+        grant: &Grant<'_>,
+        revocations: &Knowledge,
+        words: Words,
+    ) -> Option<Option<Seniority>> {
         let by_admin = self.seniority(grant, revocations).map(Some);
-        by_admin.or_else(|| self.is_by_a_member(grant.by, revocations).then_some(None))
+        by_admin.or_else(|| self.is_by_a_member_by(grant.by, revocations, words).then_some(None))
     }
 
     /// Whether a generation counts though its author is no admin, as it lets in somebody whom any member may let in.
     pub(super) fn is_by_a_member(&self, version: &Version, revocations: &Knowledge) -> bool {
+        self.is_by_a_member_by(version, revocations, Words::Judged)
+    }
+
+    fn is_by_a_member_by(&self, version: &Version, revocations: &Knowledge, words: Words) -> bool {
         let Some(generation) = self.generations.get(version) else { return false };
         let (past, when) = (&generation.past, generation.moment());
         let Some((whom, with, gives)) = generation.says.lets_in() else { return false };
         let by = (version.author, version.generation);
         let says_more = !generation.rows.is_empty() || !generation.rules.is_empty();
         let letting = LettingIn { by, version: Some(version), past, when, whom, with, gives };
+        let at = For::generation(by, when);
         !says_more
             && self.may_let_in(letting, revocations)
-            && self.rights(&version.author.device, past, revocations, For::generation(by, when)).is_some()
+            && self.rights_by(&version.author.device, past, (revocations, words), at).is_some()
+            && !(words == Words::Judged && self.is_undone(version, revocations, None))
     }
 
     /// Whether a generation, by which a member that is no admin lets in somebody, gives more than there is.
@@ -120,7 +137,7 @@ impl Group {
             knew && Some(grant.by) != it.version
                 && holds(it.past, grant.by)
                 && grant.gives.covers(it.gives)
-                && self.counted(&grant, revocations).is_some()
+                && self.seniority(&grant, revocations).is_some()
         })
     }
 }

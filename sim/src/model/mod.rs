@@ -28,6 +28,7 @@ mod access;
 mod conflict;
 mod everybody;
 mod facts;
+mod keys;
 mod merge;
 mod publications;
 mod rows;
@@ -41,10 +42,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use driftless::{Hlc, Knowledge, Merge, Name, Operation, SyncgroupId, Version};
+use driftless::{DeviceId, Hlc, Knowledge, Merge, Name, Operation, PublicKey, SyncgroupId, Version};
 
 pub use self::conflict::{Conflict, ConflictedRow, Place};
 pub use self::facts::{Enrolled, Fact, Granted, Revoked, Struck, Whom};
+pub use self::keys::Rolled;
 pub use self::merge::is_base;
 pub use self::publications::Published;
 pub use self::rows::{Head, Live, Seen, Shown};
@@ -100,6 +102,8 @@ pub struct Generation {
     pub rules: Rules,
     /// Which batch it is a part of, if that touched several syncgroups.
     pub batch: Option<u64>,
+    /// Of which key its log is, if it says so.
+    pub rolled: Option<Rolled>,
 }
 
 /// Elements of a set, each with a version that put or inserted it.
@@ -141,6 +145,8 @@ struct Group {
     facts: BTreeSet<Version>,
     /// The generations that change schemas.
     schemas: BTreeSet<Version>,
+    /// The generations that say of which key their log is.
+    rolled: BTreeSet<Version>,
 }
 
 impl Group {
@@ -228,6 +234,9 @@ impl Model {
         if !generation.rules.is_empty() {
             group.schemas.insert(version);
         }
+        if generation.rolled.is_some() {
+            group.rolled.insert(version);
+        }
         group.generations.insert(version, generation);
     }
 
@@ -238,6 +247,7 @@ impl Model {
         self.verdicts.borrow_mut().clear();
         group.facts.remove(version);
         group.schemas.remove(version);
+        group.rolled.remove(version);
         for row in generation.rows.keys() {
             if let Some(versions) = group.rows.get_mut(row) {
                 versions.remove(version);
@@ -264,6 +274,11 @@ impl Model {
     /// The set of all generations of a syncgroup, whoever holds them.
     pub fn written(&self, group: &SyncgroupId) -> Knowledge {
         self.groups.get(group).map(Group::everything).unwrap_or_default()
+    }
+
+    /// The keys of a device after its first one, as far as a set of generations says.
+    pub fn keys_of(&self, group: &SyncgroupId, device: &DeviceId, known: &Knowledge) -> Option<&[PublicKey]> {
+        self.groups.get(group)?.keys_of(device, known)
     }
 
     /// The generations that say something of a syncgroup itself.

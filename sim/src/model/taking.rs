@@ -104,7 +104,7 @@ impl Group {
     /// The grants to a device itself that count, and of which something would be left if it had not left.
     fn forsaken(&self, device: &DeviceId, held: &Knowledge) -> Vec<(Grant<'_>, Option<Seniority>)> {
         let ways = self.ways(device).into_iter().filter(|way| way.enrolled.is_none() && way.is_in(held));
-        let left = ways.filter(|way| self.has_left(way.given(), device, held));
+        let left = ways.filter(|way| self.has_left(way.given(), device, held, (held, None)));
         let counts = left.filter_map(|way| {
             let senior = self.counted(&way.grant, held)?;
             self.left(&way, held, senior, For::default()).map(|_| (way.grant, senior))
@@ -121,7 +121,7 @@ impl Group {
         let ways = match whom {
             Whom::Device(device) => {
                 let mut ways = self.ways(&device);
-                ways.retain(|way| !self.has_left(way.given(), &device, held));
+                ways.retain(|way| !self.has_left(way.given(), &device, held, (held, None)));
                 ways
             }
             Whom::User(_) | Whom::Everybody => {

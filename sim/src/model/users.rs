@@ -83,7 +83,8 @@ impl Model {
         let Some(of) = self.groups.get(group) else { return Vec::new() };
         let known = of.enrolments(device).filter(|(by, it)| it.user == *user && holds(held, by));
         let stands = |(by, it): (&Version, Enrolled)| {
-            let stands = !of.has_left(by, device, held) && !self.is_struck_off(group, &it, held);
+            let stands =
+                !of.has_left(by, device, held, (held, None)) && !self.is_struck_off(group, &it, held);
             (it.number, stands)
         };
         known.map(stands).collect()

@@ -2,13 +2,15 @@
 
 use driftless::hostile::{Content, Made};
 use driftless::{
-    Author, Certificate, DeviceId, Edit, Invitation, JoinRefusal, Knowledge, Notice, Rights, SyncgroupId,
-    SyncgroupState, UserId, Version, Wall,
+    Author, Certificate, DeviceId, Edit, Invitation, JoinRefusal, KeyChain, Knowledge, Notice, PublicKey,
+    Rights, SyncgroupId, SyncgroupState, UserId, Version, Wall,
 };
 
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{self, Enrolled, Fact, Generation, Granted, Revoked, RowKey, Rows, Rules, Whom, holds};
+use crate::model::{
+    self, Enrolled, Fact, Generation, Granted, Revoked, Rolled, RowKey, Rows, Rules, Whom, holds,
+};
 
 /// How long what was put together may wait for a disk before it leaves, in milliseconds: slow ones are slower than that
 /// only where much else waits as well.
@@ -88,8 +90,11 @@ impl Watch {
     }
 
     /// Generations were made by other means than a core. What may be accepted of them the model will say.
-    pub(crate) fn made(&mut self, group: SyncgroupId, made: &[Made]) {
+    pub(crate) fn made(&mut self, by: usize, group: SyncgroupId, made: &[Made]) {
         for it in made {
+            if it.version.author.device != self.devices[by] {
+                self.stolen.insert((group, it.version));
+            }
             let mut past = Knowledge::new();
             let own = it.version.generation - 1;
             let before = (own > 0).then_some(Version { author: it.version.author, generation: own });
@@ -102,7 +107,12 @@ impl Watch {
                 }
             }
             let stamp = Some(it.stamp);
-            let mut generation = Generation { past, stamp, ..Generation::default() };
+            let device = it.version.author.device;
+            let rolled = it.rolled.as_ref().filter(|_| !self.withholds_rollovers()).map(|(keys, until)| {
+                let until = until.iter().map(|(it, last)| (Author { device, incarnation: *it }, *last));
+                Rolled { keys: keys.clone(), until: until.collect() }
+            });
+            let mut generation = Generation { past, stamp, rolled, ..Generation::default() };
             match &it.content {
                 Content::Never => continue,
                 Content::Row { key, parents, edit, .. } => {
@@ -164,6 +174,23 @@ impl Watch {
             self.made.insert((group, it.version));
             self.model.record(group, it.version, generation);
         }
+    }
+
+    /// Whether the model does not hear that devices take other keys.
+    pub(super) fn withholds_rollovers(&self) -> bool {
+        self.sabotage.is_some_and(crate::world::Sabotage::withholds_rollovers)
+    }
+
+    /// Whether a replica knows that a device has a later key than those that somebody shows, from a syncgroup whose exchange
+    /// is not paused.
+    pub(crate) fn knows_later_key(&self, replica: usize, core: &driftless::Core, shown: &KeyChain) -> bool {
+        let infos = core.syncgroups();
+        let open = infos.iter().filter(|info| !info.paused);
+        let mut known = open.filter_map(|info| {
+            self.model.keys_of(&info.id, &shown.device(), self.notes[replica].held.get(&info.id)?)
+        });
+        let shown: Vec<PublicKey> = shown.keys().skip(1).collect();
+        known.any(|known| known.len() > shown.len() && known.starts_with(&shown))
     }
 
     /// What a generation of metadata says, that a replica has just written.
@@ -444,7 +471,9 @@ impl Watch {
                     if author.device == device && *author != seen.core.author() {
                         coverage.hit(Point::GotBackOwn);
                     }
-                    if is_made {
+                    if is_made && self.stolen.contains(&(*group, version)) {
+                        coverage.hit(Point::ThiefBelieved);
+                    } else if is_made {
                         coverage.hit(Point::ForgedAccepted);
                     }
                     if author.device != device && self.model.is_void(group, &version, now) {

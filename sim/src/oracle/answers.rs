@@ -26,6 +26,8 @@ pub(crate) struct WriteExpected {
     pub(super) is_answer: bool,
     /// Who asks for what lay ahead of the clock to be written again, as another author.
     pub(super) reissues: Option<driftless::Author>,
+    /// The author that goes on by another key.
+    pub(crate) rotates: Option<driftless::Author>,
     /// The generation that it should become there.
     pub(super) versions: BTreeMap<SyncgroupId, Version>,
     /// The reasons for which it may be refused; if there is none, it must be written.
@@ -40,6 +42,11 @@ impl WriteExpected {
     /// Whether nothing can keep it from being taken.
     pub(crate) fn must_be_taken(&self) -> bool {
         self.reasons.is_empty() && !self.waits
+    }
+
+    /// A device takes another key: it goes on as another author than this, and may be refused.
+    pub(crate) fn of_rotation(author: driftless::Author) -> Self {
+        Self { rotates: Some(author), optional: true, ..Self::default() }
     }
 }
 
@@ -362,10 +369,7 @@ impl WriteExpected {
     /// Adds what is to become of rows of a syncgroup.
     pub(super) fn comes_to(&mut self, core: &Core, group: SyncgroupId, rows: Rows) {
         if !rows.is_empty() {
-            let author = core.author();
-            let held = core.knowledge(&group).unwrap_or_default();
-            let generation = held.get(&author).copied().unwrap_or(0) + 1;
-            self.versions.insert(group, Version { author, generation });
+            self.versions.insert(group, super::next(core, &group));
             self.rows.insert(group, rows);
         }
     }

@@ -59,9 +59,7 @@ impl Watch {
             Ruling::Some(changes) => changes_to_write(collection, &present, changes),
         };
         if expected.reasons.is_empty() && !rules.is_empty() {
-            let author = core.author();
-            let generation = held.get(&author).copied().unwrap_or(0) + 1;
-            expected.schema = Some((group, Version { author, generation }, rules));
+            expected.schema = Some((group, super::next(core, &group), rules));
         }
         expected
     }

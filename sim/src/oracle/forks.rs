@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::inspect::{self, Entry};
+use driftless::inspect::{self, Content, Entry};
 use driftless::{Action, Author, Notice, SyncgroupId, Version};
 
 use super::rows::fault;
@@ -49,10 +49,22 @@ impl Watch {
             let mut is_under_way = self.repeated.contains_key(&of);
             let cut = || self.cut_of(syncgroup, author).unwrap_or(0);
             let mut last = self.repeated.get(&of).copied().unwrap_or_else(cut);
-            if brought.len() != *batches {
+            let begins = brought.values().filter(|content| begins_a_log(content)).count();
+            if brought.len() != *batches + begins {
                 return wrong(format!("says that it wrote {batches} batches again, and wrote {brought:?}"));
             }
             for (version, content) in brought {
+                let past = self.past_of(syncgroup, &version, &content);
+                let stamp = Some(content.stamp);
+                if begins_a_log(&content) {
+                    let (rolled, says) = (
+                        self.word_on_keys(*syncgroup, version),
+                        Fact::StandsFor(self.stood_for(syncgroup, &version.author, &content)),
+                    );
+                    let begins = Generation { past, stamp, rolled, says, ..Generation::default() };
+                    self.model.record(*syncgroup, version, begins);
+                    continue;
+                }
                 let rows: BTreeSet<_> = content.entries.iter().filter_map(key_of).collect();
                 let old = loop {
                     last += 1;
@@ -69,8 +81,6 @@ impl Watch {
                     }
                 };
                 is_under_way = true;
-                let past = self.past_of(syncgroup, &version, &content);
-                let stamp = Some(content.stamp);
                 let parents = old.parents.clone().or(Some(BTreeMap::<RowKey, BTreeSet<Version>>::new()));
                 let Generation { rows, .. } = old;
                 let again = Generation { past, stamp, rows, parents, ..Generation::default() };
@@ -81,6 +91,17 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// What was written again by keys that the device had before, of a branch that it now writes again by another one.
+    fn stood_for(&self, group: &SyncgroupId, author: &Author, content: &Content) -> BTreeSet<Version> {
+        let logs = content.entries.iter().filter_map(|entry| match entry {
+            Entry::Cut { incarnation, .. } => Some(Author { incarnation: *incarnation, ..*author }),
+            _ => None,
+        });
+        let logs: BTreeSet<Author> = logs.collect();
+        let known = self.model.generations(group).map(|(version, _)| *version);
+        known.filter(|version| logs.contains(&version.author)).collect()
     }
 
     /// How much counts of a log that is forked, by all that anybody has said.
@@ -128,6 +149,12 @@ impl Watch {
             matches!((branch(one), branch(other)), (Some(one), Some(other)) if one != other)
         })
     }
+}
+
+/// Whether a generation says of which key its log is, and nothing else than what such a log does as it begins.
+fn begins_a_log(content: &Content) -> bool {
+    let rolls_over = content.entries.iter().any(|entry| matches!(entry, Entry::Rollover { .. }));
+    rolls_over && content.entries.iter().all(|it| matches!(it, Entry::Rollover { .. } | Entry::Cut { .. }))
 }
 
 fn key_of(entry: &Entry) -> Option<bytes::Bytes> {

@@ -47,6 +47,7 @@ mod watching;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
+use driftless::inspect::{self, Entry};
 use driftless::store::MemStore;
 use driftless::{
     Action, Author, CommitSeq, Core, DeviceId, Hlc, Knowledge, Name, Notice, SyncgroupId, Version, Wall,
@@ -61,8 +62,17 @@ pub(crate) use self::parts::Patience;
 pub(crate) use self::watching::Watcher;
 use crate::coverage::Coverage;
 use crate::merges::Merges;
-use crate::model::{Model, Views};
+use crate::model::{Model, Rolled, Views};
 use crate::world::Sabotage;
+
+/// The generation that a replica writes next in a syncgroup. In a log that is not of its device's first key what it says of
+/// that comes first.
+fn next(core: &Core, group: &SyncgroupId) -> Version {
+    let author = core.author();
+    let held = core.held(group).unwrap_or_default().get(&author).copied().unwrap_or(0);
+    let says_its_key = held == 0 && core.keys().rollovers() > 0;
+    Version { author, generation: held + 1 + u64::from(says_its_key) }
+}
 
 /// Who noticed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -224,6 +234,8 @@ pub(crate) struct Watch {
     declined: BTreeSet<(SyncgroupId, DeviceId, DeviceId, Version)>,
     /// Generations that were made by other means than a core.
     made: BTreeSet<(SyncgroupId, Version)>,
+    /// Those of them that are said to be by another device than by which they were made.
+    stolen: BTreeSet<(SyncgroupId, Version)>,
     /// Departures of others, and who has held them at some time.
     heard: BTreeSet<(SyncgroupId, Version, usize)>,
     /// What was written again, and what it is called since.
@@ -235,6 +247,8 @@ pub(crate) struct Watch {
     /// Of each author as which a device went on then, how many batches it has written again, and how many generations of
     /// others it has dropped.
     reissued: BTreeMap<Author, (usize, usize)>,
+    /// What is said of keys in what was just written.
+    rolled: BTreeMap<(SyncgroupId, Version), Rolled>,
     /// Generations that were judged.
     judged: BTreeSet<(SyncgroupId, Version)>,
     /// Parts of batches that were acknowledged as safe, with the replica that wrote them.
@@ -290,11 +304,13 @@ impl Watch {
             invited: Vec::new(),
             declined: BTreeSet::new(),
             made: BTreeSet::new(),
+            stolen: BTreeSet::new(),
             heard: BTreeSet::new(),
             dropped: BTreeSet::new(),
             again: BTreeMap::new(),
             repeated: BTreeMap::new(),
             reissued: BTreeMap::new(),
+            rolled: BTreeMap::new(),
             judged: BTreeSet::new(),
             safe: BTreeSet::new(),
             acknowledged: 0,
@@ -381,6 +397,12 @@ impl Watch {
         if is_reissue {
             self.notes[seen.replica].author = Some(seen.core.author());
         }
+        let is_rotated =
+            expected.and_then(|it| it.rotates).is_some_and(|before| before != seen.core.author());
+        if is_rotated {
+            self.notes[seen.replica].author = Some(seen.core.author());
+        }
+        self.find_keys(seen, actions)?;
         self.same_author(seen, actions, coverage)?;
         if !committed {
             if let Some(expected) = expected {
@@ -439,6 +461,39 @@ impl Watch {
         notes.collections = groups.iter().map(|info| (info.id, info.collections.clone())).collect();
         notes.databases = groups.into_iter().map(|info| (info.id, info.database)).collect();
         Ok(())
+    }
+
+    /// What a replica says of its key in what it has written.
+    fn find_keys(&mut self, seen: Seen<'_>, actions: &[Action]) -> Checked {
+        self.rolled.clear();
+        for action in actions {
+            let Action::Commit(commit) = action else { continue };
+            let device = self.devices[seen.replica];
+            for (group, version, content) in
+                inspect::generations(commit, seen.store).map_err(rows::fault(seen))?
+            {
+                if version.author.device != device || version.generation != 1 {
+                    continue;
+                }
+                for entry in &content.entries {
+                    let Entry::Rollover { chain, until: said } = entry else { continue };
+                    let mut until = Knowledge::new();
+                    for (incarnation, last) in said {
+                        let stays = until.entry(Author { device, incarnation: *incarnation }).or_default();
+                        *stays = (*stays).max(*last);
+                    }
+                    self.rolled
+                        .insert((group, version), Rolled { keys: chain.keys().skip(1).collect(), until });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was just said of keys, for the model.
+    fn word_on_keys(&mut self, group: SyncgroupId, version: Version) -> Option<Rolled> {
+        let said = self.rolled.remove(&(group, version));
+        said.filter(|_| !self.withholds_rollovers())
     }
 
     /// What a replica held and showed when it was last seen.

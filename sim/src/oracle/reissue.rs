@@ -224,7 +224,8 @@ impl Watch {
                 .unwrap_or_default();
             self.as_early_as_may_be((seen, *group, *version), stamp, &past, bound)?;
             bound = bound.max(stamp);
-            let mut new = Generation { past, stamp: Some(stamp), ..Generation::default() };
+            let rolled = self.word_on_keys(*group, *version);
+            let mut new = Generation { past, stamp: Some(stamp), rolled, ..Generation::default() };
             match was.get(&(*group, *version)) {
                 None if self.sabotage.is_some_and(Sabotage::withholds_cuts) => {}
                 None => new.says = Fact::StandsFor(stands_for(&version.author, content)),

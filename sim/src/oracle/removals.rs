@@ -264,10 +264,7 @@ impl Watch {
 
 impl WriteExpected {
     pub(super) fn says(&mut self, core: &Core, group: SyncgroupId, fact: Option<Fact>) {
-        let author = core.author();
-        let held = core.held(&group).unwrap_or_default();
-        let generation = held.get(&author).copied().unwrap_or(0) + 1;
         let fact = fact.filter(|_| self.reasons.is_empty());
-        self.fact = fact.map(|fact| (group, Version { author, generation }, fact));
+        self.fact = fact.map(|fact| (group, super::next(core, &group), fact));
     }
 }

@@ -185,6 +185,7 @@ fn entry(naming: &mut Naming, group: Option<usize>, entry: &Entry) -> String {
         Entry::Repeats { generation, .. } => {
             format!("gives again what {generation} of an earlier log of its own gave")
         }
+        Entry::Rollover { chain, .. } => format!("says that it has key {}", chain.rollovers()),
         Entry::Leave => "leaves".to_owned(),
         Entry::Revoke { device, keep: None, .. } => format!("removes {}", naming.of_device(device)),
         Entry::Revoke { device, keep: Some(rights), ends } => {

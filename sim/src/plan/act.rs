@@ -273,6 +273,11 @@ pub enum Act {
         /// On which replica.
         replica: usize,
     },
+    /// Somebody gives a device another key.
+    Rotate {
+        /// Which replica.
+        replica: usize,
+    },
     /// Somebody writes a batch.
     Write {
         /// On which replica.
@@ -582,6 +587,8 @@ pub enum Attack {
     Lie(driftless::hostile::Lie),
     /// Asks or says more than it should.
     Flood(driftless::hostile::Flood),
+    /// Calls in the name of a device that has another key by now, by the one that it had before.
+    CallAsAnother,
 }
 
 /// What a resolver is like.

@@ -42,11 +42,18 @@ impl Drawing<'_> {
         if faults.jumps {
             self.jumps(setup);
         }
+        if faults.rotations {
+            self.rotations();
+        }
         // Who is hostile is nobody on whom others depend: what they could get from it alone they cannot expect.
         let outsider = faults.hostile.then(|| self.outsider(groups)).flatten();
         if let Some(hostile) = outsider {
             setup.hostile = vec![hostile];
             self.attacks(hostile, groups);
+            if faults.rotations {
+                // By clocks that are wrong a rival may be the first, and its owner has to be let in anew.
+                self.thefts(hostile, groups, !faults.clocks && !faults.jumps);
+            }
         }
         if faults.losses {
             self.losses(groups, outsider);
@@ -158,6 +165,22 @@ impl Drawing<'_> {
         setup.liveness_ms += 2 * farthest;
     }
 
+    /// Devices take other keys, some of them shortly before their process dies, so that only their driver knows of it.
+    fn rotations(&mut self) {
+        let mut dice = self.dice(Concern::Rotations);
+        for _ in 0..dice.between(1, 4) {
+            let (replica, at) = (dice.index(self.replicas), dice.between(0, self.safety_ms));
+            self.step(at, Act::Rotate { replica });
+            if dice.one_in(4) {
+                self.step(at, Act::Crash { replica, keep: Some(0) });
+                self.step(
+                    at + dice.skewed(10, 5_000),
+                    Act::Restart { replica, shown: dice.one_in(2), settings: None },
+                );
+            }
+        }
+    }
+
     /// A device that has made no syncgroup, and invites nobody.
     fn outsider(&self, groups: &[Group]) -> Option<usize> {
         let needed = |replica: usize| {
@@ -172,7 +195,9 @@ impl Drawing<'_> {
     fn attacks(&mut self, hostile: usize, groups: &[Group]) {
         let mut dice = self.dice(Concern::Hostile);
         let removes = self.profile.workload.removals > 0;
-        let forgeries = Forgery::ALL.iter().copied().filter(|it| removes || !it.is_revocation());
+        // What thieves of keys do is drawn beside: see `thefts`.
+        let forgeries = Forgery::ALL.iter().copied().filter(|it| *it != Forgery::RivalKey);
+        let forgeries = forgeries.filter(|it| removes || !it.is_revocation());
         let forgeries: Vec<Forgery> = forgeries.collect();
         if dice.one_in(3) {
             // A stranger: it is invited nowhere, but may have heard of what there is.
@@ -197,6 +222,27 @@ impl Drawing<'_> {
         }
         if dice.one_in(3) {
             self.forks(hostile, groups, &mut dice);
+        }
+    }
+
+    /// Somebody gets hold of keys that devices had before, and is heard of by some while they do not know better yet.
+    fn thefts(&mut self, hostile: usize, groups: &[Group], rivals: bool) {
+        let mut dice = self.dice(Concern::Thefts);
+        let rotations = self.steps.iter().filter(|step| matches!(step.act, Act::Rotate { .. }));
+        let rotations: Vec<u64> = rotations.map(|step| step.at).collect();
+        for at in rotations {
+            let Some(group) = dice.pick(groups).map(|group| group.label) else { return };
+            for _ in 0..dice.between(1, 4) {
+                let (peer, at) = (dice.index(self.replicas), at + dice.skewed(10, 20_000));
+                let attack = match dice.below(6) {
+                    0 | 1 => Attack::CallAsAnother,
+                    2 if rivals => Attack::Forge(Forgery::RivalKey),
+                    _ => Attack::Forge(Forgery::FormerKey),
+                };
+                if peer != hostile {
+                    self.step(at, Act::Attack { replica: hostile, peer, group, attack });
+                }
+            }
         }
     }
 

@@ -82,6 +82,8 @@ pub struct Faults {
     pub settings: bool,
     /// Wall clocks drift and jump.
     pub jumps: bool,
+    /// Devices take other keys.
+    pub rotations: bool,
     /// Devices vanish for ever.
     pub vanishing: bool,
     /// A device does not keep to the protocol.
@@ -127,6 +129,7 @@ impl Faults {
             pauses: on,
             settings: on,
             jumps: on,
+            rotations: on,
             vanishing: on,
             hostile: on,
             limits: on,
@@ -167,6 +170,7 @@ impl Faults {
             vanishing: one_in(4, self.vanishing),
             hostile: one_in(3, self.hostile),
             limits: one_in(3, self.limits),
+            rotations: one_in(3, self.rotations),
             ..usual
         }
     }
@@ -314,12 +318,19 @@ impl FromStr for Profile {
                 Self { faults, ..base }
             }
             "disks" => {
-                let faults =
-                    Faults { crashes: true, slowness: true, disks: true, losses: true, ..Faults::none() };
+                let faults = Faults {
+                    crashes: true,
+                    slowness: true,
+                    disks: true,
+                    losses: true,
+                    rotations: true,
+                    ..Faults::none()
+                };
                 Self { faults, ..base }
             }
             "clocks" => {
-                let faults = Faults { crashes: true, clocks: true, jumps: true, ..Faults::none() };
+                let faults =
+                    Faults { crashes: true, clocks: true, jumps: true, rotations: true, ..Faults::none() };
                 Self { faults, ..base }
             }
             "people" => {
@@ -329,12 +340,19 @@ impl FromStr for Profile {
                     pauses: true,
                     vanishing: true,
                     partitions: true,
+                    rotations: true,
                     ..Faults::none()
                 };
                 Self { faults, workload: Workload { removals: 60, users: 60, ..base.workload }, ..base }
             }
             "hostile" => {
-                let faults = Faults { hostile: true, frames: true, partitions: true, ..Faults::none() };
+                let faults = Faults {
+                    hostile: true,
+                    frames: true,
+                    partitions: true,
+                    rotations: true,
+                    ..Faults::none()
+                };
                 Self { faults, workload: Workload { removals: 60, users: 60, ..base.workload }, ..base }
             }
             "removals" => {

@@ -197,6 +197,7 @@ impl super::Act {
             | PauseSync { replica, .. }
             | ResumeSync { replica, .. }
             | Reissue { replica }
+            | Rotate { replica }
             | Write { replica, .. }
             | App { replica, .. }
             | Schema { replica, .. }

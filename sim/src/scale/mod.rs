@@ -348,7 +348,7 @@ impl Scale {
                 }
                 node::Performed::Reply(outcome) => {
                     if !self.working {
-                        self.replies.push_back((at, outcome));
+                        self.replies.push_back((at, *outcome));
                     }
                 }
                 node::Performed::Nothing => {}

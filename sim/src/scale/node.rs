@@ -51,7 +51,8 @@ impl Node {
         config.signatures = &KeyedHash;
         let boot = Dice::new(seed, Concern::Boot, &[number, u64::from(self.boot)]).bytes();
         let mut out = Outbox::new();
-        let core = Core::boot(&config, &Identity { secret, continuity }, boot, &self.store, &mut out);
+        let core =
+            Core::boot(&config, &Identity { chain: None, secret, continuity }, boot, &self.store, &mut out);
         self.core = Some(Box::new(core.map_err(|error| format!("replica {at} does not start: {error}"))?));
         Ok(out)
     }
@@ -104,7 +105,7 @@ pub(super) enum Performed {
     Commit(Commit),
     Send(LinkId, Bytes),
     Close(LinkId),
-    Reply(Outcome),
+    Reply(Box<Outcome>),
     /// Links are not dialled here, and nobody looks at what is told to applications.
     Nothing,
     Wrong(String),
@@ -115,7 +116,7 @@ pub(super) fn performed(action: Action) -> Performed {
         Action::Commit(commit) => Performed::Commit(commit),
         Action::Send { link, frame } => Performed::Send(link, frame),
         Action::Disconnect { link, .. } => Performed::Close(link),
-        Action::Reply { result: Ok(outcome), .. } => Performed::Reply(outcome),
+        Action::Reply { result: Ok(outcome), .. } => Performed::Reply(Box::new(outcome)),
         Action::Reply { result: Err(refusal), .. } => Performed::Wrong(refusal.to_string()),
         Action::Notice(driftless::Notice::Diverged { .. }) => {
             Performed::Wrong("holds the same as another and shows something else".to_owned())

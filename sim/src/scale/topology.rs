@@ -63,7 +63,7 @@ impl Scale {
     /// Links the ends of an edge, if both are there.
     pub(super) fn link(&mut self, at: u32) -> Result<(), String> {
         let edge = self.edges[at as usize];
-        let key = |end: u32| self.nodes[end as usize].core.as_ref().map(|core| core.public_key());
+        let key = |end: u32| self.nodes[end as usize].core.as_ref().map(|core| core.keys().clone());
         let (Some(a), Some(b)) = (key(edge.ends[0]), key(edge.ends[1])) else { return Ok(()) };
         if edge.up {
             return Ok(());

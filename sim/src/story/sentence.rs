@@ -136,6 +136,7 @@ fn people(act: &Act, names: &Names) -> Option<String> {
         Act::Reissue { replica } => {
             format!("{} writes again what it wrote while its clock was ahead.", names.device(*replica))
         }
+        Act::Rotate { replica } => format!("{} takes another key.", names.device(*replica)),
         Act::Write { replica, changes, require, .. } => {
             let changes: Vec<String> = changes.iter().map(|edit| rows::change(edit, names)).collect();
             let require: Vec<String> = require.iter().map(|it| condition(it, names)).collect();

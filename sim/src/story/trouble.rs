@@ -87,6 +87,7 @@ fn attack(attack: Attack, whom: &str) -> String {
             format!("sends {whom} generations that it has forged: {}", named(serde_json::to_value(kind)))
         }
         Attack::Lie(kind) => format!("lies to {whom}: {}", named(serde_json::to_value(kind))),
+        Attack::CallAsAnother => format!("calls {whom} by a key that another device had before"),
         Attack::Flood(kind) => format!("floods {whom}: {}", named(serde_json::to_value(kind))),
     }
 }

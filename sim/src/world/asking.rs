@@ -157,7 +157,7 @@ impl World<'_> {
             (_, Outcome::Enrolled(..) | Outcome::StruckOff(..)) => Ok(()),
             (_, Outcome::Ejected(..) | Outcome::RightsSet(..) | Outcome::Destroyed(_)) => Ok(()),
             (_, Outcome::Reissued(said)) => self.watch.says_written_again(replica, &said),
-            (_, Outcome::SpecSet(..)) => Ok(()),
+            (_, Outcome::SpecSet(..) | Outcome::KeyRotated(_)) => Ok(()),
             (_, Outcome::Published(..) | Outcome::Unpublished(..) | Outcome::Declined(_)) => Ok(()),
             (what, outcome) => {
                 Err(self.conduct(replica, "S-4", format!("answers {outcome:?} to the question {what:?}")))

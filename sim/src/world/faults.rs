@@ -267,6 +267,7 @@ impl World<'_> {
                 | Act::PauseSync { replica, .. }
                 | Act::ResumeSync { replica, .. }
                 | Act::Reissue { replica }
+                | Act::Rotate { replica }
                 | Act::Write { replica, .. }
                 | Act::App { replica, .. }
                 | Act::Schema { replica, .. }

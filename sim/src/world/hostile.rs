@@ -60,8 +60,17 @@ impl World<'_> {
         if self.healed || !self.replicas[from].hostile || self.replicas[from].core.is_none() {
             return Ok(());
         }
+        if *attack == Attack::CallAsAnother {
+            let moment = [from as u64, to as u64, self.now, step as u64];
+            if !self.call_as_another(from, to, &moment) && tries < TRIES {
+                self.queue.push(self.now + WAIT, Happening::Attack { step, tries: tries + 1 });
+            }
+            return Ok(());
+        }
         let link = self.network.links_of(from).into_iter().find(|link| {
-            self.network.ends(*link) == Some((from, to)) && self.network.owner(*link) == Some(from)
+            self.network.ends(*link) == Some((from, to))
+                && self.network.owner(*link) == Some(from)
+                && !self.is_impostors(*link)
         });
         if let Some(link) = link
             && self.attack(link, (from, to), *group, *attack)
@@ -98,8 +107,9 @@ impl World<'_> {
                 let frames = self.overheard(&mut dice, None).iter().map(|it| mangle(&mut dice, it)).collect();
                 (frames, Vec::new(), Point::Garbage)
             }
+            Attack::CallAsAnother => return false,
             Attack::Forge(_) | Attack::Lie(_) | Attack::Flood(_) => {
-                let Some(made) = self.make(link, (from, to), group, attack, dice.bytes()) else {
+                let Some(made) = self.make(link, (from, to), group, attack, (dice.bytes(), moment)) else {
                     return false;
                 };
                 made
@@ -111,7 +121,7 @@ impl World<'_> {
         self.coverage.hit(point);
         self.trace.note(self.now, || format!("r{from} attacks r{to} with {} frames", frames.len()));
         if let Some(id) = self.syncgroup(group) {
-            self.watch.made(id, &made);
+            self.watch.made(from, id, &made);
         }
         frames.into_iter().for_each(|frame| self.put_on_wire(from, link, frame));
         true
@@ -136,9 +146,10 @@ impl World<'_> {
         (from, to): (usize, usize),
         group: u8,
         attack: Attack,
-        seed: [u8; 32],
+        (seed, moment): ([u8; 32], &[u64]),
     ) -> Option<(Vec<Bytes>, Vec<Made>, Point)> {
         let it = &self.replicas[from];
+        let stolen = self.stolen(to, moment);
         let stage = Stage {
             core: it.core.as_ref()?,
             view: it.disk.store(),
@@ -147,12 +158,14 @@ impl World<'_> {
             syncgroup: self.syncgroup(group)?,
             collection: CollectionId::of(&label("c", 0)),
             wall: it.clock.now(self.now).wall,
+            stolen: stolen.as_ref(),
             seed,
         };
         match attack {
             Attack::Forge(forgery) => {
                 let forged = hostile::forge(&stage, forgery)?;
-                Some((forged.frames, forged.made, Point::Forged))
+                let is_thiefs = matches!(forgery, hostile::Forgery::FormerKey | hostile::Forgery::RivalKey);
+                Some((forged.frames, forged.made, if is_thiefs { Point::ThiefForges } else { Point::Forged }))
             }
             Attack::Lie(lie) => Some((hostile::lie(&stage, lie)?, Vec::new(), Point::Lie)),
             Attack::Flood(flood) => {

@@ -123,10 +123,10 @@ impl World<'_> {
     }
 
     fn link_up(&mut self, link: LinkId, replica: usize, peer: usize, initiated: bool) -> Checked {
-        let key = self.replicas[peer].key;
-        let known = initiated || self.network.setup().callback;
+        let (keys, is_impostor) = self.shown_keys(link, replica, peer);
+        let known = initiated || self.network.setup().callback && !is_impostor;
         let address = known.then(|| address(peer));
-        let event = Event::LinkUp { link, peer: key, initiated, address };
+        let event = Event::LinkUp { link, peer: keys, initiated, address };
         self.feed(replica, event, None)?;
         let credit = self.network.setup().credit;
         if self.network.owner(link) == Some(replica) {
@@ -194,6 +194,7 @@ impl World<'_> {
                 format!("sends on link {}, which is not its own", link.0),
             ));
         }
+        self.tells_no_thief(replica, link, &frame)?;
         if let Some(read) = inspect::frame(&frame) {
             self.goes_over(replica, link, &read)?;
             if matches!(read, Frame::Introduction { .. }) {

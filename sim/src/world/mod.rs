@@ -27,6 +27,7 @@ mod queue;
 mod replica;
 mod sabotage;
 mod steps;
+mod thieves;
 mod transfers;
 mod users;
 mod view;
@@ -106,6 +107,8 @@ pub struct World<'t> {
     hellos: wire::Hellos,
     /// When the last attack was, and how many there were before at that moment.
     attacks: (u64, u64),
+    /// Links of those who call in the name of others.
+    impostors: std::collections::BTreeMap<driftless::LinkId, thieves::Impostor>,
     sabotage: Option<Saboteur>,
     /// Readers have looked at a replica since this was last asked.
     looked: bool,
@@ -146,6 +149,7 @@ impl<'t> World<'t> {
             wiretap: Wiretap::default(),
             hellos: wire::Hellos::default(),
             attacks: (0, 0),
+            impostors: std::collections::BTreeMap::new(),
             coverage: Coverage::default(),
             trace,
             step: 0,
@@ -232,6 +236,7 @@ impl<'t> World<'t> {
         self.watch.heals();
         self.network.heal_for_ever();
         self.heal_cuts();
+        self.hang_up_on_thieves();
         self.trace.note(self.now, || "all faults end".into());
         self.observe_heal();
         for replica in self.present() {

@@ -9,7 +9,7 @@ use super::replica::{Invited, Question, Remembered};
 use super::{World, address, label};
 use crate::coverage::Point;
 use crate::model::{Content, Granted};
-use crate::oracle::{Checked, Violation};
+use crate::oracle::{Checked, Violation, WriteExpected};
 use crate::plan::{Act, Edit, Require, RowLabel};
 
 /// Who waits for which invitation, in which database, and as whose device, by which certificate.
@@ -150,6 +150,16 @@ impl World<'_> {
                 let wall = it.clock.now(self.now).wall;
                 let expected = self.watch.expect_reissue(core, wall, it.stopping);
                 self.ask_expecting(*replica, Command::Reissue, Question::Other, &expected)
+            }
+            Act::Rotate { replica } => {
+                let it = &mut self.replicas[*replica];
+                let Some(author) = it.core.as_ref().filter(|_| !it.stopping).map(|core| core.author()) else {
+                    return Ok(());
+                };
+                let Some(new) = it.next_key(self.plan.seed, &self.plan.setup) else { return Ok(()) };
+                self.coverage.hit(Point::KeyRotated);
+                let expected = WriteExpected::of_rotation(author);
+                self.ask_expecting(*replica, Command::RotateKey(Box::new(new)), Question::Other, &expected)
             }
             Act::Write { replica, text, changes, require } => self.write(*replica, *text, changes, require),
             Act::App { replica, act } => self.use_application(*replica, act),

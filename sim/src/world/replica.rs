@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use driftless::store::MemStore;
 use driftless::verify::{Verification, Verified};
 use driftless::{
-    Author, CommitSeq, Config, Continuity, Core, DeviceId, Identity, Name, Outbox, PublicKey, RequestId,
-    Rights, SecretKey, SignatureScheme, SpecVersion, SyncgroupId, UserId, Version,
+    Author, CommitSeq, Config, Continuity, Core, DeviceId, Identity, KeyChain, Name, NewKey, Outbox,
+    PublicKey, RequestId, Rights, SecretKey, SignatureScheme, SpecVersion, SyncgroupId, UserId, Version,
 };
 
 use super::clock::{Clock, WallClock};
@@ -25,6 +25,10 @@ use crate::plan::{ResolverKind, RowLabel, Settings, Setup, Signatures, Waits};
 pub(crate) struct Replica {
     pub(crate) index: usize,
     secret: SecretKey,
+    /// Its keys up to now, as its driver keeps them.
+    pub(crate) chain: KeyChain,
+    /// Each that it had before, with the chain up to that.
+    pub(crate) former: Vec<(SecretKey, KeyChain)>,
     pub(crate) key: PublicKey,
     pub(crate) device: DeviceId,
     /// While the process runs.
@@ -156,6 +160,8 @@ impl Replica {
         Self {
             index,
             secret,
+            chain: key.into(),
+            former: Vec::new(),
             key,
             device: key.device(),
             core: None,
@@ -212,7 +218,7 @@ impl Replica {
         let offset = Dice::new(seed, Concern::Clock, &numbers).below(1 << 40);
         self.clock = Clock::new(offset, self.wall);
         let continuity = if shown { Continuity::Shown } else { Continuity::Unknown };
-        let identity = Identity { secret: self.secret.clone(), continuity };
+        let identity = self.identity(continuity);
         let random = Dice::new(seed, Concern::Boot, &numbers).bytes();
         let mut config = self.config(setup);
         sabotage.iter().for_each(|sabotage| sabotage.config(&mut config, setup.signatures));
@@ -221,9 +227,24 @@ impl Replica {
         Ok(())
     }
 
+    fn identity(&self, continuity: Continuity) -> Identity {
+        let chain = Some(&self.chain).filter(|chain| chain.rollovers() > 0).cloned();
+        Identity { chain, secret: self.secret.clone(), continuity }
+    }
+
+    /// Its driver draws another key, and keeps it. `None` if it has had as many as it may.
+    pub(crate) fn next_key(&mut self, seed: u64, setup: &Setup) -> Option<NewKey> {
+        let numbers = [self.index as u64, 1 + self.chain.rollovers() as u64];
+        let secret = SecretKey(Dice::new(seed, Concern::Key, &numbers).bytes());
+        let chain = self.chain.rolled_over(&self.secret, &secret, scheme(setup.signatures)).ok()?;
+        let former = std::mem::replace(&mut self.secret, secret.clone());
+        self.former.push((former, std::mem::replace(&mut self.chain, chain.clone())));
+        Some(NewKey { secret, chain })
+    }
+
     /// The author that it would go on as from a store that is believed to continue.
     pub(crate) fn author_of(&self, store: &MemStore, setup: &Setup) -> Option<Author> {
-        let identity = Identity { secret: self.secret.clone(), continuity: Continuity::Shown };
+        let identity = self.identity(Continuity::Shown);
         let core = Core::boot(&self.config(setup), &identity, [0; 32], store, &mut Outbox::new());
         Some(core.ok()?.author())
     }
@@ -257,7 +278,7 @@ impl Replica {
 
     /// Checks its whole store against what was signed.
     pub(crate) fn verify(&self, seed: u64, setup: &Setup) -> Result<Vec<Verified>, String> {
-        let identity = Identity { secret: self.secret.clone(), continuity: Continuity::Shown };
+        let identity = self.identity(Continuity::Shown);
         let random = Dice::new(seed, Concern::Boot, &[self.index as u64]).bytes();
         let config = self.config(setup);
         let (store, mut scratch) = (self.disk.store(), MemStore::new());

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::{Draft, Plan};
 use crate::action::{Notice, RowChange};
-use crate::id::{Author, CommitSeq, Incarnation};
+use crate::crypto::Keys;
+use crate::id::{Author, CommitSeq};
+use crate::keys::Life;
 use crate::replica::Replica;
 use crate::replica::changes::ChangeEntry;
 use crate::replica::cited::Citations;
@@ -33,7 +35,8 @@ pub(crate) struct Effects {
     moves: Moves,
     stamp: Option<Hlc>,
     pruned: CommitSeq,
-    incarnation: Option<Incarnation>,
+    life: Option<Life>,
+    keys: Option<Keys>,
     paused: Option<Paused>,
     cited: Citations,
     forgets_cited: bool,
@@ -51,6 +54,16 @@ impl Effects {
     /// Whether it pauses databases, or resumes them.
     pub(crate) fn changes_pauses(&self) -> bool {
         self.paused.is_some()
+    }
+
+    /// Whether this device signs with another key from now on.
+    pub(crate) fn changes_key(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Whether this device goes on as another author than that one.
+    pub(crate) fn reincarnates(&self, before: Life) -> bool {
+        self.life.is_some_and(|life| life != before)
     }
 
     /// Whether it changes who shares what with whom.
@@ -92,7 +105,8 @@ impl Plan<'_> {
             moves,
             stamp,
             pruned,
-            incarnation,
+            life,
+            keys,
             paused,
             notices,
             cited,
@@ -113,7 +127,8 @@ impl Plan<'_> {
             moves,
             stamp: Some(stamp),
             pruned,
-            incarnation,
+            life,
+            keys,
             paused,
             cited: cited.into_inner(),
             forgets_cited,
@@ -165,9 +180,8 @@ fn put(table: Table, key: Bytes, value: Bytes) -> Write {
 impl Replica {
     /// Makes a planned change, and returns the commit that stores it, if there is anything to store.
     pub(crate) fn apply(&mut self, effects: Effects) -> Option<Commit> {
-        let Effects { forgets_cited, .. } = effects;
-        let Effects { mut writes, authors, drafts, moves, stamp, pruned, incarnation, paused, cited, .. } =
-            effects;
+        let Effects { forgets_cited, keys, .. } = effects;
+        let Effects { mut writes, authors, drafts, moves, stamp, pruned, life, paused, cited, .. } = effects;
         // Another branch may come in the place of what was taken back.
         if forgets_cited {
             self.cited = Citations::default();
@@ -176,8 +190,9 @@ impl Replica {
         self.pruned = self.pruned.max(pruned);
         authors.into_iter().for_each(|author| self.authors.push(author));
         self.stamp = stamp.unwrap_or(self.stamp);
-        let reincarnated = incarnation.is_some();
-        self.incarnation = incarnation.unwrap_or(self.incarnation);
+        self.keys = keys.unwrap_or_else(|| self.keys.clone());
+        let reincarnated = life.is_some();
+        self.life = life.unwrap_or(self.life);
         for (ix, mut draft) in drafts {
             if let Some(mut group) = draft.created.take() {
                 group.paused = self.paused.contains(&group.record.database);
@@ -217,7 +232,7 @@ impl Replica {
             return None;
         }
         self.seq = CommitSeq(self.seq.0 + 1);
-        writes.push(StateRecord::new(self.seq, self.incarnation).to_write());
+        writes.push(StateRecord::new(self.seq, self.life).to_write());
         Some(Commit { seq: self.seq, writes })
     }
 }

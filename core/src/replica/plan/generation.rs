@@ -12,7 +12,7 @@ use crate::hash::{Hash, Tag};
 use crate::id::{Author, CollectionId, Generation, Version};
 use crate::limits;
 use crate::log::generation::{BatchPart, Dependency, Encoded, Header};
-use crate::log::record::Record;
+use crate::log::record::{MetaRecord, Record, Until};
 use crate::log::tree::{self, Tree};
 use crate::object::history::Place;
 use crate::replica::Stop;
@@ -125,9 +125,55 @@ impl Plan<'_> {
         self.append_own(group, &encoded, records, Vec::new())
     }
 
+    /// Begins this device's log in a syncgroup if it has to say of which key it is: whatever comes first in it has to wait for
+    /// that (S-1).
+    pub(crate) fn begin_log(&mut self, group: GroupIx, wall: Wall) -> Result<(), Stop> {
+        if self.held(group, &self.own()) == 0
+            && let Some(word) = self.word_on_keys(group)?
+        {
+            let records = [Record::Meta(word)];
+            let encoded = self.encode(group, self.next_stamp_in(group, wall), &records, None)?;
+            self.append_own(group, &encoded, &records, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// What the first generation of a log of this device says of its keys; `None` if it still has its first one.
+    pub(crate) fn word_on_keys(&self, group: GroupIx) -> Result<Option<MetaRecord>, Fault> {
+        let (own, chain) = (self.own(), &self.keys().chain);
+        if chain.rollovers() == 0 {
+            return Ok(None);
+        }
+        let access = self.metadata(group).map(|metadata| &metadata.access);
+        let mut until: BTreeSet<Until> = BTreeSet::new();
+        for ix in self.authors_in(group) {
+            let author = self.author(ix);
+            let incarnation = author.incarnation;
+            if author.device != own.device || author == own {
+                continue;
+            }
+            // Where it has been said already, what is held may be somebody else's by now, who has that key.
+            let said = access.into_iter().flat_map(|access| access.stays(&author));
+            let said: Vec<Until> = said.map(|(last, tag)| Until { incarnation, last, tag }).collect();
+            let last = match said.is_empty() {
+                true => self.stays(group, &author),
+                false => 0,
+            };
+            if last > 0 {
+                until.insert(Until { incarnation, last, tag: self.tag(group, ix, last)? });
+            }
+            until.extend(said);
+        }
+        let found = self.replica.found.get(&group).into_iter().flatten();
+        until.extend(found.filter(|it| it.incarnation != own.incarnation));
+        let until = until.into_iter().collect();
+        Ok(Some(MetaRecord::Rollover { chain: chain.clone(), nonce: self.life().nonce, until }))
+    }
+
     /// Writes generations that do nothing but join what the next one would depend on, as long as that is more
     /// than a header can name.
     pub(crate) fn join_frontier(&mut self, group: GroupIx, wall: Wall) -> Result<(), Stop> {
+        self.begin_log(group, wall)?;
         let own = self.author_ix(&self.own());
         while self.tip(group).frontier.keys().filter(|ix| Some(**ix) != own).count()
             > limits::MAX_DEPENDENCIES

@@ -36,7 +36,8 @@ impl Here {
         let name = Name::new("notes").unwrap();
         let (keys, mut store) = (Keys::new(SecretKey([1; 32]), &Ed25519), MemStore::new());
         let (mut replica, boot, _) =
-            Replica::load(keys, &Config::new(name.clone()), false, Incarnation(1), &store).unwrap();
+            Replica::load(keys, &Config::new(name.clone()), false, crate::keys::Life::first(1), &store)
+                .unwrap();
         store.apply(&boot);
         let now = Now { mono: Mono(5), wall: Wall(1_000_000) };
         for nonce in 0..2 {
@@ -99,7 +100,7 @@ impl Here {
         let encoded = Encoded::write(header, &author, &[record]);
         let tree = self.trees.entry((author, at)).or_default();
         tree.append(encoded.leaf);
-        let checkpoint = Checkpoint::sign(&self.ids[at], &author, tree, &self.replica.keys);
+        let checkpoint = Checkpoint::sign(&self.ids[at], &author, tree, (&self.replica.keys, 0));
         let proof = crate::log::Proof { checkpoint, completion: Vec::new() };
         let first = tree.size();
         let run = Run { author, first, generations: alloc::vec![encoded.bytes], proof };
@@ -233,7 +234,7 @@ fn what_waits_where_this_device_was_removed_is_found_again_as_the_part_that_it_i
     let name = Name::new("notes").unwrap();
     let keys = Keys::new(SecretKey([1; 32]), &Ed25519);
     let (replica, boot, _) =
-        Replica::load(keys, &Config::new(name), true, Incarnation(1), &here.store).unwrap();
+        Replica::load(keys, &Config::new(name), true, crate::keys::Life::first(1), &here.store).unwrap();
     here.store.apply(&boot);
     here.replica = replica;
     here.replica.waiting.start(here.now, here.replica.parts);

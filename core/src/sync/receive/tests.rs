@@ -13,6 +13,7 @@ use crate::syncgroup::command::{self, Means};
 use crate::user::UserKey;
 
 mod bounds;
+mod keys;
 
 const WALL: Wall = Wall(1_000_000);
 
@@ -28,7 +29,8 @@ fn here() -> Here {
     let name = Name::new("notes").unwrap();
     let (keys, mut store) = (Keys::new(SecretKey([1; 32]), &Ed25519), MemStore::new());
     let config = Config::new(name.clone());
-    let (mut replica, boot, _) = Replica::load(keys, &config, false, Incarnation(1), &store).unwrap();
+    let (mut replica, boot, _) =
+        Replica::load(keys, &config, false, crate::keys::Life::first(1), &store).unwrap();
     store.apply(&boot);
     let mut plan = Plan::new(&replica, &store);
     let means = Means { wall: WALL, nonce: [1; 16], name: &name };
@@ -90,7 +92,7 @@ fn log_of(
         tree.append(encoded.leaf);
         generations.push(encoded.bytes);
     }
-    let checkpoint = Checkpoint::sign(&here.id, &author, &tree, keys);
+    let checkpoint = Checkpoint::sign(&here.id, &author, &tree, (keys, 0));
     Run { author, first: 1, generations, proof: Proof { checkpoint, completion: Vec::new() } }
 }
 
@@ -149,7 +151,7 @@ fn row(here: &Here, parents: Vec<Version>) -> Vec<Record> {
 fn member(here: &mut Here) -> (Keys, Run) {
     let keys = stranger();
     let admit = MetaRecord::Admit {
-        key: keys.public,
+        key: keys.first(),
         name: Name::new("member").unwrap(),
         rights: Rights::Write,
         ends: None,
@@ -183,7 +185,7 @@ fn what_a_user_did_not_sign_is_its_senders_fault() {
     let here = here();
     let name = || Name::new("anna").unwrap();
     let anna = UserKey::new(name(), SecretKey([7; 32]), &Ed25519);
-    let key = stranger().public;
+    let key = stranger().first();
     let certificate = || anna.certify(key, name(), 1);
     let strikes = |group: &SyncgroupId| anna.strike_off(group, key.device(), 1, Vec::new());
     let say = |record: MetaRecord| {
@@ -242,7 +244,7 @@ fn fork(here: &Here, keys: &Keys, incarnation: u64) -> Fork {
     let branch = |of: u8| {
         let (leaf, mut tree) = (crate::log::tree::leaf(&[of]), Tree::default());
         tree.append(leaf);
-        let checkpoint = Checkpoint::sign(&here.id, &author, &tree, keys);
+        let checkpoint = Checkpoint::sign(&here.id, &author, &tree, (keys, 0));
         Branch { leaf, checkpoint, completion: Vec::new() }
     };
     Fork::new(author, &Tree::default(), branch(1), branch(2))
@@ -320,7 +322,7 @@ fn what_a_sender_is_to_blame_for_is_told_by_name() {
     add(leads, &|run| run.proof.completion.push(Hash::default()));
     add(leads, &|run| run.proof.checkpoint.size += 1);
     add(signed, &|run| run.author.incarnation = Incarnation(8));
-    add(signed, &|run| run.proof.checkpoint.key = stranger().public);
+    add(signed, &|run| run.proof.checkpoint.keys = stranger().chain);
     add("a run without generations", &|run| run.generations.clear());
     add("a run without generations", &|run| run.first = 0);
     cases.push((myself(&here, 2, |_, header| header.stamp = Hlc(7)), "a stamp not above the one before"));

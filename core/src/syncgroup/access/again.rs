@@ -9,6 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::facts::Standing;
+use super::keys::EndedLogs;
 use super::{Access, Rank};
 use crate::id::Version;
 use crate::object::history::Place;
@@ -48,13 +49,15 @@ impl Again {
 }
 
 impl Access {
-    /// Whether a departure that is known ended a grant or an enrolment, under whatever name.
+    /// Whether a departure that is known ended a grant or an enrolment, under whatever name. One beyond the end of its log is
+    /// not the device's.
     pub(super) fn has_left(
         &self,
         standing: &Standing,
         version: &Version,
         known: impl Fn(Place) -> bool,
+        ended: &EndedLogs,
     ) -> bool {
-        self.again.names(*version).any(|version| standing.has_left(&version, &known))
+        self.again.names(*version).any(|version| standing.has_left(&version, &known, ended))
     }
 }

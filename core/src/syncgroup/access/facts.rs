@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::super::Rights;
 use super::super::past::{Past, PastIx};
+use super::keys::EndedLogs;
 use crate::id::{Author, DeviceId, Generation, Incarnation, Name, PublicKey, UserId, Version};
 use crate::object::history::Place;
 use crate::store::key::AuthorIx;
@@ -80,6 +81,7 @@ impl Enrolment {
 /// That a device has left, and which grants to it, or enrolments of it, ended by that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Departure {
+    pub(super) author: Author,
     pub(super) by: Place,
     pub(super) stamp: Hlc,
     pub(super) grants: BTreeSet<Version>,
@@ -138,9 +140,18 @@ impl Standing {
         grants.chain(enrolments).max_by_key(|(order, _)| *order).map(|(_, admission)| admission)
     }
 
-    /// Whether a departure that is known ended a grant or an enrolment.
-    pub(super) fn has_left(&self, version: &Version, known: impl Fn(Place) -> bool) -> bool {
-        self.departures().iter().any(|departure| known(departure.by) && departure.grants.contains(version))
+    /// Whether a departure that is known ended a grant or an enrolment. One beyond the end of its log is not the device's.
+    pub(super) fn has_left(
+        &self,
+        version: &Version,
+        known: impl Fn(Place) -> bool,
+        ended: &EndedLogs,
+    ) -> bool {
+        self.departures().iter().any(|departure| {
+            known(departure.by)
+                && departure.grants.contains(version)
+                && !ended.undoes(&departure.author, departure.by)
+        })
     }
 }
 
@@ -276,6 +287,12 @@ impl Acts {
         }
     }
 
+    /// The logs of a device that have some.
+    pub(super) fn logs_of(&self, device: &DeviceId) -> impl Iterator<Item = AuthorIx> {
+        let of = |incarnation| Author { device: *device, incarnation: Incarnation(incarnation) };
+        self.logs.range(of(0)..=of(u64::MAX)).map(|(_, ix)| *ix)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = Act> {
         self.by_log.iter().flat_map(|(ix, (author, acts))| {
             acts.iter().map(|(generation, stamp, past, beside)| Act {
@@ -313,11 +330,9 @@ impl Acts {
 
     /// How many of a device there are in a past, in all its logs.
     pub(super) fn count_of(&self, device: DeviceId, past: &Past) -> usize {
-        let of = |incarnation| Author { device, incarnation: Incarnation(incarnation) };
-        let logs =
-            self.logs.range(of(0)..=of(u64::MAX)).filter_map(|(_, ix)| Some((ix, self.by_log.get(ix)?)));
+        let logs = self.logs_of(&device).filter_map(|ix| Some((ix, self.by_log.get(&ix)?)));
         let known = |acts: &[ActOf], last: Generation| acts.partition_point(|(it, ..)| *it <= last);
-        logs.map(|(ix, (_, acts))| known(acts, past.last(*ix))).sum()
+        logs.map(|(ix, (_, acts))| known(acts, past.last(ix))).sum()
     }
 
     /// Whose they are.

@@ -8,10 +8,12 @@ use super::super::Rights;
 use super::super::past::{Numbered, Past};
 use super::cuts::Cuts;
 use super::facts::{Act, Standing};
+use super::keys::{EndedLogs, Word};
 use super::taken::Taken;
-use super::{Access, Ended, Grant, Holder, Nth, Revocation, Title};
+use super::{Access, At, Ended, Grant, Holder, Nth, Revocation, Title};
 use crate::id::{Author, DeviceId, Generation, Incarnation, UserId, Version};
 use crate::object::history::Place;
+use crate::store::key::AuthorIx;
 
 /// The rank of a grant of `Admin`: how many grants lie between it and the creator's, and its version. The less, the
 /// higher.
@@ -28,17 +30,29 @@ pub(crate) struct Judgement {
     /// What was written again elsewhere, where that counts. What may be *held* does not hang on it, so it is empty where
     /// that is judged.
     cuts: Cuts,
+    /// The logs whose key has ended.
+    pub(super) ended: EndedLogs,
 }
 
 impl Judgement {
     /// Whether everything counts that was allowed when it was written.
     pub(crate) fn is_clean(&self) -> bool {
-        self.void.is_empty() && self.ends.is_empty() && self.cuts.is_empty()
+        self.void.is_empty() && self.ends.is_empty() && self.cuts.is_empty() && self.ended.is_empty()
     }
 
-    /// Whether a generation was written again elsewhere.
+    /// Whether a generation was written again elsewhere, or lies beyond the end of its log.
     pub(crate) fn is_cut(&self, author: &Author, generation: Generation) -> bool {
-        self.cuts.has(author, generation)
+        self.cuts.has(author, generation) || self.ended.has(author, generation)
+    }
+
+    /// The first generation of a log that was written again elsewhere.
+    pub(super) fn first_cut(&self, author: &Author) -> Option<Generation> {
+        self.cuts.first(author)
+    }
+
+    /// The logs whose key has ended.
+    pub(super) fn ended(&self) -> &EndedLogs {
+        &self.ended
     }
 
     /// An act counts after all.
@@ -72,7 +86,9 @@ impl Access {
     /// Judges by what is known: by all, or by the facts in a past alone.
     pub(super) fn judged(&self, pasts: Numbered<'_>, known: Option<&Past>) -> Judgement {
         let is_known = |revocation: &Revocation| known.is_none_or(|past| past.has(revocation.by));
-        let mut judgement = match self.revocations.values().any(is_known) {
+        let mut words = self.keys.places();
+        let is_any_said = words.any(|place| known.is_none_or(|past| past.has(place)));
+        let mut judgement = match is_any_said || self.revocations.values().any(is_known) {
             true => Court::new(self, pasts, known).sit().0,
             false => Judgement::default(),
         };
@@ -108,6 +124,7 @@ impl Access {
         // Whom a member may let in is not for its own grants alone to say.
         let acting = self.acts.authors().filter(|(ix, _)| void.iter().any(|(author, _)| author == ix));
         devices.extend(acting.map(|(_, author)| author.device));
+        devices.extend(now.ended.changed(&before.ended));
         for holder in holders {
             match holder {
                 Holder::Device(device) | Holder::DeviceOf(_, device) => devices.extend([device]),
@@ -130,6 +147,10 @@ impl Access {
             let first = self.first_judged_anew(before, author, cause);
             return first.map(|first| first..=held).into_iter().collect();
         }
+        if let Some(first) = now.ended.first_changed(&before.ended, author) {
+            let cut = self.cut_anew(before, author).map(|range| *range.start()).min();
+            return alloc::vec![first.min(cut.unwrap_or(first))..=held];
+        }
         self.cut_anew(before, author).map(|range| *range.start()..=held.min(*range.end())).collect()
     }
 
@@ -150,7 +171,8 @@ impl Access {
         cause: Place,
     ) -> Option<Generation> {
         let (now, device, new) = (&self.judgement, &author.device, self.version_of(cause));
-        let cut = self.cut_anew(before, author).map(|range| *range.start()).min();
+        let ended = now.ended.first_changed(&before.ended, author);
+        let cut = self.cut_anew(before, author).map(|range| *range.start()).chain(ended).min();
         if self.titles(device).any(|title| {
             let given = title.grant.place();
             given != cause && before.is_void(&given) != now.is_void(&given)
@@ -174,8 +196,8 @@ impl Access {
         let changed = before.symmetric_difference(&now);
         let changed = changed.filter_map(|(.., nth)| self.revocations.get(nth));
         let last = changed.map(|it| it.until.get(author).copied().unwrap_or(0)).min();
-        let ended = last.map(|last| last.saturating_add(1));
-        ended.into_iter().chain(cut).chain(act).min()
+        let revoked = last.map(|last| last.saturating_add(1));
+        revoked.into_iter().chain(cut).chain(act).min()
     }
 
     /// The version of an act.
@@ -199,6 +221,12 @@ struct Court<'a> {
     access: &'a Access,
     pasts: Numbered<'a>,
     known: Option<&'a Past>,
+    /// The logs whose key has ended, by the words that count so far.
+    ended: EndedLogs,
+    /// The logs of these words.
+    heard: BTreeMap<DeviceId, BTreeSet<Incarnation>>,
+    /// What is valid, each with the rank of the grant that allows it.
+    admitted: Vec<(Rank, Act)>,
     /// The grants that each act gives.
     given: BTreeMap<Place, Vec<(Holder, &'a Grant)>>,
     /// The revocations that each act makes.
@@ -222,6 +250,9 @@ impl<'a> Court<'a> {
             access,
             pasts,
             known,
+            ended: EndedLogs::default(),
+            heard: BTreeMap::new(),
+            admitted: Vec::new(),
             given: BTreeMap::new(),
             made: BTreeMap::new(),
             acts: BTreeMap::new(),
@@ -278,16 +309,28 @@ impl<'a> Court<'a> {
                 Holder::User(user) => self.access.devices_of(&user).copied().collect(),
                 Holder::Everybody => Vec::new(),
             };
-            for device in devices {
-                let given = self.access.titles(&device);
+            let titles = |device: &DeviceId| -> Vec<Title<'a>> {
+                let given = self.access.titles(device);
                 let by_it = given.filter(|title| title.holder == holder && title.grant.version == grant);
+                let is_known = |place: Place| self.known.is_none_or(|past| past.has(place));
                 // All acts are looked at with each grant, so nothing else may hang on how many grants there are.
-                let titles: Vec<Title<'_>> = by_it.collect();
+                by_it.filter(|title| title.enrolment.is_none_or(|it| is_known(it.place()))).collect()
+            };
+            let titles = devices.into_iter().map(|device| (device, titles(&device)));
+            let titles: Vec<_> = titles.filter(|(_, titles)| !titles.is_empty()).collect();
+            // What they say of their keys first: it says which of their acts there are.
+            for (device, titles) in &titles {
+                self.hear_admin(*device, titles, rank);
+            }
+            for (device, titles) in titles {
                 let waiting = self.acts.remove(&device).unwrap_or_default();
                 let (supported, waiting): (Vec<Act>, Vec<Act>) =
                     waiting.into_iter().partition(|act| self.supports(&titles, rank, act));
                 self.acts.insert(device, waiting);
-                supported.into_iter().for_each(|act| self.admit(act.place, Some(rank)));
+                for act in supported {
+                    self.admit(act.place, Some(rank));
+                    self.admitted.push((rank, act));
+                }
             }
         }
         let is_known = |place: &Place| self.known.is_none_or(|past| past.has(*place));
@@ -314,18 +357,96 @@ impl<'a> Court<'a> {
             ends.dedup();
             (key, ends)
         });
-        let (ends, taken, cuts) = (ends.collect(), Taken::default(), Cuts::default());
-        let mut judgement = Judgement { void, ends, taken, cuts };
+        let mut judgement = Judgement { void, ends: ends.collect(), ..Judgement::default() };
+        let mut by_members = Vec::new();
         if self.access.was_opened() {
             let by_admins = self.given.iter().filter(|(act, _)| self.valid.contains(act));
             let given = by_admins.flat_map(|(_, given)| given).map(|(holder, grant)| (*holder, *grant));
             judgement.taken = self.access.taken(self.pasts, self.known, takes, given);
             let given = |act: Act| Some((act, self.given.get(&act.place)?.clone()));
-            let by_members =
-                unsupported.into_iter().filter(|act| act.beside < Rights::Admin).filter_map(given);
-            self.access.let_in_by_members(&mut judgement, self.pasts, by_members.collect());
+            let acts = unsupported.into_iter().filter(|act| act.beside < Rights::Admin);
+            by_members = acts.filter_map(given).collect();
         }
+        self.hear_members(&judgement, &by_members);
+        by_members.retain(|(act, _)| !self.ended.undoes(&act.author, act.place));
+        self.access.let_in_by_members(&mut judgement, self.pasts, by_members, &self.ended);
+        judgement.ended = self.ended;
         (judgement, self.ranks)
+    }
+
+    /// Looks which words of a device count at the turn of a grant of `Admin`, of which these are its titles: by that, or by a
+    /// lesser one which an admin has given, as it may have said so before.
+    fn hear_admin(&mut self, device: DeviceId, titles: &[Title<'a>], rank: Rank) {
+        if self.access.keys.words(&device).next().is_none() {
+            return; // As nearly always.
+        }
+        let lesser = self
+            .access
+            .titles(&device)
+            .filter(|title| title.grant.rights != Rights::Admin && self.valid.contains(&title.grant.place()));
+        let by_any: Vec<Title<'_>> = titles.iter().copied().chain(lesser).collect();
+        self.hear(device, Some(rank), |court, act| court.left(&by_any, rank, act).is_some());
+    }
+
+    /// Looks which words count that nobody said by a grant of `Admin`: those of devices that might be here, be it that
+    /// members let them in. What of the acts and departures of these members is undone by words may hang on this one: so here
+    /// no act is, and of departures what any word says.
+    fn hear_members(&mut self, judgement: &Judgement, by_members: &[(Act, Vec<(Holder, &Grant)>)]) {
+        let (access, pasts) = (self.access, self.pasts);
+        let waiting: Vec<DeviceId> = access.keys.devices().copied().collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let (mut judgement, said) = (judgement.clone(), access.said_in(self.known));
+        access.let_in_by_members(&mut judgement, pasts, by_members.to_vec(), &said);
+        for device in waiting {
+            self.hear(device, None, |court, act| {
+                let Act { author, place, stamp, past, .. } = *act;
+                let at = At { author, place: Some(place), generation: place.1, stamp, past: pasts.get(past) };
+                access.rights_by(&judgement, at, &court.ended).is_some()
+            });
+        }
+    }
+
+    /// Looks which words of a device count, at the turn of a grant or in the end, and finds out anew which of its logs end by
+    /// them. No word is judged by what its own device has said.
+    fn hear(&mut self, device: DeviceId, rank: Option<Rank>, counts: impl Fn(&Self, &Act) -> bool) {
+        let (access, past) = (self.access, self.known);
+        let known = |word: &Word| access.is_known_word(past, word);
+        let mut words = access.keys.words(&device).filter(|word| known(word)).map(Word::act).peekable();
+        if words.peek().is_none() {
+            return;
+        }
+        self.ended.forget(&device);
+        let mut heard = self.heard.remove(&device).unwrap_or_default();
+        let mut acts: Vec<Act> = Vec::new();
+        for act in words {
+            if heard.contains(&act.author.incarnation) || counts(self, &act) {
+                heard.insert(act.author.incarnation);
+                acts.push(act);
+            }
+        }
+        let built = self.built(&device, rank, &acts);
+        self.ended.hear(&access.keys, device, (&heard, built), known);
+        self.heard.insert(device, heard);
+    }
+
+    /// What lies in the past of what others did by higher grants and did not know any of these words of a device.
+    fn built(&self, device: &DeviceId, rank: Option<Rank>, words: &[Act]) -> Past {
+        let pasts = self.pasts;
+        let others = self.admitted.iter().filter(|(by, act)| {
+            let past = pasts.get(act.past);
+            act.author.device != *device
+                && rank.is_none_or(|rank| *by < rank)
+                && !words.iter().any(|word| past.has(word.place))
+        });
+        let mut built = Past::default();
+        let logs = self.access.logs_of(device);
+        for (_, act) in others {
+            let known = pasts.get(act.past).0.iter().filter(|(ix, _)| logs.contains(ix));
+            known.for_each(|(ix, last)| built.add(*ix, *last));
+        }
+        built
     }
 
     /// What ends a grant under any of its names, each with the rank by which it was made.
@@ -354,32 +475,42 @@ impl<'a> Court<'a> {
 
     /// Whether a grant of `Admin`, whose turn it is, allows an act of a device: `titles` are what it has by that.
     fn supports(&self, titles: &[Title<'_>], rank: Rank, act: &Act) -> bool {
+        !self.ended.undoes(&act.author, act.place) && self.left(titles, rank, act) == Some(Rights::Admin)
+    }
+
+    /// What a grant of `Admin`, whose turn it is, leaves to a device at one of its generations.
+    fn left(&self, titles: &[Title<'_>], rank: Rank, act: &Act) -> Option<Rights> {
         let past = self.pasts.get(act.past);
         let known = |other: Place| other != act.place && past.has(other);
-        let mut titles = titles.iter().filter(|title| {
+        let titles = titles.iter().filter(|title| {
             act.stamp.wall() <= title.ends()
                 && known(title.grant.place())
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
         });
-        titles.any(|title| {
+        let left = titles.filter_map(|title| {
             let device = act.author.device;
             let standing = self.access.standings.get(&device);
-            let has_left = standing.is_none_or(|it| self.access.has_left(it, &title.version(), known));
+            let has_left =
+                standing.is_none_or(|it| self.access.has_left(it, &title.version(), known, &self.ended));
             let struck = title.certificate(device).and_then(|it| self.struck.get(&it)).into_iter().flatten();
             let ends = self.ends_of(title.holder, title.grant.version);
             let ends = ends.filter(|(by, _)| *by < rank).map(|(_, nth)| nth);
-            !has_left
-                && ends.chain(struck).all(|nth| {
-                    let revocation = self.access.revocations.get(nth);
-                    let place = (act.author, act.place.1);
-                    let left = |it: &Revocation| it.leaves(Rights::Admin, place, act.stamp);
-                    revocation.is_none_or(|it| left(it) == Some(Rights::Admin))
-                })
-        })
+            let mut ends = ends.chain(struck).filter_map(|nth| self.access.revocations.get(nth));
+            let place = (act.author, act.place.1);
+            let left = ends.try_fold(Rights::Admin, |rights, it| it.leaves(rights, place, act.stamp));
+            left.filter(|_| !has_left)
+        });
+        left.max()
     }
 }
 
 impl Access {
+    /// The logs in which a device has given, ended or left something.
+    fn logs_of(&self, device: &DeviceId) -> BTreeSet<AuthorIx> {
+        let departures = self.standings.get(device).into_iter().flat_map(Standing::departures);
+        self.acts.logs_of(device).chain(departures.map(|it| it.by.0)).collect()
+    }
+
     /// All strikings-off: whose, of which device, up to which certificate.
     fn strikings(&self) -> impl Iterator<Item = (UserId, DeviceId, u64, Nth)> {
         self.users.iter().flat_map(|(user, standing)| {

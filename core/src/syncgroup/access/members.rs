@@ -8,6 +8,7 @@ use super::super::{Member, Rights, User};
 use super::facts::{Enrolment, Holder, Left, Revocation, Standing};
 use super::{Access, Nth};
 use crate::id::{Author, DeviceId, Generation, UserId, Version};
+use crate::keys::KeyChain;
 use crate::object::history::Place;
 use crate::time::{Hlc, Wall};
 
@@ -27,7 +28,9 @@ impl Access {
     /// have been let in again. It was removed, or its time is over: for others that is the same.
     pub(crate) fn is_removed(&self, device: &DeviceId) -> bool {
         let has_left = |standing: &Standing| {
-            standing.latest().is_some_and(|grant| self.has_left(standing, &grant.version, |_| true))
+            standing.latest().is_some_and(|grant| {
+                self.has_left(standing, &grant.version, |_| true, self.judgement.ended())
+            })
         };
         self.is_former(device) && !self.standings.get(device).is_some_and(has_left)
     }
@@ -74,7 +77,7 @@ impl Access {
     }
 
     /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made
-    /// void the generation that gave it, and of each enrolment what struck it off. The first of several, as others may
+    /// void the generation that gave it, be it that its key had ended, and of each enrolment what struck it off. The first of several, as others may
     /// know more than the device may learn. And the enrolments themselves: whoever ended what the user was granted need
     /// not have known of them, and without them that says nothing of the device. For certificates that it has shown, and
     /// that are [unheard of](Access::unheard_of), the same of what their users were granted. Where its time is over, the
@@ -123,7 +126,8 @@ impl Access {
             let Some(standing) = standing else { return true };
             let enrolments = standing.enrolments().iter();
             let mut enrolments = enrolments.filter(|it| it.user == *user && it.number >= *number);
-            enrolments.all(|it| knows_all && self.has_left(standing, &it.version, |_| true))
+            enrolments
+                .all(|it| knows_all && self.has_left(standing, &it.version, |_| true, self.judgement.ended()))
         };
         shown.iter().filter(is_unheard_of).copied().collect()
     }
@@ -168,7 +172,10 @@ impl Access {
             let removed = self.is_removed(device) && !expired;
             let (user, ends) = (self.user_now(device).or(latest.user), present.and_then(Left::end));
             let (name, admitted) = (latest.name.clone(), latest.version);
-            Some(Member { device: *device, name, rights, ends, expired, admitted, removed, user })
+            let rollovers = self.keys_of(device).map_or(0, KeyChain::rollovers);
+            let disputed = self.is_disputed(device);
+            let (device, name) = (*device, name);
+            Some(Member { device, name, rights, ends, expired, admitted, removed, user, rollovers, disputed })
         };
         self.standings.iter().filter_map(member).collect()
     }
@@ -210,7 +217,7 @@ impl Access {
         standing.enrolments().iter().any(|it| {
             it.user == *user
                 && is_it(it)
-                && !self.has_left(standing, &it.version, |_| true)
+                && !self.has_left(standing, &it.version, |_| true, self.judgement.ended())
                 && self.judgement.ends(holder, &it.version).is_empty()
         })
     }
@@ -223,7 +230,8 @@ impl Access {
         let standing = self.standings.get(device).into_iter();
         let enrolments = standing.flat_map(|it| it.enrolments().iter().map(move |enrolment| (it, enrolment)));
         for (standing, Enrolment { version, .. }) in enrolments {
-            if !self.has_left(standing, version, |_| true) && seen.insert(*version) {
+            let has_left = self.has_left(standing, version, |_| true, self.judgement.ended());
+            if !has_left && seen.insert(*version) {
                 versions.push(*version);
             }
         }

@@ -28,6 +28,7 @@ use alloc::vec::Vec;
 use super::super::Rights;
 use super::super::past::Numbered;
 use super::facts::{Act, Opening, Standing};
+use super::keys::EndedLogs;
 use super::{Access, At, Grant, Holder, Judgement, Left, Nth, Revocation, Title};
 use crate::id::{Author, DeviceId, Generation, Version};
 use crate::limits;
@@ -52,12 +53,14 @@ impl LettingIn {
 }
 
 impl Access {
-    /// Of the acts that no admin's right allows, makes valid those that what is granted to everybody does.
+    /// Of the acts that no admin's right allows, makes valid those that what is granted to everybody does, where these logs
+    /// have ended.
     pub(super) fn let_in_by_members(
         &self,
         judgement: &mut Judgement,
         pasts: Numbered<'_>,
         mut acts: Vec<(Act, Vec<(Holder, &Grant)>)>,
+        ended: &EndedLogs,
     ) {
         acts.sort_unstable_by_key(|(act, _)| (act.stamp, act.place));
         let enrolled = self.enrolled_by_acts();
@@ -70,7 +73,8 @@ impl Access {
             let titles = titles.entry(device).or_insert_with(|| self.titles(&device).collect());
             // What was stamped before it has been judged. Mostly the next one rests on the same.
             titles.retain(|it| it.grant.stamp >= stamp || !judgement.is_void(&it.grant.place()));
-            let mut supports = titles.iter().map(|it| self.has_by(judgement, at, it) >= Some(act.beside));
+            let mut supports =
+                titles.iter().map(|it| self.has_by(judgement, at, it, ended) >= Some(act.beside));
             let by = supports.position(|supports| supports);
             by.into_iter().for_each(|by| titles.swap(0, by));
             let lets_in = |(whom, grant): &(Holder, &Grant)| {
@@ -150,7 +154,8 @@ impl Access {
         let own = grants().map(|grant| grant.version);
         let own = own.filter(|version| version.author.device == at.author.device).collect();
         let covers = |grant: &Grant| {
-            let has_left = standing.is_some_and(|it| self.has_left(it, &grant.version, known));
+            let has_left =
+                standing.is_some_and(|it| self.has_left(it, &grant.version, known, judgement.ended()));
             let ends = judgement.ends(whom, &grant.version).iter();
             let mut ends = ends.filter_map(|nth| self.revocations.get(nth));
             let left = Left { rights: grant.rights, ends: grant.ends };

@@ -50,8 +50,9 @@ impl Access {
         let (mut found, mut reasons) = (BTreeSet::new(), Reasons::new());
         let standing = self.standings.get(device);
         // Its own departure is told anyway, and of what ended the same later it may not hear.
-        let has_left =
-            |title: &Title<'_>| standing.is_some_and(|it| self.has_left(it, &title.version(), |_| true));
+        let has_left = |title: &Title<'_>| {
+            standing.is_some_and(|it| self.has_left(it, &title.version(), |_| true, self.judgement.ended()))
+        };
         let titles = self.titles(device).filter(|title| !has_left(title));
         let titles = titles.map(|it| (it.holder, it.grant, it.parts(*device).collect::<Vec<_>>(), None));
         let of_users = unheard_of.iter().flat_map(|(user, number)| {
@@ -101,8 +102,16 @@ impl Access {
         self.judgement.is_void(&of.1.place()).then(|| reasons.get(&of.1.place()).cloned()).flatten()
     }
 
-    /// Why an act is void that gives something: its author was no admin, and as a member might not give that, or was none.
+    /// Why an act is void that gives something: its log had ended, or its author might not give that.
     fn reason(&self, pasts: Numbered<'_>, reasons: &Reasons, act: Act, gives: Given<'_>) -> Reason {
+        let no_right = self.why_not_right(pasts, reasons, act, gives);
+        let word = self.what_undid(&act.author, act.place);
+        let word = word.map(|(stamp, place)| Reason { complete: stamp, all: BTreeSet::from([place]) });
+        word.into_iter().chain((!no_right.all.is_empty()).then_some(no_right)).min().unwrap_or_default()
+    }
+
+    /// Why its author might not give that: it was no admin, and as a member might not, or was none.
+    fn why_not_right(&self, pasts: Numbered<'_>, reasons: &Reasons, act: Act, gives: Given<'_>) -> Reason {
         let no_admin = self.why_less(pasts, reasons, act, Rights::Admin).unwrap_or_default();
         let Given::Right(whom, grant) = gives else { return no_admin };
         if grant.rights == Rights::Admin || act.beside == Rights::Admin {
@@ -128,7 +137,8 @@ impl Access {
                 && act.stamp.wall() <= title.ends()
                 && known(title.grant.place())
                 && title.enrolment.is_none_or(|enrolment| known(enrolment.place()))
-                && !standing.is_some_and(|it| self.has_left(it, &title.version(), known))
+                && !standing
+                    .is_some_and(|it| self.has_left(it, &title.version(), known, self.judgement.ended()))
         });
         might.into_iter().try_fold(Reason::default(), |all, title| {
             let ends = title.parts(device).flat_map(|(holder, version)| self.ends(holder, version));

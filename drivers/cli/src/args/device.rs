@@ -36,6 +36,13 @@ pub enum Passphrase {
     Remove,
 }
 
+/// What is done with the device's key.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Key {
+    /// Put another key in its place.
+    Rotate,
+}
+
 /// On or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Switch {

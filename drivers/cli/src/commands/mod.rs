@@ -4,6 +4,7 @@ mod about;
 mod conflicts;
 mod export;
 mod import;
+mod key;
 mod log;
 mod membership;
 mod merging;
@@ -24,7 +25,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::args::{Cli, CollectionArgs, Command, Global};
+use crate::args::{self, Cli, CollectionArgs, Command, Global};
 use crate::output::Output;
 use crate::passphrase::Unlock;
 use crate::protocol::{CollectionRef, Request, Response};
@@ -144,6 +145,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Reissue { clock_is_right } => network::reissue(context, clock_is_right).await,
         Command::Verify => verify::verify(context).await,
         Command::Passphrase(action) => passphrase::passphrase(context, action).await,
+        Command::Key(args::Key::Rotate) => key::rotate(context).await,
         Command::Demo(args) => demo::demo(context, args).await,
     }
 }

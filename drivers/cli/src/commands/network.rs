@@ -85,6 +85,12 @@ fn describe(status: &StatusText, served: bool) -> Vec<String> {
         let (sent, received) = (text::bytes(traffic.sent), text::bytes(traffic.received));
         lines.push(format!("traffic     {sent} sent, {received} received"));
     }
+    if let Some(key) = &status.key_ended {
+        lines.push(format!(
+            "key ended   members go by key {key} in the place of this device's: put the newest device.key into the data \
+             directory, or let in a new device and remove this one"
+        ));
+    }
     if let Some(ahead) = status.ahead_ms {
         // To the second: nobody needs to know more.
         let ahead = humantime::format_duration(Duration::from_secs(ahead / 1_000));

@@ -189,6 +189,17 @@ fn log_notice(notice: &Notice) {
             }
             other => tracing::info!("syncgroup {syncgroup} is {other:?}"),
         },
+        Notice::KeyEnded { current, .. } => tracing::error!(
+            "members go by key {current} in the place of this device's, and take nothing from it any more: put the newest \
+             device.key into the data directory, or let in a new device and remove this one"
+        ),
+        Notice::KeyRotated { syncgroup, device, .. } => {
+            tracing::info!("device {device} has another key in syncgroup {syncgroup}");
+        }
+        Notice::KeysDisputed { syncgroup, device } => tracing::error!(
+            "in syncgroup {syncgroup} two keys take the place of one of device {device}'s, and one of them is a thief's: \
+             an admin should remove it"
+        ),
         Notice::Admitted { syncgroup, device, .. } | Notice::Enrolled { syncgroup, device, .. } => {
             tracing::info!("admitted device {device} to syncgroup {syncgroup}");
         }

@@ -72,7 +72,7 @@ impl Store for Noting {
 async fn node(limits: Limits) -> (Node, Noted) {
     let noted = Noted { thread: thread::current().id(), has_read: Arc::default() };
     let store = Noting { store: SharedMemStore::new(), noted: noted.clone() };
-    let identity = Identity { secret: SecretKey([7; 32]), continuity: Continuity::Unknown };
+    let identity = Identity { chain: None, secret: SecretKey([7; 32]), continuity: Continuity::Unknown };
     let listen = Some(([127, 0, 0, 1], 0).into());
     let options = Options { listen, discovery: false, limits, ..Options::default() };
     let node = Node::start(store, &identity, options).unwrap();

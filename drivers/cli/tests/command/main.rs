@@ -10,6 +10,7 @@ mod answering;
 mod conflicts;
 mod expiry;
 mod groups;
+mod keys;
 mod membership;
 mod merging;
 mod parts;

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use driftless::store::Store;
-use driftless::{CommitSeq, Continuity};
-use driftless_fjall::{Doubt, OpenError, Options, Passphrase, is_locked, open, see_unused, set_passphrase};
+use driftless::{CommitSeq, Continuity, Ed25519, SignatureScheme};
+use driftless_fjall::{
+    Doubt, OpenError, Options, Passphrase, is_locked, open, rotate_key, see_unused, set_passphrase,
+};
 
 use crate::history::{Home, commit, copy, extend, verify};
 use crate::process;
@@ -441,4 +443,80 @@ fn no_key_is_locked_where_there_is_none() {
     let missing = set_passphrase(&home.data(), None, Some(&passphrase("first")));
     assert!(matches!(missing, Err(OpenError::KeyMissing { .. })));
     assert!(!home.data().exists(), "nothing is made");
+}
+
+#[test]
+fn another_key_takes_the_place_of_the_one_before_and_the_device_stays_the_same() {
+    let home = Home::new();
+    let opened = open(&home.data(), home.options().passphrase(passphrase("first"))).unwrap();
+    let before = Ed25519.public(&opened.identity.secret);
+    assert!(matches!(rotate_key(&home.data(), None), Err(OpenError::KeyLocked { .. })));
+    let wrong = rotate_key(&home.data(), Some(&passphrase("another")));
+    assert!(matches!(wrong, Err(OpenError::WrongPassphrase { .. })));
+    let old = opened.identity.secret;
+    // It may be open.
+    let new = rotate_key(&home.data(), Some(&passphrase("first"))).unwrap();
+    assert_eq!((new.chain.device(), new.chain.rollovers()), (before.device(), 1));
+    assert!(new.secret != old && new.chain.verify(&Ed25519));
+    drop(opened.store);
+    assert!(is_locked(&home.data()).unwrap(), "it is locked like the one before");
+    set_passphrase(&home.data(), Some(&passphrase("first")), None).unwrap();
+    let again = rotate_key(&home.data(), None).unwrap();
+    let opened = home.open().unwrap();
+    assert_eq!(opened.identity.chain, Some(again.chain.clone()));
+    assert_eq!((opened.identity.secret, again.chain.rollovers()), (again.secret, 2));
+    drop(opened.store);
+    let path = home.data().join("device.key");
+    let text = fs::read_to_string(&path).unwrap();
+    let chain = text.lines().find(|line| line.starts_with("chain ")).unwrap();
+    // Whatever its digits are, another one is another chain.
+    let other = |at: usize| {
+        let digit = if &chain[at..=at] == "0" { "1" } else { "0" };
+        text.replace(chain, &format!("{}{digit}{}", &chain[..at], &chain[at + 1..]))
+    };
+    let first = "chain ".len();
+    let shorter = text.replace(&format!("{chain}\n"), "");
+    for damaged in [shorter, other(first), other(chain.len() / 2), other(chain.len() - 1)] {
+        assert_ne!(damaged, text);
+        fs::write(&path, damaged).unwrap();
+        assert!(matches!(home.open(), Err(OpenError::KeyDamaged { .. })));
+    }
+    fs::write(&path, text).unwrap();
+    home.open().unwrap();
+}
+
+#[test]
+fn of_several_who_rotate_the_key_at_once_each_goes_on_from_the_one_before() {
+    let home = Home::new();
+    let opened = home.open().unwrap();
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(|| rotate_key(&home.data(), None).unwrap())).collect();
+        all.into_iter().map(|one| one.join().unwrap().chain).collect()
+    });
+    drop(opened.store);
+    let mut rollovers: Vec<usize> = made.iter().map(|chain| chain.rollovers()).collect();
+    rollovers.sort_unstable();
+    assert_eq!(rollovers, (1..=8).collect::<Vec<_>>(), "no two took the place of the same");
+    let kept = home.open().unwrap().identity.chain.unwrap();
+    assert!(made.iter().all(|chain| kept.starts_with(chain)), "and none is lost");
+}
+
+#[test]
+fn the_key_is_not_replaced_while_somebody_else_changes_it() {
+    let home = Home::new();
+    drop(home.open().unwrap());
+    let lock = fs::File::create(home.data().join("device.key.lock")).unwrap();
+    lock.lock().unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let data = home.data();
+    let rotating = std::thread::spawn(move || {
+        let new = rotate_key(&data, None).unwrap();
+        sender.send(new.chain.rollovers()).unwrap();
+    });
+    let text = fs::read(home.data().join("device.key")).unwrap();
+    assert!(receiver.recv_timeout(std::time::Duration::from_millis(200)).is_err(), "it waits");
+    assert_eq!(fs::read(home.data().join("device.key")).unwrap(), text);
+    lock.unlock().unwrap();
+    assert_eq!(receiver.recv().unwrap(), 1);
+    rotating.join().unwrap();
 }

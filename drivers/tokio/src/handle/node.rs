@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use driftless::store::Store;
 use driftless::{
-    Command, Core, DeviceId, Identity, Invitation, Name, Outcome, PublicKey, Reissued, Status, Written,
+    Command, Core, DeviceId, Identity, Invitation, KeyChain, Name, NewKey, Outcome, PublicKey, Reissued,
+    Status, Written,
 };
+use driftless_fjall::Passphrase;
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -59,6 +61,10 @@ pub(crate) struct Inner {
     pub(crate) news: broadcast::WeakSender<News>,
     pub(crate) retry: Retry,
     pub(crate) merges: Merges,
+    /// Where its key is kept, if this node has opened that itself.
+    pub(crate) dir: Option<PathBuf>,
+    /// One key after the other.
+    pub(crate) rotating: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A look at a node.
@@ -89,7 +95,9 @@ impl Node {
         if let Some(doubt) = &opened.doubt {
             tracing::info!(%doubt, "this device goes on as a new incarnation");
         }
-        Self::start(opened.store, &opened.identity, options)
+        let mut inner = replica::start(opened.store, &opened.identity, options)?;
+        inner.dir = Some(dir.as_ref().to_path_buf());
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Starts a node on any store.
@@ -108,7 +116,7 @@ impl Node {
         self.inner.public_key.device()
     }
 
-    /// This device's public key.
+    /// This device's first public key: others know it by that, whatever key it has now.
     pub fn public_key(&self) -> PublicKey {
         self.inner.public_key
     }
@@ -223,6 +231,65 @@ impl Node {
         match self.command(Command::Reissue).await? {
             Outcome::Reissued(reissued) => Ok(reissued),
             _ => Err(Error::Unexpected("write again what lies ahead")),
+        }
+    }
+
+    /// Gives this device another key (S-1): it keeps its id and all that it may, and the key that it had ends, wherever that is
+    /// known. It is kept in the data directory before anything else happens, locked by the same passphrase; if the node is
+    /// closed in between, it goes on from there when it is opened again. Links are opened anew. Invitations that this
+    /// device has made are void.
+    ///
+    /// ```
+    /// use driftless_tokio::{Node, Options};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = driftless_tokio::StoreOptions::new().state_dir(dir.path().join("state"));
+    /// # let node = Node::open(dir.path().join("data"), Options { discovery: false, store, ..Options::default() })?;
+    /// let device = node.device();
+    /// let keys = node.rotate_key(None).await?;
+    /// assert_eq!((keys.device(), keys.rollovers()), (device, 1));
+    /// # node.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Key`] if the key cannot be read, made or written: unless the disk failed at the very end, nothing is changed
+    /// then. It is so too if this node was not opened by [`Node::open`]: then make the key and keep it yourself, for
+    /// [`Node::take_key`]. [`Error::KeyKept`] if the key is in its file and this node could not take it any more: it is the
+    /// device's, and the directory is opened with it the next time. [`Error::Closed`] if the node was closed meanwhile: which
+    /// key the file holds it tells when it is opened again.
+    pub async fn rotate_key(&self, passphrase: Option<Passphrase>) -> Result<KeyChain, Error> {
+        let dir = self.inner.dir.clone();
+        let dir = dir.ok_or_else(|| Error::Key("this node did not open the directory".into()))?;
+        // Once the key is in its file, the device has it: so it takes it, whether or not anybody waits for that.
+        let node = self.clone();
+        let taken = self.inner.io.spawn(async move {
+            let turn = node.inner.rotating.clone().lock_owned().await;
+            let made = node.inner.io.spawn_blocking(move || {
+                let made = driftless_fjall::rotate_key(&dir, passphrase.as_ref());
+                (made, turn)
+            });
+            let (made, _turn) = made.await.map_err(|_| node.closed())?;
+            let new = made.map_err(|error| Error::Key(error.to_string()))?;
+            let kept = new.chain.clone();
+            let taken = node.take_key(new).await;
+            taken.map_err(|error| Error::KeyKept { rollovers: kept.rollovers(), why: Box::new(error) })
+        });
+        taken.await.map_err(|_| self.closed())?
+    }
+
+    /// As [`Node::rotate_key`], with a key that the application has made, by [`KeyChain::rolled_over`], and has kept durably.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the chain does not go on from the key that the device has. [`Error::Closed`] if the node is
+    /// closed.
+    pub async fn take_key(&self, new: NewKey) -> Result<KeyChain, Error> {
+        match self.command(Command::RotateKey(Box::new(new))).await? {
+            Outcome::KeyRotated(chain) => Ok(chain),
+            _ => Err(Error::Unexpected("take another key")),
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftless::{Address, DeviceId};
+use driftless::{Address, DeviceId, KeyChain};
 use quinn::ClientConfig;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::Incoming;
 use super::endpoint::Shared;
 use super::session::{self, LinkError, Session};
+use super::tls::DeviceKey;
 use crate::address;
 
 /// How long an address is tried alone before the next is tried beside it.
@@ -22,17 +23,23 @@ const SERVER_NAME: &str = "driftless.invalid";
 
 /// Tries to reach a device, and runs the link; or says that it failed.
 pub(super) async fn dial(shared: Arc<Shared>, device: DeviceId, addresses: Vec<Address>) {
-    match first_to_answer(&shared, device, &addresses).await {
+    let key = shared.key();
+    match first_to_answer(&shared, &key, device, &addresses).await {
         Some(session) => Session::run(session, &shared, None).await,
         // The replica's thread may be gone: then nobody wants to know.
         None => drop(shared.events.send(Incoming::ConnectFailed { device })),
     }
 }
 
-async fn first_to_answer(shared: &Arc<Shared>, device: DeviceId, addresses: &[Address]) -> Option<Session> {
+async fn first_to_answer(
+    shared: &Arc<Shared>,
+    key: &DeviceKey,
+    device: DeviceId,
+    addresses: &[Address],
+) -> Option<Session> {
     shared.wire.online().await;
     let cut = shared.wire.cut();
-    let crypto = match shared.key.client(device) {
+    let crypto = match key.client(device) {
         Ok(crypto) => crypto,
         Err(error) => {
             tracing::error!(%error, "cannot prepare a secure link");
@@ -41,7 +48,7 @@ async fn first_to_answer(shared: &Arc<Shared>, device: DeviceId, addresses: &[Ad
     };
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(shared.transport.clone());
-    let attempts = race(shared, &config, addresses.iter().filter_map(address::parse));
+    let attempts = race(shared, &config, (key.chain(), device), addresses.iter().filter_map(address::parse));
     let reached = tokio::select! {
         reached = timeout(shared.options.connect_timeout, attempts) => reached.ok().flatten(),
         () = cut => None,
@@ -56,6 +63,7 @@ async fn first_to_answer(shared: &Arc<Shared>, device: DeviceId, addresses: &[Ad
 async fn race(
     shared: &Arc<Shared>,
     config: &ClientConfig,
+    (own, device): (&KeyChain, DeviceId),
     mut addresses: impl Iterator<Item = SocketAddr>,
 ) -> Option<Session> {
     let mut running = JoinSet::new();
@@ -63,7 +71,7 @@ async fn race(
         let next = addresses.next();
         let more = next.is_some();
         if let Some(remote) = next {
-            running.spawn(attempt(shared.clone(), config.clone(), remote));
+            running.spawn(attempt(shared.clone(), config.clone(), (own.clone(), device), remote));
         } else if running.is_empty() {
             return None;
         }
@@ -77,10 +85,15 @@ async fn race(
     }
 }
 
-async fn attempt(shared: Arc<Shared>, config: ClientConfig, remote: SocketAddr) -> Option<Session> {
+async fn attempt(
+    shared: Arc<Shared>,
+    config: ClientConfig,
+    (own, device): (KeyChain, DeviceId),
+    remote: SocketAddr,
+) -> Option<Session> {
     let greeted = async {
         let connecting = shared.quic.connect_with(config, remote, SERVER_NAME).map_err(LinkError::from)?;
-        session::called(connecting.await?).await
+        session::called(connecting.await?, &own, device).await
     };
     match greeted.await {
         Ok(session) => Some(session),

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use driftless::{Address, CloseReason, DeviceId, LinkId};
@@ -35,7 +35,7 @@ pub(crate) struct Endpoint {
 /// What all tasks of an endpoint share.
 pub(super) struct Shared {
     pub(super) quic: quinn::Endpoint,
-    pub(super) key: DeviceKey,
+    key: RwLock<DeviceKey>,
     pub(super) options: Network,
     pub(super) transport: Arc<TransportConfig>,
     pub(super) wire: Arc<Wire>,
@@ -62,16 +62,13 @@ impl Endpoint {
         let system = |source| OpenError::System { doing: "set up the UDP socket", source };
         let local = socket.local_addr().map_err(system)?;
         let transport = Arc::new(transport(&options));
-        let mut server = ServerConfig::with_crypto(Arc::new(key.server()?));
-        server.transport_config(transport.clone());
-        server.max_incoming(options.handshakes.saturating_mul(2).max(16));
-        server.incoming_buffer_size(EARLY_BYTES.0).incoming_buffer_size_total(EARLY_BYTES.1);
+        let server = server(&key, &transport, &options)?;
         let runtime = Arc::new(TokioRuntime);
         let quic =
             quinn::Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime).map_err(system)?;
         let shared = Arc::new(Shared {
             quic,
-            key,
+            key: RwLock::new(key),
             transport,
             wire: Arc::new(Wire::new(local)),
             events,
@@ -82,6 +79,14 @@ impl Endpoint {
         });
         tokio::spawn(accept(shared.clone()));
         Ok(Self { shared })
+    }
+
+    /// Proves this device by another key from now on. Links that there are stay as they are.
+    pub(crate) fn take_key(&self, key: DeviceKey) -> Result<(), rustls::Error> {
+        let server = server(&key, &self.shared.transport, &self.shared.options)?;
+        *self.shared.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+        self.shared.quic.set_server_config(Some(server));
+        Ok(())
     }
 
     pub(crate) fn wire(&self) -> &Arc<Wire> {
@@ -104,9 +109,27 @@ impl Endpoint {
 }
 
 impl Shared {
+    /// What this device proves itself by now.
+    pub(super) fn key(&self) -> DeviceKey {
+        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn next_link(&self) -> LinkId {
         LinkId(self.next_link.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// How calls are answered.
+fn server(
+    key: &DeviceKey,
+    transport: &Arc<TransportConfig>,
+    options: &Network,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut server = ServerConfig::with_crypto(Arc::new(key.server()?));
+    server.transport_config(transport.clone());
+    server.max_incoming(options.handshakes.saturating_mul(2).max(16));
+    server.incoming_buffer_size(EARLY_BYTES.0).incoming_buffer_size_total(EARLY_BYTES.1);
+    Ok(server)
 }
 
 /// Both versions of IP if the machine has both.
@@ -182,7 +205,9 @@ async fn answer(
     inbound: OwnedSemaphorePermit,
 ) {
     let remote = incoming.remote_address();
-    let greeted = async { session::answered(incoming.accept()?.await?).await };
+    // The handshake is by the key of this moment, and so is the chain that is shown.
+    let chain = shared.key().chain().clone();
+    let greeted = async { session::answered(incoming.accept()?.await?, &chain).await };
     match timeout(shared.options.handshake_timeout, greeted).await {
         Ok(Ok(session)) => {
             drop(handshake);

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use driftless::{Address, CloseReason, DeviceId, LinkId, PublicKey};
+use driftless::{Address, CloseReason, DeviceId, KeyChain, LinkId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 pub(crate) use self::endpoint::Endpoint;
@@ -39,7 +39,7 @@ use crate::traffic::Counters;
 pub(crate) enum Incoming {
     LinkUp {
         link: LinkId,
-        peer: PublicKey,
+        peer: KeyChain,
         initiated: bool,
         remote: SocketAddr,
         line: Line,
@@ -191,7 +191,7 @@ mod code {
 
     /// A code in words.
     pub(super) fn describe(code: VarInt) -> &'static str {
-        const REASONS: [(CloseReason, &str); 8] = [
+        const REASONS: [(CloseReason, &str); 10] = [
             (CloseReason::Shutdown, "the other device is shutting down"),
             (CloseReason::Duplicate, "there is another link to the same device"),
             (CloseReason::TooManyLinks, "the other device has as many links as it wants"),
@@ -200,6 +200,8 @@ mod code {
             (CloseReason::Protocol, "the other device found a message that makes no sense"),
             (CloseReason::Version, "the other device speaks another version of the protocol"),
             (CloseReason::Myself, "the other device is this device itself"),
+            (CloseReason::KeyEnded, "the other device knows that this device's key has ended"),
+            (CloseReason::KeyRotated, "the other device takes another key"),
         ];
         let known = REASONS.iter().find(|(reason, _)| of(*reason) == code).map(|(_, words)| *words);
         known.unwrap_or(match code {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use driftless::{CloseReason, LinkId, PublicKey};
+use driftless::{CloseReason, DeviceId, Ed25519, KeyChain, LinkId};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
@@ -18,7 +18,9 @@ use crate::address;
 
 /// What both ends send first. The caller's opens the stream, the other's says that the link is accepted: TLS
 /// alone does not tell a caller whether its own proof was good.
-const GREETING: [u8; 4] = *b"dft1";
+const GREETING: [u8; 4] = *b"dft2";
+/// Bytes of a chain of keys, which follow with their number in front, at most.
+const MOST_CHAIN: usize = 4 << 10;
 /// Bytes read from a stream at a time, at most.
 const PIECE: usize = 64 << 10;
 /// What a frame costs of its link's budget beyond its bytes, so that many small ones are counted too.
@@ -29,37 +31,76 @@ const LINGER: Duration = Duration::from_millis(1_000);
 /// A connection whose other end has proven who it is, and has been greeted.
 pub(super) struct Session {
     connection: Connection,
-    peer: PublicKey,
+    peer: KeyChain,
     send: SendStream,
     receive: RecvStream,
 }
 
 /// Greets a device that was called.
-pub(super) async fn called(connection: Connection) -> Result<Session, LinkError> {
-    let peer = tls::peer_key(&connection).ok_or(LinkError::NoKey)?;
+pub(super) async fn called(
+    connection: Connection,
+    own: &KeyChain,
+    expected: DeviceId,
+) -> Result<Session, LinkError> {
     let (mut send, mut receive) = connection.open_bi().await?;
-    send.write_all(&GREETING).await?;
-    expect_greeting(&connection, &mut receive).await?;
+    greet(&mut send, own, Some(expected)).await?;
+    let peer = expect_greeting(&connection, &mut receive, None).await?;
+    if peer.device() != expected {
+        connection.close(code::BAD_GREETING, b"this is another device");
+        return Err(LinkError::OtherDevice);
+    }
     Ok(Session { connection, peer, send, receive })
 }
 
 /// Greets a device that has called.
-pub(super) async fn answered(connection: Connection) -> Result<Session, LinkError> {
-    let peer = tls::peer_key(&connection).ok_or(LinkError::NoKey)?;
+pub(super) async fn answered(connection: Connection, own: &KeyChain) -> Result<Session, LinkError> {
     let (mut send, mut receive) = connection.accept_bi().await?;
-    expect_greeting(&connection, &mut receive).await?;
-    send.write_all(&GREETING).await?;
+    let peer = expect_greeting(&connection, &mut receive, Some(own.device())).await?;
+    greet(&mut send, own, None).await?;
     Ok(Session { connection, peer, send, receive })
 }
 
-async fn expect_greeting(connection: &Connection, receive: &mut RecvStream) -> Result<(), LinkError> {
+/// Greets, and shows of which device the key is that was proven. A caller says first whom it means.
+async fn greet(send: &mut SendStream, own: &KeyChain, whom: Option<DeviceId>) -> Result<(), LinkError> {
+    let chain = own.to_bytes();
+    let length = u16::try_from(chain.len()).map_err(|_| LinkError::NoKey)?;
+    let whom = whom.as_ref().map_or(&[][..], |device| &device.0);
+    send.write_all(&[&GREETING[..], whom, &length.to_le_bytes(), &chain].concat()).await?;
+    Ok(())
+}
+
+/// Reads the other end's greeting: its keys, of which it has proven the last. That each was signed for by the one before
+/// the core checks. A caller must mean this device.
+async fn expect_greeting(
+    connection: &Connection,
+    receive: &mut RecvStream,
+    meant: Option<DeviceId>,
+) -> Result<KeyChain, LinkError> {
+    let proven = tls::peer_key(connection).ok_or(LinkError::NoKey)?;
     let mut greeting = [0; GREETING.len()];
     receive.read_exact(&mut greeting).await?;
     if greeting != GREETING {
         connection.close(code::BAD_GREETING, b"this is no greeting");
         return Err(LinkError::Greeting);
     }
-    Ok(())
+    if let Some(own) = meant {
+        let mut whom = [0; 16];
+        receive.read_exact(&mut whom).await?;
+        if DeviceId(whom) != own {
+            connection.close(code::BAD_GREETING, b"this is another device");
+            return Err(LinkError::OtherDevice);
+        }
+    }
+    let mut length = [0; 2];
+    receive.read_exact(&mut length).await?;
+    let mut chain = vec![0; usize::from(u16::from_le_bytes(length)).min(MOST_CHAIN)];
+    receive.read_exact(&mut chain).await?;
+    let chain =
+        KeyChain::from_bytes(&chain).filter(|chain| chain.current() == proven && chain.verify(&Ed25519));
+    if chain.is_none() {
+        connection.close(code::BAD_GREETING, b"these are not the keys");
+    }
+    chain.ok_or(LinkError::Chain)
 }
 
 impl Session {
@@ -215,6 +256,10 @@ pub(super) enum LinkError {
     NoKey,
     #[error("the other end does not begin with a greeting")]
     Greeting,
+    #[error("the keys that the other end shows do not lead to the one that it has proven to own")]
+    Chain,
+    #[error("another device is meant, or answers")]
+    OtherDevice,
     #[error("what came is no frame: {0}")]
     Frame(#[from] FrameError),
     #[error("the stream has ended too early")]
@@ -230,7 +275,7 @@ impl LinkError {
     fn code(&self) -> VarInt {
         match self {
             Self::Frame(_) | Self::CutShort => code::BAD_FRAME,
-            Self::Greeting => code::BAD_GREETING,
+            Self::Greeting | Self::Chain | Self::OtherDevice => code::BAD_GREETING,
             Self::Offline => code::OFFLINE,
             Self::Done(Some(reason)) => code::of(*reason),
             _ => code::DONE,

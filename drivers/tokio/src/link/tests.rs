@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use driftless::limits::MAX_FRAME;
-use driftless::{Address, CloseReason, DeviceId, Ed25519, LinkId, PublicKey, SecretKey, SignatureScheme};
+use driftless::{
+    Address, CloseReason, DeviceId, Ed25519, KeyChain, LinkId, PublicKey, SecretKey, SignatureScheme,
+};
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
@@ -47,7 +49,7 @@ impl Device {
 
     fn with(seed: u8, options: Network) -> Self {
         let (secret, public) = keys(seed);
-        Self::of(DeviceKey::new(&secret, &public).unwrap(), public, options)
+        Self::of(DeviceKey::new(&secret, &public.into()).unwrap(), public, options)
     }
 
     fn of(key: DeviceKey, public: PublicKey, options: Network) -> Self {
@@ -74,7 +76,9 @@ impl Device {
 
     async fn up(&mut self) -> Up {
         match self.event().await {
-            Incoming::LinkUp { link, peer, initiated, line, .. } => Up { link, peer, initiated, line },
+            Incoming::LinkUp { link, peer, initiated, line, .. } => {
+                Up { link, peer: peer.current(), initiated, line }
+            }
             other => panic!("expected a link, got {}", describe(&other)),
         }
     }
@@ -139,8 +143,15 @@ async fn linked(a: &mut Device, b: &mut Device) -> (Up, Up) {
 /// A connection by hand, for those who do not keep to the protocol.
 async fn raw(secret: u8, to: &Device) -> (quinn::Endpoint, quinn::Connection) {
     let (secret, public) = keys(secret);
-    let crypto = DeviceKey::new(&secret, &public).unwrap().client(to.device()).unwrap();
+    let crypto = DeviceKey::new(&secret, &public.into()).unwrap().client(to.device()).unwrap();
     raw_with(crypto, to).await.unwrap()
+}
+
+/// What such a caller says first, and what it says then.
+fn greeting(secret: u8, to: &Device, then: &[u8]) -> Vec<u8> {
+    let chain = KeyChain::new(keys(secret).1).to_bytes();
+    let length = u16::try_from(chain.len()).unwrap().to_le_bytes();
+    [&b"dft2"[..], &to.device().0, &length, &chain, then].concat()
 }
 
 async fn raw_with(
@@ -196,11 +207,55 @@ async fn a_device_that_answers_with_another_key_is_refused() {
     bob.still_works().await;
 }
 
+/// A device's second key, and the chain that leads to it.
+fn second_key(first: u8, second: u8) -> (SecretKey, KeyChain) {
+    let (secret, public) = keys(first);
+    let next = keys(second).0;
+    let chain = KeyChain::new(public).rolled_over(&secret, &next, &Ed25519).unwrap();
+    (next, chain)
+}
+
+#[tokio::test]
+async fn a_device_with_another_key_is_reached_under_its_first_name() {
+    let (secret, chain) = second_key(2, 7);
+    let mut bob = Device::of(DeviceKey::new(&secret, &chain).unwrap(), keys(2).1, options());
+    let mut ann = Device::new(1);
+    let (at_ann, at_bob) = linked(&mut ann, &mut bob).await;
+    assert_eq!((at_ann.peer, at_bob.peer), (chain.current(), ann.public));
+    bob.dial(&ann);
+    assert_eq!(ann.up().await.peer, chain.current());
+}
+
+#[tokio::test]
+async fn a_caller_shows_nothing_of_itself_before_it_knows_that_it_has_reached_whom_it_means() {
+    for (first, second, is_meant) in
+        [(2, None, true), (2, Some(7), true), (3, None, false), (3, Some(7), false)]
+    {
+        let (secret, chain) = match second {
+            Some(second) => second_key(first, second),
+            None => (keys(first).0, keys(first).1.into()),
+        };
+        let shown = super::tls::Shown::default();
+        let crypto = DeviceKey::new(&secret, &chain).unwrap().server_that_notes(shown.clone());
+        let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        let answers = quinn::Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap();
+        let address = address::of(answers.local_addr().unwrap());
+        let mut ann = Device::new(1);
+        let wanted = keys(2).1.device();
+        ann.endpoint.dial(wanted, &[address]);
+        let connection = timeout(LONG, async { answers.accept().await.unwrap().await }).await.unwrap();
+        // Nobody greets it.
+        drop(connection);
+        assert_eq!(ann.cannot_connect().await, wanted);
+        assert_eq!(!shown.lock().unwrap().is_empty(), is_meant, "{first} {second:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_is_shown_but_not_owned_is_refused_on_both_sides() {
     let (secret, _) = keys(6);
     let (_, stolen) = keys(1);
-    let mut thief = Device::of(DeviceKey::new(&secret, &stolen).unwrap(), stolen, options());
+    let mut thief = Device::of(DeviceKey::new(&secret, &stolen.into()).unwrap(), stolen, options());
     let (mut ann, mut bob) = (Device::new(1), Device::new(2));
 
     thief.dial(&bob);
@@ -221,7 +276,7 @@ async fn a_key_that_is_shown_but_not_owned_is_refused_on_both_sides() {
 #[tokio::test]
 async fn a_caller_without_a_key_is_refused() {
     let mut ann = Device::new(1);
-    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1).unwrap().client_without_key(ann.device());
+    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_without_key(ann.device());
     if let Ok((_endpoint, connection)) = raw_with(crypto, &ann).await {
         // A caller believes that it is through before the other end has looked at its proof.
         let end = timeout(LONG, connection.closed()).await.unwrap();
@@ -233,7 +288,7 @@ async fn a_caller_without_a_key_is_refused() {
 #[tokio::test]
 async fn a_caller_of_another_protocol_is_refused() {
     let mut ann = Device::new(1);
-    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1).unwrap().client_speaking(ann.device(), b"h3");
+    let crypto = DeviceKey::new(&keys(2).0, &keys(2).1.into()).unwrap().client_speaking(ann.device(), b"h3");
     assert!(raw_with(crypto, &ann).await.is_err());
     ann.still_works().await;
 }
@@ -259,7 +314,7 @@ async fn what_is_no_frame_ends_the_link_and_nothing_else() {
     for garbage in [&too_long[..], &[0; 4], &[0xff; 1_000]] {
         let (_endpoint, connection) = raw(2, &ann).await;
         let (mut send, _receive) = connection.open_bi().await.unwrap();
-        send.write_all(b"dft1\x00\x00\x00\x02ok").await.unwrap();
+        send.write_all(&greeting(2, &ann, b"\x00\x00\x00\x02ok")).await.unwrap();
         let up = ann.up().await;
         assert_eq!(ann.frame().await, "ok");
         send.write_all(garbage).await.unwrap();
@@ -275,7 +330,7 @@ async fn a_stream_that_ends_within_a_frame_ends_the_link() {
     let mut ann = Device::new(1);
     let (_endpoint, connection) = raw(2, &ann).await;
     let (mut send, _receive) = connection.open_bi().await.unwrap();
-    send.write_all(b"dft1\x00\x00\x00\x05hal").await.unwrap();
+    send.write_all(&greeting(2, &ann, b"\x00\x00\x00\x05hal")).await.unwrap();
     send.finish().unwrap();
     let _up = ann.up().await;
     assert!(ann.down().await.1.contains("too early"));
@@ -326,7 +381,7 @@ async fn whoever_reads_nothing_keeps_no_link_that_is_closed() {
     let mut ann = Device::new(1);
     let (_endpoint, connection) = raw(2, &ann).await;
     let (mut send, _unread) = connection.open_bi().await.unwrap();
-    send.write_all(b"dft1").await.unwrap();
+    send.write_all(&greeting(2, &ann, b"")).await.unwrap();
     let up = ann.up().await;
     // More than fits both ends' buffers: the last of it waits for the other end to read.
     for _ in 0..16 {

@@ -1,13 +1,15 @@
 //! Who is at the other end: mutual authentication by device keys.
 //!
 //! TLS 1.3 with raw public keys (RFC 7250) on both sides: a device has no certificate, only its Ed25519 key.
-//! Each end proves by a signature over the handshake that it owns the secret half. Whoever calls a device
-//! accepts its key and no other; whoever is called accepts every proven key, and leaves it to the core what
-//! that device may see. There is no resumption and no early data: each link proves both keys anew.
+//! Each end proves by a signature over the handshake that it owns the secret half. A device may have taken another key than
+//! the one of which its id is a hash: then whoever is called shows with the key the chain that leads to it. So a caller knows
+//! whether it has reached the device that it means before it shows anything of itself, and goes on with no other. It shows its
+//! own chain right after the handshake (see `session`). Whoever is called goes on with every device, and leaves it to the core
+//! what that one may see. There is no resumption and no early data: each link proves both keys anew.
 
 use std::sync::Arc;
 
-use driftless::{DeviceId, PublicKey, SecretKey};
+use driftless::{DeviceId, Ed25519, KeyChain, PublicKey, SecretKey};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, ResolvesClientCert, Resumption};
@@ -35,27 +37,49 @@ const PKCS8_PREFIX: [u8; 16] =
 pub(crate) struct DeviceKey {
     provider: Arc<CryptoProvider>,
     certified: Arc<CertifiedKey>,
+    /// The same with the chain that leads to it, for those who call.
+    with_chain: Arc<CertifiedKey>,
+    chain: KeyChain,
 }
 
 impl DeviceKey {
-    /// `public` must be the public half of `secret`.
-    pub(crate) fn new(secret: &SecretKey, public: &PublicKey) -> Result<Self, Error> {
+    /// The chain must end with the public half of `secret`.
+    pub(crate) fn new(secret: &SecretKey, chain: &KeyChain) -> Result<Self, Error> {
         let pkcs8 = [&PKCS8_PREFIX[..], &secret.0].concat();
         let key = rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8))?;
-        let spki = [&SPKI_PREFIX[..], &public.0].concat();
+        let spki = [&SPKI_PREFIX[..], &chain.current().0].concat();
+        let keys = if chain.rollovers() > 0 { chain.to_bytes() } else { Vec::new() };
+        let certified = |shown: Vec<u8>| Arc::new(CertifiedKey::new(vec![shown.into()], key.clone()));
         Ok(Self {
             provider: Arc::new(rustls::crypto::ring::default_provider()),
-            certified: Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], key)),
+            with_chain: certified([&spki[..], &keys].concat()),
+            certified: certified(spki),
+            chain: chain.clone(),
         })
+    }
+
+    /// What this device shows of its keys.
+    pub(crate) fn chain(&self) -> &KeyChain {
+        &self.chain
     }
 
     /// For those who call this device.
     pub(crate) fn server(&self) -> Result<QuicServerConfig, Error> {
-        let verifier = Verifier { provider: self.provider.clone(), expected: None };
+        self.answering(Arc::new(Verifier { provider: self.provider.clone(), expected: None }))
+    }
+
+    /// For seeing what callers show.
+    #[cfg(test)]
+    pub(crate) fn server_that_notes(&self, shown: Shown) -> QuicServerConfig {
+        let all = Verifier { provider: self.provider.clone(), expected: None };
+        self.answering(Arc::new(Noting { all, shown })).unwrap()
+    }
+
+    fn answering(&self, verifier: Arc<dyn ClientCertVerifier>) -> Result<QuicServerConfig, Error> {
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.certified.clone())));
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.with_chain.clone())));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -118,14 +142,23 @@ impl DeviceKey {
 pub(crate) fn peer_key(connection: &quinn::Connection) -> Option<PublicKey> {
     let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     match identity.as_slice() {
-        [spki] => parse_spki(spki),
+        [shown] => parse_shown(shown).map(|(_, chain)| chain.current()),
         _ => None,
     }
 }
 
-/// The Ed25519 key in a SubjectPublicKeyInfo; there is exactly one way to write it.
-fn parse_spki(der: &[u8]) -> Option<PublicKey> {
-    der.strip_prefix(&SPKI_PREFIX)?.try_into().ok().map(PublicKey)
+/// The Ed25519 key in a SubjectPublicKeyInfo, of which there is exactly one way to write it, and the chain behind that which leads
+/// to it; without one it is a device's first.
+fn parse_shown(shown: &[u8]) -> Option<(&[u8], KeyChain)> {
+    let (spki, keys) = shown.split_at_checked(SPKI_PREFIX.len() + 32)?;
+    let key = PublicKey(spki.strip_prefix(&SPKI_PREFIX)?.try_into().ok()?);
+    let chain = match keys {
+        [] => KeyChain::new(key),
+        keys => {
+            KeyChain::from_bytes(keys).filter(|chain| chain.current() == key && chain.verify(&Ed25519))?
+        }
+    };
+    Some((spki, chain))
 }
 
 /// Accepts any proven Ed25519 key, or only that of one device.
@@ -136,10 +169,11 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn check(&self, key: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), Error> {
-        let key = parse_spki(key).filter(|_| others.is_empty()).ok_or(CertificateError::BadEncoding)?;
+    fn check(&self, shown: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let (_, chain) =
+            parse_shown(shown).filter(|_| others.is_empty()).ok_or(CertificateError::BadEncoding)?;
         match self.expected {
-            Some(device) if device != key.device() => {
+            Some(device) if device != chain.device() => {
                 Err(CertificateError::ApplicationVerificationFailure.into())
             }
             _ => Ok(()),
@@ -152,9 +186,10 @@ impl Verifier {
         key: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        let (spki, _) = parse_shown(key).ok_or(CertificateError::BadEncoding)?;
         verify_tls13_signature_with_raw_key(
             message,
-            &SubjectPublicKeyInfoDer::from(key.as_ref()),
+            &SubjectPublicKeyInfoDer::from(spki),
             signed,
             &self.provider.signature_verification_algorithms,
         )
@@ -235,6 +270,61 @@ impl ClientCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         self.check_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// What callers have shown.
+#[cfg(test)]
+pub(crate) type Shown = Arc<std::sync::Mutex<Vec<Vec<u8>>>>;
+
+/// Accepts all, and notes what they show.
+#[cfg(test)]
+#[derive(Debug)]
+struct Noting {
+    all: Verifier,
+    shown: Shown,
+}
+
+#[cfg(test)]
+impl ClientCertVerifier for Noting {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.shown.lock().unwrap().push(end_entity.to_vec());
+        self.all.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(too_old())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.all.check_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -76,7 +76,7 @@ where
     let view = store.snapshot();
     let core = Core::boot(&config, identity, seed()?, &view, &mut outbox)?;
     let public_key = core.public_key();
-    let key = DeviceKey::new(&identity.secret, &public_key)?;
+    let key = DeviceKey::new(&identity.secret, core.keys())?;
 
     let io = Io::start()?;
     let (events, incoming) = mpsc::unbounded_channel();
@@ -99,6 +99,8 @@ where
         news: news.downgrade(),
         retry,
         merges,
+        dir: None,
+        rotating: Arc::default(),
     };
     let peers = peers.into_iter().map(|(device, addr)| (device, address::of(addr))).collect();
     let disk = Disk::start(store.syncer()).map_err(thread_failed)?;

@@ -26,7 +26,7 @@ use super::{Clock, Disk, End, Request};
 use crate::address;
 use crate::discovery::Discovery;
 use crate::error::{Closed, Error};
-use crate::link::{Endpoint, Incoming, Line};
+use crate::link::{DeviceKey, Endpoint, Incoming, Line};
 use crate::news::News;
 use crate::resolver::{self, Queue};
 use crate::shared::Published;
@@ -263,7 +263,15 @@ impl<S: Store> Replica<S> {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         self.waiting.extend(waiting.map(|waiting| (request, waiting)));
-        self.handle(Event::Command { request, command })
+        let new = if let Command::RotateKey(new) = &command { Some(new.clone()) } else { None };
+        self.handle(Event::Command { request, command })?;
+        if let Some(new) = new.filter(|new| new.chain.current() == self.core.keys().current()) {
+            let key = DeviceKey::new(&new.secret, &new.chain).and_then(|key| self.endpoint.take_key(key));
+            if let Err(error) = key {
+                tracing::error!(%error, "cannot prove this device by its new key: start it again");
+            }
+        }
+        Ok(())
     }
 
     fn shut_down(&mut self, tell: Option<oneshot::Sender<()>>) -> Result<(), Fault> {
@@ -381,7 +389,9 @@ impl<S: Store> Replica<S> {
             Notice::SetBack { .. }
             | Notice::Forked { .. }
             | Notice::Diverged { .. }
-            | Notice::PeerFault { .. } => {
+            | Notice::PeerFault { .. }
+            | Notice::KeyEnded { .. }
+            | Notice::KeysDisputed { .. } => {
                 tracing::warn!(?notice, "the replica has noticed something");
             }
             _ => tracing::debug!(?notice, "the replica has noticed something"),

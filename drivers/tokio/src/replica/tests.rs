@@ -17,13 +17,13 @@ const LONG: Duration = Duration::from_secs(20);
 async fn garbage_in_good_frames_ends_the_link_and_the_node_lives() {
     let options =
         Options { listen: Some(([127, 0, 0, 1], 0).into()), discovery: false, ..Options::default() };
-    let identity = Identity { secret: SecretKey([1; 32]), continuity: Continuity::Unknown };
+    let identity = Identity { chain: None, secret: SecretKey([1; 32]), continuity: Continuity::Unknown };
     let node = Node::start(SharedMemStore::new(), &identity, options).unwrap();
     let node_address = address::of(node.local_addrs()[0]);
 
     for (seed, length) in [(1, 1), (2, 40), (3, 5_000)] {
         let secret = SecretKey([90 + seed; 32]);
-        let key = DeviceKey::new(&secret, &Ed25519.public(&secret)).unwrap();
+        let key = DeviceKey::new(&secret, &Ed25519.public(&secret).into()).unwrap();
         let (events, mut incoming) = mpsc::unbounded_channel();
         let listen = Some(([127, 0, 0, 1], 0).into());
         let hostile = Endpoint::bind(listen, key, Network::default(), events).unwrap();

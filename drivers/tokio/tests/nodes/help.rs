@@ -26,7 +26,7 @@ pub(crate) fn options(name: &str) -> Options {
 pub(crate) fn node_on<S: Store + Send + 'static>(store: S, options: Options) -> Node {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).unwrap();
-    let identity = Identity { secret: SecretKey(secret), continuity: Continuity::Unknown };
+    let identity = Identity { chain: None, secret: SecretKey(secret), continuity: Continuity::Unknown };
     Node::start(store, &identity, options).unwrap()
 }
 

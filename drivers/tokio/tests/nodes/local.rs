@@ -310,7 +310,7 @@ fn written_ahead(identity: &Identity, by: Duration) -> SharedMemStore {
 async fn what_lies_ahead_goes_by_how_far_ahead_this_node_takes_anything() {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     for (ahead, drift, is_ahead) in [(10, 5, true), (10, 60, false), (3, 5, false), (3, 1, true)] {
-        let identity = Identity { secret: SecretKey([3; 32]), continuity: Continuity::Shown };
+        let identity = Identity { chain: None, secret: SecretKey([3; 32]), continuity: Continuity::Shown };
         let store = written_ahead(&identity, minutes(ahead));
         let mut limits = Limits::default();
         limits.drift = Millis(minutes(drift).as_millis() as u64);

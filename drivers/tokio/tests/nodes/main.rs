@@ -4,6 +4,7 @@
 mod batches;
 mod disk;
 mod help;
+mod keys;
 mod local;
 mod merging;
 mod removal;

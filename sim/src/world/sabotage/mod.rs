@@ -134,6 +134,10 @@ planted! {
     CountsTwice = "counts-twice", noticed by Model;
     /// The model does not hear that logs are forked: as if a proof cut nothing.
     WithholdsForks = "withholds-forks", noticed by Model;
+    /// The model does not hear that devices take other keys: as if those before had not ended.
+    WithholdsRollovers = "withholds-rollovers", noticed by Model;
+    /// A driver takes whoever calls by a key that a device had before for that device.
+    TakesFormerKeys = "takes-former-keys", noticed by Access;
     /// The model believes that a batch was stamped long ago.
     StampsLongAgo = "stamps-long-ago", noticed by Clocks;
     /// No event may cost more than a few reads.
@@ -241,6 +245,11 @@ impl Sabotage {
     /// Whether the model does not hear of forks.
     pub(crate) fn withholds_forks(self) -> bool {
         self == Sabotage::WithholdsForks
+    }
+
+    /// Whether the model does not hear that devices take other keys.
+    pub(crate) fn withholds_rollovers(self) -> bool {
+        self == Sabotage::WithholdsRollovers
     }
 
     /// The stamp that the oracle of clocks is told of this many-th batch.

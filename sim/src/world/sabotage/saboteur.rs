@@ -182,6 +182,11 @@ impl Saboteur {
         }
     }
 
+    /// Whether drivers take former keys for present ones.
+    pub(crate) fn takes_former_keys(&self) -> bool {
+        self.kind == Sabotage::TakesFormerKeys
+    }
+
     /// Whether a driver goes on announcing a device that does not want to be found.
     pub(crate) fn keeps_announcing(&self) -> bool {
         self.kind == Sabotage::KeepsAnnouncing

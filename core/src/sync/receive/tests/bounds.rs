@@ -214,7 +214,7 @@ fn what_proves_a_run_counts_in_a_chunk() {
             let (size, completion) = (1 << levels, alloc::vec![Hash([7; 32]); levels]);
             let root = tree.root_at(size, &completion).unwrap();
             let checkpoint =
-                Checkpoint::sign(&here.id, &run.author, &Tree::load(size, &Only(root)).unwrap(), &keys);
+                Checkpoint::sign(&here.id, &run.author, &Tree::load(size, &Only(root)).unwrap(), (&keys, 0));
             Run { proof: Proof { checkpoint, completion }, ..run }
         })
         .collect();
@@ -256,7 +256,7 @@ fn a_void_rule_is_none_also_for_a_collection_that_there_is_not() {
         };
         let name = Name::new("member").unwrap();
         let admin =
-            MetaRecord::Admit { key: keys.public, name, rights: Rights::Admin, ends: None, request: None };
+            MetaRecord::Admit { key: keys.first(), name, rights: Rights::Admin, ends: None, request: None };
         let say = |_| alloc::vec![Record::Meta(admin.clone())];
         let promotes = log_of(&here, (&own, Incarnation(101)), 1, at(2, alloc::vec![on(&admits, 1)]), say);
         keep(&mut here, alloc::vec![promotes.clone()]);
