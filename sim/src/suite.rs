@@ -4,10 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Range;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, resume_unwind};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::thread::ScopedJoinHandle;
 
 use serde::Serialize;
 
@@ -202,6 +203,24 @@ impl Suite {
         }
         outcome
     }
+}
+
+/// Does something with each of some items, on so many threads, and says what came of each, in their order.
+pub fn each<T: Sync, R: Send>(jobs: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let one = || {
+            let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            let taken = places.map_while(|ix| Some((ix, items.get(ix)?)));
+            taken.map(|(ix, item)| (ix, work(item))).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(one)).collect();
+        let join =
+            |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        threads.into_iter().flat_map(join).collect()
+    });
+    done.sort_unstable_by_key(|(ix, _)| *ix);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// How failures begin of which one run knows nothing.

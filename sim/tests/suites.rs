@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use driftless_sim::plan::Profile;
-use driftless_sim::suite::{Suite, attempt};
+use driftless_sim::suite::{self, Suite, attempt};
 use driftless_sim::world::Sabotage;
 use driftless_sim::{Faults, Options, Plan, Sim, execute, seeds};
 
@@ -65,18 +65,19 @@ fn every_defect_on_purpose_is_noticed_by_the_oracle_that_guards_against_it() {
     .map(|(name, seeds)| (name.parse().unwrap(), seeds));
     let seeds =
         || profiles.iter().flat_map(|(profile, seeds)| seeds.clone().map(move |seed| (seed, profile)));
-    for sabotage in Sabotage::ALL {
-        let guard = sabotage.noticed_by();
+    let noticed = suite::each(2, Sabotage::ALL, |sabotage| {
         let is_seen_by_others = SEEN_BY_OTHERS_TOO.contains(sabotage);
-        let noticed = seeds().find_map(|(seed, profile)| {
+        seeds().find_map(|(seed, profile)| {
             let plan = Plan::draw(seed, profile);
             let options = Options { sabotage: Some(*sabotage), ..Options::default() };
             let failure = attempt(&plan, options).failure;
-            failure.filter(|failure| !is_seen_by_others || failure.violation.oracle == guard)
-        });
-        let failure = noticed.unwrap_or_else(|| panic!("nobody noticed {sabotage}"));
+            failure.filter(|failure| !is_seen_by_others || failure.violation.oracle == sabotage.noticed_by())
+        })
+    });
+    for (sabotage, failure) in Sabotage::ALL.iter().zip(noticed) {
+        let failure = failure.unwrap_or_else(|| panic!("nobody noticed {sabotage}"));
         let oracle = failure.violation.oracle.clone();
-        assert_eq!(oracle, guard, "{sabotage} was noticed as\n{failure}");
+        assert_eq!(oracle, sabotage.noticed_by(), "{sabotage} was noticed as\n{failure}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use comfy_table::{CellAlignment, Table, presets};
 use driftless_sim::shrink::{self, Effort, Shrunk};
-use driftless_sim::suite::Seeds;
+use driftless_sim::suite::{self, Seeds};
 use driftless_sim::world::Sabotage;
 use driftless_sim::{Plan, Profile};
 
@@ -80,12 +80,19 @@ pub(crate) fn bench(args: &Args) -> Result<bool, Trouble> {
     if let Some(path) = lacking.filter(|_| !args.keep) {
         return Err(Trouble::NoKnownPlan(path.display().to_string()));
     }
-    let bar = bar(defects.len() as u64, true);
+    let bar = bar(2 * defects.len() as u64, true);
+    // One thread looks for each, as it tries seeds one after another; each plan is shrunk by all of them.
+    let found = suite::each(args.jobs, defects, |defect| {
+        bar.set_message(format!("looking for {defect}"));
+        let found = failing(args, &profiles, *defect);
+        bar.inc(1);
+        found
+    });
     let (mut rows, mut unnoticed) = (Vec::new(), Vec::new());
-    for defect in defects {
-        bar.set_message(defect.name());
+    for (defect, found) in defects.iter().zip(found) {
+        bar.set_message(format!("shrinking {defect}"));
         let before = rows.len();
-        for (seed, plan) in failing(args, &profiles, *defect) {
+        for (seed, plan) in found {
             let row = measure(args, *defect, seed, plan)?;
             if args.keep && row.known.is_none_or(|known| shrink::size(&row.shrunk.plan) < known) {
                 keep(&args.known, &row)?;
