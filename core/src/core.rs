@@ -24,7 +24,7 @@ use crate::resolve::conflict::Choice;
 use crate::resolve::raise::{Raiser, Raising};
 use crate::store::key::GroupIx;
 use crate::store::{Fault, View};
-use crate::sync::{Step, Sync};
+use crate::sync::{Step, Sync, ended_key};
 use crate::syncgroup::Invitation;
 use crate::syncgroup::admission;
 use crate::syncgroup::command::{self, Means};
@@ -185,10 +185,12 @@ impl Core {
                 let device = peer.device();
                 self.peers.linked(&device);
                 self.step(now.mono, out, |sync, step| sync.link_up(link, peer, step));
-                if let Some(address) = address {
+                let is_refused = self.sync.is_told(link);
+                // Where somebody is who has a former key of the device, it is not.
+                if let Some(address) = address.filter(|_| !is_refused) {
                     self.place(now, device, &address, Peers::reached, view, out);
                 }
-                if self.sync.device(link).is_none() || self.sync.is_told(link) {
+                if self.sync.device(link).is_none() || is_refused {
                     // There was no room for it, and will hardly be at once; or it is not the device that is looked for.
                     self.peers.failed(&device, now.mono);
                 }
@@ -256,7 +258,12 @@ impl Core {
                 passed.iter().for_each(|ix| plan.touch(*ix));
                 admission::settle(&mut plan, now)?;
             }
+            let mut dice = self.dice.clone();
+            if rotate::speaks_in_vain(&plan) {
+                plan.reincarnate(dice.u64());
+            }
             rotate::say_key(&mut plan, now.wall)?;
+            self.dice = dice;
             let effects = plan.finish();
             // What comes of it may be a reason to look again.
             self.says_key = false;
@@ -273,7 +280,8 @@ impl Core {
             sync.tick(step);
         });
         if self.peers.may_dial() {
-            self.peers.dial(&self.sync.linked(), self.max_links, now.mono, out);
+            let keys_of = |device: &DeviceId| ended_key::newest(&self.replica, device).cloned();
+            self.peers.dial(&self.sync.linked(), (self.max_links, now.mono), keys_of, out);
         }
         if let Some(Raising { raiser, dice, effects, conflicts }) = raising {
             self.raiser = raiser;

@@ -227,6 +227,8 @@ points! {
         PausedOverRestart = "paused over a restart", from 1_000;
         /// A device took another key.
         KeyRotated = "another key", from 100;
+        /// What a device had said of its key did not count, so it said it again in other logs.
+        KeySaidAgain = "another key, said again";
         /// What was written while a clock was ahead was written again.
         Reissued = "written again", from 3_000;
         /// What somebody else had written so far ahead was dropped.

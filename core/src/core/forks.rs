@@ -86,11 +86,11 @@ impl Core {
             Says::Tags(tags) => {
                 let is_asked = self.sync.device(link) == Some(author.device);
                 answer = match plan.compare_branch(ix, &author, &tags, is_asked)? {
-                    Found::At(prefix, branch) if is_asked => Some(Says::Branch(prefix, *branch)),
+                    Found::At(prefix, branch) if is_asked => Some(Says::Branch(prefix, branch)),
                     Found::At(prefix, _) if !plan.needs_fork(ix, &author, prefix) => {
                         plan.fork(ix, &author)?.map(|fork| Says::Proof(Box::new(fork)))
                     }
-                    Found::At(prefix, branch) => Some(Says::Branch(prefix, *branch)),
+                    Found::At(prefix, branch) => Some(Says::Branch(prefix, branch)),
                     Found::Between(tags) => Some(Says::Tags(tags)),
                     // That there is nothing else: or it is asked again, as if the question had been lost.
                     Found::Same => (is_asked && !tags.is_empty()).then(|| Says::Tags(Vec::new())),
@@ -99,7 +99,7 @@ impl Core {
             Says::Branch(..) if self.is_late(link, ix, &author) => {}
             Says::Proof(proof) if self.is_late(link, ix, &proof.author) => {}
             Says::Branch(prefix, branch) if plan.needs_fork(ix, &author, prefix) => {
-                fork = plan.prove_fork(ix, &author, prefix, branch)?;
+                fork = plan.prove_fork(ix, &author, prefix, *branch)?;
                 // The other end has half of it, and may not be able to take what is written here.
                 answer = fork.clone().map(|fork| Says::Proof(Box::new(fork)));
             }

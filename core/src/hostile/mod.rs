@@ -365,10 +365,13 @@ pub struct Made {
     /// none.
     pub batch: Option<Vec<SyncgroupId>>,
     /// What its log says of its device's key, if it begins it: the keys after the first one, and what stays of its other logs.
-    pub rolled: Option<(Vec<PublicKey>, Vec<(Incarnation, Generation)>)>,
+    pub rolled: Option<MadeWord>,
     /// What it says.
     pub content: Content,
 }
+
+/// The keys of a device after its first one, and what stays of its other logs.
+pub type MadeWord = (Vec<PublicKey>, Vec<(Incarnation, Generation)>);
 
 /// What a made generation says.
 #[derive(Debug, Clone)]

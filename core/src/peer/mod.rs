@@ -9,6 +9,7 @@ use crate::action::{Action, Outbox};
 use crate::config::Timing;
 use crate::dice::Dice;
 use crate::id::{Address, DeviceId};
+use crate::keys::KeyChain;
 use crate::limits;
 use crate::replica::Replica;
 use crate::store::{Fault, Scan, Table, View};
@@ -249,12 +250,12 @@ impl Peers {
         room.then(|| self.candidates(linked).map(|(_, next)| next).min()).flatten()
     }
 
-    /// Makes the attempts that are due. Half of the links are left to those who call; not of a single one.
+    /// Makes the attempts that are due; `keys_of` says by which keys a device is known. Half of the links are left to those who call; not of a single one.
     pub(crate) fn dial(
         &mut self,
         linked: &BTreeSet<DeviceId>,
-        max_links: usize,
-        now: Mono,
+        (max_links, now): (usize, Mono),
+        keys_of: impl Fn(&DeviceId) -> Option<KeyChain>,
         out: &mut Outbox,
     ) {
         let due: Vec<_> = self.candidates(linked).filter(|(_, next)| *next <= now).collect();
@@ -265,7 +266,7 @@ impl Peers {
             if let Some(peer) = self.known.get_mut(&device) {
                 peer.dialing = true;
                 let addresses = peer.addresses.iter().cloned().collect();
-                out.push(Action::Connect { device, addresses });
+                out.push(Action::Connect { device, addresses, keys: keys_of(&device) });
             }
         }
     }

@@ -130,9 +130,12 @@ impl Replica {
         let logs = group.logs.iter().filter_map(|(ix, log)| Some((*ix, log, self.authors.get(*ix)?)));
         let access = &group.metadata.access;
         let is_unsaid = |author: &Author| access.stays(author).next().is_none();
-        let own = logs.filter(|(.., author)| author.device == self.keys.device && is_unsaid(author));
+        let earlier = |author: &Author| author.incarnation.rollovers() < self.keys.chain.rollovers();
+        let own = logs
+            .filter(|(.., author)| author.device == self.keys.device && earlier(author) && is_unsaid(author));
         let left = own.map(|(ix, log, author)| {
-            let end = access.end_of(&author);
+            // What nobody else has signed was written here, and is said to stay once that can be said.
+            let end = access.end_of(&author).filter(|_| log.proof.is_some());
             (ix, author, end.map_or(log.held(), |end| log.held().min(end)))
         });
         let stays = left.filter(|(.., last)| *last > 0).map(|(ix, author, last)| {

@@ -17,13 +17,13 @@ use super::plan::Plan;
 use crate::action::{Outcome, Refusal};
 use crate::crypto::Keys;
 use crate::hash;
-use crate::id::Author;
+use crate::id::{Author, DeviceId};
 use crate::keys::NewKey;
 use crate::log::record::{MetaRecord, Until};
 use crate::store::Fault;
 use crate::store::key::GroupIx;
 use crate::syncgroup::command::Means;
-use crate::syncgroup::group::Stage;
+use crate::syncgroup::group::{Group, Stage};
 use crate::time::Wall;
 
 /// Takes another key.
@@ -58,6 +58,18 @@ pub(crate) fn say_key(plan: &mut Plan<'_>, wall: Wall) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether this device has said somewhere of which key it is and that does not count, as it was removed beside it, and it has
+/// been let in again since: then it has to begin other logs to say it again.
+pub(crate) fn speaks_in_vain(plan: &Plan<'_>) -> bool {
+    let own = plan.own();
+    let mut groups = plan.replica.groups.values().filter(|group| might_write(group, &own.device));
+    plan.keys().chain.rollovers() > 0
+        && groups.any(|group| {
+            let says_in_vain = |pasts| group.metadata.access.says_in_vain(pasts, &own);
+            plan.pasts(group.ix).is_some_and(says_in_vain)
+        })
+}
+
 /// Whether nothing that counts says it yet, or not that all stays of earlier keys' logs that this device would say does.
 /// Otherwise it says so again, in a log that it begins as its store may have been set back, only before anything else there.
 fn is_news(plan: &Plan<'_>, group: GroupIx) -> Result<bool, Fault> {
@@ -67,8 +79,7 @@ fn is_news(plan: &Plan<'_>, group: GroupIx) -> Result<bool, Fault> {
         return Ok(true);
     }
     let Some(MetaRecord::Rollover { until, .. }) = plan.word_on_keys(group)? else { return Ok(false) };
-    let mut earlier = until.into_iter().filter(|it| it.incarnation.rollovers() < keys.rollovers());
-    Ok(earlier.any(|Until { incarnation, last, tag }| {
+    Ok(until.into_iter().any(|Until { incarnation, last, tag }| {
         !access.stays(&Author { device, incarnation }).any(|said| said == (last, tag))
     }))
 }
@@ -76,12 +87,13 @@ fn is_news(plan: &Plan<'_>, group: GroupIx) -> Result<bool, Fault> {
 /// The syncgroups in which this device has written nothing yet under its present name, and might.
 fn silent(plan: &Plan<'_>) -> impl Iterator<Item = GroupIx> {
     let (own, has_rolled) = (plan.own(), plan.keys().chain.rollovers() > 0);
-    let groups = plan.replica.groups.values().filter(move |group| {
-        let access = &group.metadata.access;
-        has_rolled
-            && group.record.stage == Stage::Active
-            && access.rights(&own.device).is_some()
-            && plan.held(group.ix, &own) == 0
-    });
+    let groups =
+        plan.replica.groups.values().filter(move |group| {
+            has_rolled && might_write(group, &own.device) && plan.held(group.ix, &own) == 0
+        });
     groups.map(|group| group.ix)
+}
+
+fn might_write(group: &Group, device: &DeviceId) -> bool {
+    group.record.stage == Stage::Active && group.metadata.access.rights(device).is_some()
 }

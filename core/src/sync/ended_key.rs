@@ -10,7 +10,7 @@
 use super::link::Link;
 use super::{Step, Sync};
 use crate::action::CloseReason;
-use crate::id::LinkId;
+use crate::id::{DeviceId, LinkId};
 use crate::keys::KeyChain;
 use crate::replica::Replica;
 use crate::time::Mono;
@@ -22,6 +22,12 @@ fn known<'r>(replica: &'r Replica, shown: &KeyChain) -> Option<&'r KeyChain> {
     let groups = replica.groups.values().filter(|group| !group.paused);
     let known = groups.filter_map(|group| group.metadata.access.keys_of(&shown.device()));
     known.filter(|known| !shown.starts_with(known)).max_by_key(|known| known.is_beyond(shown))
+}
+
+/// The most keys by which some syncgroup here knows a device; `None` if only by its first one.
+pub(crate) fn newest<'r>(replica: &'r Replica, device: &DeviceId) -> Option<&'r KeyChain> {
+    let groups = replica.groups.values().filter(|group| !group.paused);
+    groups.filter_map(|group| group.metadata.access.keys_of(device)).max_by_key(|known| known.rollovers())
 }
 
 impl Sync {

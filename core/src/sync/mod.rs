@@ -8,7 +8,7 @@
 
 mod compare;
 mod ended;
-mod ended_key;
+pub(crate) mod ended_key;
 pub(crate) mod handshake;
 mod introduce;
 pub(crate) mod link;

@@ -78,7 +78,7 @@ pub(crate) enum Says {
     /// Tags of the log tree at some sizes, rising. Somewhere among them the branches part.
     Tags(Vec<(Generation, Tag)>),
     /// They part behind this size, and so the sender's goes on.
-    Branch(Generation, Branch),
+    Branch(Generation, Box<Branch>),
     /// The proof, for whoever does not know it yet.
     Proof(Box<Fork>),
 }

@@ -192,7 +192,7 @@ impl World {
                     self.unlink(link);
                 }
                 Action::Stopped => self.nodes[at].stopped = true,
-                Action::Connect { device, addresses } => {
+                Action::Connect { device, addresses, .. } => {
                     self.nodes[at].called.push((device, addresses));
                     let mut keys = self.nodes.iter().map(|node| node.core.keys().clone());
                     let key = keys.find(|key| key.device() == device);

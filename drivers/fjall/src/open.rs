@@ -252,7 +252,8 @@ pub fn set_passphrase(
 ///
 /// # Errors
 /// [`OpenError`]: there is no key, the passphrase is missing or wrong, the device has had as many keys as it may, or the
-/// file cannot be written. Then nothing has changed.
+/// file cannot be written. Then nothing has changed, unless the disk failed at the very end: then the file may hold the new
+/// key, and the device boots with that.
 pub fn rotate_key(path: &Path, passphrase: Option<&Passphrase>) -> Result<NewKey, OpenError> {
     let (dir, path) = (path, path.join(KEY));
     let missing = || OpenError::KeyMissing { path: path.clone() };

@@ -170,7 +170,9 @@ impl Group {
         is_ended && !self.is_built_on(version, known, (&line, turn))
     }
 
+    /// Whether somebody senior to its device has built on it: of an admin, by the grant at whose turn it was heard first.
     fn is_built_on(&self, version: &Version, known: &Knowledge, (line, turn): (&Line<'_>, Turn)) -> bool {
+        let turn = turn.or_else(|| self.first_turn(&version.author.device, known));
         let acts =
             self.facts().filter(|(by, _)| holds(known, by) && by.author.device != version.author.device);
         let acts = acts
@@ -181,11 +183,26 @@ impl Group {
         })
     }
 
+    /// The first turn at which a word of a device counts; `None` if it does at none.
+    fn first_turn(&self, device: &DeviceId, known: &Knowledge) -> Turn {
+        let ways = self.ways(device).into_iter();
+        let here = ways.filter(|way| way.grant.gives.rights == Rights::Admin && way.is_in(known));
+        let turns = here.filter_map(|way| self.seniority_below(&way.grant, known, None));
+        let words = self.words(device, known);
+        turns.filter(|turn| words.values().any(|(by, _)| self.word_counts(by, known, Some(*turn)))).min()
+    }
+
     /// Whether a generation lies beyond the end of its log by all words in a set of generations, whether or not they count.
     pub(super) fn is_said_to_be_ended(&self, version: &Version, known: &Knowledge) -> bool {
         let words = self.words(&version.author.device, known);
         let line = self.line(words.clone(), words);
         line.and_then(|line| line.end(&version.author)).is_some_and(|end| version.generation > end)
+    }
+
+    /// Whether a log has said of which key it is, where somebody knows something, and that does not count.
+    pub(super) fn says_in_vain(&self, log: &Author, known: &Knowledge) -> bool {
+        let said = self.words(&log.device, known);
+        said.get(log).is_some_and(|(by, _)| !self.word_counts(by, known, None))
     }
 
     /// The keys of a device after its first one, by a set of generations.

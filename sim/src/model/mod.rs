@@ -281,6 +281,11 @@ impl Model {
         self.groups.get(group)?.keys_of(device, known)
     }
 
+    /// Whether a log has said of which key it is, in what somebody holds, and that does not count.
+    pub fn says_in_vain(&self, group: &SyncgroupId, log: &driftless::Author, held: &Knowledge) -> bool {
+        self.groups.get(group).is_some_and(|group| group.says_in_vain(log, held))
+    }
+
     /// The generations that say something of a syncgroup itself.
     pub fn facts(&self, group: &SyncgroupId) -> impl Iterator<Item = (&Version, &Generation)> {
         self.groups.get(group).into_iter().flat_map(Group::facts)

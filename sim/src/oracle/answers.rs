@@ -274,7 +274,8 @@ impl Watch {
     }
 
     /// While it runs, a device writes as one author, and as another one only because it has heard that its store was set
-    /// back, and tells so (S-2), or as it is told to write again what lay ahead of its clock (S-27).
+    /// back, and tells so (S-2), or as it is told to write again what lay ahead of its clock (S-27); or as what it has said of
+    /// its keys somewhere does not count there (S-1).
     pub(super) fn same_author(
         &mut self,
         seen: Seen<'_>,
@@ -294,6 +295,14 @@ impl Watch {
             _ => false,
         };
         if !actions.iter().any(tells) {
+            let says_in_vain = |group: SyncgroupId| {
+                let held = seen.core.knowledge(&group).unwrap_or_default();
+                self.model.says_in_vain(&group, &before, &held)
+            };
+            if seen.core.syncgroups().iter().any(|it| says_in_vain(it.id)) {
+                coverage.hit(Point::KeySaidAgain);
+                return Ok(());
+            }
             let what = format!("goes on as {now:?}, and does not say what has become of {before:?}");
             return Err(Violation::new(Oracle::Conduct, "S-2", seen.replica, what));
         }

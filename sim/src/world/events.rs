@@ -162,7 +162,7 @@ impl World<'_> {
             Action::Commit(_) | Action::Written { .. } | Action::Changed(_) | Action::Notice(_) => Ok(()),
             Action::Resolve(conflicts) => self.raised(replica, conflicts),
             Action::Send { link, frame } => self.send(replica, link, frame),
-            Action::Connect { device, addresses } => {
+            Action::Connect { device, addresses, .. } => {
                 let it = &self.replicas[replica];
                 self.watch.calls(replica, self.now, device, it.waits(&self.plan.setup))?;
                 self.dial(replica, device, &addresses);

@@ -149,7 +149,8 @@ impl Plan<'_> {
         for ix in self.authors_in(group) {
             let author = self.author(ix);
             let incarnation = author.incarnation;
-            if author.device != own.device || author == own {
+            // Logs of its present key have no end, so there is nothing to be said of them.
+            if author.device != own.device || incarnation.rollovers() >= chain.rollovers() {
                 continue;
             }
             // Where it has been said already, what is held may be somebody else's by now, who has that key.
@@ -165,7 +166,7 @@ impl Plan<'_> {
             until.extend(said);
         }
         let found = self.replica.found.get(&group).into_iter().flatten();
-        until.extend(found.filter(|it| it.incarnation != own.incarnation));
+        until.extend(found.filter(|it| it.incarnation.rollovers() < chain.rollovers()));
         let until = until.into_iter().collect();
         Ok(Some(MetaRecord::Rollover { chain: chain.clone(), nonce: self.life().nonce, until }))
     }

@@ -7,7 +7,7 @@ use core::ops::RangeInclusive;
 use super::super::Rights;
 use super::super::past::{Numbered, Past};
 use super::cuts::Cuts;
-use super::facts::{Act, Standing};
+use super::facts::{Act, Departure, Standing};
 use super::keys::{EndedLogs, Word};
 use super::taken::Taken;
 use super::{Access, At, Ended, Grant, Holder, Nth, Revocation, Title};
@@ -143,6 +143,9 @@ impl Access {
         cause: Place,
     ) -> Vec<RangeInclusive<Generation>> {
         let now = &self.judgement;
+        if self.departs_anew(before, &author.device) {
+            return alloc::vec![1..=held];
+        }
         if now.void != before.void || now.ends != before.ends {
             let first = self.first_judged_anew(before, author, cause);
             return first.map(|first| first..=held).into_iter().collect();
@@ -171,6 +174,9 @@ impl Access {
         cause: Place,
     ) -> Option<Generation> {
         let (now, device, new) = (&self.judgement, &author.device, self.version_of(cause));
+        if self.departs_anew(before, device) {
+            return Some(1);
+        }
         let ended = now.ended.first_changed(&before.ended, author);
         let cut = self.cut_anew(before, author).map(|range| *range.start()).chain(ended).min();
         if self.titles(device).any(|title| {
@@ -200,6 +206,21 @@ impl Access {
         revoked.into_iter().chain(cut).chain(act).min()
     }
 
+    /// Whether a departure of a device counts by one of two judgements and not by the other, as a log of its has another end:
+    /// what it may do anywhere hangs on that.
+    fn departs_anew(&self, before: &Judgement, device: &DeviceId) -> bool {
+        let undoes = |judgement: &Judgement, it: &Departure| judgement.ended.undoes(&it.author, it.by);
+        let standing = self.standings.get(device).into_iter();
+        let mut departures = standing.flat_map(Standing::departures);
+        departures.any(|it| undoes(before, it) != undoes(&self.judgement, it))
+    }
+
+    /// The departures of a device that count.
+    pub(super) fn departures(&self, device: &DeviceId) -> impl Iterator<Item = &Departure> {
+        let departures = self.standings.get(device).into_iter().flat_map(Standing::departures);
+        departures.filter(|it| !self.judgement.ended.undoes(&it.author, it.by))
+    }
+
     /// The version of an act.
     fn version_of(&self, place: Place) -> Option<Version> {
         self.acts.get(place).map(|act| Version { author: act.author, generation: place.1 })
@@ -225,6 +246,8 @@ struct Court<'a> {
     ended: EndedLogs,
     /// The logs of these words.
     heard: BTreeMap<DeviceId, BTreeSet<Incarnation>>,
+    /// The first turn at which any word of a device counted: who is senior to it goes by that.
+    turns: BTreeMap<DeviceId, Rank>,
     /// What is valid, each with the rank of the grant that allows it.
     admitted: Vec<(Rank, Act)>,
     /// The grants that each act gives.
@@ -252,6 +275,7 @@ impl<'a> Court<'a> {
             known,
             ended: EndedLogs::default(),
             heard: BTreeMap::new(),
+            turns: BTreeMap::new(),
             admitted: Vec::new(),
             given: BTreeMap::new(),
             made: BTreeMap::new(),
@@ -426,14 +450,22 @@ impl<'a> Court<'a> {
                 acts.push(act);
             }
         }
-        let built = self.built(&device, rank, &acts);
+        let turn = self.turns.get(&device).copied();
+        if let Some(first) = turn.or(rank).filter(|_| !acts.is_empty()) {
+            self.turns.insert(device, first);
+        }
+        let built = self.built(&device, rank.or(turn), &acts);
         self.ended.hear(&access.keys, device, (&heard, built), known);
         self.heard.insert(device, heard);
     }
 
-    /// What lies in the past of what others did by higher grants and did not know any of these words of a device.
+    /// What lies in the past of what others did by higher grants and did not know any of these words of a device; of any, if
+    /// it never was an admin.
     fn built(&self, device: &DeviceId, rank: Option<Rank>, words: &[Act]) -> Past {
-        let pasts = self.pasts;
+        let (pasts, logs) = (self.pasts, self.access.logs_of(device));
+        if logs.is_empty() {
+            return Past::default(); // As of most: there is nothing to undo.
+        }
         let others = self.admitted.iter().filter(|(by, act)| {
             let past = pasts.get(act.past);
             act.author.device != *device
@@ -441,7 +473,6 @@ impl<'a> Court<'a> {
                 && !words.iter().any(|word| past.has(word.place))
         });
         let mut built = Past::default();
-        let logs = self.access.logs_of(device);
         for (_, act) in others {
             let known = pasts.get(act.past).0.iter().filter(|(ix, _)| logs.contains(ix));
             known.for_each(|(ix, last)| built.add(*ix, *last));

@@ -35,9 +35,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::super::Rights;
-use super::super::past::{Past, PastIx};
+use super::super::past::{Numbered, Past, PastIx};
 use super::facts::Act;
-use super::{Access, Source};
+use super::{Access, Source, Title};
 use crate::hash::Tag;
 use crate::id::{Author, DeviceId, Generation, Incarnation, PublicKey, Version};
 use crate::keys::KeyChain;
@@ -307,6 +307,20 @@ impl Access {
         self.judgement.ended.0.get(device).is_some_and(|line| line.is_disputed)
     }
 
+    /// Whether what a log says of its device's keys does not count, and would if it were said now: the device was let in by
+    /// somebody since, who did not know of it or whose word ended what it was said by.
+    pub(crate) fn says_in_vain(&self, pasts: Numbered<'_>, author: &Author) -> bool {
+        let Some(word) = self.keys.of(author) else { return false };
+        let device = &author.device;
+        let line = self.judgement.ended.0.get(device);
+        let counts = line.is_some_and(|line| line.heard.contains(&author.incarnation));
+        let is_new = |title: &Title<'_>| {
+            let past = pasts.get(word.past);
+            !past.has(title.grant.place()) || title.enrolment.is_some_and(|it| !past.has(it.place()))
+        };
+        !counts && self.standing_titles(device).any(|(title, _)| is_new(&title))
+    }
+
     /// Which branches of a log of an earlier key stay, by the word of later ones: of each up to which generation, and the tag
     /// of its tree there.
     pub(crate) fn stays(&self, author: &Author) -> impl Iterator<Item = (Generation, Tag)> {
@@ -327,7 +341,11 @@ impl Access {
             return None;
         }
         let log = &author.incarnation;
-        let is_other = |word: &Word| line.others.contains(log) && line.chain.starts_with(&word.chain);
+        // Only a word on a later key than those which both have says that the log is of another line.
+        let common = self.keys.of(author).map(|word| line.chain.common(&word.chain));
+        let is_later = |word: &Word| common.is_some_and(|common| word.chain.rollovers() > common);
+        let is_other =
+            |word: &Word| line.others.contains(log) && line.chain.starts_with(&word.chain) && is_later(word);
         let words = self.keys.0.get(&author.device)?.iter();
         let words = words.filter(|(of, word)| {
             line.heard.contains(of) && (line.has_a_say(of, word, log) || is_other(word))

@@ -41,15 +41,14 @@ impl Access {
         let standing = self.standings.get(device).into_iter();
         let mut titles = standing.flat_map(|it| self.titles(device).map(move |title| (it, title)));
         titles.all(|(standing, title)| {
-            self.has_left(standing, &title.version(), &others_know)
+            self.has_left(standing, &title.version(), &others_know, self.judgement.ended())
                 || self.left_by_others(device, &title).is_none()
         })
     }
 
     /// Whether the facts in a past say all that is known of a device's departure.
     pub(crate) fn has_departed_in(&self, device: &DeviceId, past: &Past) -> bool {
-        let departures = self.standings.get(device).map(Standing::departures);
-        departures.is_some_and(|departures| departures.iter().all(|departure| past.has(departure.by)))
+        self.standings.contains_key(device) && self.departures(device).all(|departure| past.has(departure.by))
     }
 
     /// Whether a device is known to be no member any more, by something of which somebody did not know.
@@ -59,9 +58,7 @@ impl Access {
         device: &DeviceId,
         knew: impl Fn(Place) -> bool,
     ) -> bool {
-        let standing = self.standings.get(device);
-        let mut departures = standing.into_iter().flat_map(Standing::departures);
-        let is_news = departures.any(|departure| !knew(departure.by))
+        let is_news = self.departures(device).any(|departure| !knew(departure.by))
             || self.what_removed(pasts, device, &[]).into_iter().any(|place| !knew(place));
         is_news && self.is_former(device)
     }
@@ -145,11 +142,10 @@ impl Access {
 
     /// When the last thing was said that let a device in, or made an end of that, of what counts.
     pub(crate) fn last_word_on(&self, device: &DeviceId) -> Option<Hlc> {
-        let standing = self.standings.get(device)?;
         let titles = || self.titles(device).filter(|it| !self.judgement.is_void(&it.grant.place()));
         let given = titles().map(|it| it.enrolment.map_or(it.grant.stamp, |by| by.stamp.max(it.grant.stamp)));
         let ended = titles().flat_map(|it| it.parts(*device)).flat_map(|(holder, it)| self.ends(holder, it));
-        let left = standing.departures().iter().map(|departure| departure.stamp);
+        let left = self.departures(device).map(|departure| departure.stamp);
         given.chain(ended.map(|(end, _)| end.stamp)).chain(left).max()
     }
 

@@ -40,7 +40,12 @@ pub enum Passphrase {
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Key {
     /// Put another key in its place.
-    Rotate,
+    Rotate {
+        /// Even if a member has shown that there is another key in its place already: then members go by whichever of
+        /// both was made first, and admins are told that one of them is a thief's.
+        #[arg(long)]
+        anyway: bool,
+    },
 }
 
 /// On or off.

@@ -145,7 +145,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Reissue { clock_is_right } => network::reissue(context, clock_is_right).await,
         Command::Verify => verify::verify(context).await,
         Command::Passphrase(action) => passphrase::passphrase(context, action).await,
-        Command::Key(args::Key::Rotate) => key::rotate(context).await,
+        Command::Key(args::Key::Rotate { anyway }) => key::rotate(context, anyway).await,
         Command::Demo(args) => demo::demo(context, args).await,
     }
 }

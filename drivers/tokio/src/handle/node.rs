@@ -255,6 +255,9 @@ impl Node {
     /// # }
     /// ```
     ///
+    /// Look at [`Status::key_ended`](driftless::Status::key_ended) first: a copy of a device from before it took another key
+    /// needs that one, and no third.
+    ///
     /// # Errors
     /// [`Error::Key`] if the key cannot be read, made or written: unless the disk failed at the very end, nothing is changed
     /// then. It is so too if this node was not opened by [`Node::open`]: then make the key and keep it yourself, for

@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use driftless::{Address, CloseReason, DeviceId, LinkId};
+use driftless::{Address, CloseReason, DeviceId, KeyChain, LinkId};
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
+use super::dial::{self, Wanted};
 use super::session::{self, Session};
 use super::tls::DeviceKey;
-use super::{Incoming, Wire, code, dial};
+use super::{Incoming, Wire, code};
 use crate::error::OpenError;
 use crate::options::Network;
 
@@ -94,9 +95,9 @@ impl Endpoint {
     }
 
     /// Tries to reach a device. It ends in exactly one `LinkUp` or `ConnectFailed`. While the node is offline
-    /// the attempt waits.
-    pub(crate) fn dial(&self, device: DeviceId, addresses: &[Address]) {
-        tokio::spawn(dial::dial(self.shared.clone(), device, addresses.to_vec()));
+    /// the attempt waits. Who shows no chain that starts with `keys` has a former key, and is taken last.
+    pub(crate) fn dial(&self, device: DeviceId, addresses: Vec<Address>, keys: Option<KeyChain>) {
+        tokio::spawn(dial::dial(self.shared.clone(), Wanted { device, addresses, keys }));
     }
 
     /// Closes what is still open, and waits a moment for the other ends to hear of it.
@@ -205,7 +206,8 @@ async fn answer(
     inbound: OwnedSemaphorePermit,
 ) {
     let remote = incoming.remote_address();
-    // The handshake is by the key of this moment, and so is the chain that is shown.
+    // The handshake is by the key of the moment when the call came, which may have been a moment before this one. Then the
+    // chain that is shown does not lead to it, and the caller calls again.
     let chain = shared.key().chain().clone();
     let greeted = async { session::answered(incoming.accept()?.await?, &chain).await };
     match timeout(shared.options.handshake_timeout, greeted).await {

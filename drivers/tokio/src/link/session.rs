@@ -104,6 +104,11 @@ async fn expect_greeting(
 }
 
 impl Session {
+    /// The keys that the other end has shown, of which it has proven the last.
+    pub(super) fn peer(&self) -> &KeyChain {
+        &self.peer
+    }
+
     /// Runs the link until it ends. `LinkUp` and `LinkDown` are told once each. A link that was opened by the other
     /// end takes up a `place` until then.
     pub(super) async fn run(self, shared: &Arc<Shared>, place: Option<OwnedSemaphorePermit>) {

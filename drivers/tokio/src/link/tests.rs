@@ -67,7 +67,7 @@ impl Device {
     }
 
     fn dial(&self, other: &Device) {
-        self.endpoint.dial(other.device(), &[other.address()]);
+        self.endpoint.dial(other.device(), vec![other.address()], None);
     }
 
     async fn event(&mut self) -> Incoming {
@@ -202,7 +202,7 @@ async fn credit_comes_back_for_every_byte_that_was_sent() {
 async fn a_device_that_answers_with_another_key_is_refused() {
     let (mut ann, mut bob) = (Device::new(1), Device::new(2));
     let wanted = keys(3).1.device();
-    ann.endpoint.dial(wanted, &[bob.address()]);
+    ann.endpoint.dial(wanted, vec![bob.address()], None);
     assert_eq!(ann.cannot_connect().await, wanted);
     bob.still_works().await;
 }
@@ -242,7 +242,7 @@ async fn a_caller_shows_nothing_of_itself_before_it_knows_that_it_has_reached_wh
         let address = address::of(answers.local_addr().unwrap());
         let mut ann = Device::new(1);
         let wanted = keys(2).1.device();
-        ann.endpoint.dial(wanted, &[address]);
+        ann.endpoint.dial(wanted, vec![address], None);
         let connection = timeout(LONG, async { answers.accept().await.unwrap().await }).await.unwrap();
         // Nobody greets it.
         drop(connection);
@@ -401,9 +401,12 @@ async fn the_first_address_that_answers_wins() {
     let (mut ann, mut bob) = (Device::new(1), Device::new(2));
     // A socket that never answers, an address of another kind, and the right one.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let addresses =
-        [address::of(silent.local_addr().unwrap()), Address::new("tcp:127.0.0.1:1").unwrap(), bob.address()];
-    ann.endpoint.dial(bob.device(), &addresses);
+    let addresses = vec![
+        address::of(silent.local_addr().unwrap()),
+        Address::new("tcp:127.0.0.1:1").unwrap(),
+        bob.address(),
+    ];
+    ann.endpoint.dial(bob.device(), addresses, None);
     assert_eq!(ann.up().await.peer, bob.public);
     assert_eq!(bob.up().await.peer, ann.public);
 }
@@ -413,9 +416,9 @@ async fn a_device_that_does_not_answer_is_given_up_once() {
     let mut ann = Device::with(1, Network { connect_timeout: Duration::from_millis(300), ..options() });
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let nobody = keys(3).1.device();
-    ann.endpoint.dial(nobody, &[address::of(silent.local_addr().unwrap())]);
+    ann.endpoint.dial(nobody, vec![address::of(silent.local_addr().unwrap())], None);
     assert_eq!(ann.cannot_connect().await, nobody);
-    ann.endpoint.dial(nobody, &[]);
+    ann.endpoint.dial(nobody, vec![], None);
     assert_eq!(ann.cannot_connect().await, nobody);
     ann.still_works().await;
 }
@@ -460,7 +463,7 @@ async fn a_link_whose_other_end_vanishes_ends_by_itself() {
     let elsewhere = tokio::runtime::Runtime::new().unwrap();
     let vanishing = elsewhere.spawn(async move {
         let mut vanishing = Device::with(2, quick);
-        vanishing.endpoint.dial(device, &[address]);
+        vanishing.endpoint.dial(device, vec![address], None);
         let up = vanishing.up().await;
         (vanishing, up)
     });

@@ -336,7 +336,9 @@ impl<S: Store> Replica<S> {
                         line.send(frame);
                     }
                 }
-                Action::Connect { device, addresses } => self.endpoint.dial(device, &addresses),
+                Action::Connect { device, addresses, keys } => {
+                    self.endpoint.dial(device, addresses, keys);
+                }
                 Action::Disconnect { link, reason } => {
                     if let Some(line) = self.links.get_mut(&link).and_then(|link| link.line.take()) {
                         line.close(reason);
