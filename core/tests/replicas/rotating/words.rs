@@ -178,3 +178,92 @@ fn a_store_that_may_have_been_set_back_says_nothing_of_keys_that_is_known() {
     assert_eq!(world.logs_of(0, id, 1), logs + 1);
     assert_eq!(world.member_of(0, id, 1).rollovers, 1);
 }
+
+#[test]
+fn what_did_not_count_as_the_device_was_removed_beside_is_said_again_once_it_is_let_in_anew() {
+    let (mut world, id) = World::together(3);
+    let thief = world.thief_of(1);
+    (0..3).for_each(|at| world.unlink_all(at));
+    world.rotate(1, 1);
+    let device = world.nodes[1].core.public_key().device();
+    world.command(0, Command::Eject { syncgroup: id, device }).unwrap();
+    world.link(0, 1);
+    world.link(0, 2);
+    world.run(20_000);
+    assert_eq!(world.member_of(2, id, 1).rights, None);
+    let invitation = world.invite(0, id, Rights::Write);
+    world.ask_to_join(1, invitation).unwrap();
+    world.run(20_000);
+    world.assert_same_among(id, &[0, 1, 2]);
+    assert_eq!(world.member_of(2, id, 1).rollovers, 1, "without anything being written");
+    world.closed.clear();
+    world.put(thief, id, "row", "by a thief");
+    world.link(2, thief);
+    world.run(20_000);
+    assert!(world.closed.contains(&CloseReason::KeyEnded));
+    world.put(1, id, "row", "by its owner");
+    world.run(20_000);
+    world.assert_same_among(id, &[0, 1, 2]);
+    assert_eq!(world.text(0, id, "row").as_deref(), Some("by its owner"));
+    let logs = world.logs_of(0, id, 1);
+    world.run(600_000);
+    assert_eq!(world.logs_of(0, id, 1), logs, "once is enough");
+}
+
+#[test]
+fn no_junior_admin_puts_out_a_senior_by_building_on_what_a_thief_left() {
+    let (mut world, id) = World::together(3);
+    let device = world.nodes[1].core.public_key().device();
+    let raise = Command::SetRights { syncgroup: id, device, rights: Rights::Admin, ends: None };
+    world.command(0, raise).unwrap();
+    world.run(20_000);
+    let thief = world.thief_of(0);
+    (0..3).for_each(|at| world.unlink_all(at));
+    world.command(thief, Command::Leave { syncgroup: id }).unwrap();
+    world.rotate(0, 1);
+    world.link(thief, 1);
+    world.run(20_000);
+    assert_eq!(world.member_of(1, id, 0).rights, None, "it does not know better yet");
+    world.unlink_all(thief);
+    world.set_rights(1, id, 2, Rights::Read);
+    world.link(0, 1);
+    world.link(1, 2);
+    world.run(60_000);
+    world.assert_same_among(id, &[0, 1, 2]);
+    for at in 0..3 {
+        assert_eq!(world.member_of(at, id, 0).rights, Some(Rights::Admin), "{at}");
+    }
+    world.put(0, id, "row", "still here");
+    world.run(20_000);
+    assert_eq!(world.text(2, id, "row").as_deref(), Some("still here"));
+}
+
+#[test]
+fn a_departure_that_counts_after_all_as_a_senior_has_built_on_it_is_judged_so_by_everybody() {
+    let (mut world, id) = World::together(4);
+    let thief = world.thief_of(1);
+    (0..4).for_each(|at| world.unlink_all(at));
+    world.command(thief, Command::Leave { syncgroup: id }).unwrap();
+    world.link(thief, 0);
+    world.link(thief, 2);
+    world.run(20_000);
+    world.unlink_all(thief);
+    // The owner says that its old log ended before that, hears of it, and writes on.
+    world.rotate(1, 1);
+    world.link(1, 2);
+    world.run(20_000);
+    world.put(1, id, "row", "beside what the admin does");
+    world.run(20_000);
+    assert_eq!(world.text(2, id, "row").as_deref(), Some("beside what the admin does"));
+    world.unlink_all(1);
+    // The admin knows of the departure, and of no other key.
+    world.set_rights(0, id, 3, Rights::Read);
+    world.link(0, 3);
+    world.run(20_000);
+    world.link(0, 2);
+    world.link(1, 2);
+    world.run(60_000);
+    world.assert_same_among(id, &[0, 2, 3]);
+    assert_eq!(world.text(2, id, "row"), None);
+    assert_eq!(world.member_of(2, id, 1).rights, None);
+}
