@@ -266,7 +266,9 @@ impl Watch {
             for (group, rows) in rows {
                 let author = seen.core.author();
                 let last = known.entry(group).or_default().entry(author).or_default();
-                *last += 1;
+                // What it says of its key comes first.
+                let begins = *last == 0 && seen.core.keys().rollovers() > 0;
+                *last += 1 + u64::from(begins);
                 let version = Version { author, generation: *last };
                 self.unasked.insert((group, version), (rows, batch));
                 parts.push(Written { syncgroup: group, version, stamp });
