@@ -92,7 +92,9 @@ pub(crate) fn invitation_seeds() -> Vec<Vec<u8>> {
             let ends = (rights == 1).then_some(1_950_000_000_000_u64);
             let terms = ([1_u8; 32], rights, 1_900_000_000_000_u64, rights == 1, [2_u8; 16], user, ends);
             let addresses = vec!["quic:192.0.2.7:4433"; usize::from(rights) * 4];
-            let fields = (terms, [3_u8; 32], ([4_u8; 32], [5_u8; 32]), "notes", addresses);
+            // A chain of one key, with nothing that goes on from it.
+            let issuer = ([3_u8; 32], Vec::<([u8; 32], [u8; 32], [u8; 32])>::new());
+            let fields = (terms, issuer, ([4_u8; 32], [5_u8; 32]), "notes", addresses);
             postcard::to_allocvec(&fields).expect("plain data encodes")
         })
         .collect()

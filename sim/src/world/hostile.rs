@@ -61,7 +61,7 @@ impl World<'_> {
             return Ok(());
         }
         if *attack == Attack::CallAsAnother {
-            let moment = [from as u64, to as u64, self.now, step as u64];
+            let moment = self.moment(from, to);
             if !self.call_as_another(from, to, &moment) && tries < TRIES {
                 self.queue.push(self.now + WAIT, Happening::Attack { step, tries: tries + 1 });
             }
@@ -90,15 +90,19 @@ impl World<'_> {
         Ok(())
     }
 
+    /// What an attack is drawn by. Several may come at one moment, as they have waited for the attacker to wake: each is
+    /// another one, or what they forge would be different logs under one name.
+    fn moment(&mut self, from: usize, to: usize) -> Vec<u64> {
+        let (last, count) = self.attacks;
+        self.attacks = (self.now, if last == self.now { count + 1 } else { 0 });
+        let moment = vec![from as u64, to as u64, self.now];
+        moment.into_iter().chain((self.attacks.1 > 0).then_some(self.attacks.1)).collect()
+    }
+
     /// Attacks. Says whether it could.
     fn attack(&mut self, link: LinkId, (from, to): (usize, usize), group: u8, attack: Attack) -> bool {
-        // Several may come at one moment, as they have waited for the attacker to wake: each is another one, or what
-        // they forge would be different logs under one name.
-        self.attacks =
-            if self.attacks.0 == self.now { (self.now, self.attacks.1 + 1) } else { (self.now, 0) };
-        let moment = [from as u64, to as u64, self.now, self.attacks.1];
-        let moment = if self.attacks.1 == 0 { &moment[..3] } else { &moment };
-        let mut dice = Dice::new(self.plan.seed, Concern::Hostile, moment);
+        let moment = self.moment(from, to);
+        let mut dice = Dice::new(self.plan.seed, Concern::Hostile, &moment);
         let (frames, made, point) = match attack {
             Attack::Replay => (self.overheard(&mut dice, None), Vec::new(), Point::FrameReplayed),
             Attack::Reflect => (self.overheard(&mut dice, Some(from)), Vec::new(), Point::FrameReflected),
@@ -109,7 +113,7 @@ impl World<'_> {
             }
             Attack::CallAsAnother => return false,
             Attack::Forge(_) | Attack::Lie(_) | Attack::Flood(_) => {
-                let Some(made) = self.make(link, (from, to), group, attack, (dice.bytes(), moment)) else {
+                let Some(made) = self.make(link, (from, to), group, attack, (dice.bytes(), &moment)) else {
                     return false;
                 };
                 made
