@@ -379,12 +379,12 @@ impl Watch {
         Ok(())
     }
 
-    /// Whether a batch tells what became of rows when somebody lost rights: then each of them was written by some
+    /// Whether a batch tells what became of rows when somebody lost rights, or a key: then each of them was written by some
     /// generation that counts now and did not before, or the other way round.
     fn tells_of_judging(&self, batch: &[RowUpdate], commit: &Commit) -> Result<bool, Violation> {
         let by_removal = batch.iter().all(|row| {
             let known = self.model.generation(&row.syncgroup, &row.version);
-            known.is_some_and(|it| it.says.takes())
+            known.is_some_and(|it| it.says.takes() || it.rolled.is_some())
         });
         if !by_removal {
             return Ok(false);
@@ -401,7 +401,8 @@ impl Watch {
                         != self.model.is_void(&group, version, after)
             });
             if !is_judged {
-                let what = format!("{row:?} is told by a removal, which changed nothing of it");
+                let what =
+                    format!("{row:?} is told by a removal or another key, which changed nothing of it");
                 return Err(Violation { oracle: Oracle::Watching, rule: "S-35", replicas: Vec::new(), what });
             }
         }
