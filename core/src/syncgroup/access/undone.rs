@@ -68,6 +68,8 @@ impl Access {
             let ends = ends.filter(|(end, _)| is_over(end)).map(|(end, nth)| (end.stamp, nth));
             let first = ends.chain(struck).min().and_then(|(_, nth)| self.revocations.get(&nth));
             let void = self.why_void(pasts, &mut reasons, (holder, grant)).filter(|it| !it.all.is_empty());
+            // The device may never have seen by what it was let in: whoever gave that may have had a clock that was ahead.
+            found.extend(void.is_some().then(|| grant.place()));
             let reason = first.map(Reason::from).into_iter().chain(void).min();
             found.extend(reason.into_iter().flat_map(|reason| reason.all));
         }
