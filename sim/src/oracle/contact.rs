@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use driftless::{DeviceId, Event, LinkId, Rights, SyncgroupInfo, SyncgroupState};
+use driftless::{Command, DeviceId, Event, LinkId, Rights, SyncgroupInfo, SyncgroupState};
 
 use super::{Checked, Oracle, Seen, Violation, Watch};
 use crate::plan::Waits;
@@ -43,6 +43,11 @@ impl Watch {
         match event {
             Event::PeerFound { device, .. } => peers.entry(*device).or_default().is_seen(true),
             Event::PeerLost { device, .. } => peers.entry(*device).or_default().is_seen(false),
+            // A person who takes an invitation says where its maker is, which may have been forgotten meanwhile.
+            Event::Command {
+                command: Command::Join { invitation, .. } | Command::JoinAs { invitation, .. },
+                ..
+            } => peers.entry(invitation.issuer().device()).or_default().is_told(),
             Event::ConnectFailed { device } => peers.entry(*device).or_default().fails(now),
             Event::LinkUp { link, peer, address, .. } => {
                 links.insert(*link, peer.device());
@@ -173,6 +178,11 @@ impl Contact {
     /// It is found, or lost from sight: what failed before says nothing any more.
     fn is_seen(&mut self, in_sight: bool) {
         *self = Self { in_sight, is_known: in_sight, calling: self.calling, ..Self::default() };
+    }
+
+    /// Somebody says where it is: that may be news, and then it is tried at once.
+    fn is_told(&mut self) {
+        (self.failures, self.failed) = (0, None);
     }
 
     fn fails(&mut self, now: u64) {

@@ -680,7 +680,7 @@ fn whom_a_removed_admin_admitted_meanwhile_is_no_member_and_whom_it_had_admitted
     let access = history.all();
     assert_eq!((rights(&access, 3), rights(&access, 4)), (Some(Rights::Write), None));
     assert!(access.is_removed(&author(4).device), "it shall hear of it");
-    assert_eq!(history.ended(&access, 4), BTreeSet::from([(1, 3)]), "of what removed 2");
+    assert_eq!(history.ended(&access, 4), BTreeSet::from([(1, 3), (2, 2)]), "of what removed 2");
 }
 
 #[test]

@@ -95,7 +95,12 @@ fn who_keeps_a_right_for_less_long_loses_only_what_it_wrote_after_that() {
     assert_eq!(history.ended(&access, 2), ended, "it may not have heard that it ends earlier");
     let four = author(4).device;
     assert!(access.is_removed(&four) && !access.is_expired(&four));
-    assert_eq!(history.ended(&access, 4), BTreeSet::from([(1, 3)]), "nor may whom it let in after that");
+    let ended = BTreeSet::from([(1, 3), (2, 4)]);
+    assert_eq!(
+        history.ended(&access, 4),
+        ended,
+        "nor may whom it let in after that; and by what it was let in"
+    );
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn what_a_struck_off_device_did_as_an_admin_beside_that_is_void() {
     history.say(2, &[3], vec![strike_off(1, 3, 1, 0)]);
     let access = history.all();
     assert_eq!((rights(&access, 4), rights(&access, 2)), (None, Some(Rights::Admin)));
-    assert_eq!(history.ended(&access, 4), BTreeSet::from([(2, 2)]));
+    assert_eq!(history.ended(&access, 4), BTreeSet::from([(2, 2), (3, 1)]));
 }
 
 #[test]
