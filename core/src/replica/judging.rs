@@ -211,10 +211,7 @@ impl Plan<'_> {
         let gone = old.collections().keys().filter(|id| !metadata.collections().contains_key(*id));
         gone.for_each(|id| self.staged.remove(Table::Collection, key::collection(group, id)));
         for id in old.schemas().collections() {
-            if !metadata.schemas().collections().any(|it| it == id) {
-                self.keep_schema(group, id);
-                self.staged.remove(Table::Schema, key::collection(group, id));
-            } else if old.schemas().of(id) != metadata.schemas().of(id) {
+            if old.schemas().of(id) != metadata.schemas().of(id) {
                 self.keep_schema(group, id);
             }
         }

@@ -281,6 +281,18 @@ impl Model {
         self.groups.get(group)?.keys_of(device, known)
     }
 
+    /// Whether a generation says of which keys its log is, and what stays of others: whoever has become a member by what does
+    /// not count by that may have to know it, though another word may have said as much before.
+    pub fn is_word(&self, group: &SyncgroupId, version: &Version) -> bool {
+        self.groups.get(group).is_some_and(|of| of.rolled.contains(version))
+    }
+
+    /// The generations that say something of a device's keys.
+    pub fn words(&self, group: &SyncgroupId) -> impl Iterator<Item = (&Version, &Generation)> {
+        let of = self.groups.get(group).into_iter();
+        of.flat_map(|of| of.rolled.iter().filter_map(|by| Some((by, of.generations.get(by)?))))
+    }
+
     /// Whether a log has said of which key it is, in what somebody holds, and that does not count.
     pub fn says_in_vain(&self, group: &SyncgroupId, log: &driftless::Author, held: &Knowledge) -> bool {
         self.groups.get(group).is_some_and(|group| group.says_in_vain(log, held))

@@ -89,6 +89,11 @@ impl Watch {
         self.model.was_ever_admitted(device)
     }
 
+    /// Whether a log is one that somebody else has made who has a former key of its device.
+    pub(super) fn is_made_by_a_thief(&self, group: &SyncgroupId, log: &Author) -> bool {
+        self.stolen.iter().any(|(of, version)| of == group && version.author == *log)
+    }
+
     /// Generations were made by other means than a core. What may be accepted of them the model will say.
     pub(crate) fn made(&mut self, by: usize, group: SyncgroupId, made: &[Made]) {
         for it in made {
@@ -396,6 +401,9 @@ impl Watch {
             let rights = || self.model.rights(group, &by.author.device, &it.past, None);
             lets_it_in(&it.says) && rights() < Some(Rights::Admin)
         });
+        if self.comes_with_a_word(group, device, version) {
+            return true;
+        }
         self.model.facts(group).any(|(by, it)| {
             let concerns = |whom: Whom| is_its(&whom) || is_by_a_member && whom == Whom::Everybody;
             let is_its = match &it.says {
@@ -409,6 +417,19 @@ impl Watch {
             };
             is_its && (by == version || holds(&it.past, version))
         })
+    }
+
+    /// Whether a device may have a generation as what somebody says of its keys, by which what let the device in is void; or as
+    /// what comes before that, where it is not the first such word: only a later one may say so beside what the device knows.
+    fn comes_with_a_word(&self, group: &SyncgroupId, device: &DeviceId, version: &Version) -> bool {
+        let has_let_in = |by: &Version| {
+            let mut facts = self.model.facts(group);
+            let is_it = |says: &Fact| matches!(says, Fact::Admits(it, _) if it == device);
+            facts.any(|(of, it)| of.author.device == by.author.device && is_it(&it.says))
+        };
+        let mut later =
+            self.model.words(group).filter(|(_, it)| it.rolled.as_ref().is_some_and(|it| it.keys.len() > 1));
+        self.model.is_word(group, version) || later.any(|(by, it)| holds(&it.past, version) && has_let_in(by))
     }
 
     /// Whether a device whose time is over may still be given something: what it wrote itself, and what ended it.
@@ -455,6 +476,7 @@ impl Watch {
                     let may_have = || {
                         self.model.is_entitled(group, &device, &version)
                             || self.may_be_given(seen.replica, group, &version)
+                            || self.comes_with_a_word(group, &device, &version)
                     };
                     if !is_made && !may_have() {
                         let what = format!("holds {version:?} of {group:?}, to which it is not entitled");

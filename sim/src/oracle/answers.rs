@@ -259,7 +259,11 @@ impl Watch {
             Notice::Forked { author, .. } if !is_hostile(&author.device) => {
                 ("S-26", format!("believes that {author:?} has forked its log, and it is honest"))
             }
-            Notice::FromTheFuture { author, .. } if !is_hostile(&author.device) && !self.is_behind(wall) => {
+            Notice::FromTheFuture { author, syncgroup }
+                if !is_hostile(&author.device)
+                    && !self.is_behind(wall)
+                    && !self.is_made_by_a_thief(syncgroup, author) =>
+            {
                 ("S-27", format!("holds back what {author:?} wrote, and no clock is that wrong"))
             }
             Notice::Ahead { by, .. } if !self.is_behind(wall) => {

@@ -156,7 +156,7 @@ impl Watch {
             let is_there = active.iter().any(|seen| self.held_by(seen.replica, group, version));
             let is_elsewhere = || self.stands_apart_from(*author, group, active, all);
             if self.model.is_void_in_the_end(group, version)
-                || !is_there && (self.may_be_gone(group, *author) || is_elsewhere())
+                || !is_there && (self.may_be_gone(group, *author, active) || is_elsewhere())
             {
                 continue;
             }
@@ -184,12 +184,20 @@ impl Watch {
     }
 
     /// Whether what a replica was told is safe may be held by no member: its disk is not what it was, or it has
-    /// left, and whoever it told may not be what it was; or its time was over before it could tell anybody.
-    fn may_be_gone(&self, group: &SyncgroupId, author: usize) -> bool {
+    /// left, and whoever it told may not be what it was; or its time was over before it could tell anybody. Or nobody of
+    /// those who are there has it for a member, as somebody whose disk is not what it was has taken another key: what that disk
+    /// had lost by then does not count.
+    fn may_be_gone(&self, group: &SyncgroupId, author: usize, active: &[Seen<'_>]) -> bool {
         let is_anybody_changed = self.fates.iter().any(|fate| fate.is_changed());
+        let written = self.model.written(group);
+        let mut changed = self.devices.iter().zip(&self.fates).filter(|(_, fate)| fate.is_changed());
+        let mut is_ended =
+            || changed.any(|(device, _)| self.model.keys_of(group, device, &written).is_some());
+        let is_listed = || active.iter().any(|seen| lists(seen, group, &self.devices[author]) == Some(true));
         self.fates[author].is_changed()
             || self.is_over(group, author)
             || is_anybody_changed && !self.is_member(group, author)
+            || is_ended() && !is_listed()
     }
 
     /// Whether a replica may still wait to be let in: whoever would let it in is not there, or is not what it was, or the
@@ -239,7 +247,7 @@ impl Watch {
                 let by = (!self.fates[*author].is_changed() && !is_dropped).then_some(*author);
                 let is_elsewhere = || self.stands_apart_from(*author, &group, &active, all);
                 let is_expected =
-                    !is_void && (is_there || !self.may_be_gone(&group, *author) && !is_elsewhere());
+                    !is_void && (is_there || !self.may_be_gone(&group, *author, &active) && !is_elsewhere());
                 let expected: BTreeSet<usize> = members().filter(|_| is_expected).chain(by).collect();
                 self.kept(all, &group, version, &expected)?;
             }

@@ -390,8 +390,15 @@ impl Plan<'_> {
     pub(crate) fn keep_schema(&mut self, group: GroupIx, collection: &CollectionId) {
         let rules =
             self.metadata(group).map(|metadata| metadata.schemas().of(collection)).unwrap_or_default();
-        let bytes = postcard::to_allocvec(&rules).unwrap_or_default();
-        self.staged.put(Table::Schema, key::collection(group, collection), bytes.into());
+        let at = key::collection(group, collection);
+        // Where no rule counts any more there is as little as where none ever did.
+        match rules.is_empty() {
+            true => self.staged.remove(Table::Schema, at),
+            false => {
+                let bytes = postcard::to_allocvec(&rules).unwrap_or_default();
+                self.staged.put(Table::Schema, at, bytes.into());
+            }
+        }
         self.read_anew(group, collection);
     }
 

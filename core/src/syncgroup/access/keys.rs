@@ -334,7 +334,8 @@ impl Access {
         counts.filter_map(move |word| word.until.get(&log)).flatten().copied()
     }
 
-    /// When and where it was said first that a log ends before one of its acts, and so undid that; `None` if nothing did.
+    /// When and where it was said first that a log ends before one of its acts, and so undid that; `None` if nothing did. A
+    /// word says nothing where another one of the same key is known that leaves the act.
     pub(super) fn what_undid(&self, author: &Author, act: Place) -> Option<(Hlc, Place)> {
         let line = self.judgement.ended.0.get(&author.device)?;
         if !self.judgement.ended.undoes(author, act) {
@@ -346,9 +347,17 @@ impl Access {
         let is_later = |word: &Word| common.is_some_and(|common| word.chain.rollovers() > common);
         let is_other =
             |word: &Word| line.others.contains(log) && line.chain.starts_with(&word.chain) && is_later(word);
-        let words = self.keys.0.get(&author.device)?.iter();
-        let words = words.filter(|(of, word)| {
-            line.heard.contains(of) && (line.has_a_say(of, word, log) || is_other(word))
+        let words = self.keys.0.get(&author.device)?;
+        let leaves = |word: &Word| {
+            let mut branches = word.until.get(log).into_iter().flatten();
+            branches.any(|(last, _)| *last >= act.1)
+        };
+        let left_by: BTreeSet<usize> =
+            words.values().filter(|word| leaves(word)).map(|word| word.chain.rollovers()).collect();
+        let words = words.iter().filter(|(of, word)| {
+            line.heard.contains(of)
+                && (line.has_a_say(of, word, log) || is_other(word))
+                && !left_by.contains(&word.chain.rollovers())
         });
         words.min_by_key(|(_, word)| word.at).map(|(_, word)| (word.at.0, word.place))
     }
