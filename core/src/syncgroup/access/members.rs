@@ -73,12 +73,12 @@ impl Access {
         ends.map(|(end, _)| end.until.get(author).map_or(1, |last| last.saturating_add(1))).min()
     }
 
-    /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made
-    /// void the generation that gave it, be it that its key had ended, and of each enrolment what struck it off. The first of several, as others may
-    /// know more than the device may learn. And the enrolments themselves: whoever ended what the user was granted need
-    /// not have known of them, and without them that says nothing of the device. For certificates that it has shown, and
-    /// that are [unheard of](Access::unheard_of), the same of what their users were granted. Where its time is over, the
-    /// grants say that.
+    /// What a device that is no member any more has to know to see that: of each grant what ended it, or what made void the
+    /// generation that gave it, be it that its key had ended, with that generation itself; and of each enrolment what struck
+    /// it off. The first of several, as others may know more than the device may learn. And the enrolments themselves: whoever
+    /// ended what the user was granted need not have known of them, and without them that says nothing of the device. For
+    /// certificates that it has shown, and that are [unheard of](Access::unheard_of), the same of what their users were
+    /// granted. Where its time is over, the grants say that.
     pub(crate) fn what_ended(
         &self,
         pasts: Numbered<'_>,
