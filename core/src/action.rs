@@ -39,10 +39,11 @@ pub enum Action {
         device: DeviceId,
         /// Where to try.
         addresses: Vec<Address>,
-        /// The keys that it is known to have had, if it has told of any after its first: whoever answers and shows no
-        /// chain that starts with these is somebody with a former key. It may be an old copy of the device, so a link
-        /// to it is of use if nobody else answers; it is not to be taken before (S-1).
-        keys: Option<KeyChain>,
+        /// By which keys it is known, if it has told of any after its first; by several chains, where one of its keys has
+        /// signed for two. Whoever answers and shows no chain that starts with one of these is somebody with a former key.
+        /// It may be an old copy of the device, so a link to it is of use if nobody else answers; it is not to be taken
+        /// before (S-1).
+        keys: Vec<KeyChain>,
     },
     /// Close a link, then say [`crate::Event::LinkDown`].
     Disconnect {

@@ -185,12 +185,11 @@ impl Core {
                 let device = peer.device();
                 self.peers.linked(&device);
                 self.step(now.mono, out, |sync, step| sync.link_up(link, peer, step));
-                let is_refused = self.sync.is_told(link);
                 // Where somebody is who has a former key of the device, it is not.
-                if let Some(address) = address.filter(|_| !is_refused) {
+                if let Some(address) = address.filter(|_| !self.sync.is_refused(link)) {
                     self.place(now, device, &address, Peers::reached, view, out);
                 }
-                if self.sync.device(link).is_none() || is_refused {
+                if self.sync.device(link).is_none() || self.sync.is_told(link) {
                     // There was no room for it, and will hardly be at once; or it is not the device that is looked for.
                     self.peers.failed(&device, now.mono);
                 }
@@ -280,7 +279,7 @@ impl Core {
             sync.tick(step);
         });
         if self.peers.may_dial() {
-            let keys_of = |device: &DeviceId| ended_key::newest(&self.replica, device).cloned();
+            let keys_of = |device: &DeviceId| ended_key::known_keys(&self.replica, device);
             self.peers.dial(&self.sync.linked(), (self.max_links, now.mono), keys_of, out);
         }
         if let Some(Raising { raiser, dice, effects, conflicts }) = raising {

@@ -255,7 +255,7 @@ impl Peers {
         &mut self,
         linked: &BTreeSet<DeviceId>,
         (max_links, now): (usize, Mono),
-        keys_of: impl Fn(&DeviceId) -> Option<KeyChain>,
+        keys_of: impl Fn(&DeviceId) -> Vec<KeyChain>,
         out: &mut Outbox,
     ) {
         let due: Vec<_> = self.candidates(linked).filter(|(_, next)| *next <= now).collect();

@@ -2,7 +2,8 @@
 //!
 //! Whoever knows that the other end of a link has left, or was removed, shares nothing with it, and says so. A device
 //! that does not know that of itself, as it was removed or its disk was set back to before it left, asks; and gets
-//! what ended its membership with what that builds on, which it was entitled to all along, and nothing more.
+//! what ended its membership with what that builds on, which it was entitled to all along, and nothing more; but if it was
+//! let in again in vain, by somebody who was removed itself, that, too.
 //!
 //! ```text
 //!   removed                           member

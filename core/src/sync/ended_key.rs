@@ -7,6 +7,8 @@
 //! Where another chain counts in a syncgroup than the one that is shown, though that is no shorter one, somebody has signed
 //! for two keys. There the other end is a stranger; elsewhere it may be what it says.
 
+use alloc::vec::Vec;
+
 use super::link::Link;
 use super::{Step, Sync};
 use crate::action::CloseReason;
@@ -24,10 +26,18 @@ fn known<'r>(replica: &'r Replica, shown: &KeyChain) -> Option<&'r KeyChain> {
     known.filter(|known| !shown.starts_with(known)).max_by_key(|known| known.is_beyond(shown))
 }
 
-/// The most keys by which some syncgroup here knows a device; `None` if only by its first one.
-pub(crate) fn newest<'r>(replica: &'r Replica, device: &DeviceId) -> Option<&'r KeyChain> {
+/// By which keys the syncgroups here know a device, if not by its first one alone: several chains, where they go by different
+/// ones, and none that only begins another one.
+pub(crate) fn known_keys(replica: &Replica, device: &DeviceId) -> Vec<KeyChain> {
     let groups = replica.groups.values().filter(|group| !group.paused);
-    groups.filter_map(|group| group.metadata.access.keys_of(device)).max_by_key(|known| known.rollovers())
+    let mut found: Vec<KeyChain> = Vec::new();
+    for chain in groups.filter_map(|group| group.metadata.access.keys_of(device)) {
+        if !found.iter().any(|other| other.starts_with(chain)) {
+            found.retain(|other| !chain.starts_with(other));
+            found.push(chain.clone());
+        }
+    }
+    found
 }
 
 impl Sync {
@@ -69,7 +79,7 @@ impl Sync {
     pub(super) fn close_refused(&mut self, step: &mut Step<'_>) {
         let is_due = |at: Option<Mono>| at.is_some_and(|at| at <= step.now);
         let due = self.links.iter().filter(|(_, link)| is_due(link.refused)).map(|(id, _)| *id);
-        for id in due.collect::<alloc::vec::Vec<_>>() {
+        for id in due.collect::<Vec<_>>() {
             self.close(id, CloseReason::KeyEnded, step);
         }
     }

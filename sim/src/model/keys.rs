@@ -199,10 +199,18 @@ impl Group {
         line.and_then(|line| line.end(&version.author)).is_some_and(|end| version.generation > end)
     }
 
-    /// Whether a log has said of which key it is, where somebody knows something, and that does not count.
+    /// Whether a log has said of which key it is, where somebody knows something, and that does not count, though its device
+    /// has been let in since in a way that counts.
     pub(super) fn says_in_vain(&self, log: &Author, known: &Knowledge) -> bool {
         let said = self.words(&log.device, known);
-        said.get(log).is_some_and(|(by, _)| !self.word_counts(by, known, None))
+        let Some(((by, _), past)) =
+            said.get(log).and_then(|it| Some((it, &self.generations.get(it.0)?.past)))
+        else {
+            return false;
+        };
+        let ways = self.ways(&log.device).into_iter();
+        let mut new = ways.filter(|way| way.is_in(known) && !way.is_in(past));
+        !self.word_counts(by, known, None) && new.any(|way| self.counted(&way.grant, known).is_some())
     }
 
     /// The keys of a device after its first one, by a set of generations.

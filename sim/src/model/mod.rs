@@ -293,7 +293,8 @@ impl Model {
         of.flat_map(|of| of.rolled.iter().filter_map(|by| Some((by, of.generations.get(by)?))))
     }
 
-    /// Whether a log has said of which key it is, in what somebody holds, and that does not count.
+    /// Whether a log has said of which key it is, in what somebody holds, and that does not count, though its device has been
+    /// let in since.
     pub fn says_in_vain(&self, group: &SyncgroupId, log: &driftless::Author, held: &Knowledge) -> bool {
         self.groups.get(group).is_some_and(|group| group.says_in_vain(log, held))
     }

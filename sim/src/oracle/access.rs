@@ -386,17 +386,29 @@ impl Watch {
         self.model.is_member(group, device, None) && !self.model.is_member(group, device, Some(earlier))
     }
 
+    /// Whether a fact lets in a device, by itself or as one of a user.
+    fn is_let_in_by(&self, group: &SyncgroupId, says: &Fact, device: &DeviceId) -> bool {
+        let is_of = |user: &UserId| self.is_device_of(group, user, device);
+        match says {
+            Fact::Admits(it, _) => it == device,
+            Fact::AdmitsUser(user, _) => is_of(user),
+            Fact::Enrols(it) => it.granted.is_some() && (it.device == *device || is_of(&it.user)),
+            _ => false,
+        }
+    }
+
+    /// Whether one device has let in another one.
+    pub(super) fn has_let_in(&self, group: &SyncgroupId, by: &DeviceId, device: &DeviceId) -> bool {
+        let mut facts = self.model.facts(group).filter(|(of, _)| of.author.device == *by);
+        facts.any(|(_, it)| self.is_let_in_by(group, &it.says, device))
+    }
+
     /// Whether a device may have a generation as one that tells it of its end, or of what let it in.
     fn tells_of_its_end(&self, group: &SyncgroupId, device: &DeviceId, version: &Version) -> bool {
         let user = |whom: &Whom| matches!(whom, Whom::User(user) if self.is_device_of(group, user, device));
         let is_its = |whom: &Whom| *whom == Whom::Device(*device) || user(whom);
         // What is granted to everybody says something of those alone whom a member has let in.
-        let lets_it_in = |says: &Fact| match says {
-            Fact::Admits(it, _) => it == device,
-            Fact::AdmitsUser(it, _) => user(&Whom::User(*it)),
-            Fact::Enrols(it) => it.granted.is_some() && (it.device == *device || user(&Whom::User(it.user))),
-            _ => false,
-        };
+        let lets_it_in = |says: &Fact| self.is_let_in_by(group, says, device);
         let is_by_a_member = self.model.facts(group).any(|(by, it)| {
             let rights = || self.model.rights(group, &by.author.device, &it.past, None);
             lets_it_in(&it.says) && rights() < Some(Rights::Admin)
@@ -422,14 +434,14 @@ impl Watch {
     /// Whether a device may have a generation as what somebody says of its keys, by which what let the device in is void; or as
     /// what comes before that, where it is not the first such word: only a later one may say so beside what the device knows.
     fn comes_with_a_word(&self, group: &SyncgroupId, device: &DeviceId, version: &Version) -> bool {
-        let has_let_in = |by: &Version| {
-            let mut facts = self.model.facts(group);
-            let is_it = |says: &Fact| matches!(says, Fact::Admits(it, _) if it == device);
-            facts.any(|(of, it)| of.author.device == by.author.device && is_it(&it.says))
-        };
+        let admissions =
+            || self.model.facts(group).filter(|(_, it)| self.is_let_in_by(group, &it.says, device));
+        let in_vain = || admissions().filter(|(of, _)| self.model.is_void_in_the_end(group, of));
+        let has_let_in = |by: &Version| in_vain().any(|(of, _)| of.author.device == by.author.device);
         let mut later =
             self.model.words(group).filter(|(_, it)| it.rolled.as_ref().is_some_and(|it| it.keys.len() > 1));
-        self.model.is_word(group, version) || later.any(|(by, it)| holds(&it.past, version) && has_let_in(by))
+        self.model.is_word(group, version) && in_vain().next().is_some()
+            || later.any(|(by, it)| holds(&it.past, version) && has_let_in(by))
     }
 
     /// Whether a device whose time is over may still be given something: what it wrote itself, and what ended it.

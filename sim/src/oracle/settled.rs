@@ -185,14 +185,18 @@ impl Watch {
 
     /// Whether what a replica was told is safe may be held by no member: its disk is not what it was, or it has
     /// left, and whoever it told may not be what it was; or its time was over before it could tell anybody. Or nobody of
-    /// those who are there has it for a member, as somebody whose disk is not what it was has taken another key: what that disk
-    /// had lost by then does not count.
+    /// those who are there has it for a member, as whoever let it in has another disk than then, and has taken another key: what
+    /// the disk had lost by then does not count.
     fn may_be_gone(&self, group: &SyncgroupId, author: usize, active: &[Seen<'_>]) -> bool {
         let is_anybody_changed = self.fates.iter().any(|fate| fate.is_changed());
         let written = self.model.written(group);
         let mut changed = self.devices.iter().zip(&self.fates).filter(|(_, fate)| fate.is_changed());
-        let mut is_ended =
-            || changed.any(|(device, _)| self.model.keys_of(group, device, &written).is_some());
+        let mut is_ended = || {
+            changed.any(|(device, _)| {
+                self.model.keys_of(group, device, &written).is_some()
+                    && self.has_let_in(group, device, &self.devices[author])
+            })
+        };
         let is_listed = || active.iter().any(|seen| lists(seen, group, &self.devices[author]) == Some(true));
         self.fates[author].is_changed()
             || self.is_over(group, author)

@@ -352,14 +352,13 @@ impl Access {
             let mut branches = word.until.get(log).into_iter().flatten();
             branches.any(|(last, _)| *last >= act.1)
         };
-        let left_by: BTreeSet<usize> =
-            words.values().filter(|word| leaves(word)).map(|word| word.chain.rollovers()).collect();
-        let words = words.iter().filter(|(of, word)| {
-            line.heard.contains(of)
-                && (line.has_a_say(of, word, log) || is_other(word))
-                && !left_by.contains(&word.chain.rollovers())
+        let left_by: Vec<&KeyChain> =
+            words.values().filter(|word| leaves(word)).map(|word| &word.chain).collect();
+        let says = words.iter().filter(|(of, word)| {
+            line.heard.contains(of) && (line.has_a_say(of, word, log) || is_other(word))
         });
-        words.min_by_key(|(_, word)| word.at).map(|(_, word)| (word.at.0, word.place))
+        let first = says.min_by_key(|(_, word)| (left_by.contains(&&word.chain), word.at));
+        first.map(|(_, word)| (word.at.0, word.place))
     }
 
     /// Which words are known: all, or those in a past. Of what stands behind where a log is forked others may have another

@@ -85,7 +85,8 @@ impl Access {
         device: &DeviceId,
         unheard_of: &[(UserId, u64)],
     ) -> BTreeSet<Place> {
-        let mut found = self.what_removed(pasts, device, unheard_of);
+        let (mut found, given) = self.what_made_an_end(pasts, device, unheard_of);
+        found.extend(given);
         let of_users = unheard_of.iter().flat_map(|(user, _)| self.standing_grants_to(user));
         found.extend(of_users.map(|(grant, _)| grant.place()));
         found.extend(self.standing_titles(device).map(|(title, _)| title.grant.place()));

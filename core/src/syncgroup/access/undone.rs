@@ -47,7 +47,18 @@ impl Access {
         device: &DeviceId,
         unheard_of: &[(UserId, u64)],
     ) -> BTreeSet<Place> {
-        let (mut found, mut reasons) = (BTreeSet::new(), Reasons::new());
+        self.what_made_an_end(pasts, device, unheard_of).0
+    }
+
+    /// The same, and of what was given in vain the generations that gave it: the device may never have seen by what it was let
+    /// in, as whoever gave that may have had a clock that was ahead.
+    pub(super) fn what_made_an_end(
+        &self,
+        pasts: Numbered<'_>,
+        device: &DeviceId,
+        unheard_of: &[(UserId, u64)],
+    ) -> (BTreeSet<Place>, BTreeSet<Place>) {
+        let (mut found, mut given, mut reasons) = (BTreeSet::new(), BTreeSet::new(), Reasons::new());
         let standing = self.standings.get(device);
         // Its own departure is told anyway, and of what ended the same later it may not hear.
         let has_left = |title: &Title<'_>| {
@@ -68,12 +79,13 @@ impl Access {
             let ends = ends.filter(|(end, _)| is_over(end)).map(|(end, nth)| (end.stamp, nth));
             let first = ends.chain(struck).min().and_then(|(_, nth)| self.revocations.get(&nth));
             let void = self.why_void(pasts, &mut reasons, (holder, grant)).filter(|it| !it.all.is_empty());
-            // The device may never have seen by what it was let in: whoever gave that may have had a clock that was ahead.
-            found.extend(void.is_some().then(|| grant.place()));
-            let reason = first.map(Reason::from).into_iter().chain(void).min();
+            let first = first.map(Reason::from);
+            let is_void = void.as_ref().is_some_and(|void| first.as_ref().is_none_or(|first| void < first));
+            given.extend(is_void.then(|| grant.place()));
+            let reason = first.into_iter().chain(void).min();
             found.extend(reason.into_iter().flat_map(|reason| reason.all));
         }
-        found
+        (found, given)
     }
 
     /// Why the generation is void that gave something, if it is. All that it rests on was there before it.

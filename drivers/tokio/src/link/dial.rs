@@ -24,7 +24,7 @@ const SERVER_NAME: &str = "driftless.invalid";
 pub(super) struct Wanted {
     pub(super) device: DeviceId,
     pub(super) addresses: Vec<Address>,
-    pub(super) keys: Option<KeyChain>,
+    pub(super) keys: Vec<KeyChain>,
 }
 
 /// Tries to reach a device, and runs the link; or says that it failed.
@@ -73,8 +73,9 @@ async fn race(
     (own, wanted): (&KeyChain, &Wanted),
     former: &mut Option<Session>,
 ) -> Option<Session> {
-    let is_known =
-        |session: &Session| wanted.keys.as_ref().is_none_or(|keys| session.peer().starts_with(keys));
+    let is_known = |session: &Session| {
+        wanted.keys.is_empty() || wanted.keys.iter().any(|keys| session.peer().starts_with(keys))
+    };
     let mut addresses = wanted.addresses.iter().filter_map(address::parse);
     let mut running = JoinSet::new();
     loop {

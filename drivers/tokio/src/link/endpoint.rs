@@ -95,8 +95,8 @@ impl Endpoint {
     }
 
     /// Tries to reach a device. It ends in exactly one `LinkUp` or `ConnectFailed`. While the node is offline
-    /// the attempt waits. Who shows no chain that starts with `keys` has a former key, and is taken last.
-    pub(crate) fn dial(&self, device: DeviceId, addresses: Vec<Address>, keys: Option<KeyChain>) {
+    /// the attempt waits. Who shows no chain that starts with one of `keys` has a former key, and is taken last.
+    pub(crate) fn dial(&self, device: DeviceId, addresses: Vec<Address>, keys: Vec<KeyChain>) {
         tokio::spawn(dial::dial(self.shared.clone(), Wanted { device, addresses, keys }));
     }
 

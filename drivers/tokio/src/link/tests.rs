@@ -67,7 +67,7 @@ impl Device {
     }
 
     fn dial(&self, other: &Device) {
-        self.endpoint.dial(other.device(), vec![other.address()], None);
+        self.endpoint.dial(other.device(), vec![other.address()], Vec::new());
     }
 
     async fn event(&mut self) -> Incoming {
@@ -202,7 +202,7 @@ async fn credit_comes_back_for_every_byte_that_was_sent() {
 async fn a_device_that_answers_with_another_key_is_refused() {
     let (mut ann, mut bob) = (Device::new(1), Device::new(2));
     let wanted = keys(3).1.device();
-    ann.endpoint.dial(wanted, vec![bob.address()], None);
+    ann.endpoint.dial(wanted, vec![bob.address()], Vec::new());
     assert_eq!(ann.cannot_connect().await, wanted);
     bob.still_works().await;
 }
@@ -242,7 +242,7 @@ async fn a_caller_shows_nothing_of_itself_before_it_knows_that_it_has_reached_wh
         let address = address::of(answers.local_addr().unwrap());
         let mut ann = Device::new(1);
         let wanted = keys(2).1.device();
-        ann.endpoint.dial(wanted, vec![address], None);
+        ann.endpoint.dial(wanted, vec![address], Vec::new());
         let connection = timeout(LONG, async { answers.accept().await.unwrap().await }).await.unwrap();
         // Nobody greets it.
         drop(connection);
@@ -406,7 +406,7 @@ async fn the_first_address_that_answers_wins() {
         Address::new("tcp:127.0.0.1:1").unwrap(),
         bob.address(),
     ];
-    ann.endpoint.dial(bob.device(), addresses, None);
+    ann.endpoint.dial(bob.device(), addresses, Vec::new());
     assert_eq!(ann.up().await.peer, bob.public);
     assert_eq!(bob.up().await.peer, ann.public);
 }
@@ -416,9 +416,9 @@ async fn a_device_that_does_not_answer_is_given_up_once() {
     let mut ann = Device::with(1, Network { connect_timeout: Duration::from_millis(300), ..options() });
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let nobody = keys(3).1.device();
-    ann.endpoint.dial(nobody, vec![address::of(silent.local_addr().unwrap())], None);
+    ann.endpoint.dial(nobody, vec![address::of(silent.local_addr().unwrap())], Vec::new());
     assert_eq!(ann.cannot_connect().await, nobody);
-    ann.endpoint.dial(nobody, vec![], None);
+    ann.endpoint.dial(nobody, vec![], Vec::new());
     assert_eq!(ann.cannot_connect().await, nobody);
     ann.still_works().await;
 }
@@ -463,7 +463,7 @@ async fn a_link_whose_other_end_vanishes_ends_by_itself() {
     let elsewhere = tokio::runtime::Runtime::new().unwrap();
     let vanishing = elsewhere.spawn(async move {
         let mut vanishing = Device::with(2, quick);
-        vanishing.endpoint.dial(device, vec![address], None);
+        vanishing.endpoint.dial(device, vec![address], Vec::new());
         let up = vanishing.up().await;
         (vanishing, up)
     });

@@ -27,7 +27,7 @@ async fn garbage_in_good_frames_ends_the_link_and_the_node_lives() {
         let (events, mut incoming) = mpsc::unbounded_channel();
         let listen = Some(([127, 0, 0, 1], 0).into());
         let hostile = Endpoint::bind(listen, key, Network::default(), events).unwrap();
-        hostile.dial(node.device(), vec![node_address.clone()], None);
+        hostile.dial(node.device(), vec![node_address.clone()], Vec::new());
         let ended = async {
             let mut line = None;
             while let Some(event) = incoming.recv().await {
