@@ -14,7 +14,7 @@ use super::collections::{Collections, collections};
 use super::rows::{fault, name};
 use super::{Checked, Held, Oracle, Seen, Violation, Watch};
 use crate::coverage::{Coverage, Point};
-use crate::model::{Content, RowKey, holds};
+use crate::model::{Content, Generation, RowKey, holds};
 
 /// A row, wherever it is.
 type Place = (SyncgroupId, RowKey);
@@ -388,7 +388,9 @@ impl Watch {
     fn tells_of_judging(&self, batch: &[RowUpdate], commit: &Commit) -> Result<bool, Violation> {
         let by_removal = batch.iter().all(|row| {
             let known = self.model.generation(&row.syncgroup, &row.version);
-            known.is_some_and(|it| it.says.takes() || it.rolled.is_some())
+            // Whoever forges a log may write a row where it says of which key that is.
+            let is_word = |it: &Generation| it.rolled.is_some() && !it.rows.contains_key(&place(row).1);
+            known.is_some_and(|it| it.says.takes() || is_word(it))
         });
         if !by_removal {
             return Ok(false);
