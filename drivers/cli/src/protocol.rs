@@ -1,8 +1,8 @@
 //! What a client command and a running `serve` say to each other: JSON Lines over the control socket.
 //!
 //! ```text
-//! client  {"driftless":11,"nonce":null}
-//! server  {"driftless":11,"device":"0011…","challenge":null}
+//! client  {"driftless":12,"nonce":null}
+//! server  {"driftless":12,"device":"0011…","challenge":null}
 //! client  {"do":"scan","database":"default",…}
 //! server  {"is":"rows",…}  {"is":"rows",…}  {"is":"end"}
 //! client  {"do":"get",…}
@@ -12,10 +12,10 @@
 //! Over TCP, where anybody may listen and anybody may call, both first show that they can read the data directory:
 //!
 //! ```text
-//! client  {"driftless":11,"nonce":"a93c…"}
-//! server  {"driftless":11,"device":null,"challenge":{"nonce":"07d1…","proof":"e44b…"}}
+//! client  {"driftless":12,"nonce":"a93c…"}
+//! server  {"driftless":12,"device":null,"challenge":{"nonce":"07d1…","proof":"e44b…"}}
 //! client  "5b20…"
-//! server  {"driftless":11,"device":"0011…","challenge":null}
+//! server  {"driftless":12,"device":"0011…","challenge":null}
 //! ```
 //!
 //! One request at a time; each is answered by any number of items and then by `end` or `error`. A client that
@@ -42,7 +42,7 @@ use crate::text::{base64, base64_option};
 
 /// The version of the protocol. Client and server are usually the same binary; where they are not, they refuse
 /// each other instead of guessing.
-pub const VERSION: u32 = 11;
+pub const VERSION: u32 = 12;
 
 /// The longest line: the largest batch, in base64, with room for what is around it.
 pub const MAX_LINE: usize = 16 << 20;
