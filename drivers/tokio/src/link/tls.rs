@@ -65,20 +65,28 @@ impl DeviceKey {
 
     /// For those who call this device.
     pub(crate) fn server(&self) -> Result<QuicServerConfig, Error> {
-        self.answering(Arc::new(Verifier { provider: self.provider.clone(), expected: None }))
+        self.answering(self.verifier(None))
     }
 
     /// For seeing what callers show.
     #[cfg(test)]
     pub(crate) fn server_that_notes(&self, shown: Shown) -> QuicServerConfig {
-        let all = Verifier { provider: self.provider.clone(), expected: None };
-        self.answering(Arc::new(Noting { all, shown })).unwrap()
+        self.answering(Verifier { shown, ..self.verifier(None) }).unwrap()
     }
 
-    fn answering(&self, verifier: Arc<dyn ClientCertVerifier>) -> Result<QuicServerConfig, Error> {
+    fn verifier(&self, expected: Option<DeviceId>) -> Verifier {
+        Verifier {
+            provider: self.provider.clone(),
+            expected,
+            #[cfg(test)]
+            shown: Shown::default(),
+        }
+    }
+
+    fn answering(&self, verifier: Verifier) -> Result<QuicServerConfig, Error> {
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.with_chain.clone())));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -124,11 +132,10 @@ impl DeviceKey {
         proof: Arc<dyn ResolvesClientCert>,
         protocol: &[u8],
     ) -> Result<QuicClientConfig, Error> {
-        let verifier = Verifier { provider: self.provider.clone(), expected: Some(expected) };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_custom_certificate_verifier(Arc::new(self.verifier(Some(expected))))
             .with_client_cert_resolver(proof);
         config.alpn_protocols = vec![protocol.to_vec()];
         config.resumption = Resumption::disabled();
@@ -166,6 +173,9 @@ fn parse_shown(shown: &[u8]) -> Option<(&[u8], KeyChain)> {
 struct Verifier {
     provider: Arc<CryptoProvider>,
     expected: Option<DeviceId>,
+    /// What callers have shown.
+    #[cfg(test)]
+    shown: Shown,
 }
 
 impl Verifier {
@@ -251,6 +261,8 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        #[cfg(test)]
+        self.shown.lock().unwrap().push(end_entity.to_vec());
         self.check(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
     }
 
@@ -284,54 +296,3 @@ impl ClientCertVerifier for Verifier {
 /// What callers have shown.
 #[cfg(test)]
 pub(crate) type Shown = Arc<std::sync::Mutex<Vec<Vec<u8>>>>;
-
-/// Accepts all, and notes what they show.
-#[cfg(test)]
-#[derive(Debug)]
-struct Noting {
-    all: Verifier,
-    shown: Shown,
-}
-
-#[cfg(test)]
-impl ClientCertVerifier for Noting {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        self.shown.lock().unwrap().push(end_entity.to_vec());
-        self.all.verify_client_cert(end_entity, intermediates, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(too_old())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.all.check_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
