@@ -250,7 +250,8 @@ impl Peers {
         room.then(|| self.candidates(linked).map(|(_, next)| next).min()).flatten()
     }
 
-    /// Makes the attempts that are due; `keys_of` says by which keys a device is known. Half of the links are left to those who call; not of a single one.
+    /// Makes the attempts that are due; `keys_of` says by which keys a device is known. Half of the links are left to those who
+    /// call; not of a single one.
     pub(crate) fn dial(
         &mut self,
         linked: &BTreeSet<DeviceId>,

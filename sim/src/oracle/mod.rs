@@ -392,14 +392,10 @@ impl Watch {
     ) -> Checked {
         let committed = self.commits(seen.replica, actions)?;
         let parts = self.answers(seen, wall, actions, expected, coverage)?;
-        let is_reissue =
-            expected.and_then(|it| it.reissues).is_some_and(|before| before != seen.core.author());
-        if is_reissue {
-            self.notes[seen.replica].author = Some(seen.core.author());
-        }
-        let is_rotated =
-            expected.and_then(|it| it.rotates).is_some_and(|before| before != seen.core.author());
-        if is_rotated {
+        let was_asked_to = expected.and_then(|it| it.reissues.or(it.rotates));
+        let goes_on_as_another = was_asked_to.is_some_and(|before| before != seen.core.author());
+        let is_reissue = goes_on_as_another && expected.is_some_and(|it| it.reissues.is_some());
+        if goes_on_as_another {
             self.notes[seen.replica].author = Some(seen.core.author());
         }
         self.find_keys(seen, actions)?;
